@@ -1,0 +1,63 @@
+"""Expected failures: each one says what, why and what to do, and is caught once, in commands."""
+
+from __future__ import annotations
+
+EXIT_GOOD = 0
+EXIT_REJECTED = 1
+EXIT_USAGE = 2
+EXIT_NOTHING_READ = 3
+
+
+class TraceTimingError(Exception):
+    """A failure that a user can cause and mend.
+
+    Args:
+        what: one line, what went wrong.
+        why: one line, the evidence.
+        remedy: one line, what to do about it.
+    """
+
+    exit_code = EXIT_USAGE
+
+    def __init__(self, what: str, *, why: str = "", remedy: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return ". ".join(part for part in (self.what, self.why, self.remedy) if part)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only arguments do not survive the default pickling, and errors cross processes.
+        return _rebuild, (type(self), self.what, self.why, self.remedy)
+
+
+def _rebuild(cls: type[TraceTimingError], what: str, why: str, remedy: str) -> TraceTimingError:
+    return cls(what, why=why, remedy=remedy)
+
+
+class UsageError(TraceTimingError):
+    """The command or call was given something it cannot mean."""
+
+
+class TraceError(TraceTimingError):
+    """A trace cannot be read, or cannot be trusted as a whole: it is rejected with its reason."""
+
+    exit_code = EXIT_REJECTED
+
+
+class AttributionError(TraceError):
+    """The ranges of one thread cross, so no op has an innermost range."""
+
+
+class NothingReadError(TraceTimingError):
+    """Not one of the inputs could be read."""
+
+    exit_code = EXIT_NOTHING_READ
+
+
+class CaptureError(TraceTimingError):
+    """A capture cannot start or go on."""
+
+    exit_code = EXIT_REJECTED

@@ -1,0 +1,201 @@
+"""What recording writes and analysis reads: stages, manifests, run records, doubts, law results.
+
+Frozen values; a change returns a new one (`dataclasses.replace`). The JSON form of each is its
+field names, written and validated by `encode` and `decode`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from trace_timing.errors import TraceError
+
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+TRACES_DIR = "traces"
+
+Stage = Literal[
+    "text_encoder",
+    "vision_encoder",
+    "projector",
+    "vision",
+    "prefill",
+    "decode",
+    "sampling",
+    "draft",
+    "other",
+    "unattributed",
+]
+#: In the order of a generate() call; the order of rows in every table and of colours in figures.
+STAGES: tuple[Stage, ...] = Stage.__args__  # type: ignore[attr-defined]
+VISION_STAGES: tuple[Stage, ...] = ("vision_encoder", "projector", "vision")
+#: Stages whose ranges carry a number: decode[1…N−1], sampling[0…N−1].
+NUMBERED_STAGES: tuple[Stage, ...] = ("decode", "sampling")
+GENERATE = "generate"
+
+Role = Literal["profiled", "control"]
+Clock = Literal["device", "host"]
+Status = Literal["ok", "failed"]
+ProfileMode = Literal["ranges", "full"]
+
+
+def range_name(stage: Stage | Literal["generate"], step: int | None = None) -> str:
+    """The name of the `record_function` range of a stage: `decode[3]`, `prefill`, `generate`."""
+    return stage if step is None else f"{stage}[{step}]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlSegment:
+    """One stretch of a control run between two consecutive CUDA events.
+
+    Belongs to the stage entered at its first event; the segments of a run are in time order and
+    sum to its total. `step` is None for stages without a number.
+    """
+
+    stage: Stage
+    step: int | None
+    duration_ns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlTimes:
+    """A control run's figures. A bare control has the total alone and no segments."""
+
+    total_ns: int
+    segments: tuple[ControlSegment, ...] = ()
+    bare: bool = False
+    clock: Clock = "device"
+    #: Taken before any profiling in the process: kept apart, to show what profiling leaves behind.
+    before_profiling: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """One line of `runs.rank<k>.jsonl`: one generate() call, profiled or control."""
+
+    sample_id: str
+    role: Role
+    repeat: int
+    rank: int = 0
+    status: Status = "ok"
+    #: Why it failed; None for an ok run.
+    reason: str | None = None
+    #: Name below traces/ without its ending: `<name>.json.gz` and/or `<name>.parquet`.
+    trace: str | None = None
+    #: Of the stored file(s), by ending: {"json.gz": "…"}.
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    tokens_in: int | None = None
+    #: New positions of the longest row, and summed over rows.
+    tokens_out: int | None = None
+    tokens_out_total: int | None = None
+    #: Of the output's token ids, so that a pair's tokens can be compared.
+    tokens_sha256: str | None = None
+    #: Order of the run within the process, counted from 0 over both roles.
+    ordinal: int | None = None
+    started_unix_ns: int | None = None
+    control: ControlTimes | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    #: Allocator, clocks, temperature … before and after: {"before": {…}, "after": {…}}.
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """`manifest.json`: what is common to all runs of a capture directory."""
+
+    format_version: int = FORMAT_VERSION
+    tool_version: str = ""
+    #: torch, transformers, cuda, cupti, driver, device names, python, os.
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    #: profile mode, control ratio, cuda cache policy, max_new_tokens, dtype, model, stage modules.
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    #: Parameters and bytes by stage, layers, heads: what the distance to the limit needs.
+    model: Mapping[str, Any] = field(default_factory=dict)
+    #: The cost model of the observer effect (timeline.overhead), None where not calibrated.
+    calibration: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubt:
+    """A stated reason to distrust a figure, with the evidence and the remedy."""
+
+    #: Stable and machine-readable: `law_broken`, `clock_host`, `no_stage_ranges` …
+    code: str
+    #: What is doubted, in a sentence.
+    message: str
+    evidence: str
+    remedy: str
+    sample_id: str | None = None
+    repeat: int | None = None
+    rank: int | None = None
+    stage: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LawResult:
+    """One law of design section 2 on one run (or one trace): the two sides and the verdict."""
+
+    law: int
+    holds: bool
+    #: None where the law has nothing to say (no device timeline, no corrected figure).
+    left_ns: int | None
+    right_ns: int | None
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejection:
+    """An input that was not analysed, and why."""
+
+    source: str
+    reason: str
+    remedy: str
+
+
+T = TypeVar("T")
+
+
+def encode(value: object) -> bytes:
+    """Compact JSON of a record; mappings keep their order, so equal records give equal bytes."""
+    return msgspec.json.encode(value)
+
+
+def decode(data: bytes | str, kind: type[T], *, source: str) -> T:
+    """A record from its JSON.
+
+    Raises:
+        TraceError: not JSON, a field missing or of another type; names `source` and the field.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.MsgspecError as error:
+        raise TraceError(
+            f"{source} is not a valid {kind.__name__}",
+            why=str(error),
+            remedy="record it again, or delete the damaged file or line",
+        ) from error
+
+
+def slug(sample_id: str, *, limit: int = 60) -> str:
+    """A file name part that any file system takes: letters, digits, '.', '_', '-'."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", sample_id).strip("-.")[:limit] or "sample"
+
+
+def run_name(sample_id: str, repeat: int, rank: int) -> str:
+    """The file name (without ending) of a run's trace: slug of the id, short hash, repeat, rank.
+
+    The hash keeps two ids with one slug apart.
+    """
+    digest = hashlib.sha256(sample_id.encode()).hexdigest()[:8]
+    return f"{slug(sample_id)}-{digest}.r{repeat}.k{rank}"
+
+
+def runs_name(rank: int) -> str:
+    """File name of a rank's run records; no two ranks write one file."""
+    return f"runs.rank{rank}.jsonl"

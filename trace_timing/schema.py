@@ -1,0 +1,286 @@
+"""The schemas of every table that is written: column, type, unit, definition. The one source.
+
+`check` runs on writing; the column reference in the docs is generated from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from trace_timing.errors import TraceTimingError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ColumnType = Literal["string", "int64", "float64", "bool"]
+Unit = Literal["ns", "ms", "count", "ratio", "fraction", "bytes", ""]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its Arrow type, unit, definition, and whether a null means something."""
+
+    name: str
+    type: ColumnType
+    unit: Unit
+    definition: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's columns in order, and the key that identifies a row."""
+
+    name: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    #: Whether columns beyond the schema may follow (a sample's metadata).
+    open: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names, in order."""
+        return tuple(column.name for column in self.columns)
+
+    def __iter__(self) -> Iterator[Column]:
+        return iter(self.columns)
+
+    def arrow(self) -> pa.Schema:
+        """The Arrow schema, units in the field metadata."""
+        import pyarrow as pa
+
+        types = {
+            "string": pa.string(),
+            "int64": pa.int64(),
+            "float64": pa.float64(),
+            "bool": pa.bool_(),
+        }
+        return pa.schema(
+            pa.field(c.name, types[c.type], nullable=c.nullable, metadata={"unit": c.unit})
+            for c in self.columns
+        )
+
+
+class SchemaError(TraceTimingError):
+    """A table does not have the columns, types or non-null values that its schema says."""
+
+
+def check(table: pa.Table, schema: Table) -> pa.Table:
+    """Return `table` with exactly the schema's types, or raise.
+
+    Raises:
+        SchemaError: a column missing, unknown, of another type, or null where it may not be.
+    """
+    expected = schema.arrow()
+    extra = [name for name in table.column_names if name not in schema.names]
+    missing = [name for name in schema.names if name not in table.column_names]
+    if missing or (extra and not schema.open):
+        raise SchemaError(
+            f"table {schema.name}: columns do not fit its schema",
+            why=f"missing {missing}, unknown {extra}",
+        )
+    for field in expected:
+        column = table.column(field.name)
+        if column.type != field.type and column.null_count != len(column):
+            raise SchemaError(
+                f"table {schema.name}: {field.name} is {column.type}, should be {field.type}"
+            )
+        if not field.nullable and column.null_count:
+            raise SchemaError(f"table {schema.name}: {field.name} has nulls and may not")
+    ordered = table.select([*schema.names, *extra])
+    fields = [*expected, *(ordered.schema.field(name) for name in extra)]
+    import pyarrow as pa
+
+    return ordered.cast(pa.schema(fields))
+
+
+_RUN_KEY = (
+    Column("sample_id", "string", "", "One input: image(s) and prompt."),
+    Column(
+        "repeat",
+        "int64",
+        "",
+        "0, 1, … of one sample; null on the row of ops that lie in no run of a trace with several.",
+        nullable=True,
+    ),
+    Column("rank", "int64", "", "Process of a distributed run; 0 otherwise."),
+)
+_CLOCK = Column(
+    "clock", "string", "", "`device`: from the GPU timeline; `host`: from host ranges alone."
+)
+_STAGE = Column("stage", "string", "", "Stage; rows are exclusive, so they tile the window.")
+
+_DEVICE_FIGURES = (
+    Column(
+        "window_ns",
+        "int64",
+        "ns",
+        "Instants that tiling gives the stage: its latency.",
+        nullable=True,
+    ),
+    Column(
+        "busy_ns", "int64", "ns", "Of the window, the instants in which an op runs.", nullable=True
+    ),
+    Column("idle_ns", "int64", "ns", "Window less busy.", nullable=True),
+    Column("queued_ns", "int64", "ns", "Of idle, the part with work queued.", nullable=True),
+    Column("kernel_sum_ns", "int64", "ns", "Sum of the ops' durations.", nullable=True),
+    Column("span_ns", "int64", "ns", "First op's start to last op's end.", nullable=True),
+    Column("gpu_ops", "int64", "count", "Kernels, memcpys and memsets."),
+    Column("launches", "int64", "count", "API calls that launched them; a graph launch is one."),
+)
+_HOST_FIGURES = (
+    Column("syncs", "int64", "count", "Synchronizing API calls."),
+    Column("sync_wait_ns", "int64", "ns", "Host time inside synchronizing calls."),
+    Column("allocs", "int64", "count", "cudaMalloc, cudaFree and kin."),
+    Column("alloc_ns", "int64", "ns", "Host time inside allocator calls."),
+    Column("host_ns", "int64", "ns", "Host time inside the range, children excluded."),
+)
+_CORRECTED_FIGURES = (
+    Column(
+        "corrected_ns", "int64", "ns", "Window with the observer effect removed.", nullable=True
+    ),
+    Column("corrected_lo_ns", "int64", "ns", "Lower end of its 95 % interval.", nullable=True),
+    Column("corrected_hi_ns", "int64", "ns", "Upper end of its 95 % interval.", nullable=True),
+    Column("control_ns", "int64", "ns", "Median of the sample's unprofiled runs.", nullable=True),
+    Column(
+        "observer_effect",
+        "float64",
+        "ratio",
+        "Profiled time ÷ control time in the control's own segments.",
+        nullable=True,
+    ),
+)
+
+STAGES = Table(
+    "stages",
+    ("sample_id", "repeat", "rank", "stage"),
+    (
+        *_RUN_KEY,
+        _STAGE,
+        *_DEVICE_FIGURES,
+        *_HOST_FIGURES,
+        *_CORRECTED_FIGURES,
+        Column(
+            "reason", "string", "", "Why ops are unattributed, comma-separated.", nullable=True
+        ),
+        _CLOCK,
+    ),
+)
+
+DEVICE_STAGES = Table(
+    "device_stages",
+    ("sample_id", "repeat", "rank", "device", "stage"),
+    (
+        *_RUN_KEY,
+        Column("device", "int64", "", "Device index in the trace."),
+        _STAGE,
+        *_DEVICE_FIGURES,
+        _CLOCK,
+    ),
+)
+
+STEPS = Table(
+    "steps",
+    ("sample_id", "repeat", "rank", "stage", "step"),
+    (
+        *_RUN_KEY,
+        _STAGE,
+        Column("step", "int64", "", "Decode step 1 … N−1 of N output tokens."),
+        *_DEVICE_FIGURES,
+        *_HOST_FIGURES,
+        Column(
+            "interval_ns",
+            "int64",
+            "ns",
+            "Forward begins → next forward begins on the host; the last ends with generate().",
+            nullable=True,
+        ),
+        *_CORRECTED_FIGURES,
+        _CLOCK,
+    ),
+)
+
+KERNELS = Table(
+    "kernels",
+    ("sample_id", "repeat", "rank", "stage", "name"),
+    (
+        *_RUN_KEY,
+        _STAGE,
+        Column("name", "string", "", "Name of the op as the trace gives it."),
+        Column("op", "string", "", "`kernel`, `memcpy` or `memset`."),
+        Column("count", "int64", "count", "Ops of that name in the stage."),
+        Column("total_ns", "int64", "ns", "Sum of their durations."),
+        Column("mean_ns", "float64", "ns", "Mean duration."),
+        Column("max_ns", "int64", "ns", "Longest."),
+    ),
+)
+
+#: Time of the sample table → its definition; each also as …_busy_ms and …_corrected_ms.
+SAMPLE_TIMES: dict[str, str] = {
+    "T_vision_encoder": "Vision encoder.",
+    "T_projector": "Projector.",
+    "T_vision_total": "All three vision stages.",
+    "T_LLM_prefill": "First forward of the language model, exclusive of vision.",
+    "T_LLM_decode": "Sum of the decode steps.",
+    "T_sampling": "Sum of what follows each forward until the next.",
+    "T_rest": "Every other stage.",
+    "T_total": "The run's window.",
+    "T_decode_per_token": "Decode ÷ steps; null where there is no step.",
+    "T_TTFT": "generate() begins → sampling[0] ends (its last op or its range, the later).",
+    "T_step": "Forward begins → next forward begins, median.",
+}
+#: These partition T_total, by construction.
+SAMPLE_PARTS = ("T_vision_total", "T_LLM_prefill", "T_LLM_decode", "T_sampling", "T_rest")
+
+
+def _sample_times() -> Iterable[Column]:
+    for name, definition in SAMPLE_TIMES.items():
+        yield Column(f"{name}_ms", "float64", "ms", definition, nullable=True)
+    for name in SAMPLE_TIMES:
+        yield Column(
+            f"{name}_busy_ms", "float64", "ms", f"Busy time within {name}_ms.", nullable=True
+        )
+    for name in SAMPLE_TIMES:
+        yield Column(
+            f"{name}_corrected_ms",
+            "float64",
+            "ms",
+            f"{name}_ms with the observer effect removed.",
+            nullable=True,
+        )
+
+
+SAMPLES = Table(
+    "samples",
+    ("sample_id", "repeat", "rank"),
+    (
+        *_RUN_KEY,
+        *_sample_times(),
+        Column("decode_steps", "int64", "count", "Forwards after prefill."),
+        Column(
+            "input_tokens",
+            "int64",
+            "count",
+            "Positions of the prompt, where recorded.",
+            nullable=True,
+        ),
+        Column(
+            "output_tokens",
+            "int64",
+            "count",
+            "New positions of the longest row, where recorded.",
+            nullable=True,
+        ),
+        Column("output_tokens_total", "int64", "count", "Their sum over rows.", nullable=True),
+        Column("gpu_ops", "int64", "count", "All ops of the run."),
+        Column("laws_hold", "bool", "", "All laws hold on this run."),
+        Column("doubts", "string", "", "Codes of the doubts about it, comma-separated."),
+        _CLOCK,
+        Column("trace", "string", "", "File it was read from."),
+    ),
+    open=True,
+)
+
+TABLES: dict[str, Table] = {t.name: t for t in (SAMPLES, STAGES, DEVICE_STAGES, STEPS, KERNELS)}

@@ -1,0 +1,116 @@
+"""The one table of events that every later step reads: struct of arrays, exact integer ns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_timing.units import BoolArray, IntArray
+
+NONE = -1
+
+
+class Kind(IntEnum):
+    """What an event is, from its Kineto category. Values are stored in files: never renumber."""
+
+    RANGE = 0  # user_annotation: a named host interval
+    CALL = 1  # cuda_runtime, cuda_driver, hip_runtime …: a runtime or driver API call
+    KERNEL = 2
+    MEMCPY = 3  # gpu_memcpy
+    MEMSET = 4  # gpu_memset
+    CPU_OP = 5  # cpu_op; read on request only
+    OVERHEAD = 6  # the profiler's own: "Activity Buffer Request" …
+    SYNC = 7  # cuda_sync: what a stream or event waited for, where recorded
+
+
+GPU_OP_KINDS = (Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET)
+
+
+@dataclass(frozen=True)
+class Events:
+    """n events in file order.
+
+    All arrays have n entries; NONE (−1) where an event has no such field.
+    """
+
+    kind: npt.NDArray[np.uint8]
+    #: Index into Trace.names.
+    name: npt.NDArray[np.int32]
+    #: In the trace's own scale (Trace.info.base_time_ns is its origin).
+    start_ns: IntArray
+    dur_ns: IntArray
+    #: Index into Trace.threads; NONE for device events.
+    thread: npt.NDArray[np.int32]
+    device: npt.NDArray[np.int32]
+    stream: IntArray
+    #: Joins a GPU op to the API call that launched it.
+    correlation: IntArray
+    size_bytes: IntArray
+    #: Node of a CUDA graph, where the trace has such ids.
+    graph_node: IntArray
+    #: SYNC events: the stream waited on, and the correlation id of the event record waited for.
+    wait_stream: IntArray
+    wait_correlation: IntArray
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    @property
+    def end_ns(self) -> IntArray:
+        """Start plus duration, n entries."""
+        return self.start_ns + self.dur_ns
+
+    def take(self, rows: BoolArray | IntArray) -> Events:
+        """The chosen rows, in the given order."""
+        return Events(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    def rows(self, *kinds: Kind) -> IntArray:
+        """Row numbers of these kinds, in file order."""
+        return np.flatnonzero(np.isin(self.kind, kinds))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceInfo:
+    """A device as the trace's header names it."""
+
+    index: int
+    name: str
+    total_memory_bytes: int | None = None
+    sm_count: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceInfo:
+    """The header of a trace, and what reading it noticed."""
+
+    #: Unix time of the scale's origin; None where timestamps are already since 1970.
+    base_time_ns: int | None = None
+    devices: tuple[DeviceInfo, ...] = ()
+    rank: int | None = None
+    world_size: int | None = None
+    #: cuda_driver, cuda_runtime, cupti, hip …
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    #: Timestamps are whole µs (old traces): sub-µs ops read as 0 or 1 µs.
+    rounded_to_us: bool = False
+    #: Events named but not read, by category (flow events, python_function …).
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    #: Whether CPU ops were asked for; without, their absence says nothing.
+    has_cpu_ops: bool = False
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One trace: its events, the strings they point into, and its header."""
+
+    events: Events
+    names: tuple[str, ...]
+    #: (pid, tid) of the host threads, as text: old traces have words there.
+    threads: tuple[tuple[str, str], ...]
+    info: TraceInfo
+    #: Where it came from, for messages; never stored in outputs as an absolute path.
+    source: str
