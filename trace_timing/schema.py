@@ -162,9 +162,7 @@ STAGES = Table(
         *_DEVICE_FIGURES,
         *_HOST_FIGURES,
         *_CORRECTED_FIGURES,
-        Column(
-            "reason", "string", "", "Why ops are unattributed, comma-separated.", nullable=True
-        ),
+        Column("reason", "string", "", "Why ops are unattributed, comma-separated.", nullable=True),
         _CLOCK,
     ),
 )

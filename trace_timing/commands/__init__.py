@@ -1,0 +1,82 @@
+"""The command line: one file a subcommand, loaded only when it is called.
+
+The only place that prints, exits or draws a progress bar. Each subcommand module has one
+click command named `command`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from typing import NoReturn
+
+import click
+
+from trace_timing import __version__
+from trace_timing.errors import EXIT_USAGE, TraceTimingError
+
+#: Subcommand → its one-line help: here, so that --help loads none of them.
+SUBCOMMANDS = {
+    "analyze": "Derive stage latencies from traces; write tables and an HTML report.",
+}
+
+
+class LazyGroup(click.Group):
+    """Lists subcommands without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table above."""
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the one that is called."""
+        if name not in SUBCOMMANDS:
+            return None
+        module = importlib.import_module(f"trace_timing.commands.{name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Help lines from the table, without importing a subcommand."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUBCOMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="trace-timing")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Stage latencies of multimodal generate() calls, from the GPU kernel timeline."""
+    ctx.ensure_object(dict)["debug"] = debug
+
+
+def main() -> NoReturn:
+    """Run the command line: expected failures become one message and an exit code."""
+    debug = "--debug" in sys.argv
+    try:
+        code = cli(standalone_mode=False)
+    except click.exceptions.Exit as request:
+        sys.exit(request.exit_code)
+    except click.Abort:
+        click.echo("stopped", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+    except TraceTimingError as error:
+        if debug:
+            traceback.print_exc()
+        show_error(error)
+        sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def show_error(error: TraceTimingError) -> None:
+    """Three lines on stderr at most: what, why, what to do."""
+    click.echo(f"error: {error.what}", err=True)
+    if error.why:
+        click.echo(f"  why: {error.why}", err=True)
+    if error.remedy:
+        click.echo(f"  do:  {error.remedy}", err=True)
