@@ -1,0 +1,1 @@
+"""Events → stages: attribution, tiling, overhead model and replay, tables."""
