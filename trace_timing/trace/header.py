@@ -1,0 +1,54 @@
+"""The part of a Kineto file outside its events -> TraceInfo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trace_timing.trace.events import DeviceInfo, TraceInfo
+
+
+def trace_info(
+    header: Mapping[str, Any], *, rounded_to_us: bool, skipped: Mapping[str, int], cpu_ops: bool
+) -> TraceInfo:
+    """Read what the header says; whatever is absent or of another type stays None."""
+    distributed = header.get("distributedInfo")
+    distributed = distributed if isinstance(distributed, dict) else {}
+    return TraceInfo(
+        base_time_ns=_whole(header.get("baseTimeNanoseconds")) or None,
+        devices=_devices(header.get("deviceProperties")),
+        rank=_whole(distributed.get("rank")),
+        world_size=_whole(distributed.get("world_size")),
+        versions={
+            name: value
+            for name, value in sorted(header.items())
+            if name.endswith("_version") and isinstance(value, int | float | str)
+        },
+        rounded_to_us=rounded_to_us,
+        skipped=dict(sorted(skipped.items())),
+        has_cpu_ops=cpu_ops,
+    )
+
+
+def _devices(properties: Any) -> tuple[DeviceInfo, ...]:
+    if not isinstance(properties, list):
+        return ()
+    return tuple(
+        DeviceInfo(
+            index=position if (index := _whole(device.get("id"))) is None else index,
+            name=str(device.get("name", "")),
+            total_memory_bytes=_whole(device.get("totalGlobalMem")),
+            sm_count=_whole(device.get("numSms")),
+        )
+        for position, device in enumerate(properties)
+        if isinstance(device, dict)
+    )
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    try:
+        return int(value)
+    except ValueError:
+        return None
