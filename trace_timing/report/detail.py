@@ -1,0 +1,98 @@
+"""The compact timeline of one run, for its figure: taken while its trace is in memory."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from trace_timing.report.model import Index, RunKey, SampleDetail
+from trace_timing.timeline.layout import RunTimeline, StageRange
+from trace_timing.trace.events import Kind, Trace
+from trace_timing.units import BoolArray, IntArray
+
+#: Calls in which the host waits for the device, and calls of the allocator: CUDA and HIP names.
+_SYNC = re.compile(r"synchronize", re.IGNORECASE)
+_ALLOC = re.compile(r"^(cuda|hip)(Malloc|Free)|^cuMem(Alloc|Free|Create|Release|Map|Unmap)")
+
+
+def sample_detail(trace: Trace, run: RunTimeline, key: RunKey) -> SampleDetail:
+    """What the timeline figure of `run` needs, times relative to its window.
+
+    Names are kept once and only where used, so a detail outlives its trace at some 20 bytes an op.
+    """
+    events, ops, zero = trace.events, run.ops, run.window_start_ns
+    marks, is_alloc = _marks(trace, run)
+    lanes, op_lane = _lanes(ops.device, events.stream[ops.row])
+    names, rows = _names(trace, np.concatenate([events.name[ops.row], events.name[marks]]))
+    ranges, depth = _ranges(run)
+    return SampleDetail(
+        run=key,
+        window_ns=run.window_end_ns - zero,
+        clock=run.clock,
+        keys=run.keys,
+        names=names,
+        lanes=lanes,
+        tile_start_ns=run.tiles.start_ns - zero,
+        tile_end_ns=run.tiles.end_ns - zero,
+        tile_key=run.tiles.key.astype(np.int32),
+        tile_state=run.tiles.state,
+        op_start_ns=ops.start_ns - zero,
+        op_end_ns=ops.end_ns - zero,
+        op_key=ops.key.astype(np.int32),
+        op_lane=op_lane,
+        op_name=rows[: len(ops)],
+        range_start_ns=np.array([r.start_ns for r in ranges], np.int64) - zero,
+        range_end_ns=np.array([r.end_ns for r in ranges], np.int64) - zero,
+        range_key=np.array([-1 if r.key is None else r.key for r in ranges], np.int32),
+        range_depth=depth,
+        mark_start_ns=events.start_ns[marks] - zero,
+        mark_end_ns=events.end_ns[marks] - zero,
+        mark_name=rows[len(ops) :],
+        mark_is_alloc=is_alloc,
+    )
+
+
+def _marks(trace: Trace, run: RunTimeline) -> tuple[IntArray, BoolArray]:
+    """Rows of the synchronizing and allocator calls in the window, and which are the latter."""
+    sync = np.array([bool(_SYNC.search(name)) for name in trace.names], bool)
+    alloc = np.array([bool(_ALLOC.search(name)) for name in trace.names], bool)
+    calls = trace.events.rows(Kind.CALL)
+    name, start = trace.events.name[calls], trace.events.start_ns[calls]
+    inside = (start >= run.window_start_ns) & (start < run.window_end_ns)
+    chosen = calls[inside & (sync[name] | alloc[name])]
+    return chosen, alloc[trace.events.name[chosen]]
+
+
+def _lanes(device: Index, stream: IntArray) -> tuple[tuple[tuple[int, int], ...], Index]:
+    pairs = np.stack([device.astype(np.int64), stream], axis=1) if len(device) else np.empty((0, 2))
+    lanes, lane = np.unique(pairs, axis=0, return_inverse=True)
+    return tuple((int(d), int(s)) for d, s in lanes), lane.reshape(-1).astype(np.int32)
+
+
+def _names(trace: Trace, used: Index) -> tuple[tuple[str, ...], Index]:
+    kept, index = np.unique(used, return_inverse=True)
+    return tuple(trace.names[i] for i in kept), index.reshape(-1).astype(np.int32)
+
+
+def _ranges(run: RunTimeline) -> tuple[list[StageRange], Index]:
+    """Ranges of the generating thread, generate first, and how deep each one is nested."""
+    ranges = [r for r in run.ranges if r.thread == run.generating_thread]
+    has_generate = any(r.key is None for r in ranges)
+    if not has_generate and run.generate_start_ns is not None and run.generate_end_ns is not None:
+        ranges.append(
+            StageRange(
+                key=None,
+                thread=run.generating_thread,
+                start_ns=run.generate_start_ns,
+                end_ns=run.generate_end_ns,
+            )
+        )
+    ranges.sort(key=lambda r: (r.start_ns, -r.end_ns))
+    depth, open_ends = np.zeros(len(ranges), np.int32), list[int]()
+    for i, one in enumerate(ranges):
+        while open_ends and open_ends[-1] <= one.start_ns:
+            open_ends.pop()
+        depth[i] = len(open_ends)
+        open_ends.append(one.end_ns)
+    return ranges, depth

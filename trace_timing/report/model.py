@@ -1,0 +1,135 @@
+"""What the report is drawn from: the tables, the summary, and the details of chosen runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_timing.records import Clock, Doubt, Stage, range_name
+from trace_timing.timeline.layout import StageKey
+from trace_timing.units import IntArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Index = npt.NDArray[np.int32]
+
+
+class RunKey(NamedTuple):
+    """Which run: the key of a row of the sample table."""
+
+    sample_id: str
+    repeat: int
+    rank: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleDetail:
+    """The timeline of one run, every time in ns since its window begins.
+
+    `tile_*` cover the window (of the union of devices); `op_*` are its GPU ops by start;
+    `range_*` its stage ranges on the host, generate among them; `mark_*` the synchronizing and
+    allocator calls. Arrays of one prefix have the same length.
+    """
+
+    run: RunKey
+    window_ns: int
+    clock: Clock
+    keys: tuple[StageKey, ...]
+    #: Strings that `op_name` and `mark_name` point into: only those in use.
+    names: tuple[str, ...]
+    #: (device, stream) that `op_lane` points into, in that order.
+    lanes: tuple[tuple[int, int], ...]
+
+    tile_start_ns: IntArray
+    tile_end_ns: IntArray
+    tile_key: Index
+    #: layout.State values.
+    tile_state: npt.NDArray[np.uint8]
+
+    op_start_ns: IntArray
+    op_end_ns: IntArray
+    op_key: Index
+    op_lane: Index
+    op_name: Index
+
+    range_start_ns: IntArray
+    range_end_ns: IntArray
+    #: Index into keys; −1 for generate.
+    range_key: Index
+    #: 0 for the outermost.
+    range_depth: Index
+
+    mark_start_ns: IntArray
+    mark_end_ns: IntArray
+    mark_name: Index
+    #: True for an allocator call, False for a synchronizing one.
+    mark_is_alloc: npt.NDArray[np.bool_]
+
+    def stage_of(self, key: int) -> Stage:
+        """Stage of a key index; what is in no key is `other`."""
+        return self.keys[key].stage if key >= 0 else "other"
+
+    def label_of(self, key: int) -> str:
+        """`decode[3]`, `prefill`; `generate` for −1."""
+        if key < 0:
+            return "generate"
+        return range_name(self.keys[key].stage, self.keys[key].step)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A further part of the report that another layer brings: a page of its own.
+
+    Pages appear only where there is data. `tables` are shown as sortable tables under their
+    titles; `sentences` stand above them.
+    """
+
+    slug: str
+    title: str
+    sentences: Sequence[str] = ()
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    #: plotly figures by title.
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportData:
+    """Everything a report shows.
+
+    The tables are those of trace_timing.schema as pandas DataFrames. `summary` is what
+    summary.json holds; the report reads these keys and does without what is absent:
+    `tool_version`, `format_version` (str, int); `environment`, `settings` (mappings);
+    `laws` (rows with sample_id, repeat, rank, law, holds, left_ns, right_ns, detail);
+    `doubts` (Doubt, or mappings of its fields); `unattributed` (reason → {gpu_ops,
+    kernel_sum_ns}, or reason → count); `rejections` (Rejection or mappings); `commands` (the
+    command lines that reproduce the report); `tolerance` (clock alignment, mapping).
+    """
+
+    samples: pd.DataFrame
+    stages: pd.DataFrame
+    device_stages: pd.DataFrame
+    steps: pd.DataFrame
+    kernels: pd.DataFrame
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    #: Timelines of the runs worth looking at; others show tables and step latencies alone.
+    details: Mapping[RunKey, SampleDetail] = field(default_factory=dict)
+    #: Pages of their own: why, compare, audit.
+    sections: Sequence[Section] = ()
+
+    @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """The summary's doubts, as records whatever form they come in."""
+        return tuple(
+            doubt if isinstance(doubt, Doubt) else Doubt(**doubt)
+            for doubt in self.summary.get("doubts", ())
+        )
+
+    @property
+    def host_clock(self) -> bool:
+        """Whether any run was timed by host ranges alone."""
+        return bool((self.samples["clock"] == "host").any())

@@ -1,0 +1,58 @@
+"""One colour a stage, everywhere: report, figures, terminal, annotated trace."""
+
+from __future__ import annotations
+
+from trace_timing.records import STAGES, Stage
+
+#: Told apart with every common colour blindness: neighbours in a generate() call differ in
+#: lightness as well as hue (checked in tests/report/test_palette.py).
+COLOURS: dict[Stage, str] = {
+    "text_encoder": "#8a6d1d",
+    "vision_encoder": "#0072b2",
+    "projector": "#56b4e9",
+    "vision": "#2b4c9b",
+    "prefill": "#e69f00",
+    "decode": "#009e73",
+    "sampling": "#cc79a7",
+    "draft": "#d55e00",
+    "other": "#8b8b93",
+    "unattributed": "#c4c4cc",
+}
+
+LABELS: dict[Stage, str] = {
+    "text_encoder": "Text encoder",
+    "vision_encoder": "Vision encoder",
+    "projector": "Projector",
+    "vision": "Vision (rest)",
+    "prefill": "Prefill",
+    "decode": "Decode",
+    "sampling": "Sampling",
+    "draft": "Draft",
+    "other": "Other",
+    "unattributed": "Unattributed",
+}
+
+#: What the device does in an instant, as shades that read in both themes.
+BUSY, QUEUED, EMPTY = "#1f2937", "#d98c2b", "#d7dae0"
+
+#: The Chrome trace viewer takes colours by its own names only: the nearest of each stage.
+CATAPULT_NAMES: dict[Stage, str] = {
+    "text_encoder": "olive",
+    "vision_encoder": "thread_state_runnable",
+    "projector": "rail_response",
+    "vision": "rail_load",
+    "prefill": "thread_state_iowait",
+    "decode": "good",
+    "sampling": "detailed_memory_dump",
+    "draft": "bad",
+    "other": "grey",
+    "unattributed": "white",
+}
+
+#: For the terminal: the same hues in rich's notation (truecolour, degraded by rich as needed).
+RICH: dict[Stage, str] = dict(COLOURS)
+
+
+def in_order(stages: set[str]) -> list[Stage]:
+    """The given stages in the order of a generate() call."""
+    return [stage for stage in STAGES if stage in stages]
