@@ -1,0 +1,218 @@
+"""The compact store: one trace as one Parquet file, a row an event, with all that analysis uses.
+
+A twentieth of the gzipped JSON and read without decoding text. The header is in the file's
+metadata, with a checksum over every column: a store is read as it was written or refused.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+import zlib
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from trace_timing.errors import TraceError
+from trace_timing.trace.events import NONE, Events, Kind, Trace, TraceInfo
+
+#: Raised whenever a reader of the older version would misread the newer file.
+STORE_VERSION = 1
+PARQUET_MAGIC = b"PAR1"
+
+_KEY = b"trace_timing.store"
+_DELTA = ("start_ns", "correlation")
+_REBUILD = "Delete it and analyze the JSON trace it was made from again."
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What the file's metadata holds."""
+
+    version: int
+    info: TraceInfo
+    threads: tuple[tuple[str, str], ...]
+    source: str
+    checksum: int
+
+
+def write_store(trace: Trace, path: str | Path) -> None:
+    """Write a trace to a Parquet file, atomically: a reader sees the whole file or none.
+
+    Source of the encodings: measured on MolmoE's 132,417 events, 0.53 MB against 1.18 MB with
+    dictionaries for all columns, and faster both ways.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    trace = compact(trace)
+    header = Header(
+        version=STORE_VERSION,
+        info=trace.info,
+        threads=trace.threads,
+        source=Path(trace.source).name,
+        checksum=0,
+    )
+    columns: dict[str, Any] = {
+        f.name: pa.array(getattr(trace.events, f.name)) for f in fields(Events)
+    }
+    columns["name"] = pa.DictionaryArray.from_arrays(
+        columns["name"], pa.array(trace.names, pa.string())
+    )
+    header = msgspec.structs.replace(header, checksum=_checksum(trace, header))
+    table = pa.table(columns).replace_schema_metadata({_KEY: msgspec.json.encode(header)})
+    with _Replacing(Path(path)) as partial:
+        pq.write_table(
+            table,
+            partial,
+            compression="zstd",
+            use_dictionary=[name for name in columns if name not in _DELTA],
+            column_encoding=dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED"),
+            row_group_size=max(len(table), 1),
+            dictionary_pagesize_limit=2**28,
+            write_page_checksum=True,
+        )
+
+
+def read_store(path: str | Path) -> Trace:
+    """Read what `write_store` wrote.
+
+    Raises:
+        TraceError: no file, damaged, of another version or not a store at all.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(
+            os.fspath(path),
+            use_threads=False,
+            partitioning=None,
+            page_checksum_verification=True,
+            pre_buffer=False,
+            read_dictionary=["name"],
+        )
+    except FileNotFoundError as error:
+        raise TraceError(
+            f"{path}: cannot be read", why="No such file", remedy="Check the path."
+        ) from error
+    except (OSError, pa.ArrowException, MemoryError, UnicodeDecodeError) as error:
+        raise _damaged(path, str(error).splitlines()[0]) from error
+    return _trace(table, path)
+
+
+def _trace(table: Any, path: str | Path) -> Trace:
+    header = _header(table.schema.metadata, path)
+    try:
+        names, codes = _dictionary(table.column("name"))
+        columns: dict[str, Any] = {
+            f.name: codes if f.name == "name" else table.column(f.name).to_numpy()
+            for f in fields(Events)
+        }
+        trace = Trace(Events(**columns), names, header.threads, header.info, str(path))
+        whole = _checksum(trace, header) == header.checksum
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise _damaged(path, str(error)) from error
+    if not whole:
+        raise _damaged(path, "The checksum over its columns does not match")
+    return trace
+
+
+def _header(metadata: Mapping[bytes, bytes] | None, path: str | Path) -> Header:
+    raw = (metadata or {}).get(_KEY)
+    if raw is None:
+        raise TraceError(
+            f"{path}: this Parquet file is not a trace store",
+            why=f"Its metadata has no {_KEY.decode()}",
+            remedy="Give a Kineto trace, or a store that trace-timing wrote.",
+        )
+    try:
+        version = msgspec.json.decode(raw)["version"]
+        if version != STORE_VERSION:
+            raise TraceError(
+                f"{path}: a store of version {version}",
+                why=f"This trace-timing reads version {STORE_VERSION}",
+                remedy=_REBUILD,
+            )
+        return msgspec.json.decode(raw, type=Header)
+    except (msgspec.DecodeError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: str | Path, why: str) -> TraceError:
+    return TraceError(f"{path}: the trace store is damaged", why=why, remedy=_REBUILD)
+
+
+def _dictionary(column: Any) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
+    chunk = column.unify_dictionaries().combine_chunks()
+    if hasattr(chunk, "chunks"):  # a chunked array of one or no chunk, by pyarrow's version
+        chunk = chunk.chunk(0) if chunk.num_chunks else None
+    if chunk is None or len(chunk) == 0:
+        return (), np.zeros(0, np.int32)
+    return tuple(chunk.dictionary.to_pylist()), chunk.indices.to_numpy().astype(np.int32)
+
+
+def _checksum(trace: Trace, header: Header) -> int:
+    """CRC-32 over the header and every column: damage is caught also in the file's footer."""
+    crc = zlib.crc32(msgspec.json.encode(msgspec.structs.replace(header, checksum=0)))
+    crc = zlib.crc32("\0".join(trace.names).encode(), crc)
+    for column in fields(Events):
+        values = np.ascontiguousarray(getattr(trace.events, column.name))
+        crc = zlib.crc32(values.dtype.str.encode(), crc)
+        crc = zlib.crc32(values.data, crc)
+    return crc
+
+
+def compact(trace: Trace) -> Trace:
+    """The same trace with only the names and threads that its events use, by first use."""
+    names, name = _compact(trace.names, trace.events.name)
+    threads, thread = _compact(trace.threads, trace.events.thread)
+    events = replace(trace.events, name=name, thread=thread)
+    return replace(trace, events=events, names=names, threads=threads)
+
+
+_Label = TypeVar("_Label")
+
+
+def _compact(
+    labels: tuple[_Label, ...], codes: npt.NDArray[np.int32]
+) -> tuple[tuple[_Label, ...], npt.NDArray[np.int32]]:
+    used, first = np.unique(codes, return_index=True)
+    used = used[np.argsort(first)]
+    used = used[used != NONE]
+    new = np.full(len(labels) + 1, NONE, np.int32)  # the last entry is where NONE (−1) looks
+    new[used] = np.arange(len(used), dtype=np.int32)
+    return tuple(labels[code] for code in used), new[codes]
+
+
+def without_cpu_ops(trace: Trace) -> Trace:
+    """The trace as if CPU ops had not been asked for: they are counted, not kept."""
+    cpu = trace.events.kind == Kind.CPU_OP
+    skipped = dict(trace.info.skipped)
+    if cpu.any():
+        skipped["cpu_op"] = int(cpu.sum())
+    info = replace(trace.info, has_cpu_ops=False, skipped=dict(sorted(skipped.items())))
+    return compact(replace(trace, events=trace.events.take(~cpu), info=info))
+
+
+class _Replacing:
+    """A path to write to that takes the place of `path` when the block ends well."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # Unique, so that two writers of one store do not meet in the partial file.
+        self.partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+
+    def __enter__(self) -> Path:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return self.partial
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None:
+            self.partial.replace(self.path)
+        else:
+            self.partial.unlink(missing_ok=True)
