@@ -1,0 +1,111 @@
+"""Tiling: every instant of a window goes to exactly one stage (design section 2).
+
+The window is cut at every instant where something changes. A cell that an op covers belongs to the
+op launched first among those running; an idle cell with work queued, to the stage of the next op
+to start; an idle cell with an empty queue, to the stage that the host is in.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_timing.timeline.layout import HostTimeline, Keys, State, Tiles
+from trace_timing.units import IntArray
+
+
+def tile(
+    window: tuple[int, int],
+    start_ns: IntArray,
+    end_ns: IntArray,
+    launch_ns: IntArray,
+    key: Keys,
+    host: HostTimeline,
+    *,
+    outside_key: int,
+) -> Tiles:
+    """Cut a window into adjoining intervals, each of one stage and state.
+
+    Args:
+        window: begin and end in ns; what of the ops lies outside it is not tiled.
+        start_ns, end_ns, launch_ns, key: m ops, in any order; several may overlap.
+        host: the stages of the generating thread.
+        outside_key: the key where the host is in no stage (`other`).
+    Returns:
+        Tiles that cover the window exactly, neighbours differing in key or state.
+    """
+    start, end = window
+    if end <= start:
+        empty = np.empty(0, np.int64)
+        return Tiles(empty, empty, np.empty(0, np.int32), np.empty(0, np.uint8))
+    # An op that starts before its launch (clock skew) was queued at no instant.
+    queued_from = np.minimum(launch_ns, start_ns)
+    edges = np.concatenate(
+        [start_ns, end_ns, queued_from, host.boundary_ns, np.array([start, end], np.int64)]
+    )
+    edges = np.unique(edges[(edges >= start) & (edges <= end)])
+    left = edges[:-1]
+    owner = _first_launched(left, start_ns, end_ns, launch_ns)
+    busy = owner >= 0
+    queued = ~busy & (_count_until(queued_from, left) > _count_until(start_ns, left))
+    cell_key = _host_key(left, host, outside_key)
+    cell_key[busy] = key[owner[busy]]
+    cell_key[queued] = _next_key(left[queued], start_ns, launch_ns, key)
+    state = np.where(busy, State.BUSY, np.where(queued, State.QUEUED, State.EMPTY))
+    return _merge(edges, cell_key, state.astype(np.uint8))
+
+
+def _count_until(times: IntArray, instants: IntArray) -> IntArray:
+    return np.searchsorted(np.sort(times), instants, side="right")
+
+
+def _host_key(left: IntArray, host: HostTimeline, outside_key: int) -> Keys:
+    key = host.at(left)
+    return np.where(key >= 0, key, np.int32(outside_key)).astype(np.int32)
+
+
+def _next_key(instants: IntArray, start_ns: IntArray, launch_ns: IntArray, key: Keys) -> Keys:
+    # Of ops that start together, the one launched first: the same choice as for a busy cell.
+    order = np.lexsort((launch_ns, start_ns))
+    return key[order[np.searchsorted(start_ns[order], instants, side="right")]]
+
+
+def _first_launched(
+    left: IntArray, start_ns: IntArray, end_ns: IntArray, launch_ns: IntArray
+) -> IntArray:
+    """For each cell the op launched first among those that cover it, −1 where none does.
+
+    A range-minimum table filled backwards: each op writes its launch rank to the two blocks of
+    2^k cells that cover its interval, then every block hands its minimum down to its halves.
+    O(m + c · log(cells of the longest op)).
+    """
+    first = np.searchsorted(left, start_ns, side="left")
+    last = np.searchsorted(left, end_ns, side="left")
+    # An op that began before the window covers its first cell too; zero-length ops cover none.
+    width = last - first
+    covering = np.flatnonzero(width > 0)
+    order = np.lexsort((start_ns, launch_ns))
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    if not len(covering):
+        return np.full(len(left), -1, np.int64)
+    level = np.frexp(width[covering].astype(np.float64))[1] - 1
+    none = len(order)
+    best = np.full(len(left), none, np.int64)
+    for k in range(int(level.max()), -1, -1):
+        ops = covering[level == k]
+        np.minimum.at(best, first[ops], rank[ops])
+        np.minimum.at(best, last[ops] - (1 << k), rank[ops])
+        if k:
+            half = 1 << (k - 1)
+            shifted = best.copy()
+            np.minimum(best[half:], shifted[:-half], out=best[half:])
+    owner = np.append(order, -1)
+    return owner[best]
+
+
+def _merge(edges: IntArray, key: Keys, state: npt.NDArray[np.uint8]) -> Tiles:
+    change = np.flatnonzero((np.diff(key) != 0) | (np.diff(state) != 0)) + 1
+    begins = np.concatenate([[0], change])
+    stops = np.concatenate([change, [len(key)]])
+    return Tiles(edges[begins], edges[stops], key[begins], state[begins])
