@@ -6,6 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from trace_timing.records import Clock
+from trace_timing.timeline.layout import (
+    HostTimeline,
+    RunOps,
+    RunTimeline,
+    StageKey,
+    State,
+    Tiles,
+)
 from trace_timing.trace.events import NONE, Events, Kind, Trace, TraceInfo
 
 #: kind, name, start_ns, end_ns
@@ -50,3 +59,89 @@ def make_trace(
         wait_correlation=none,
     )
     return Trace(events, tuple(names), (("1", "1"),), TraceInfo(), "handmade")
+
+
+def make_run(
+    trace: Trace,
+    keys: Sequence[StageKey],
+    tiles: Sequence[tuple[int, int, int, State]],
+    op_keys: Sequence[int],
+    host: Sequence[tuple[int, int]],
+    *,
+    clock: Clock = "device",
+) -> RunTimeline:
+    """A run whose tiling is given by hand: tiles are (start, end, key, state).
+
+    Ops are all of the trace's, each launched by the call of its correlation id; host holds
+    (boundary, key).
+    """
+    events = trace.events
+    rows = events.rows(Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET)
+    calls = {int(events.correlation[row]): row for row in events.rows(Kind.CALL)}
+    launch = np.array([calls[int(c)] for c in events.correlation[rows]], np.int64)
+    order = np.argsort(events.start_ns[rows], kind="stable")
+    start, end, key, state = (np.array(part) for part in zip(*tiles, strict=True))
+    tiling = Tiles(start, end, key.astype(np.int32), state.astype(np.uint8))
+    boundary, inner = (np.array(part) for part in zip(*host, strict=True))
+    return RunTimeline(
+        ordinal=0,
+        window_start_ns=int(start[0]),
+        window_end_ns=int(end[-1]),
+        generate_start_ns=int(start[0]),
+        generate_end_ns=int(end[-1]),
+        generating_thread=0,
+        keys=tuple(keys),
+        ranges=(),
+        host=HostTimeline(boundary, inner.astype(np.int32)),
+        ops=RunOps(
+            row=rows[order],
+            start_ns=events.start_ns[rows][order],
+            end_ns=events.end_ns[rows][order],
+            launch_ns=events.start_ns[launch][order],
+            launch_row=launch[order],
+            key=np.array(op_keys, np.int32)[order],
+            device=events.device[rows][order],
+        ),
+        tiles=tiling,
+        device_tiles={0: tiling},
+        clock=clock,
+    )
+
+
+#: Prefill waits for a copy; decode allocates, then overlaps two streams. 900 ns in all:
+#: prefill 0…400 (busy 150…350), decode 400…850 (busy 510…800), other 850…900.
+TWO_STAGES = make_trace(
+    ops=[
+        (Kind.KERNEL, "nvjet_a", 150, 300),
+        (Kind.MEMCPY, "Memcpy DtoH (Device -> Pinned)", 300, 350),
+        (Kind.KERNEL, "nvjet_a", 510, 700),
+        (Kind.KERNEL, "elementwise_kernel", 600, 800),
+    ],
+    calls=[
+        ("cudaLaunchKernel", 100, 120),
+        ("cudaMemcpyAsync", 130, 140),
+        ("cudaLaunchKernel", 500, 520),
+        ("cudaLaunchKernel", 530, 540),
+        ("cudaStreamSynchronize", 200, 380),
+        ("cudaMalloc", 420, 480),
+        ("cudaDeviceSynchronize", 700, 820),
+    ],
+    streams=[7, 7, 7, 8],
+)
+TWO_STAGES_RUN = make_run(
+    TWO_STAGES,
+    [StageKey("prefill"), StageKey("decode", 1), StageKey("other")],
+    [
+        (0, 100, 0, State.EMPTY),
+        (100, 150, 0, State.QUEUED),
+        (150, 350, 0, State.BUSY),
+        (350, 400, 0, State.EMPTY),
+        (400, 500, 1, State.EMPTY),
+        (500, 510, 1, State.QUEUED),
+        (510, 800, 1, State.BUSY),
+        (800, 850, 1, State.EMPTY),
+        (850, 900, 2, State.EMPTY),
+    ],
+    op_keys=[0, 0, 1, 1],
+    host=[(0, 0), (400, 1), (850, -1)],
+)

@@ -1,0 +1,102 @@
+"""Every idle instant of a stage has one cause, and the causes sum to the stage's idle time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from tests.timeline.handmade import TWO_STAGES, TWO_STAGES_RUN, make_trace
+from trace_timing.timeline.calls import calls_of_thread, class_of_call
+from trace_timing.timeline.idle import CAUSES, DEFINITIONS, idle_causes
+from trace_timing.timeline.layout import State
+
+
+def test_causes_of_a_hand_made_run() -> None:
+    rows = idle_causes(TWO_STAGES, TWO_STAGES_RUN)
+    seen = [(r.stage, r.cause, r.call, r.count, r.call_ns, r.idle_ns) for r in rows]
+    assert seen == [
+        ("prefill", "host", None, 2, None, 120),  # 0…100 and 380…400
+        ("prefill", "launch_latency", None, 1, None, 50),  # 100…150, whatever the host does
+        ("prefill", "sync", "cudaStreamSynchronize", 1, 180, 30),  # 350…380 of 200…380
+        ("decode", "host", None, 2, None, 40),  # 400…420 and 480…500
+        ("decode", "launch_latency", None, 1, None, 10),
+        ("decode", "sync", "cudaDeviceSynchronize", 1, 120, 0),  # idle only after the last op
+        ("decode", "alloc", "cudaMalloc", 1, 60, 60),
+        ("decode", "tail", None, 1, None, 50),
+        ("other", "tail", None, 1, None, 50),
+    ]
+
+
+def test_causes_of_a_stage_sum_to_its_idle_time() -> None:
+    tiles = TWO_STAGES_RUN.tiles
+    idle: Counter[str] = Counter()
+    for start, end, key, state in zip(
+        tiles.start_ns, tiles.end_ns, tiles.key, tiles.state, strict=True
+    ):
+        if state != State.BUSY:
+            idle[TWO_STAGES_RUN.keys[key].stage] += int(end - start)
+    explained: Counter[str] = Counter()
+    for row in idle_causes(TWO_STAGES, TWO_STAGES_RUN):
+        explained[row.stage] += row.idle_ns
+    assert explained == idle == {"prefill": 200, "decode": 160, "other": 50}
+
+
+def test_a_run_on_the_host_clock_has_no_idle_device_to_explain() -> None:
+    assert idle_causes(TWO_STAGES, replace(TWO_STAGES_RUN, clock="host")) == ()
+
+
+def test_another_threads_calls_are_not_the_generating_threads() -> None:
+    rows = idle_causes(TWO_STAGES, replace(TWO_STAGES_RUN, generating_thread=1))
+    assert {row.cause for row in rows} == {"host", "launch_latency", "tail"}
+    assert sum(row.idle_ns for row in rows) == 410
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("cudaStreamSynchronize", "sync"),
+        ("cuCtxSynchronize", "sync"),
+        ("hipEventSynchronize", "sync"),
+        ("cudaMemcpy", "sync"),
+        ("cudaMemcpyAsync", "copy"),
+        ("hipMemcpyAsync", "copy"),
+        ("cuMemcpyDtoHAsync_v2", "copy"),
+        ("cuMemcpyDtoH_v2", "sync"),
+        ("cudaMemsetAsync", "copy"),
+        ("cudaMalloc", "alloc"),
+        ("cudaFree", "alloc"),
+        ("cudaMallocAsync", "alloc"),
+        ("cuMemCreate", "alloc"),
+        ("cuMemUnmap", "alloc"),
+        ("cudaHostAlloc", "alloc"),
+        ("cudaLaunchKernelExC", "launch"),
+        ("cuLaunchKernelEx", "launch"),
+        ("cudaGraphLaunch", "launch"),
+        ("hipExtModuleLaunchKernel", "launch"),
+        ("cudaEventQuery", "api"),
+        ("cudaPeekAtLastError", "api"),
+    ],
+)
+def test_a_call_name_tells_what_it_does(name: str, kind: str) -> None:
+    assert class_of_call(name) == kind
+
+
+def test_a_driver_call_inside_a_runtime_call_is_not_counted_again() -> None:
+    calls = calls_of_thread(TWO_STAGES, 0, 0, 900)
+    assert [TWO_STAGES.names[name] for name in calls.name] == [
+        "cudaLaunchKernel",
+        "cudaMemcpyAsync",
+        "cudaStreamSynchronize",
+        "cudaMalloc",
+        "cudaLaunchKernel",
+        "cudaLaunchKernel",
+        "cudaDeviceSynchronize",
+    ]
+    nested = make_trace(calls=[("cudaLaunchKernel", 0, 10), ("cuLaunchKernel", 2, 8)])
+    assert len(calls_of_thread(nested, 0, 0, 100)) == 1
+
+
+def test_every_cause_is_defined() -> None:
+    assert set(DEFINITIONS) == set(CAUSES)

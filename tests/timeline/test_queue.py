@@ -1,0 +1,33 @@
+"""Queue depth: ops launched and not started; starved: launched when nothing was left to run."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.timeline.handmade import TWO_STAGES_RUN
+from trace_timing.timeline.queue import queue_depth, queue_figures
+
+
+def test_depth_over_time_of_a_hand_made_run() -> None:
+    depth = queue_depth(TWO_STAGES_RUN)
+    assert dict(zip(depth.time_ns.tolist(), depth.depth.tolist(), strict=True)) == {
+        100: 1,
+        130: 2,
+        150: 1,
+        300: 0,
+        500: 1,
+        510: 0,
+        530: 1,
+        600: 0,
+    }
+
+
+def test_figures_of_a_hand_made_run() -> None:
+    prefill, decode = queue_figures(TWO_STAGES_RUN)
+    # 1 op for 30 ns, 2 for 20, 1 for 150, in a window of 400.
+    assert prefill.mean_depth == pytest.approx(220 / 400)
+    assert decode.mean_depth == pytest.approx((10 + 70) / 450)
+    assert (prefill.max_depth, decode.max_depth) == (2, 1)
+    assert (prefill.gpu_ops, prefill.starved_ops) == (2, 1)
+    assert (decode.gpu_ops, decode.starved_ops) == (2, 1)
+    assert (prefill.latency_p50_ns, decode.latency_p50_ns) == (50.0, 10.0)

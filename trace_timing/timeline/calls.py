@@ -1,0 +1,76 @@
+"""What a runtime or driver API call does to host and device, told by its name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_timing.timeline.intervals import Intervals, outermost
+from trace_timing.trace.events import Kind, Trace
+from trace_timing.units import IntArray
+
+CallClass = Literal["sync", "alloc", "copy", "launch", "api"]
+CALL_CLASSES: tuple[CallClass, ...] = CallClass.__args__  # type: ignore[attr-defined]
+
+#: First match wins. Names of CUDA's runtime and driver, and of HIP; versions and suffixes vary.
+_PATTERNS: tuple[tuple[CallClass, re.Pattern[str]], ...] = (
+    # cudaMemcpy without Async returns when the copy is done; cudaMemcpyAsync may as well, from or
+    # to pageable memory, but its name does not say so.
+    ("sync", re.compile(r"Synchronize|^(cuda|hip)Memcpy(2D|3D|ToSymbol|FromSymbol)?(_|$)", re.I)),
+    ("sync", re.compile(r"^cuMemcpy(HtoD|DtoH|DtoD|2D|3D)?(_v2)?(_ptds)?$")),
+    (
+        "alloc",
+        re.compile(r"Malloc|Free(?!Array)|^(cu|hip)Mem(Alloc|Create|Map|Unmap|Release)|HostAlloc"),
+    ),
+    ("alloc", re.compile(r"MemAddress(Reserve|Free)|MemSetAccess|Mem(Host)?(Un)?Register", re.I)),
+    ("copy", re.compile(r"Memcpy|Memset", re.I)),
+    ("launch", re.compile(r"Launch", re.I)),
+)
+
+
+def class_of_call(name: str) -> CallClass:
+    """What a call of this name does: waits, allocates, copies, launches, or none of these."""
+    return next((kind for kind, pattern in _PATTERNS if pattern.search(name)), "api")
+
+
+@dataclass(frozen=True)
+class Calls:
+    """The c API calls of one thread that are in no other call, by start."""
+
+    #: Row of the trace's events.
+    row: IntArray
+    start_ns: IntArray
+    end_ns: IntArray
+    #: Index into Trace.names.
+    name: npt.NDArray[np.int32]
+    #: Index into CALL_CLASSES.
+    call_class: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def intervals(self) -> Intervals:
+        """The calls as intervals, tagged with their numbers; empty ones are harmless."""
+        return Intervals(self.start_ns, self.end_ns, np.arange(len(self), dtype=np.int64))
+
+
+def calls_of_thread(trace: Trace, thread: int, start_ns: int, end_ns: int) -> Calls:
+    """The outermost API calls that a thread begins in [start_ns, end_ns).
+
+    Outermost, because a runtime call may hold the driver call that it is made of.
+    """
+    events = trace.events
+    rows = events.rows(Kind.CALL)
+    begins = events.start_ns[rows]
+    rows = rows[(events.thread[rows] == thread) & (begins >= start_ns) & (begins < end_ns)]
+    rows = rows[outermost(events.start_ns[rows], events.end_ns[rows])]
+    classes = np.zeros(len(trace.names), np.uint8)
+    for name in np.unique(events.name[rows]):
+        classes[name] = CALL_CLASSES.index(class_of_call(trace.names[name]))
+    names = events.name[rows]
+    return Calls(rows, events.start_ns[rows], events.end_ns[rows], names, classes[names])

@@ -1,0 +1,20 @@
+"""Keys of a run folded into its stages: decode[1…N−1] is one stage, `decode`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trace_timing.records import Stage
+from trace_timing.timeline.layout import RunTimeline
+from trace_timing.units import IntArray
+
+
+def stages_of(run: RunTimeline) -> tuple[Stage, ...]:
+    """The stages of a run, each once, in the order of its keys."""
+    return tuple(dict.fromkeys(key.stage for key in run.keys))
+
+
+def stage_of_key(run: RunTimeline) -> IntArray:
+    """For each of the run's keys, the number of its stage in `stages_of(run)`."""
+    stages = stages_of(run)
+    return np.array([stages.index(key.stage) for key in run.keys], np.int64)

@@ -1,0 +1,116 @@
+"""How far the host runs ahead: ops launched and not started, and how long a launch takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trace_timing.records import Stage
+from trace_timing.timeline.grouping import stage_of_key, stages_of
+from trace_timing.timeline.intervals import Intervals, cut, union
+from trace_timing.timeline.layout import RunTimeline
+from trace_timing.units import BoolArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Ops launched and not started over time: from time_ns[i] until the next, depth[i]."""
+
+    time_ns: IntArray
+    depth: IntArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueFigures:
+    """A row of the table `queue`: how far ahead the host was in one stage."""
+
+    stage: Stage
+    gpu_ops: int
+    #: Time-weighted over the stage's window; 0 where it has no window.
+    mean_depth: float
+    max_depth: int
+    #: Ops launched when every earlier op of the run had ended: the device had nothing to do.
+    starved_ops: int
+    #: Launch begins → op starts, of starved ops alone: others wait for their predecessors.
+    latency_p50_ns: float | None
+    latency_p95_ns: float | None
+
+
+def queue_depth(run: RunTimeline) -> Depth:
+    """Depth at every instant at which an op is launched or starts.
+
+    A depth below 0 is no mistake here but one of the clocks: an op that starts, by the device's
+    clock, before its launch by the host's. It is left to be seen.
+    """
+    ops = run.ops
+    times = np.concatenate([ops.launch_ns, ops.start_ns])
+    steps = np.repeat(np.array([1, -1], np.int64), len(ops))
+    at, group = np.unique(times, return_inverse=True)
+    change = np.zeros(len(at), np.int64)
+    np.add.at(change, group.ravel(), steps)
+    return Depth(at, np.cumsum(change))
+
+
+def queue_figures(run: RunTimeline) -> tuple[QueueFigures, ...]:
+    """One row for each stage of the run that has ops."""
+    stages = stages_of(run)
+    code_of_key = stage_of_key(run)
+    stage = code_of_key[run.ops.key]
+    starved = _starved(run)
+    latency = run.ops.start_ns - run.ops.launch_ns
+    weights = _depth_in_tiles(run, code_of_key, len(stages))
+    rows = []
+    for code in np.unique(stage):
+        own = stage == code
+        quick = _percentiles(latency[own & starved])
+        area, span, highest = weights[code]
+        rows.append(
+            QueueFigures(
+                stage=stages[code],
+                gpu_ops=int(own.sum()),
+                mean_depth=area / span if span else 0.0,
+                max_depth=highest,
+                starved_ops=int((own & starved).sum()),
+                latency_p50_ns=None if quick is None else float(quick[0]),
+                latency_p95_ns=None if quick is None else float(quick[1]),
+            )
+        )
+    return tuple(rows)
+
+
+def _percentiles(values: IntArray) -> FloatArray | None:
+    return np.percentile(values, [50, 95]) if len(values) else None
+
+
+def _starved(run: RunTimeline) -> BoolArray:
+    """Whether nothing was launched and unfinished when each op was launched.
+
+    Ops of one launch (a graph) count by their first: the others find it in the queue.
+    """
+    ops = run.ops
+    # An op that starts before its launch, by the two clocks, is outstanding from its start.
+    outstanding = union(np.minimum(ops.launch_ns, ops.start_ns), ops.end_ns)
+    opens = np.isin(ops.launch_ns, outstanding.start_ns)
+    first = np.zeros(len(ops), bool)
+    first[np.unique(ops.launch_ns, return_index=True)[1]] = True
+    return opens & first
+
+
+def _depth_in_tiles(
+    run: RunTimeline, code_of_key: IntArray, stages: int
+) -> list[tuple[int, int, int]]:
+    """By stage: ∫ depth dt, the window it was taken over, the highest depth."""
+    depth, tiles = queue_depth(run), run.tiles
+    ends = np.append(depth.time_ns[1:], max(run.window_end_ns, *depth.time_ns[-1:]))
+    steps = Intervals(depth.time_ns, ends, depth.depth)
+    windows = Intervals(tiles.start_ns, tiles.end_ns, tiles.key.astype(np.int64))
+    pieces = cut(windows, steps)
+    height = np.where(pieces.by >= 0, np.append(depth.depth, 0)[pieces.by], 0)
+    stage = code_of_key[tiles.key[pieces.of]]
+    out = []
+    for code in range(stages):
+        own = stage == code
+        area = int((height[own] * pieces.dur_ns[own]).sum())
+        out.append((area, int(pieces.dur_ns[own].sum()), int(height[own].max(initial=0))))
+    return out
