@@ -19,6 +19,7 @@ from trace_timing.errors import EXIT_USAGE, TraceTimingError
 #: Subcommand → its one-line help: here, so that --help loads none of them.
 SUBCOMMANDS = {
     "analyze": "Derive stage latencies from traces; write tables and an HTML report.",
+    "doctor": "Check this machine: profiler, versions, known defects; calibrate.",
 }
 
 

@@ -1,0 +1,286 @@
+"""Measure what profiling costs on this machine: a ladder of small loops, profiled and not.
+
+The loops are timed by the host's clock in interleaved rounds (unprofiled, ranges, full); what each
+added is regressed on what a trace of it holds. What an op costs on the device is measured
+behind a spinning kernel, where the host plays no part.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+import torch
+
+from trace_timing.costs import CALL_KINDS, Calibration, Estimate, Ladder, ModeCosts
+from trace_timing.errors import CaptureError
+from trace_timing.recording.probes import Probe, Spin, device_probes, host_probes
+from trace_timing.recording.recorded import count_recorded
+from trace_timing.recording.session import ProfilerSession, open_session
+from trace_timing.records import ProfileMode
+from trace_timing.units import NS_PER_MS, FloatArray
+
+MODES: tuple[ProfileMode, ...] = ("ranges", "full")
+ROUNDS = 15
+BLOCKS = 4
+ITERATIONS = 200
+SPIN_NS = 40 * NS_PER_MS
+BUDGET_S = 60.0
+#: Below this the host's clock and a loop's own wandering say nothing (ns per iteration).
+RESOLUTION_NS = 5.0
+#: Median of absolute deviations → standard deviation, and the standard error of a median over
+#: that of a mean, both for normal errors.
+_MAD, _MEDIAN = 1.4826, 1.2533
+
+
+def calibrate(device: torch.device | None = None, *, rounds: int = ROUNDS) -> Calibration:
+    """The costs of both profile modes on this machine; takes some 20 to 60 s.
+
+    Rounds stop early when the budget of 60 s is spent; at least three are made.
+
+    Raises:
+        CaptureError: no CUDA device, or no profiler session can be opened.
+    """
+    if not torch.cuda.is_available():
+        raise CaptureError(
+            "no CUDA device to calibrate",
+            why="torch.cuda.is_available() is false",
+            remedy="run this on the machine that captures",
+        )
+    begun = time.monotonic()
+    device = device or torch.device("cuda", torch.cuda.current_device())
+    bench = _Bench(device)
+    bench.run(rounds, begun + 0.6 * BUDGET_S)
+    return bench.calibration(begun)
+
+
+@dataclass
+class _Bench:
+    """Times of every rung as they come in: ns per iteration by (mode or None, rung), by round."""
+
+    device: torch.device
+    host: dict[tuple[str | None, str], list[float]] = field(default_factory=dict)
+    behind: dict[tuple[str | None, str], list[float]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    lasting_frac: float | None = None
+
+    def __post_init__(self) -> None:
+        self.sessions = _sessions()
+        self.probes = host_probes(self.device)
+        self.spin = Spin(self.device)
+        self.bodies = device_probes(self.device)
+
+    def run(self, rounds: int, deadline: float) -> None:
+        self._warm_up(None)
+        self._round(None)
+        before = self._median_unprofiled()
+        for mode in MODES:
+            self._warm_up(mode)  # the first session of a process pays for CUPTI's start
+        self._forget()
+        for number in range(rounds):
+            for mode in _rotated((None, *MODES), number):
+                self._round(mode)
+            if number >= 2 and time.monotonic() > deadline:
+                break
+        after = self._median_unprofiled()
+        self.lasting_frac = float(np.median([after[n] / before[n] for n in before]) - 1)
+
+    def _round(self, mode: ProfileMode | None) -> None:
+        session = self.sessions[mode] if mode else None
+        if session:
+            session.start()
+        try:
+            for probe in self.probes:
+                loop = probe.bare if probe.bare and not mode else probe.loop
+                self._add(self.host, mode, probe.name, timed_loop(loop, self.device))
+            for name, (body, ops) in self.bodies.items():
+                self._behind(mode, name, body, ops)
+        finally:
+            if session:
+                session.stop()
+
+    def _warm_up(self, mode: ProfileMode | None) -> None:
+        self._round(mode)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.host.clear()
+        self.behind.clear()
+
+    def _behind(self, mode: ProfileMode | None, name: str, body: Any, ops: int) -> None:
+        try:
+            self._add(self.behind, mode, name, self.spin.timed(body, SPIN_NS) / ops)
+        except BlockingIOError as error:
+            self.missing.append(f"{name} ({mode or 'unprofiled'}): {error}")
+
+    def _add(self, into: dict[Any, list[float]], mode: str | None, name: str, ns: float) -> None:
+        into.setdefault((mode, name), []).append(ns)
+
+    def _median_unprofiled(self) -> dict[str, float]:
+        return {name: float(np.median(v)) for (mode, name), v in self.host.items() if mode is None}
+
+    def calibration(self, begun: float) -> Calibration:
+        modes: dict[ProfileMode, ModeCosts] = {}
+        ladder: list[Ladder] = []
+        starts, returns = {}, {}
+        for mode in MODES:
+            seen = count_recorded(self.probes, self.sessions[mode])
+            rungs = [self._rung(probe, mode, seen.counts[probe.name]) for probe in self.probes]
+            costs, rungs = fit_costs(rungs)
+            ladder += rungs
+            modes[mode] = ModeCosts(
+                **costs,
+                device_op=self._added_behind(mode, "device_op"),
+                graph_node=self._added_behind(mode, "graph_node"),
+            )
+            starts[mode], returns[mode] = robust(seen.to_start), robust(seen.to_return)
+        return Calibration(
+            modes=modes,
+            environment=environment(self.device),
+            measured_unix_s=int(time.time()),
+            took_s=round(time.monotonic() - begun, 2),
+            seen_launch_to_start=starts,
+            seen_end_to_return=returns,
+            roundtrip=robust(self.host[None, "wait"]),
+            control_mark=robust(self.host[None, "event"]),
+            lasting_frac=self.lasting_frac,
+            ladder=tuple(ladder),
+            missing=tuple(sorted(set(self.missing))),
+        )
+
+    def _rung(self, probe: Probe, mode: ProfileMode, counts: Mapping[str, float]) -> Ladder:
+        bare, profiled = self.host[None, probe.name], self.host[mode, probe.name]
+        return Ladder(
+            probe=probe.name,
+            mode=mode,
+            unprofiled=robust(bare),
+            added=robust(np.subtract(profiled, bare)),
+            fitted_ns=0.0,
+            counts={**counts, "wait": float(probe.waits)},
+        )
+
+    def _added_behind(self, mode: ProfileMode, name: str) -> Estimate | None:
+        bare, profiled = self.behind.get((None, name), []), self.behind.get((mode, name), [])
+        if min(len(bare), len(profiled)) < 2:
+            return None
+        one, other = robust(profiled), robust(bare)
+        return Estimate(one.value_ns - other.value_ns, float(np.hypot(one.se_ns, other.se_ns)))
+
+
+def timed_loop(loop: Any, device: torch.device) -> float:
+    """Nanoseconds per iteration: the median of a few blocks, each begun on an idle device."""
+    loop(ITERATIONS // 10)
+    blocks = []
+    for _ in range(BLOCKS):
+        torch.cuda.synchronize(device)
+        begin = perf_counter_ns()
+        loop(ITERATIONS)
+        blocks.append((perf_counter_ns() - begin) / ITERATIONS)
+    return float(np.median(blocks))
+
+
+def robust(values: Sequence[float] | FloatArray) -> Estimate:
+    """Median, and its standard error from the median absolute deviation.
+
+    Never below the loop's resolution: nine like readings do not make a clock finer.
+    """
+    data = np.asarray(values, np.float64)
+    middle = float(np.median(data))
+    spread = _MAD * float(np.median(np.abs(data - middle)))
+    error = _MEDIAN * spread / float(np.sqrt(len(data)))
+    return Estimate(middle, max(error, RESOLUTION_NS))
+
+
+def fit_costs(rungs: Sequence[Ladder]) -> tuple[dict[str, Any], list[Ladder]]:
+    """Costs of one mode from what each rung added: weighted least squares, no sign imposed.
+
+    Where the rungs scatter about the fit by more than their own errors (a call of one kind does
+    not cost quite what another does), the errors are widened by that much (the scale factor of
+    the Particle Data Group, Review of Particle Physics, introduction, section 5.2.2).
+
+    Returns:
+        The fields of ModeCosts that the host shows, and the rungs with what the fit gives them.
+    """
+    terms = [t for t in (*CALL_KINDS, "cpu_op", "range", "wait") if _varies(rungs, t)]
+    counts = np.array([[rung.counts.get(term, 0.0) for term in terms] for rung in rungs])
+    added = np.array([rung.added.value_ns for rung in rungs])
+    sigma = np.array([rung.added.se_ns for rung in rungs])
+    weighted = counts / sigma[:, None]
+    covariance = np.linalg.pinv(weighted.T @ weighted)
+    values = covariance @ weighted.T @ (added / sigma)
+    fitted = counts @ values
+    freedom = max(len(rungs) - len(terms), 1)
+    scale = max(1.0, float(np.sqrt(np.sum(((added - fitted) / sigma) ** 2) / freedom)))
+    errors = scale * np.sqrt(np.diag(covariance))
+    found = {t: Estimate(float(v), float(e)) for t, v, e in zip(terms, values, errors, strict=True)}
+    costs: dict[str, Any] = {"calls": {kind: found[kind] for kind in CALL_KINDS if kind in found}}
+    costs |= {term: found.get(term) for term in ("cpu_op", "range", "wait")}
+    return costs, [
+        replace(rung, fitted_ns=float(ns)) for rung, ns in zip(rungs, fitted, strict=True)
+    ]
+
+
+def _varies(rungs: Sequence[Ladder], term: str) -> bool:
+    return any(rung.counts.get(term, 0.0) for rung in rungs)
+
+
+def _rotated(modes: Sequence[Any], by: int) -> list[Any]:
+    cut = by % len(modes)
+    return [*modes[cut:], *modes[:cut]]
+
+
+def _sessions() -> dict[ProfileMode, ProfilerSession]:
+    sessions: dict[ProfileMode, ProfilerSession] = {}
+    for mode in MODES:
+        session, backend = open_session(mode)
+        if mode == "ranges" and backend == "public":
+            raise CaptureError(
+                "this PyTorch cannot record ranges without CPU ops",
+                why="torch.autograd._enable_profiler does not take scopes here",
+                remedy="use a PyTorch from 2.4 on",
+            )
+        sessions[mode] = session
+    return sessions
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What the costs hold for: another device, driver or version is another machine."""
+    properties = torch.cuda.get_device_properties(device)
+    return {
+        "device": properties.name,
+        "torch": str(torch.__version__),
+        "cuda": torch.version.cuda,
+        "driver": driver_version(),
+        "cupti": cupti_version(),
+        "backend": open_session("ranges")[1],
+    }
+
+
+def driver_version() -> str | None:
+    """The NVIDIA driver's version; None where nvidia-ml-py or the driver does not say."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    except Exception:  # an ornament of the record: its absence stops nothing
+        return None
+
+
+def cupti_version() -> int | None:
+    """CUPTI's API version number as its library reports it; None where it is not loaded."""
+    import ctypes
+
+    try:
+        maps = Path("/proc/self/maps").read_text()
+        path = next(line.split(maxsplit=5)[5] for line in maps.splitlines() if "libcupti" in line)
+        version = ctypes.c_uint32()
+        ctypes.CDLL(path.strip()).cuptiGetVersion(ctypes.byref(version))
+    except (OSError, StopIteration, AttributeError):
+        return None
+    return version.value
