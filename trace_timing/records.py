@@ -73,6 +73,8 @@ class ControlTimes:
     clock: Clock = "device"
     #: Taken before any profiling in the process: kept apart, to show what profiling leaves behind.
     before_profiling: bool = False
+    #: Which of the controls of one repeat, counted from 0.
+    index: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
