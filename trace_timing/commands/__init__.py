@@ -18,6 +18,7 @@ from trace_timing.errors import EXIT_USAGE, TraceTimingError
 
 #: Subcommand → its one-line help: here, so that --help loads none of them.
 SUBCOMMANDS = {
+    "capture": "Record generate() calls of a model: trace, control and conditions of each.",
     "analyze": "Derive stage latencies from traces; write tables and an HTML report.",
     "doctor": "Check this machine: profiler, versions, known defects; calibrate.",
 }

@@ -1,0 +1,365 @@
+"""capture(): the recorder around a user's own loop, and the loop that the command runs."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from trace_timing import __version__
+from trace_timing.api.keeping import Keep, Keeper
+from trace_timing.errors import UsageError
+from trace_timing.recording import environment, ranges
+from trace_timing.recording.anatomy import describe_model
+from trace_timing.recording.files import CaptureDirectory, StorageError, finished, open_directory
+from trace_timing.recording.inputs import Sample, count_tokens, prepare
+from trace_timing.recording.resolver import read_overrides, resolve
+from trace_timing.recording.runner import CachePolicy, Call, Runner, RunSettings, SinkSlot
+from trace_timing.recording.session import open_session
+from trace_timing.recording.shards import Shard, shard_of_process
+from trace_timing.recording.warmup import warm_up
+from trace_timing.records import Manifest, ProfileMode, RunRecord
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureOptions:
+    """How to record; what the manifest's settings repeat."""
+
+    profile: ProfileMode = "ranges"
+    #: Controls for each profiled run.
+    control: int = 1
+    cuda_cache: CachePolicy = "keep"
+    keep: str = "both"
+    stages_of: Path | None = None
+    warm_up: bool = True
+    resume: bool = False
+    #: What else the manifest should say: the model's name, the command's options.
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def capture(
+    directory: str | Path, model: Any, options: CaptureOptions | None = None, **changes: Any
+) -> Iterator[Session]:
+    """Record generate() calls of a model into a capture directory.
+
+        with trace_timing.capture("traces/", model) as session:
+            output = session.generate("sample 1", meta={"tier": "easy"}, **inputs)
+
+    Nothing of the model is changed but for hooks, and those are gone afterwards, also when the
+    body raises. Under torchrun each rank writes its own files into the one directory.
+
+    Args:
+        changes: fields of `CaptureOptions`, by name.
+    Raises:
+        UsageError: the directory holds a capture and `resume` is not set; the settings differ
+            from those that it was begun with.
+        CaptureError: the model's stages cannot be found.
+    """
+    chosen = replace(options or CaptureOptions(), **changes)
+    shard = shard_of_process()
+    place = open_directory(
+        Path(directory), rank=shard.rank, controls=chosen.control, resume=chosen.resume
+    )
+    recorder, backend = open_session(chosen.profile)
+    overrides = read_overrides(chosen.stages_of) if chosen.stages_of else None
+    stages = resolve(model, overrides)
+    manifest = _manifest(model, stages, chosen, shard, backend)
+    _begin(place, manifest, shard)
+    slot = SinkSlot()
+    hooks = _Hooks(functools.partial(ranges.attach, stages, slot))
+    keeper = Keeper(place, Keep.parse(chosen.keep))
+    runner = Runner(
+        model=model,
+        slot=slot,
+        session=recorder,
+        directory=place,
+        settings=RunSettings(
+            profile=chosen.profile, controls=chosen.control, cuda_cache=chosen.cuda_cache
+        ),
+        detached=hooks.detached,
+        on_trace=keeper.keep,
+    )
+    with hooks:
+        yield Session(model, runner, place, manifest, chosen, hooks)
+
+
+class Session:
+    """An open capture: makes runs and knows which are done. Made by `capture`."""
+
+    def __init__(
+        self,
+        model: Any,
+        runner: Runner,
+        place: CaptureDirectory,
+        manifest: Manifest,
+        options: CaptureOptions,
+        hooks: _Hooks,
+    ) -> None:
+        self._model = model
+        self._runner = runner
+        self._place = place
+        self._manifest = manifest
+        self._options = options
+        self._hooks = hooks
+        self._repeats: Counter[str] = Counter()
+        self._done = {(s, r) for s, r, _ in finished(place, options.control)}
+        self._is_warm = False
+        self.last: RunRecord | None = None
+
+    def generate(self, sample_id: str, meta: Mapping[str, Any] | None = None, **inputs: Any) -> Any:
+        """`model.generate(**inputs)`, profiled once and run K times more as its control.
+
+        The same id again is its next repeat. A run that is there already (after a resume) is made
+        without being recorded.
+
+        Returns:
+            What generate() returned in the profiled run, untouched.
+        Raises:
+            Exception: what generate() raised, untouched; the run is recorded as failed.
+        """
+        return self.measure(
+            sample_id, functools.partial(self._model.generate, **inputs), meta=meta, inputs=inputs
+        )
+
+    def wrap(
+        self,
+        function: Callable[..., T],
+        *,
+        sample_id: Callable[..., str] | None = None,
+        meta: Callable[..., Mapping[str, Any]] | None = None,
+        repeatable: bool = True,
+    ) -> Callable[..., T]:
+        """A function that calls the model its own way, with each of its calls recorded as a run.
+
+        Args:
+            sample_id, meta: of a call's arguments, the run's id and metadata; without, ids count.
+            repeatable: False where a call must not be made twice: it gets no control.
+        """
+
+        @functools.wraps(function)
+        def recorded(*args: Any, **kwargs: Any) -> T:
+            name = sample_id(*args, **kwargs) if sample_id else f"call-{self._calls():06d}"
+            run = functools.partial(self._in_generate, function, *args, **kwargs)
+            known = meta(*args, **kwargs) if meta else {}
+            output: T = self.measure(name, run, meta=known, repeatable=repeatable)
+            return output
+
+        return recorded
+
+    def measure(
+        self,
+        sample_id: str,
+        run: Callable[[], Any],
+        *,
+        meta: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        repeatable: bool = True,
+    ) -> Any:
+        """Make the runs of one call and record them; what `generate` and `wrap` come down to."""
+        repeat = self._repeats[sample_id]
+        self._repeats[sample_id] += 1
+        if self.is_done(sample_id, repeat):
+            return run()
+        known = inputs or {}
+        call = Call(
+            sample_id=sample_id,
+            repeat=repeat,
+            run=run,
+            inputs=known,
+            metadata={**count_tokens(known, self._model.config), **(meta or {})},
+            repeatable=repeatable,
+        )
+        if not self._is_warm:
+            self._warm(call)
+        outcome = self._runner.group(call)
+        self.last = outcome.record
+        return outcome.output
+
+    def is_done(self, sample_id: str, repeat: int) -> bool:
+        """Whether a run was there, with its controls, when the capture was opened."""
+        return (sample_id, repeat) in self._done
+
+    def skip(self, sample_id: str) -> None:
+        """Count a repeat of a sample as made."""
+        self._repeats[sample_id] += 1
+
+    def failed(self, sample_id: str, error: Exception, meta: Mapping[str, Any]) -> None:
+        """Record that a sample failed before generate() was called."""
+        repeat = self._repeats[sample_id]
+        self._repeats[sample_id] += 1
+        call = Call(sample_id=sample_id, repeat=repeat, run=lambda: None, metadata=meta)
+        self.last = self._runner.failed(call, str(error))
+
+    def _warm(self, call: Call) -> None:
+        self._is_warm = True
+        if not self._options.warm_up or not call.repeatable:
+            return
+        result = warm_up(lambda: self._runner.plain_total(call))
+        if self._options.control:
+            self._runner.early_controls(call)
+        self._runner.throwaway(call)
+        if self._place.rank == 0:
+            settings = {**self._manifest.settings, "warm_up": asdict(result)}
+            self._place.write_manifest(replace(self._manifest, settings=settings))
+
+    def _in_generate(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        with self._hooks.generate_range():
+            return function(*args, **kwargs)
+
+    def _calls(self) -> int:
+        self._repeats[""] += 1
+        return self._repeats[""] - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Where a capture of samples is, after one of its runs."""
+
+    done: int
+    total: int
+    record: RunRecord | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleLoop:
+    """How samples are put through a model."""
+
+    max_new_tokens: int = 32
+    repeats: int = 1
+    seed: int = 0
+    generate_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def capture_samples(
+    session: Session,
+    samples: Sequence[Sample],
+    model: Any,
+    processor: Any,
+    loop: SampleLoop,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Step]:
+    """Put every sample through generate(), `repeats` times; a sample that fails fails alone.
+
+    Yields:
+        a step after each run; between two of them the caller may draw, or end the loop.
+    Raises:
+        StorageError: the disk is full; everything before is stored.
+    """
+    plan = [(sample, repeat) for repeat in range(loop.repeats) for sample in samples]
+    for done, (sample, repeat) in enumerate(plan, 1):
+        if stop():
+            return
+        if session.is_done(sample.id, repeat):
+            session.skip(sample.id)
+            yield Step(done=done, total=len(plan), record=None)
+            continue
+        _one_sample(session, sample, model, processor, loop)
+        yield Step(done=done, total=len(plan), record=session.last)
+
+
+def _one_sample(
+    session: Session, sample: Sample, model: Any, processor: Any, loop: SampleLoop
+) -> None:
+    import torch
+
+    try:
+        prepared = prepare(sample, processor, model)
+    except Exception as error:  # whatever a processor makes of odd input fails this sample alone
+        session.failed(sample.id, error, sample.metadata)
+        return
+    torch.manual_seed(loop.seed)
+    tokens = {"max_new_tokens": sample.max_new_tokens or loop.max_new_tokens}
+    arguments = {**prepared.inputs, **loop.generate_options, **tokens}
+    meta = {**prepared.metadata, **tokens, **sample.metadata}
+    try:
+        session.generate(sample.id, meta=meta, **arguments)
+    except StorageError:
+        raise
+    except Exception:  # recorded as failed by the runner; the other samples go on
+        return
+
+
+class _Hooks(AbstractContextManager["_Hooks"]):
+    """The hooks of a capture: on for its length, off around a bare control."""
+
+    def __init__(self, attach: Callable[[], ranges.Attachment]) -> None:
+        self._attach = attach
+        self._attachment: ranges.Attachment | None = None
+
+    def __enter__(self) -> _Hooks:
+        self._attachment = self._attach()
+        self._attachment.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._attachment is not None:
+            self._attachment.__exit__(None, None, None)
+            self._attachment = None
+
+    @contextmanager
+    def detached(self) -> Iterator[None]:
+        """Every hook off within, on again afterwards."""
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
+
+    def generate_range(self) -> AbstractContextManager[Any]:
+        """A `generate` range around a user's own loop."""
+        assert self._attachment is not None
+        return self._attachment.generate_range()
+
+
+def _manifest(
+    model: Any, stages: Any, options: CaptureOptions, shard: Shard, backend: str
+) -> Manifest:
+    settings = {
+        **options.settings,
+        "profile": options.profile,
+        "profiler_backend": backend,
+        "control": options.control,
+        "cuda_cache": options.cuda_cache,
+        "keep": options.keep,
+        "warm_up": options.warm_up,
+        "world_size": shard.world,
+    }
+    return Manifest(
+        tool_version=__version__,
+        environment=environment.describe(),
+        settings=settings,
+        model=describe_model(model, stages),
+    )
+
+
+#: What may differ between a capture and its resumption.
+_FREE_SETTINGS = frozenset({"warm_up", "world_size", "keep", "limit", "repeats"})
+
+
+def _begin(place: CaptureDirectory, manifest: Manifest, shard: Shard) -> None:
+    """Write the manifest, or check that this is the capture that it speaks of."""
+    before = place.read_manifest()
+    if before is not None:
+        _check_same(before, manifest)
+    elif shard.rank == 0:
+        place.write_manifest(manifest)
+
+
+def _check_same(before: Manifest, now: Manifest) -> None:
+    names = (set(before.settings) | set(now.settings)) - _FREE_SETTINGS
+    differing = sorted(n for n in names if before.settings.get(n) != now.settings.get(n))
+    if differing:
+        name = differing[0]
+        raise UsageError(
+            f"this capture was begun with another {name}",
+            why=f"{before.settings.get(name)!r} then, {now.settings.get(name)!r} now",
+            remedy="resume with the settings it was begun with, or give another directory",
+        )

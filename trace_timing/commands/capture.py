@@ -1,0 +1,189 @@
+"""`trace-timing capture`: put samples through a model and record every generate()."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED
+
+if TYPE_CHECKING:
+    from trace_timing.api.capturing import Step
+    from trace_timing.records import RunRecord
+
+
+@click.command("capture")
+@click.option("--model", required=True, help="Hub id, folder, tiny-llava, or random:… (presets).")
+@click.option("--inputs", required=True, help="samples.jsonl or hf:DATASET:SPLIT.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--profile", type=click.Choice(["ranges", "full"]), default="ranges")
+@click.option("--control", default=1, type=click.IntRange(0), help="Controls a profiled run.")
+@click.option("--cuda-cache", type=click.Choice(["keep", "empty"]), default="keep")
+@click.option("--keep", default="both", help="json, store, both or first:N.")
+@click.option("--max-new-tokens", default=32, type=click.IntRange(1))
+@click.option("--dtype", default="auto")
+@click.option("--device", default="auto")
+@click.option("--device-map", default=None)
+@click.option("--tensor-parallel", is_flag=True, help="tp_plan=auto: every rank on each sample.")
+@click.option("--attn", default=None, help="Attention implementation: sdpa, eager, …")
+@click.option("--limit", default=None, type=click.IntRange(1), help="Take so many samples.")
+@click.option("--seed", default=0)
+@click.option("--repeats", default=1, type=click.IntRange(1))
+@click.option("--stages-of", default=None, type=click.Path(path_type=Path), help="model.toml.")
+@click.option("--warm-up/--no-warm-up", default=True)
+@click.option("--trust-remote-code", is_flag=True)
+@click.option("--resume", is_flag=True, help="Go on with a capture; retry what failed.")
+@click.pass_context
+def command(ctx: click.Context, /, **options: Any) -> int:
+    """Record each generate() of a model's samples, profiled and as a control."""
+    # Kineto reports every session on stderr otherwise; it reads this once, when torch loads.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "9")
+    return _run(options)
+
+
+def _run(options: dict[str, Any]) -> int:
+    from trace_timing.api import capturing
+    from trace_timing.recording.inputs import read_samples, shard
+    from trace_timing.recording.models import load
+    from trace_timing.recording.shards import shard_of_process
+
+    part = shard_of_process()
+    samples = read_samples(options["inputs"], limit=options["limit"])
+    loaded = load(_choice(options), local_rank=part.local_rank)
+    if not options["tensor_parallel"]:
+        samples = shard(samples, part.rank, part.world)
+    loop = capturing.SampleLoop(
+        max_new_tokens=options["max_new_tokens"], repeats=options["repeats"], seed=options["seed"]
+    )
+    tally = Tally()
+    with (
+        _stop_on_interrupt() as stop,
+        capturing.capture(options["output"], loaded.model, _capture_options(options)) as session,
+    ):
+        steps = capturing.capture_samples(
+            session, samples, loaded.model, loaded.processor, loop, stop=stop
+        )
+        for step in _drawn(steps, rank=part.rank):
+            tally.add(step)
+    return _finish(tally, options["output"], stopped=stop())
+
+
+class Tally:
+    """Counts of what was recorded, for the last line."""
+
+    def __init__(self) -> None:
+        self.done = self.skipped = self.total = 0
+        self.failed: list[RunRecord] = []
+
+    def add(self, step: Step) -> None:
+        """Count a step."""
+        self.total = step.total
+        if step.record is None:
+            self.skipped += 1
+        elif step.record.status == "ok":
+            self.done += 1
+        else:
+            self.failed.append(step.record)
+
+
+def _choice(options: dict[str, Any]) -> Any:
+    from trace_timing.recording.models import ModelChoice
+
+    return ModelChoice(
+        name=options["model"],
+        dtype=options["dtype"],
+        device=options["device"],
+        device_map=options["device_map"],
+        attn=options["attn"],
+        tensor_parallel=options["tensor_parallel"],
+        trust_remote_code=options["trust_remote_code"],
+        seed=options["seed"],
+    )
+
+
+def _capture_options(options: dict[str, Any]) -> Any:
+    from trace_timing.api.capturing import CaptureOptions
+
+    names = ("profile", "control", "cuda_cache", "keep", "stages_of", "warm_up", "resume")
+    repeated = ("max_new_tokens", "dtype", "device", "device_map", "attn", "seed", "repeats")
+    # A folder's name, not its path: the manifest must not tell where this machine keeps things.
+    model = Path(options["model"]).name if Path(options["model"]).is_dir() else options["model"]
+    return CaptureOptions(
+        **{name: options[name] for name in names},
+        settings={"model": model, **{name: options[name] for name in repeated}},
+    )
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[Any]:
+    """Ctrl-C lets the sample that is under way finish; a second one ends at once."""
+    asked = False
+
+    def ask(signum: int, frame: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        click.echo("finishing this sample; once more to stop at once", err=True)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _drawn(steps: Iterator[Step], *, rank: int) -> Iterator[Step]:
+    """The steps, with a progress bar on a terminal; only the first rank draws."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("capture"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[last]}"),
+        console=console,
+        disable=not console.is_terminal or rank != 0,
+    ) as progress:
+        task = progress.add_task("capture", total=None, last="")
+        for step in steps:
+            progress.update(task, completed=step.done, total=step.total, last=_last(step))
+            yield step
+
+
+def _last(step: Step) -> str:
+    if step.record is None:
+        return "there already"
+    if step.record.status == "failed":
+        return f"{step.record.sample_id}: {step.record.reason}"
+    return f"{step.record.sample_id}: {step.record.tokens_out} tokens"
+
+
+def _finish(tally: Tally, output: Path, *, stopped: bool) -> int:
+    click.echo(f"{tally.done} runs recorded in {output}" + _rest(tally), err=True)
+    for record in tally.failed:
+        click.echo(f"  failed: {record.sample_id}: {record.reason}", err=True)
+    if stopped:
+        click.echo("  stopped: the same command with --resume goes on", err=True)
+    return EXIT_REJECTED if tally.failed or stopped else EXIT_GOOD
+
+
+def _rest(tally: Tally) -> str:
+    return f", {tally.skipped} were there" if tally.skipped else ""

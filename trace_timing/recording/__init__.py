@@ -1,0 +1,1 @@
+"""Records generate() calls: ranges in the model, the profiler session, the control, files."""

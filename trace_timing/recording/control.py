@@ -1,0 +1,134 @@
+"""Where stage boundaries go in a control run: marks on the device's stream, read afterwards.
+
+A mark is recorded at every stage entry and exit; the stretch between two consecutive marks
+belongs to the stage that is innermost after the first of them (the one entered, or after an exit
+the one returned to), so the stretches of a run sum to its total exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter_ns
+from typing import Any, Literal, Protocol
+
+from trace_timing.records import GENERATE, Clock, ControlSegment, ControlTimes, Stage
+from trace_timing.units import ns_from_ms
+
+#: A boundary's stage and step: what is innermost from this mark on, None outside `generate`.
+Boundary = tuple[Stage | Literal["generate"], int | None] | None
+
+
+class Marks(Protocol):
+    """A clock that can be marked without waiting for it."""
+
+    clock: Clock
+
+    def mark(self) -> None:
+        """Put a mark where the work is now."""
+
+    def since_first_ns(self) -> list[int]:
+        """Of every mark, nanoseconds after the first; waits for the last to be reached."""
+
+
+class HostMarks:
+    """Marks of the host's clock: what there is without a GPU."""
+
+    clock: Clock = "host"
+
+    def __init__(self) -> None:
+        self._times: list[int] = []
+
+    def mark(self) -> None:
+        """Read the clock."""
+        self._times.append(perf_counter_ns())
+
+    def since_first_ns(self) -> list[int]:
+        """Exact to the clock's nanosecond."""
+        return [time - self._times[0] for time in self._times]
+
+
+class StreamMarks:
+    """CUDA events on the current stream of one device; recording one does not synchronise.
+
+    Times are taken from the first event on, not from event to event, so that the half
+    microsecond of resolution does not add up over the stages.
+    """
+
+    clock: Clock = "device"
+
+    def __init__(self, device: Any, spare: list[Any]) -> None:
+        import torch
+
+        self._torch = torch
+        self._device = device
+        self._spare = spare
+        self._events: list[Any] = []
+
+    def mark(self) -> None:
+        """Record an event, from the spare ones where there are any left."""
+        cuda = self._torch.cuda
+        event = self._spare.pop() if self._spare else cuda.Event(enable_timing=True)
+        event.record(cuda.current_stream(self._device))
+        self._events.append(event)
+
+    def since_first_ns(self) -> list[int]:
+        """Wait for the last event, read all of them, and hand them back for the next run."""
+        first = self._events[0]
+        self._events[-1].synchronize()
+        times = [0] + [ns_from_ms(first.elapsed_time(event)) for event in self._events[1:]]
+        self._spare.extend(self._events)
+        return times
+
+
+class ControlSink:
+    """Marks every stage entry and exit of one run, and makes its times of them."""
+
+    def __init__(self, marks: Marks) -> None:
+        self._marks = marks
+        self._open: list[tuple[Stage | Literal["generate"], int | None]] = []
+        self._boundaries: list[Boundary] = []
+
+    def enter(self, stage: Stage | Literal["generate"], step: int | None = None) -> None:
+        """A stage begins."""
+        self._open.append((stage, step))
+        self._boundaries.append((stage, step))
+        self._marks.mark()
+
+    def exit(self) -> None:
+        """The innermost stage ends; what goes on is the one around it."""
+        self._open.pop()
+        self._boundaries.append(self._open[-1] if self._open else None)
+        self._marks.mark()
+
+    def times(self) -> ControlTimes:
+        """The run's times.
+
+        Waits for the device, so it is called once the run is over.
+        """
+        times = self._marks.since_first_ns() if self._boundaries else [0]
+        segments = segments_of(self._boundaries, times)
+        return ControlTimes(
+            total_ns=sum(segment.duration_ns for segment in segments),
+            segments=segments,
+            clock=self._marks.clock,
+        )
+
+
+def segments_of(boundaries: Sequence[Boundary], times: Sequence[int]) -> tuple[ControlSegment, ...]:
+    """The stretches between consecutive marks, each with the stage that its first mark entered.
+
+    Stretches outside every `generate` (between two of them) are left out; those inside it and in
+    no stage are `other`.
+
+    Args:
+        boundaries: n marks' stages, in the order of marking.
+        times: n marks' times in ns.
+    """
+    segments = []
+    for boundary, begin, end in zip(boundaries, times, times[1:], strict=False):
+        if boundary is None:
+            continue
+        stage, step = boundary
+        inner: Stage = "other" if stage == GENERATE else stage  # type: ignore[assignment]
+        segments.append(ControlSegment(stage=inner, step=step, duration_ns=end - begin))
+    return tuple(segments)

@@ -1,0 +1,60 @@
+"""What a capture ran on: versions and devices, no path and no host name."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import Any
+
+import torch
+
+_PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "triton", "pillow", "numpy")
+
+
+def describe() -> dict[str, Any]:
+    """The manifest's `environment`."""
+    return {
+        "python": platform.python_version(),
+        "os": f"{platform.system()} {platform.machine()}",
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        **_device_versions(),
+        "devices": _devices(),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _device_versions() -> dict[str, Any]:
+    if not torch.cuda.is_available():
+        return {"cuda": None, "driver": None}
+    return {"cuda": torch.version.cuda, "hip": torch.version.hip, "driver": _driver()}
+
+
+def _driver() -> str | None:
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    except Exception:  # an ornament of the record: no failure of it may stop a capture
+        return None
+
+
+def _devices() -> list[dict[str, Any]]:
+    if not torch.cuda.is_available():
+        return []
+    properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return [
+        {
+            "name": one.name,
+            "memory_bytes": one.total_memory,
+            "compute_capability": f"{one.major}.{one.minor}",
+            "multiprocessors": one.multi_processor_count,
+        }
+        for one in properties
+    ]

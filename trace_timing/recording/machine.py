@@ -1,0 +1,105 @@
+"""The state of the machine around a run: allocator, memory, clocks, heat, who else is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+class MachineWatch:
+    """Reads the state before and after each run; never within one.
+
+    Without nvidia-ml-py (or a driver that answers) the device part says why it is missing.
+    """
+
+    def __init__(self) -> None:
+        self._nvml, self._missing = _open_nvml()
+        self._handles = self._find_devices() if self._nvml else {}
+
+    def read(self) -> dict[str, Any]:
+        """One reading: `rss_bytes`, and by device index allocator and NVML figures."""
+        state: dict[str, Any] = {"rss_bytes": resident_bytes()}
+        if torch.cuda.is_available():
+            state["devices"] = [self._device(i) for i in range(torch.cuda.device_count())]
+        return state
+
+    def _device(self, index: int) -> dict[str, Any]:
+        figures: dict[str, Any] = {**_allocator(index)}
+        if index in self._handles:
+            figures |= self._nvml_figures(self._handles[index])
+        else:
+            figures["nvml_missing"] = self._missing or "the driver does not list this device"
+        return figures
+
+    def _find_devices(self) -> dict[int, Any]:
+        handles = {}
+        for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+            uuid = getattr(torch.cuda.get_device_properties(index), "uuid", None)
+            try:
+                handles[index] = (
+                    self._nvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+                    if uuid is not None
+                    else self._nvml.nvmlDeviceGetHandleByIndex(index)
+                )
+            except self._nvml.NVMLError as error:
+                self._missing = str(error)
+        return handles
+
+    def _nvml_figures(self, handle: Any) -> dict[str, Any]:
+        nvml = self._nvml
+        readings = {
+            "sm_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
+            "memory_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM),
+            "temperature_c": lambda: nvml.nvmlDeviceGetTemperature(
+                handle, nvml.NVML_TEMPERATURE_GPU
+            ),
+            "power_w": lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000,
+            "throttle_reasons": lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
+            "other_processes": lambda: _others(nvml.nvmlDeviceGetComputeRunningProcesses(handle)),
+        }
+        return {name: self._tried(reading) for name, reading in readings.items()}
+
+    def _tried(self, reading: Any) -> Any:
+        # A figure that this board or container does not give is null; the others still count.
+        try:
+            return reading()
+        except self._nvml.NVMLError:
+            return None
+
+
+def resident_bytes() -> int | None:
+    """Memory of this process that is in RAM; None where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _allocator(index: int) -> dict[str, int]:
+    stats = torch.cuda.memory_stats(index)
+    return {
+        "allocated_bytes": stats.get("allocated_bytes.all.current", 0),
+        "allocated_peak_bytes": stats.get("allocated_bytes.all.peak", 0),
+        "reserved_bytes": stats.get("reserved_bytes.all.current", 0),
+        "alloc_retries": stats.get("num_alloc_retries", 0),
+        "device_allocs": stats.get("num_device_alloc", 0),
+    }
+
+
+def _others(processes: list[Any]) -> int:
+    return sum(process.pid != os.getpid() for process in processes)
+
+
+def _open_nvml() -> tuple[Any, str | None]:
+    try:
+        import pynvml
+    except ImportError:
+        return None, "nvidia-ml-py is not installed"
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return None, str(error)
+    return pynvml, None
