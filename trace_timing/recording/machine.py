@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+
 class MachineWatch:
     """Reads the state before and after each run; never within one.
 

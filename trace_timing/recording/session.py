@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
@@ -58,12 +59,14 @@ class ScopedSession:
             self._activities.add(ProfilerActivity.CUDA)
         self._scopes = {RecordScope.USER_SCOPE} if mode == "ranges" else set()
         plain = (False,) * 5  # shapes, memory, stacks, flops, modules: each slows the host
-        self._make = lambda: ProfilerConfig(ProfilerState.KINETO, *plain, _ExperimentalConfig(), "")
+        self._config: Callable[[], Any] = lambda: ProfilerConfig(
+            ProfilerState.KINETO, *plain, _ExperimentalConfig(), ""
+        )
         self._result: Any = None
 
     def start(self) -> None:
         """Begin to record."""
-        config = self._make()
+        config = self._config()
         torch.autograd._prepare_profiler(config, self._activities)
         torch.autograd._enable_profiler(config, self._activities, self._scopes)
 
@@ -112,14 +115,14 @@ def available() -> bool:
     """Whether this torch has the private way in that `ScopedSession` needs, found by trying it."""
     try:
         session = ScopedSession("ranges")
-        session._make()
+        session._config()
     except (ImportError, AttributeError, TypeError):
         return False
     names = ("_prepare_profiler", "_enable_profiler", "_disable_profiler")
     return all(hasattr(torch.autograd, name) for name in names)
 
 
-def timed(action: Any) -> int:
+def timed(action: Callable[[], Any]) -> int:
     """Nanoseconds that a call takes."""
     begin = perf_counter_ns()
     action()
