@@ -12,6 +12,7 @@ from trace_timing.timeline.layout import (
     RunOps,
     RunTimeline,
     StageKey,
+    StageRange,
     State,
     Tiles,
 )
@@ -91,7 +92,7 @@ def make_run(
         generate_end_ns=int(end[-1]),
         generating_thread=0,
         keys=tuple(keys),
-        ranges=(),
+        ranges=tuple(StageRange(key=k, thread=0, start_ns=a, end_ns=a) for a, k in host if k >= 0),
         host=HostTimeline(boundary, inner.astype(np.int32)),
         ops=RunOps(
             row=rows[order],

@@ -10,31 +10,26 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_timing.timeline.intervals import Intervals, outermost
+from trace_timing.trace.calls import ALLOCATING, LAUNCHING, SYNCHRONIZING
 from trace_timing.trace.events import Kind, Trace
 from trace_timing.units import IntArray
 
 CallClass = Literal["sync", "alloc", "copy", "launch", "api"]
 CALL_CLASSES: tuple[CallClass, ...] = CallClass.__args__  # type: ignore[attr-defined]
 
-#: First match wins. Names of CUDA's runtime and driver, and of HIP; versions and suffixes vary.
+#: First match wins. cudaMemcpyAsync may wait as well, from or to pageable memory, but its name does
+#: not say so: it is a copy.
 _PATTERNS: tuple[tuple[CallClass, re.Pattern[str]], ...] = (
-    # cudaMemcpy without Async returns when the copy is done; cudaMemcpyAsync may as well, from or
-    # to pageable memory, but its name does not say so.
-    ("sync", re.compile(r"Synchronize|^(cuda|hip)Memcpy(2D|3D|ToSymbol|FromSymbol)?(_|$)", re.I)),
-    ("sync", re.compile(r"^cuMemcpy(HtoD|DtoH|DtoD|2D|3D)?(_v2)?(_ptds)?$")),
-    (
-        "alloc",
-        re.compile(r"Malloc|Free(?!Array)|^(cu|hip)Mem(Alloc|Create|Map|Unmap|Release)|HostAlloc"),
-    ),
-    ("alloc", re.compile(r"MemAddress(Reserve|Free)|MemSetAccess|Mem(Host)?(Un)?Register", re.I)),
-    ("copy", re.compile(r"Memcpy|Memset", re.I)),
-    ("launch", re.compile(r"Launch", re.I)),
+    ("sync", SYNCHRONIZING),
+    ("alloc", ALLOCATING),
+    ("launch", LAUNCHING),
+    ("copy", re.compile(r"(?:cuda|cu|hip)Mem(?:cpy|set)\w*")),
 )
 
 
 def class_of_call(name: str) -> CallClass:
     """What a call of this name does: waits, allocates, copies, launches, or none of these."""
-    return next((kind for kind, pattern in _PATTERNS if pattern.search(name)), "api")
+    return next((kind for kind, pattern in _PATTERNS if pattern.fullmatch(name)), "api")
 
 
 @dataclass(frozen=True)

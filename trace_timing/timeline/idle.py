@@ -87,9 +87,9 @@ def _cause_of(run: RunTimeline, calls: Calls, pieces: Pieces) -> IntArray:
     cause[in_call] = _CODE_OF_CLASS[calls.call_class[pieces.by[in_call]]]
     queued = run.tiles.state[pieces.of] == State.QUEUED
     cause[queued] = CAUSES.index("launch_latency")
-    if len(run.ops):
-        # An EMPTY tile holds no op, so a piece that begins after the last end lies wholly there.
-        tail = ~queued & (pieces.start_ns >= int(run.ops.end_ns.max()))
+    busy_until = run.tiles.end_ns[run.tiles.state == State.BUSY]
+    if len(busy_until):
+        tail = ~queued & (pieces.start_ns >= int(busy_until[-1]))
         cause[tail] = CAUSES.index("tail")
     return cause
 
@@ -106,23 +106,28 @@ def _summed(
     stage: IntArray, cause: IntArray, name: IntArray, count: IntArray, dur_ns: IntArray
 ) -> dict[tuple[int, int, int], tuple[int, int]]:
     """(stage, cause, name) -> (summed count, summed ns)."""
-    keys, group = np.unique(np.stack([stage, cause, name]), axis=1, return_inverse=True)
-    sums = np.zeros((2, keys.shape[1]), np.int64)
-    np.add.at(sums[0], group.ravel(), count)
-    np.add.at(sums[1], group.ravel(), dur_ns)
-    return {
-        (int(s), int(c), int(n)): (int(k), int(ns))
-        for (s, c, n), k, ns in zip(keys.T, *sums, strict=True)
-    }
+    # One integer for the three: np.unique on rows is ten times slower.
+    names = int(name.max(initial=NONE)) + 2
+    code = (stage * len(CAUSES) + cause) * names + name + 1
+    codes, group = np.unique(code, return_inverse=True)
+    sums = np.zeros((2, len(codes)), np.int64)
+    np.add.at(sums[0], group, count)
+    np.add.at(sums[1], group, dur_ns)
+    out = {}
+    for value, number, total in zip(codes.tolist(), *sums.tolist(), strict=True):
+        rest, text = divmod(value, names)
+        out[(*divmod(rest, len(CAUSES)), text - 1)] = (number, total)
+    return out
 
 
 def _called(run: RunTimeline, calls: Calls) -> dict[tuple[int, int, int], tuple[int, int]]:
     """(stage the host is in, cause, name) -> (calls begun, ns inside them)."""
     stages = stages_of(run)
     key = run.host.at(calls.start_ns)
-    # A host in no stage range is in `other`, which a run without such an instant has no key for.
-    outside = stages.index("other") if "other" in stages else len(stages)
-    stage = np.where(key == NONE, outside, stage_of_key(run)[np.maximum(key, 0)])
+    # As tiling has it: outside every stage range is `other`, or nothing that has a name.
+    outside = "other" if run.ranges else "unattributed"
+    code = stages.index(outside) if outside in stages else len(stages)
+    stage = np.where(key == NONE, code, stage_of_key(run)[np.maximum(key, 0)])
     cause = _CODE_OF_CLASS[calls.call_class]
     inside = stage < len(stages)
     return _summed(
