@@ -124,8 +124,9 @@ class Session:
         Raises:
             Exception: what generate() raised, untouched; the run is recorded as failed.
         """
+        # Looked up at the call, not now: a bare control finds the model without its hooks.
         return self.measure(
-            sample_id, functools.partial(self._model.generate, **inputs), meta=meta, inputs=inputs
+            sample_id, lambda: self._model.generate(**inputs), meta=meta, inputs=inputs
         )
 
     def wrap(

@@ -205,14 +205,16 @@ class Runner:
             raise
 
     def _in_session(self, call: Call) -> tuple[Any, kineto_files.Losses, dict[str, Any]]:
+        sink = ProfilerSink()
         start = timed(self._session.start)
         try:
             self._pad()
-            self._slot.sink = ProfilerSink()
+            self._slot.sink = sink
             output = call.run()
             self._synchronize()
         finally:
             self._slot.sink = None
+            sink.close()
             stop = timed(self._session.stop)
         begin = time.perf_counter_ns()
         losses = self._store(call)

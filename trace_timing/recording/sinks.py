@@ -27,3 +27,8 @@ class ProfilerSink:
     def exit(self) -> None:
         """Close the innermost open range."""
         self._open.pop().__exit__(None, None, None)
+
+    def close(self) -> None:
+        """Close what an exception left open: a range that outlives its session crashes torch."""
+        while self._open:
+            self.exit()
