@@ -1,0 +1,109 @@
+"""Everything that says why a run took its time: plain rows, one list a table, and verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from trace_timing.records import Stage
+from trace_timing.stats.verdicts import StageEvidence, Verdict, verdicts
+from trace_timing.timeline.communication import Communication, communication
+from trace_timing.timeline.graphs import GraphNode, GraphUse, graph_nodes, graph_use
+from trace_timing.timeline.grouping import stage_of_key, stages_of
+from trace_timing.timeline.idle import IdleCause, idle_causes
+from trace_timing.timeline.kind_times import KindTime, kind_times
+from trace_timing.timeline.layout import RunTimeline, State
+from trace_timing.timeline.queue import QueueFigures, queue_figures
+from trace_timing.timeline.sync_loops import SyncLoop, sync_loops
+from trace_timing.trace.events import Trace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Why:
+    """One run taken apart. Each tuple is a table of trace_timing.schema, less the run's key."""
+
+    kinds: tuple[KindTime, ...]
+    idle: tuple[IdleCause, ...]
+    queue: tuple[QueueFigures, ...]
+    sync_loops: tuple[SyncLoop, ...]
+    communication: tuple[Communication, ...]
+    graphs: tuple[GraphUse, ...]
+    graph_nodes: tuple[GraphNode, ...]
+    verdicts: tuple[Verdict, ...]
+
+    def rows(self, run_key: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+        """Rows of every table, `run_key` (sample_id, repeat, rank) before each."""
+        return {
+            table: [{**run_key, **asdict(row)} for row in getattr(self, table)]
+            for table in WHY_TABLES
+        }
+
+
+WHY_TABLES: tuple[str, ...] = tuple(Why.__dataclass_fields__)
+
+
+def why(trace: Trace, run: RunTimeline, *, corrected_ns: Mapping[Stage, int] | None = None) -> Why:
+    """Take one run apart.
+
+    Args:
+        corrected_ns: window of each stage with the observer effect removed, where known.
+    """
+    kinds, idle, queue = kind_times(trace, run), idle_causes(trace, run), queue_figures(run)
+    loops, nccl, graphs = sync_loops(trace, run), communication(trace, run), graph_use(trace, run)
+    window, busy = _by_stage(run)
+    said: list[Verdict] = []
+    for stage in stages_of(run):
+        if stage == "unattributed" or run.clock == "host":
+            continue
+        evidence = StageEvidence(
+            stage=stage,
+            window_ns=window[stage],
+            busy_ns=busy[stage],
+            run_ns=run.window_end_ns - run.window_start_ns,
+            forwards=_forwards(run, stage),
+            causes=_of(stage, idle),
+            kinds=_of(stage, kinds),
+            queue=next(iter(_of(stage, queue)), None),
+            loop=next(iter(_of(stage, loops)), None),
+            graph=next(iter(_of(stage, graphs)), None),
+            communication=_of(stage, nccl),
+            corrected_ns=(corrected_ns or {}).get(stage),
+        )
+        said += verdicts(evidence)
+    return Why(
+        kinds=kinds,
+        idle=idle,
+        queue=queue,
+        sync_loops=loops,
+        communication=nccl,
+        graphs=graphs,
+        graph_nodes=graph_nodes(trace, run),
+        verdicts=tuple(said),
+    )
+
+
+Row = TypeVar("Row", IdleCause, KindTime, QueueFigures, SyncLoop, GraphUse, Communication)
+
+
+def _of(stage: Stage, rows: Sequence[Row]) -> tuple[Row, ...]:
+    return tuple(row for row in rows if row.stage == stage)
+
+
+def _forwards(run: RunTimeline, stage: Stage) -> int:
+    """Distinct keys of the stage that the run has time in."""
+    return len({int(k) for k in np.unique(run.tiles.key) if run.keys[k].stage == stage})
+
+
+def _by_stage(run: RunTimeline) -> tuple[dict[Stage, int], dict[Stage, int]]:
+    """Window and busy time of each stage."""
+    tiles, stages = run.tiles, stages_of(run)
+    code, dur_ns = stage_of_key(run)[tiles.key], tiles.end_ns - tiles.start_ns
+    window, busy = np.zeros((2, len(stages)), np.int64)
+    np.add.at(window, code, dur_ns)
+    np.add.at(busy, code, np.where(tiles.state == State.BUSY, dur_ns, 0))
+    return dict(zip(stages, window.tolist(), strict=True)), dict(
+        zip(stages, busy.tolist(), strict=True)
+    )
