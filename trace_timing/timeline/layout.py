@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
 
 from trace_timing.records import Clock, Stage
-from trace_timing.units import IntArray
+from trace_timing.units import BoolArray, IntArray
 
 Keys = npt.NDArray[np.int32]
 
@@ -93,6 +93,10 @@ class RunOps:
 
     def __len__(self) -> int:
         return len(self.row)
+
+    def take(self, chosen: BoolArray) -> RunOps:
+        """The chosen ops, in order."""
+        return RunOps(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,6 @@ import numpy as np
 from trace_timing.timeline.attribution import REASONS, Attribution, HostMap, host_map
 from trace_timing.timeline.layout import (
     HostTimeline,
-    Keys,
     RunOps,
     RunTimeline,
     StageKey,
@@ -23,7 +22,7 @@ from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap
 from trace_timing.timeline.tiling import tile
 from trace_timing.trace.events import NONE, Trace
 from trace_timing.trace.links import gpu_op_rows, launch_rows
-from trace_timing.units import BoolArray, IntArray
+from trace_timing.units import IntArray
 
 OTHER = StageKey("other")
 UNATTRIBUTED = StageKey("unattributed")
@@ -174,7 +173,7 @@ def _run(
         ops=mine,
         tiles=tile_ops(window, mine, host, outside_key=outside),
         device_tiles={
-            d: tile_ops(window, _only(mine, mine.device == d), host, outside_key=outside)
+            d: tile_ops(window, mine.take(mine.device == d), host, outside_key=outside)
             for d in devices
         },
         clock="device" if len(ops.row) else "host",
@@ -212,17 +211,4 @@ def _run_ops(trace: Trace, ops: Attribution, chosen: IntArray) -> RunOps:
         launch_row=ops.launch_row[chosen],
         key=ops.key[chosen],
         device=trace.events.device[rows],
-    )
-
-
-def _only(ops: RunOps, mask: BoolArray) -> RunOps:
-    key: Keys = ops.key[mask]
-    return RunOps(
-        row=ops.row[mask],
-        start_ns=ops.start_ns[mask],
-        end_ns=ops.end_ns[mask],
-        launch_ns=ops.launch_ns[mask],
-        launch_row=ops.launch_row[mask],
-        key=key,
-        device=ops.device[mask],
     )

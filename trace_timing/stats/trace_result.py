@@ -1,0 +1,225 @@
+"""Everything that one trace yields: rows of every table, laws, doubts. Small, and picklable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trace_timing import schema
+from trace_timing.records import Doubt, LawResult, RunRecord
+from trace_timing.stats.doubts import law_doubts, run_doubts, trace_doubts
+from trace_timing.stats.samples import sample_row
+from trace_timing.timeline.clocks import ClockTolerance, clock_tolerance
+from trace_timing.timeline.laws import run_laws, trace_laws
+from trace_timing.timeline.layout import RunTimeline
+from trace_timing.timeline.runs import TraceTimeline
+from trace_timing.timeline.tables import (
+    Columns,
+    RunKey,
+    device_columns,
+    join,
+    kernel_columns,
+    stage_columns,
+    step_columns,
+    stray_columns,
+)
+from trace_timing.trace.events import Trace
+from trace_timing.trace.integrity import Integrity, check_integrity
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceSource:
+    """One trace to analyse, and what is recorded about it."""
+
+    #: Path or URL of the trace.
+    location: str
+    #: Its name in messages and tables: relative, never a path of this machine.
+    name: str
+    sample_id: str
+    repeat: int | None = None
+    rank: int | None = None
+    record: RunRecord | None = None
+    #: The control runs of the same sample and repeat.
+    controls: tuple[RunRecord, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """What summary.json says of one run."""
+
+    sample_id: str
+    repeat: int
+    rank: int
+    trace: str
+    clock: str
+    window_ns: int
+    laws: tuple[LawResult, ...]
+    doubts: tuple[Doubt, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceSummary:
+    """What summary.json says of one trace."""
+
+    trace: str
+    laws: tuple[LawResult, ...]
+    doubts: tuple[Doubt, ...]
+    unattributed: Mapping[str, int]
+    has_stage_ranges: bool
+    clocks: ClockTolerance
+    integrity: Integrity
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceResult:
+    """Tables by name (schema.TABLES), and what to say about them."""
+
+    tables: Mapping[str, pa.Table]
+    runs: tuple[RunSummary, ...]
+    summary: TraceSummary
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run with its key and its replayed timeline."""
+
+    timeline: RunTimeline
+    key: RunKey
+    corrected: RunTimeline | None
+
+
+def run_keys(source: TraceSource, timeline: TraceTimeline, trace: Trace) -> list[RunKey]:
+    """The key of each run: the record's where there is one, else counted and read."""
+    rank = source.rank if source.rank is not None else trace.info.rank or 0
+    first = source.repeat or 0
+    return [RunKey(source.sample_id, first + run.ordinal, rank) for run in timeline.runs]
+
+
+def result_of(
+    trace: Trace,
+    timeline: TraceTimeline,
+    source: TraceSource,
+    corrected: Sequence[RunTimeline | None] = (),
+) -> TraceResult:
+    """Compute every row, law and doubt of a trace.
+
+    Args:
+        corrected: the replayed timeline of each run, where a cost model applies.
+    """
+    keys = run_keys(source, timeline, trace)
+    replays = corrected or [None] * len(keys)
+    runs = [_Run(*r) for r in zip(timeline.runs, keys, replays, strict=True)]
+    tables = _tables(trace, timeline, runs)
+    if len(timeline.stray):
+        stray = stray_columns(timeline, RunKey(source.sample_id, None, keys[0].rank))
+        tables["stages"] = pa.concat_tables([tables["stages"], stray.arrow()])
+    summary = _trace_summary(trace, timeline, source, tables["stages"])
+    said = tuple(_run_summary(run, source, tables) for run in runs)
+    rows = [_sample(run, source, s, summary) for run, s in zip(runs, said, strict=True)]
+    tables["samples"] = sample_table(rows)
+    return TraceResult(tables=tables, runs=said, summary=summary)
+
+
+def _tables(trace: Trace, timeline: TraceTimeline, runs: Sequence[_Run]) -> dict[str, pa.Table]:
+    makers: Mapping[str, Callable[[RunTimeline, RunKey], Columns]] = {
+        "stages": lambda run, key: stage_columns(trace, timeline, run, key),
+        "device_stages": device_columns,
+        "steps": lambda run, key: step_columns(trace, timeline, run, key),
+        "kernels": lambda run, key: kernel_columns(trace, run, key),
+    }
+    return {
+        name: join([make(r.timeline, r.key) for r in runs], schema.TABLES[name])
+        for name, make in makers.items()
+    }
+
+
+def sample_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows as a table: the schema's columns typed, metadata beside them as Arrow infers it."""
+    expected = schema.SAMPLES.arrow()
+    extra = sorted({name for row in rows for name in row} - set(schema.SAMPLES.names))
+    typed = {f.name: pa.array([r.get(f.name) for r in rows], f.type) for f in expected}
+    free = {name: _inferred([r.get(name) for r in rows]) for name in extra}
+    fields = [*expected, *(pa.field(n, a.type) for n, a in free.items())]
+    return pa.table({**typed, **free}, schema=pa.schema(fields))
+
+
+def _inferred(values: Sequence[Any]) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if v is None else str(v) for v in values])
+
+
+def _trace_summary(
+    trace: Trace, timeline: TraceTimeline, source: TraceSource, stages: pa.Table
+) -> TraceSummary:
+    clocks, integrity = clock_tolerance(trace), check_integrity(trace)
+    laws = trace_laws(trace, stages)
+    doubts = (*trace_doubts(trace, timeline, integrity, clocks), *law_doubts(laws))
+    return TraceSummary(
+        trace=source.name,
+        laws=laws,
+        doubts=tuple(replace(d, sample_id=source.sample_id) for d in doubts),
+        unattributed=timeline.unattributed,
+        has_stage_ranges=timeline.has_stage_ranges,
+        clocks=clocks,
+        integrity=integrity,
+        versions=trace.info.versions,
+        devices=tuple(d.name for d in trace.info.devices),
+    )
+
+
+def _of_run(table: pa.Table, key: RunKey) -> pa.Table:
+    return table.filter(pc.equal(table["repeat"], key.repeat))
+
+
+def _run_summary(run: _Run, source: TraceSource, tables: Mapping[str, pa.Table]) -> RunSummary:
+    key, timeline = run.key, run.timeline
+    replayed = run.corrected
+    laws = run_laws(
+        timeline,
+        _of_run(tables["stages"], key),
+        _of_run(tables["device_stages"], key),
+        replayed.window_end_ns - replayed.window_start_ns if replayed else None,
+    )
+    doubts = (*run_doubts(timeline, source.record), *law_doubts(laws))
+    return RunSummary(
+        sample_id=key.sample_id,
+        repeat=key.repeat or 0,
+        rank=key.rank,
+        trace=source.name,
+        clock=timeline.clock,
+        window_ns=timeline.window_end_ns - timeline.window_start_ns,
+        laws=laws,
+        doubts=tuple(
+            replace(d, sample_id=key.sample_id, repeat=key.repeat, rank=key.rank) for d in doubts
+        ),
+    )
+
+
+def _sample(
+    run: _Run, source: TraceSource, said: RunSummary, summary: TraceSummary
+) -> dict[str, Any]:
+    codes = {d.code for d in (*said.doubts, *summary.doubts)}
+    row: dict[str, Any] = {
+        "sample_id": run.key.sample_id,
+        "repeat": run.key.repeat,
+        "rank": run.key.rank,
+        **sample_row(run.timeline, run.corrected, source.record),
+        "laws_hold": all(law.holds for law in (*said.laws, *summary.laws)),
+        "doubts": ",".join(sorted(codes)),
+        "clock": run.timeline.clock,
+        "trace": source.name,
+    }
+    metadata = source.record.metadata if source.record else {}
+    return {**{_free_name(name): value for name, value in metadata.items()}, **row}
+
+
+def _free_name(name: str) -> str:
+    return f"meta_{name}" if name in schema.SAMPLES.names else name

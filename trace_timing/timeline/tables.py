@@ -1,0 +1,231 @@
+"""Runs → rows of the stage, device, step and kernel tables (schema.py has the columns)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from trace_timing import schema
+from trace_timing.records import STAGES
+from trace_timing.timeline.figures import (
+    DeviceFigures,
+    HostFigures,
+    device_figures,
+    groups_by_stage,
+    host_figures,
+    sums,
+)
+from trace_timing.timeline.layout import RunOps, RunTimeline, Tiles
+from trace_timing.timeline.runs import TraceTimeline
+from trace_timing.trace.events import Kind, Trace
+from trace_timing.units import BoolArray, IntArray
+
+OP_WORDS = {Kind.KERNEL: "kernel", Kind.MEMCPY: "memcpy", Kind.MEMSET: "memset"}
+_NO_TILES = Tiles(*(np.empty(0, np.int64),) * 2, np.empty(0, np.int32), np.empty(0, np.uint8))
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """What identifies a run in every table; `repeat` is None for ops in no run."""
+
+    sample_id: str
+    repeat: int | None
+    rank: int
+
+    def columns(self, rows: int) -> dict[str, list[Any]]:
+        """The key columns, the same in each of `rows` rows."""
+        return {
+            "sample_id": [self.sample_id] * rows,
+            "repeat": [self.repeat] * rows,
+            "rank": [self.rank] * rows,
+        }
+
+
+@dataclass(frozen=True)
+class Columns:
+    """One table's rows as lists by column name, to be joined with those of other runs."""
+
+    table: schema.Table
+    data: Mapping[str, list[Any]]
+
+    def arrow(self) -> pa.Table:
+        """As an Arrow table; columns that nothing has filled are null."""
+        rows = len(next(iter(self.data.values()), []))
+        full = {c.name: self.data.get(c.name, [None] * rows) for c in self.table}
+        return pa.table(full, schema=self.table.arrow())
+
+
+def stage_columns(trace: Trace, timeline: TraceTimeline, run: RunTimeline, key: RunKey) -> Columns:
+    """`stages`: one row a stage that the run has, tiled over the union of its devices."""
+    groups = groups_by_stage(run.keys, STAGES)
+    device = device_figures(run.tiles, run.ops, groups, len(STAGES))
+    host = host_figures(trace, timeline.hosts, run, groups, len(STAGES))
+    present = _present(device) | (host.host_ns > 0) | _ranged(run, groups, len(STAGES))
+    rows = np.flatnonzero(present)
+    reason = ",".join(sorted(timeline.unattributed)) or _no_ranges(timeline)
+    data = {
+        **key.columns(len(rows)),
+        "stage": [STAGES[r] for r in rows],
+        **_device_columns(device, rows, run.clock),
+        **_host_columns(host, rows),
+        "reason": [reason if STAGES[r] == "unattributed" else None for r in rows],
+        "clock": [run.clock] * len(rows),
+    }
+    return Columns(schema.STAGES, data)
+
+
+def _no_ranges(timeline: TraceTimeline) -> str | None:
+    return None if timeline.has_stage_ranges else "no_stage_ranges"
+
+
+def stray_columns(timeline: TraceTimeline, key: RunKey) -> Columns:
+    """`stages`: the row of unattributed ops that begin in no run's window, where there are any."""
+    groups = groups_by_stage(timeline.keys, STAGES)
+    device = device_figures(_NO_TILES, timeline.stray, groups, len(STAGES))
+    rows = np.flatnonzero(device.gpu_ops)
+    data = {
+        **key.columns(len(rows)),
+        "stage": [STAGES[r] for r in rows],
+        **_device_columns(device, rows, "device"),
+        **dict.fromkeys(("window_ns", "busy_ns", "idle_ns", "queued_ns"), [None] * len(rows)),
+        **{c: [0] * len(rows) for c in ("syncs", "sync_wait_ns", "allocs", "alloc_ns", "host_ns")},
+        "reason": [",".join(sorted(timeline.unattributed))] * len(rows),
+        "clock": ["device"] * len(rows),
+    }
+    return Columns(schema.STAGES, data)
+
+
+def device_columns(run: RunTimeline, key: RunKey) -> Columns:
+    """`device_stages`: one row a device and stage, each device tiled alone."""
+    groups = groups_by_stage(run.keys, STAGES)
+    data: dict[str, list[Any]] = {}
+    for device, tiles in run.device_tiles.items():
+        figures = device_figures(tiles, of_device(run.ops, device), groups, len(STAGES))
+        rows = np.flatnonzero(_present(figures))
+        part = {
+            **key.columns(len(rows)),
+            "device": [device] * len(rows),
+            "stage": [STAGES[r] for r in rows],
+            **_device_columns(figures, rows, run.clock),
+            "clock": [run.clock] * len(rows),
+        }
+        for name, values in part.items():
+            data.setdefault(name, []).extend(values)
+    return Columns(schema.DEVICE_STAGES, data)
+
+
+def of_device(ops: RunOps, device: int) -> RunOps:
+    """The ops of one device, in order."""
+    return ops.take(ops.device == device)
+
+
+def step_columns(trace: Trace, timeline: TraceTimeline, run: RunTimeline, key: RunKey) -> Columns:
+    """`steps`: one row a decode step of the run, in order."""
+    identity = np.arange(len(run.keys))
+    device = device_figures(run.tiles, run.ops, identity, len(run.keys))
+    host = host_figures(trace, timeline.hosts, run, identity, len(run.keys))
+    present = _present(device) | _ranged(run, identity, len(run.keys))
+    steps = {
+        k.step: i
+        for i, k in enumerate(run.keys)
+        if k.stage == "decode" and k.step is not None and present[i]
+    }
+    rows = np.array([steps[s] for s in sorted(steps)], np.int64)
+    data = {
+        **key.columns(len(rows)),
+        "stage": ["decode"] * len(rows),
+        "step": sorted(steps),
+        **_device_columns(device, rows, run.clock),
+        **_host_columns(host, rows),
+        "interval_ns": step_intervals(run, rows),
+        "clock": [run.clock] * len(rows),
+    }
+    return Columns(schema.STEPS, data)
+
+
+def step_intervals(run: RunTimeline, key_rows: IntArray) -> list[int | None]:
+    """Forward begins → next forward begins, of the decode steps with these keys, in order.
+
+    The last one ends with generate(); without a generate range it has none.
+    """
+    begins: dict[int, int] = {}
+    for item in run.ranges:
+        if item.key is not None:
+            begins.setdefault(item.key, item.start_ns)
+    starts = [begins.get(int(k)) for k in key_rows]
+    ends = [*starts[1:], run.generate_end_ns]
+    return [None if a is None or b is None else b - a for a, b in zip(starts, ends, strict=False)]
+
+
+def kernel_columns(trace: Trace, run: RunTimeline, key: RunKey) -> Columns:
+    """`kernels`: one row a stage and op name, the longest total first within a stage."""
+    events, ops = trace.events, run.ops
+    stage = groups_by_stage(run.keys, STAGES)[ops.key]
+    name, op_kind = events.name[ops.row].astype(np.int64), events.kind[ops.row]
+    code = (stage * len(trace.names) + name) * len(Kind) + op_kind
+    codes, first, group = np.unique(code, return_index=True, return_inverse=True)
+    length = ops.end_ns - ops.start_ns
+    total = sums(group, length, len(codes))
+    count = np.bincount(group, minlength=len(codes))
+    longest = np.zeros(len(codes), np.int64)
+    np.maximum.at(longest, group, length)
+    order = np.lexsort((name[first], -total, stage[first]))
+    data = {
+        **key.columns(len(order)),
+        "stage": [STAGES[s] for s in stage[first][order]],
+        "name": [trace.names[n] for n in name[first][order]],
+        "op": [OP_WORDS[Kind(k)] for k in op_kind[first][order]],
+        "count": count[order].tolist(),
+        "total_ns": total[order].tolist(),
+        "mean_ns": (total[order] / count[order]).tolist(),
+        "max_ns": longest[order].tolist(),
+    }
+    return Columns(schema.KERNELS, data)
+
+
+def _present(figures: DeviceFigures) -> BoolArray:
+    return (figures.window_ns > 0) | (figures.gpu_ops > 0)
+
+
+def _ranged(run: RunTimeline, groups: IntArray, count: int) -> BoolArray:
+    present = np.zeros(count, np.bool_)
+    present[[groups[item.key] for item in run.ranges if item.key is not None]] = True
+    return present
+
+
+def _device_columns(figures: DeviceFigures, rows: IntArray, clock: str) -> dict[str, list[Any]]:
+    empty = figures.gpu_ops[rows] == 0
+    span = np.where(empty, 0, figures.last_end_ns[rows] - figures.first_start_ns[rows])
+    columns: dict[str, list[Any]] = {
+        "window_ns": figures.window_ns[rows].tolist(),
+        "busy_ns": figures.busy_ns[rows].tolist(),
+        "idle_ns": figures.idle_ns[rows].tolist(),
+        "queued_ns": figures.queued_ns[rows].tolist(),
+        "kernel_sum_ns": figures.kernel_sum_ns[rows].tolist(),
+        "span_ns": [None if e else int(s) for e, s in zip(empty, span, strict=True)],
+        "gpu_ops": figures.gpu_ops[rows].tolist(),
+        "launches": figures.launches[rows].tolist(),
+    }
+    if clock == "host":
+        # Nothing is known of a device that left no timeline: null, not 0.
+        unknown = ("busy_ns", "idle_ns", "queued_ns", "kernel_sum_ns", "span_ns")
+        columns.update(dict.fromkeys(unknown, [None] * len(rows)))
+    return columns
+
+
+def _host_columns(figures: HostFigures, rows: IntArray) -> dict[str, list[Any]]:
+    return {
+        name: getattr(figures, name)[rows].tolist()
+        for name in ("syncs", "sync_wait_ns", "allocs", "alloc_ns", "host_ns")
+    }
+
+
+def join(parts: Sequence[Columns], table: schema.Table) -> pa.Table:
+    """The rows of several runs as one Arrow table of the schema."""
+    if not parts:
+        return table.arrow().empty_table()
+    return pa.concat_tables([part.arrow() for part in parts])
