@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "analyze", "capture"]
 
 if TYPE_CHECKING:
     from trace_timing.api import analyze, capture
+    from trace_timing.records import TOOL_VERSION as __version__
 
 
 def __getattr__(name: str) -> object:
@@ -17,4 +17,8 @@ def __getattr__(name: str) -> object:
         from trace_timing import api
 
         return getattr(api, name)
+    if name == "__version__":
+        from trace_timing.records import TOOL_VERSION
+
+        return TOOL_VERSION
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

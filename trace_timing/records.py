@@ -16,6 +16,7 @@ import msgspec
 
 from trace_timing.errors import TraceError
 
+TOOL_VERSION = "0.1.0"
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 TRACES_DIR = "traces"

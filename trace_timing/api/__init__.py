@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__all__ = ["capture"]
+__all__ = ["Analysis", "analyze", "capture"]
 
 if TYPE_CHECKING:
+    from trace_timing.api.analysis import Analysis, analyze
     from trace_timing.api.capturing import capture
 
 
@@ -16,4 +17,8 @@ def __getattr__(name: str) -> object:
         from trace_timing.api.capturing import capture
 
         return capture
+    if name in ("Analysis", "analyze"):
+        from trace_timing.api import analysis
+
+        return getattr(analysis, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

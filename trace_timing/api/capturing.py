@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from trace_timing import __version__
 from trace_timing.api.keeping import Keep, Keeper
 from trace_timing.errors import UsageError
 from trace_timing.recording import environment, ranges
@@ -22,7 +21,7 @@ from trace_timing.recording.runner import CachePolicy, Call, Runner, RunSettings
 from trace_timing.recording.session import open_session
 from trace_timing.recording.shards import Shard, shard_of_process
 from trace_timing.recording.warmup import warm_up
-from trace_timing.records import Manifest, ProfileMode, RunRecord
+from trace_timing.records import TOOL_VERSION, Manifest, ProfileMode, RunRecord
 
 T = TypeVar("T")
 
@@ -334,7 +333,7 @@ def _manifest(
         "world_size": shard.world,
     }
     return Manifest(
-        tool_version=__version__,
+        tool_version=TOOL_VERSION,
         environment=environment.describe(),
         settings=settings,
         model=describe_model(model, stages),

@@ -13,8 +13,8 @@ from typing import NoReturn
 
 import click
 
-from trace_timing import __version__
 from trace_timing.errors import EXIT_USAGE, TraceTimingError
+from trace_timing.records import TOOL_VERSION
 
 #: Subcommand → its one-line help: here, so that --help loads none of them.
 SUBCOMMANDS = {
@@ -46,7 +46,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="trace-timing")
+@click.version_option(TOOL_VERSION, prog_name="trace-timing")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def cli(ctx: click.Context, debug: bool) -> None:

@@ -94,7 +94,7 @@ def host_figures(
 
     A call belongs to the stage open on its thread when it begins, as a launch does.
     """
-    other = next(i for i, k in enumerate(run.keys) if k.stage == "other")
+    other = outside_key(run)
     events = trace.events
     calls = events.rows(Kind.CALL)
     placed = hosts.place(events.thread[calls], events.start_ns[calls])
@@ -113,6 +113,13 @@ def host_figures(
         alloc_ns=sums(group[allocs], events.dur_ns[rows][allocs], groups),
         host_ns=_host_ns(run, group_of_key, groups, other),
     )
+
+
+def outside_key(run: RunTimeline) -> int:
+    """The key of instants in no stage range: `other`; `unattributed` where a trace has none."""
+    nothing_known = not run.ranges and run.generate_start_ns is None
+    wanted = "unattributed" if nothing_known else "other"
+    return next(i for i, k in enumerate(run.keys) if k.stage == wanted)
 
 
 def _host_ns(run: RunTimeline, group_of_key: IntArray, groups: int, other: int) -> IntArray:

@@ -64,7 +64,12 @@ def stage_columns(trace: Trace, timeline: TraceTimeline, run: RunTimeline, key: 
     groups = groups_by_stage(run.keys, STAGES)
     device = device_figures(run.tiles, run.ops, groups, len(STAGES))
     host = host_figures(trace, timeline.hosts, run, groups, len(STAGES))
-    present = _present(device) | (host.host_ns > 0) | _ranged(run, groups, len(STAGES))
+    present = (
+        _present(device)
+        | (host.host_ns > 0)
+        | (host.syncs + host.allocs > 0)
+        | _ranged(run, groups, len(STAGES))
+    )
     rows = np.flatnonzero(present)
     reason = ",".join(sorted(timeline.unattributed)) or _no_ranges(timeline)
     data = {

@@ -1,0 +1,198 @@
+"""analyze(): traces in, tables and a report out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from trace_timing import schema
+from trace_timing.api.one_trace import Outcome, Settings, analyze_trace
+from trace_timing.api.sources import Inputs, find_inputs
+from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, NothingReadError
+from trace_timing.records import Doubt, Manifest, Rejection, RunRecord
+from trace_timing.report.model import ReportData, SampleDetail
+from trace_timing.stats.trace_result import RunSummary, TraceSummary
+from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap, read_stage_map
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+#: Runs whose whole timeline the report carries.
+MOST_DETAILS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """The result of analyze(): tables as pandas DataFrames, and what to say about them."""
+
+    tables: Mapping[str, pa.Table]
+    runs: tuple[RunSummary, ...]
+    traces: tuple[TraceSummary, ...]
+    rejections: tuple[Rejection, ...]
+    manifests: tuple[Manifest, ...] = ()
+    controls: tuple[RunRecord, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+    #: Timelines of the runs that the report shows in full.
+    details: tuple[SampleDetail, ...] = ()
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """schema.SAMPLES and metadata columns, a row a run."""
+        return self._frame("samples")
+
+    @cached_property
+    def stages(self) -> pd.DataFrame:
+        """schema.STAGES, a row a run and stage."""
+        return self._frame("stages")
+
+    @cached_property
+    def device_stages(self) -> pd.DataFrame:
+        """schema.DEVICE_STAGES, a row a run, device and stage."""
+        return self._frame("device_stages")
+
+    @cached_property
+    def steps(self) -> pd.DataFrame:
+        """schema.STEPS, a row a run and decode step."""
+        return self._frame("steps")
+
+    @cached_property
+    def kernels(self) -> pd.DataFrame:
+        """schema.KERNELS, a row a run, stage and op name."""
+        return self._frame("kernels")
+
+    def _frame(self, name: str) -> pd.DataFrame:
+        # Nullable integers: a null must not turn nanoseconds into floats.
+        import pandas as pd
+
+        kinds = {pa.int64(): pd.Int64Dtype()}
+        frame: pd.DataFrame = self.tables[name].to_pandas(types_mapper=kinds.get)
+        return frame
+
+    @property
+    def laws_hold(self) -> bool:
+        """Whether every law holds on every run and trace."""
+        return all(
+            law.holds
+            for laws in (*(r.laws for r in self.runs), *(t.laws for t in self.traces))
+            for law in laws
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """0 good; 1 something rejected, unattributed as a whole, or a law broken."""
+        whole = all(t.has_stage_ranges for t in self.traces)
+        good = self.laws_hold and whole and not self.rejections
+        return EXIT_GOOD if good else EXIT_REJECTED
+
+    def summary(self) -> dict[str, Any]:
+        """What summary.json holds: plain values, ready for JSON."""
+        from trace_timing.report.export import summary_of
+
+        return summary_of(self.runs, self.traces, self.rejections, self.manifests, self.doubts)
+
+    def report_data(self) -> ReportData:
+        """Everything the report is drawn from."""
+        return ReportData(
+            samples=self.samples,
+            stages=self.stages,
+            device_stages=self.device_stages,
+            steps=self.steps,
+            kernels=self.kernels,
+            summary=self.summary(),
+            details={detail.run: detail for detail in self.details},
+        )
+
+
+Progress = Callable[[Outcome, int, int], None]
+
+
+def analyze(
+    *paths: str | Path,
+    stages: str | Path | StageMap | None = None,
+    progress: Progress | None = None,
+) -> Analysis:
+    """Derive stage latencies from traces.
+
+    Args:
+        paths: trace files, globs, directories, capture directories or URLs.
+        stages: a stages.toml that maps other people's range names.
+        progress: called after each trace with its outcome, the count so far and the total.
+    Raises:
+        NothingReadError: not one of the inputs could be read.
+        UsageError: the stage map is wrong.
+    """
+    inputs = find_inputs(str(p) for p in paths)
+    few = len(inputs.sources) <= MOST_DETAILS
+    settings = Settings(stages=_stage_map(stages), details=few)
+    outcomes = []
+    for outcome in each(inputs, settings):
+        outcomes.append(outcome)
+        if progress:
+            progress(outcome, len(outcomes), len(inputs.sources))
+    analysis = gather(inputs, outcomes)
+    return (
+        analysis if few else replace(analysis, details=_telling_details(inputs, settings, analysis))
+    )
+
+
+def _telling_details(
+    inputs: Inputs, settings: Settings, analysis: Analysis
+) -> tuple[SampleDetail, ...]:
+    """Of many runs: those around the median, the slowest and the fastest, in full."""
+    order = analysis.samples.sort_values("T_total_ms")["trace"].drop_duplicates().tolist()
+    middle = len(order) // 2
+    near = order[max(middle - MOST_DETAILS // 4, 0) : middle + MOST_DETAILS // 4]
+    chosen = {*near, *order[: MOST_DETAILS // 4], *order[-(MOST_DETAILS // 4) :]}
+    full = replace(settings, details=True)
+    picked = [s for s in inputs.sources if s.name in chosen]
+    return tuple(d for s in picked for d in analyze_trace(s, full).details)
+
+
+def _stage_map(stages: str | Path | StageMap | None) -> StageMap:
+    if stages is None:
+        return DEFAULT_STAGES
+    return stages if isinstance(stages, StageMap) else read_stage_map(stages)
+
+
+def each(inputs: Inputs, settings: Settings) -> Iterator[Outcome]:
+    """Outcomes of all sources, in their order."""
+    for source in inputs.sources:
+        yield analyze_trace(source, settings)
+
+
+def gather(inputs: Inputs, outcomes: Iterable[Outcome]) -> Analysis:
+    """Join the outcomes of an analysis.
+
+    Raises:
+        NothingReadError: there is no result among them.
+    """
+    outcomes = list(outcomes)
+    results = [o.result for o in outcomes if o.result]
+    rejections = (*inputs.rejections, *(o.rejection for o in outcomes if o.rejection))
+    if not results:
+        first = rejections[0] if rejections else None
+        raise NothingReadError(
+            "no trace could be read",
+            why="; ".join(f"{r.source}: {r.reason}" for r in rejections[:5]) or "no input named",
+            remedy=first.remedy if first else "name a trace, a directory or a URL",
+        )
+    return Analysis(
+        tables={name: _joined(name, [r.tables[name] for r in results]) for name in schema.TABLES},
+        runs=tuple(run for r in results for run in r.runs),
+        traces=tuple(r.summary for r in results),
+        rejections=rejections,
+        manifests=inputs.manifests,
+        controls=inputs.controls,
+    )
+
+
+def _joined(name: str, parts: Sequence[pa.Table]) -> pa.Table:
+    # Metadata columns may be there in some samples only, or as int here and float there.
+    joined = pa.concat_tables(parts, promote_options="permissive")
+    return schema.check(joined, schema.TABLES[name])

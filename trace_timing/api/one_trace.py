@@ -1,0 +1,73 @@
+"""What is done to one trace: read, laid out, corrected, put in tables. Runs in any process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trace_timing.errors import TraceError, TraceTimingError
+from trace_timing.records import Rejection
+from trace_timing.report.detail import sample_detail
+from trace_timing.report.model import RunKey, SampleDetail
+from trace_timing.stats.trace_result import TraceResult, TraceSource, result_of, run_keys
+from trace_timing.timeline.runs import TraceTimeline, lay_out
+from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap
+from trace_timing.trace.events import Trace
+from trace_timing.trace.reading import open_trace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How traces are analysed; the same for all of one analysis."""
+
+    stages: StageMap = DEFAULT_STAGES
+    #: Keep what the timeline figure of each run needs.
+    details: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One trace's result, or why it has none."""
+
+    source: TraceSource
+    result: TraceResult | None
+    rejection: Rejection | None
+    details: tuple[SampleDetail, ...] = ()
+
+
+def analyze_trace(source: TraceSource, settings: Settings) -> Outcome:
+    """Analyse one trace; what is wrong with it becomes a rejection, never an exception."""
+    try:
+        trace = open_trace(_local(source.location))
+        timeline = lay_out(trace, settings.stages)
+        if not timeline.runs:
+            raise TraceError(
+                f"{source.name} has nothing to time",
+                why="no range, no GPU op, no API call in it",
+                remedy="record it around a generate() call",
+            )
+        result = result_of(trace, timeline, source)
+        details = _details(trace, timeline, source) if settings.details else ()
+        return Outcome(source, result, None, details)
+    except TraceTimingError as error:
+        return Outcome(source, None, reject(source, error))
+
+
+def _details(
+    trace: Trace, timeline: TraceTimeline, source: TraceSource
+) -> tuple[SampleDetail, ...]:
+    keys = run_keys(source, timeline, trace)
+    return tuple(
+        sample_detail(trace, run, RunKey(key.sample_id, key.repeat or 0, key.rank))
+        for run, key in zip(timeline.runs, keys, strict=True)
+    )
+
+
+def reject(source: TraceSource, error: TraceTimingError) -> Rejection:
+    """Name the trace by its own name, not by the path of this machine."""
+    text = f"{error.what}: {error.why}" if error.why else error.what
+    reason = text.replace(_local(source.location), source.name)
+    return Rejection(source=source.name, reason=reason, remedy=error.remedy)
+
+
+def _local(location: str) -> str:
+    return location.removeprefix("file://")

@@ -1,0 +1,129 @@
+"""Tables and summary as files: Parquet, CSV, JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from trace_timing import schema
+from trace_timing.records import FORMAT_VERSION, TOOL_VERSION, Doubt, Manifest, Rejection
+from trace_timing.stats.trace_result import RunSummary, TraceSummary
+
+
+def summary_of(
+    runs: Sequence[RunSummary],
+    traces: Sequence[TraceSummary],
+    rejections: Sequence[Rejection],
+    manifests: Sequence[Manifest],
+    doubts: Sequence[Doubt] = (),
+) -> dict[str, Any]:
+    """What summary.json holds, as plain values.
+
+    `laws` and `doubts` are flat lists that name their run; `unattributed` counts ops by reason.
+    """
+    unattributed: dict[str, int] = {}
+    for trace in traces:
+        for reason, count in trace.unattributed.items():
+            unattributed[reason] = unattributed.get(reason, 0) + count
+    laws = [
+        {"sample_id": r.sample_id, "repeat": r.repeat, "rank": r.rank, **msgspec.to_builtins(law)}
+        for r in runs
+        for law in r.laws
+    ]
+    laws += [{"trace": t.trace, **msgspec.to_builtins(law)} for t in traces for law in t.laws]
+    all_doubts = [*(d for t in traces for d in t.doubts), *(d for r in runs for d in r.doubts)]
+    summary = {
+        "format_version": FORMAT_VERSION,
+        "tool_version": TOOL_VERSION,
+        "runs": len(runs),
+        "laws_hold": all(law["holds"] for law in laws),
+        "clocks": sorted({r.clock for r in runs}),
+        "laws": laws,
+        "doubts": [*all_doubts, *doubts],
+        "unattributed": unattributed,
+        "rejections": rejections,
+        "tolerance": _tolerance(traces),
+        "traces": [_trace_entry(t) for t in traces],
+        "environment": dict(manifests[0].environment) if manifests else _environment(traces),
+        "settings": dict(manifests[0].settings) if manifests else {},
+    }
+    plain: dict[str, Any] = msgspec.to_builtins(summary)
+    return plain
+
+
+def _trace_entry(trace: TraceSummary) -> dict[str, Any]:
+    return {
+        "trace": trace.trace,
+        "has_stage_ranges": trace.has_stage_ranges,
+        "unattributed": trace.unattributed,
+        "clocks": trace.clocks,
+        "integrity": trace.integrity,
+    }
+
+
+def _tolerance(traces: Sequence[TraceSummary]) -> dict[str, int | None]:
+    """The least of all traces: to within this, host and device times agree."""
+    starts = [n for t in traces if (n := t.clocks.launch_to_start_ns) is not None]
+    returns = [n for t in traces if (n := t.clocks.end_to_sync_return_ns) is not None]
+    return {
+        "launch_to_start_ns": min(starts, default=None),
+        "end_to_sync_return_ns": min(returns, default=None),
+    }
+
+
+def _environment(traces: Sequence[TraceSummary]) -> dict[str, Any]:
+    versions: dict[str, Any] = {}
+    for trace in traces:
+        versions |= trace.versions
+    return {**versions, "devices": sorted({d for t in traces for d in t.devices})}
+
+
+def write_tables(tables: Mapping[str, pa.Table], folder: Path) -> list[Path]:
+    """Write every table as Parquet, samples also as CSV, each atomically."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, table in tables.items():
+        checked = schema.check(table, schema.TABLES[name])
+        path = folder / f"{name}.parquet"
+        with _atomically(path) as partial:
+            pq.write_table(checked, partial, compression="zstd")
+        written.append(path)
+    with _atomically(folder / "samples.csv") as partial:
+        pa_csv.write_csv(_flat(tables["samples"]), partial)
+    return [*written, folder / "samples.csv"]
+
+
+def _flat(table: pa.Table) -> pa.Table:
+    """Nested metadata as text: CSV has no lists."""
+    for i, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):
+            texts = [None if v is None else str(v) for v in table[field.name].to_pylist()]
+            table = table.set_column(i, field.name, pa.array(texts, pa.string()))
+    return table
+
+
+def write_summary(summary: Mapping[str, Any], folder: Path) -> Path:
+    """Write summary.json, atomically."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "summary.json"
+    with _atomically(path) as partial:
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2))
+    return path
+
+
+@contextmanager
+def _atomically(path: Path) -> Iterator[Path]:
+    """A path to write to; what is written takes the real one's place when all went well."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
