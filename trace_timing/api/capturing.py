@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -315,7 +315,8 @@ class _Hooks(AbstractContextManager["_Hooks"]):
 
     def generate_range(self) -> AbstractContextManager[Any]:
         """A `generate` range around a user's own loop."""
-        assert self._attachment is not None
+        if self._attachment is None:  # a bare control
+            return nullcontext()
         return self._attachment.generate_range()
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from trace_timing.recording.resolver import ModelStages
+from trace_timing.recording.resolver import ModelStages, find_part
 
 #: Configuration fields by the name they get here, and the names that families give them.
 _FIELDS = {
@@ -32,9 +32,9 @@ def describe_model(model: Any, stages: ModelStages) -> dict[str, Any]:
     """
     config = model.config
     parts = {
-        "vision_encoder": _modules(stages, "encoder"),
-        "projector": _modules(stages, "projector"),
-        "language": _modules(stages, "language"),
+        "vision_encoder": _modules(stages, stages.vision_encoder),
+        "projector": _modules(stages, stages.projector),
+        "language": _modules(stages, stages.language_model),
     }
     inside_vision = {id(p) for p in _parameters(parts["projector"])}
     return {
@@ -56,10 +56,9 @@ def describe_model(model: Any, stages: ModelStages) -> dict[str, Any]:
     }
 
 
-def _modules(stages: ModelStages, name: str) -> list[Any]:
-    found = getattr(stages, name, None) or ()
-    listed = found if isinstance(found, list | tuple) else (found,)
-    return [module for module in listed if hasattr(module, "parameters")]
+def _modules(stages: ModelStages, paths: Iterable[str]) -> list[Any]:
+    parts = (find_part(stages.model, path) for path in paths)
+    return [part for part in parts if hasattr(part, "parameters")]
 
 
 def _parameters(modules: Iterable[Any]) -> list[Any]:
