@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import re
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
 from trace_timing.errors import TraceError
-from trace_timing.trace.columns import EXACT_US, Columns, DigitsEvent, Event
+from trace_timing.trace.columns import Columns
+from trace_timing.trace.decoding import quote_non_finite
 from trace_timing.trace.events import Trace
 from trace_timing.trace.header import trace_info
+from trace_timing.trace.pieces import PIECE_BYTES, feed
 
 GZIP_MAGIC = b"\x1f\x8b"
-_RECORD_AGAIN = "Record the trace again, or copy it again from where it was recorded."
+_AGAIN = "Record the trace again, or copy it again from where it was recorded."
+_GIVE = "Give a trace exported by torch.profiler."
 
 
 def read_trace(path: str | Path, *, cpu_ops: bool = False) -> Trace:
@@ -29,113 +33,89 @@ def read_trace(path: str | Path, *, cpu_ops: bool = False) -> Trace:
         `info.skipped`.
     Raises:
         TraceError: no file, empty, truncated, not JSON, not a trace, or events with missing,
-            NaN or negative times (named and counted).
+            NaN or negative times (the first is named, all are counted).
     """
-    source = str(path)
-    data = _content(Path(path))
-    header, columns = _decode(data, source, cpu_ops)
-    if columns.bad.count:
+    try:
+        with Path(path).open("rb") as file:
+            return read_stream(file, str(path), cpu_ops=cpu_ops)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise TraceError(f"{path}: cannot be read", why=why, remedy="Check the path.") from error
+
+
+def read_stream(file: BinaryIO, source: str, *, cpu_ops: bool = False) -> Trace:
+    """As `read_trace`, from an open file; `source` names it in messages."""
+    columns = Columns(cpu_ops)
+    rest = feed(_blocks(file, source), columns.add)
+    if not rest.strip():
+        raise TraceError(f"{source}: the file is empty", remedy=_AGAIN)
+    try:
+        header = _finish(rest, columns, source)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _not_a_trace(source, error) from error
+    if columns.bad_count:
         raise TraceError(
-            f"{source}: {columns.bad.count} events have no usable times",
-            why=f"The first: {columns.bad.first}",
-            remedy="The profiler wrote a corrupt trace. " + _RECORD_AGAIN,
+            f"{source}: {columns.bad_count} events without usable times",
+            why=f"The first: {columns.first_bad}",
+            remedy=f"The profiler wrote a corrupt trace. {_AGAIN}",
         )
-    events = columns.events()
-    return Trace(
-        events=events,
-        names=tuple(columns.names),
-        threads=tuple(columns.threads),
-        info=trace_info(
-            header,
-            rounded_to_us=len(events) > 0 and not columns.fractions_seen,
-            skipped=columns.skipped,
-            cpu_ops=cpu_ops,
-        ),
-        source=source,
+    info = trace_info(
+        header,
+        rounded_to_us=columns.rounded_to_us,
+        skipped=columns.skipped,
+        cpu_ops=cpu_ops,
     )
+    return Trace(columns.events(), columns.names, columns.threads, info, source)
 
 
-def _content(path: Path) -> bytes:
+def _blocks(file: BinaryIO, source: str) -> Iterator[bytes]:
+    """The file's text, inflated where it is gzipped."""
+    start = file.read(len(GZIP_MAGIC))
+    file.seek(0)
+    if start != GZIP_MAGIC:
+        yield from iter(lambda: file.read(PIECE_BYTES), b"")
+        return
     from isal import igzip
 
     try:
-        data = path.read_bytes()
-    except OSError as error:
+        with igzip.IGzipFile(fileobj=file) as inflated:
+            yield from iter(lambda: inflated.read(PIECE_BYTES), b"")
+    except (EOFError, igzip.BadGzipFile, zlib.error, ValueError) as error:
         raise TraceError(
-            f"{path}: cannot be read", why=str(error.strerror), remedy="Check the path."
+            f"{source}: the gzip data is damaged or cut short", why=str(error), remedy=_AGAIN
         ) from error
-    if data.startswith(GZIP_MAGIC):
-        try:
-            data = igzip.decompress(data)
-        except (EOFError, OSError, ValueError) as error:
-            raise TraceError(
-                f"{path}: the gzip data is damaged or cut short",
-                why=str(error),
-                remedy=_RECORD_AGAIN,
-            ) from error
-    if not data.strip():
-        raise TraceError(f"{path}: the file is empty", remedy=_RECORD_AGAIN)
-    return data
 
 
-def _decode(data: bytes, source: str, cpu_ops: bool) -> tuple[dict[str, Any], Columns]:
-    try:
-        return _columns_of(data, source, cpu_ops)
-    except msgspec.DecodeError as error:
-        quoted = quote_non_finite(data)
-        if quoted == data:
-            raise _not_a_trace(source, error) from error
-    try:
-        return _columns_of(quoted, source, cpu_ops)
-    except msgspec.DecodeError as error:
-        raise _not_a_trace(source, error) from error
-
-
-def _not_a_trace(source: str, error: msgspec.DecodeError) -> TraceError:
-    if isinstance(error, msgspec.ValidationError):
-        return TraceError(
-            f"{source}: the JSON is not a Kineto trace",
-            why=str(error),
-            remedy="Give a trace exported by torch.profiler.",
+def _finish(rest: bytes, columns: Columns, source: str) -> dict[str, Any]:
+    """Add the events that are left in the document and return its other fields."""
+    if rest.lstrip()[:1] == b"[":
+        columns.add(rest)
+        return {}
+    fields = _fields(rest)
+    if "traceEvents" not in fields:
+        raise TraceError(
+            f"{source}: the JSON has no traceEvents",
+            why=f"It has {', '.join(sorted(fields)[:5]) or 'nothing'}",
+            remedy=_GIVE,
         )
-    return TraceError(f"{source}: the file is not JSON", why=str(error), remedy=_RECORD_AGAIN)
+    columns.add(bytes(fields.pop("traceEvents")))
+    return {name: msgspec.json.decode(raw) for name, raw in fields.items()}
 
 
-def _columns_of(data: bytes, source: str, cpu_ops: bool) -> tuple[dict[str, Any], Columns]:
-    columns = Columns(cpu_ops)
-    if data.lstrip()[:1] == b"[":
-        header: dict[str, Any] = {}
-        events = msgspec.Raw(data)
-    else:
-        fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-        if "traceEvents" not in fields:
-            raise TraceError(
-                f"{source}: the JSON has no traceEvents",
-                why=f"It has {', '.join(sorted(fields)[:5]) or 'nothing'}",
-                remedy="Give a trace exported by torch.profiler.",
-            )
-        events = fields.pop("traceEvents")
-        header = {name: msgspec.json.decode(raw) for name, raw in fields.items()}
-    decoded = msgspec.json.decode(events, type=list[Event])
-    if any(isinstance(e.ts, float) and abs(e.ts) >= EXACT_US for e in decoded):
-        columns.add(msgspec.json.decode(events, type=list[DigitsEvent]))
-    else:
-        columns.add(decoded)
-    return header, columns
+def _fields(document: bytes) -> dict[str, msgspec.Raw]:
+    decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+    try:
+        return decoder.decode(document)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        quoted = quote_non_finite(document)
+        if quoted == document:
+            raise
+    return decoder.decode(quoted)
 
 
-_STRING_OR_NON_FINITE = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|nan|Infinity|inf)\b', re.DOTALL)
-
-
-def quote_non_finite(data: bytes) -> bytes:
-    """Put the tokens NaN, Infinity and inf, which JSON does not know, into quotes.
-
-    Kineto and Python's json write them (a bandwidth over a zero duration); as strings they pass
-    where nobody needs them and are named where they are a time.
-    """
-
-    def quoted(match: re.Match[bytes]) -> bytes:
-        token = match.group()
-        return token if token.startswith(b'"') else b'"' + token + b'"'
-
-    return _STRING_OR_NON_FINITE.sub(quoted, data)
+def _not_a_trace(source: str, error: Exception) -> TraceError:
+    if isinstance(error, msgspec.ValidationError):
+        return TraceError(f"{source}: the JSON is not a Kineto trace", why=str(error), remedy=_GIVE)
+    return TraceError(f"{source}: the file is not JSON", why=str(error), remedy=_AGAIN)

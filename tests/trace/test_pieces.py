@@ -1,0 +1,57 @@
+"""Cutting a document between events, wherever they were laid out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from trace_timing.trace.pieces import PIECE_BYTES, feed
+
+
+def blocks(text: str, size: int = 50_000) -> Iterator[bytes]:
+    data = text.encode()
+    return iter([data[i : i + size] for i in range(0, len(data), size)])
+
+
+def fed(text: str) -> tuple[list[list[object]], object]:
+    arrays: list[list[object]] = []
+    rest = feed(blocks(text), lambda array: arrays.append(msgspec.json.decode(array)))
+    return arrays, json.loads(rest)
+
+
+EVENTS = [{"name": f"op {i}", "args": {"list": [{"a": i}, {"b": 2}]}} for i in range(40_000)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"schemaVersion": 1, "traceEvents": EVENTS, "traceName": "x"}),
+        json.dumps({"schemaVersion": 1, "traceEvents": EVENTS, "traceName": "x"}, indent=2),
+        json.dumps({"schemaVersion": 1, "traceEvents": EVENTS, "traceName": "x"}).replace(
+            "}, {", "},\n  {"
+        ),
+    ],
+    ids=["one line", "indented", "a line an event"],
+)
+def test_pieces_stay_small_and_lose_nothing(text: str) -> None:
+    arrays, rest = fed(text)
+    assert isinstance(rest, dict)
+    assert [event for array in arrays for event in array] + rest["traceEvents"] == EVENTS
+    assert (rest["schemaVersion"], rest["traceName"]) == (1, "x")
+    assert len(arrays) > 3
+    assert max(len(json.dumps(array)) for array in arrays) < 4 * PIECE_BYTES
+
+
+def test_a_separator_in_a_name_only_makes_the_piece_longer() -> None:
+    events = [{"name": "}, {" * 100_000}, *EVENTS]
+    arrays, rest = fed(json.dumps(events))
+    assert isinstance(rest, list)
+    assert [event for array in arrays for event in array] + rest == events
+
+
+def test_a_document_without_events_comes_back_whole() -> None:
+    text = json.dumps({"meta": {"traceEvents": [1]}, "text": '"traceEvents": ['})
+    assert fed(text) == ([], json.loads(text))
