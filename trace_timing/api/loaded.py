@@ -1,0 +1,79 @@
+"""Tables from wherever they are: a report directory, a capture, or traces to analyse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from trace_timing.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """The tables of trace_timing.schema, and what was said of the machine and the settings."""
+
+    source: str
+    samples: pd.DataFrame
+    stages: pd.DataFrame
+    steps: pd.DataFrame
+    kernels: pd.DataFrame
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load(path: str) -> Loaded:
+    """Read the tables of a report directory, or analyse what is there.
+
+    Args:
+        path: what `analyze -o` wrote, or anything that `analyze` takes.
+    Raises:
+        TraceTimingError: nothing there can be read.
+    """
+    folder = Path(path)
+    if (folder / "samples.parquet").is_file():
+        return _from_report(folder)
+    from trace_timing.api.analysis import analyze
+
+    analysis = analyze(path)
+    return Loaded(
+        source=path,
+        samples=analysis.samples,
+        stages=analysis.stages,
+        steps=analysis.steps,
+        kernels=analysis.kernels,
+        **_conditions(analysis.summary()),
+    )
+
+
+def _from_report(folder: Path) -> Loaded:
+    tables: dict[str, pd.DataFrame] = {}
+    for name in ("samples", "stages", "steps", "kernels"):
+        file = folder / f"{name}.parquet"
+        if not file.is_file():
+            raise UsageError(
+                f"{folder} has samples.parquet and no {file.name}",
+                remedy="write the report again: trace-timing analyze TRACES -o " + str(folder),
+            )
+        tables[name] = pd.read_parquet(file)
+    summary = folder / "summary.json"
+    told = json.loads(summary.read_text()) if summary.is_file() else {}
+    return Loaded(
+        source=str(folder),
+        samples=tables["samples"],
+        stages=tables["stages"],
+        steps=tables["steps"],
+        kernels=tables["kernels"],
+        **_conditions(told),
+    )
+
+
+def _conditions(summary: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "environment": summary.get("environment") or {},
+        "settings": summary.get("settings") or {},
+    }

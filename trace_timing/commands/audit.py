@@ -1,0 +1,150 @@
+"""`trace-timing audit`: what wall-clock subtraction did to existing labels."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from trace_timing.errors import EXIT_GOOD, TraceTimingError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from trace_timing.stats.audit import AuditResult, Judged
+    from trace_timing.stats.older_results import OlderResults
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--by", "by", help="Count by these columns too, comma-separated.")
+@click.option(
+    "--map",
+    "pairs",
+    multiple=True,
+    metavar="KNOWN=COLUMN",
+    help="The file's own name of a column, e.g. --map T_total=total_ms. Repeatable.",
+)
+@click.option("--against", metavar="TRACES", help="A capture of the same samples, row by row.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write a cleaned copy of each file into this directory.",
+)
+@click.option("--estimate", is_flag=True, help="With -o: add T_LLM_decode_estimated, flagged.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on stdout.")
+def command(
+    files: tuple[Path, ...],
+    by: str | None,
+    pairs: tuple[str, ...],
+    against: str | None,
+    output: Path | None,
+    estimate: bool,
+    as_json: bool,
+) -> int:
+    """Audit result files whose decode is total − vision − prefill, clamped at zero.
+
+    Exit code 0 when every file was audited, whatever its rows are worth.
+    """
+    from trace_timing.stats.audit import audit, judge
+    from trace_timing.stats.older_results import read_older
+
+    if estimate and output is None:
+        raise UsageError("--estimate writes a column", remedy="say where to: -o DIRECTORY")
+    names, columns = _names(pairs), [name.strip() for name in (by or "").split(",") if name.strip()]
+    targets = _targets(files, output)
+    captured = _captured(against)
+    results = []
+    for file in files:
+        older = read_older(file, names)
+        judged = judge(older)
+        held = None
+        if captured is not None and against is not None:
+            from trace_timing.stats.older_against import hold_against
+
+            held = hold_against(older, judged, captured, source=Path(against).name)
+        results.append(audit(older, by=columns, against=held))
+        if file in targets:
+            _write(older, judged, targets[file], estimate=estimate)
+    _show(results, targets, as_json=as_json)
+    return EXIT_GOOD
+
+
+def _names(pairs: tuple[str, ...]) -> dict[str, str]:
+    names = {}
+    for pair in pairs:
+        known, separator, own = pair.partition("=")
+        if not (known and separator and own):
+            raise UsageError(f"--map {pair} is no pair", remedy="write --map T_total=total_ms")
+        names[known] = own
+    return names
+
+
+def _targets(files: tuple[Path, ...], output: Path | None) -> dict[Path, Path]:
+    if output is None:
+        return {}
+    targets = {file: output / f"{file.stem}.cleaned{file.suffix}" for file in files}
+    if len(set(targets.values())) < len(targets):
+        raise UsageError(
+            "two files would be cleaned into one",
+            why="they share a name",
+            remedy="audit them one by one with different -o",
+        )
+    return targets
+
+
+def _captured(against: str | None) -> pd.DataFrame | None:
+    if against is None:
+        return None
+    from trace_timing.api.loaded import load
+
+    return load(against).samples
+
+
+def _write(older: OlderResults, judged: Judged, target: Path, *, estimate: bool) -> None:
+    import pandas as pd
+
+    from trace_timing.stats.audit import cleaned_rows
+    from trace_timing.stats.older_results import ROWS
+
+    rows = cleaned_rows(older, judged, estimate=estimate)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        match target.suffix:
+            case ".csv":
+                listed = [
+                    row | {"invalid_reasons": " ".join(row["invalid_reasons"])} for row in rows
+                ]
+                pd.DataFrame(listed).to_csv(target, index=False)
+            case ".parquet":
+                pd.DataFrame(rows).to_parquet(target, index=False)
+            case ".jsonl":
+                target.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            case _:
+                target.write_text(json.dumps({**older.header, ROWS: rows}, indent=1) + "\n")
+    except OSError as error:
+        raise TraceTimingError(
+            f"{target} cannot be written", why=str(error), remedy="choose another -o"
+        ) from error
+
+
+def _show(results: list[AuditResult], targets: dict[Path, Path], *, as_json: bool) -> None:
+    if as_json:
+        from trace_timing.records import encode
+
+        sys.stdout.buffer.write(encode(results) + b"\n")
+        return
+    from rich.console import Console
+
+    from trace_timing.report.audit_text import render
+
+    console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=True, highlight=False)
+    for result in results:
+        console.print(render(result))
+        console.print()
+    for source, target in targets.items():
+        console.print(f"cleaned copy of {source.name}: {target}")

@@ -1,0 +1,116 @@
+"""The audit of older results for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from trace_timing.stats.audit import REASONS, Against, AuditGroup, AuditResult, Fencepost
+from trace_timing.stats.bootstrap import Interval
+
+#: Negative rows that are shown with their arithmetic; --json has all.
+SHOWN = 3
+
+
+def render(result: AuditResult) -> RenderableType:
+    """Verdict, reasons, counts by group, fencepost and findings, to be printed with rich."""
+    return Group(*_parts(result))
+
+
+def _parts(result: AuditResult) -> Iterator[RenderableType]:
+    yield Text(
+        f"{result.source}: {result.valid} of {result.rows} rows valid ({result.valid_frac:.2%})",
+        style="bold",
+    )
+    for name, count in result.reasons.items():
+        if count:
+            yield Text(f"  {count:>6}  {name}: {REASONS[name]}")
+    yield from _negatives(result)
+    yield Text("")
+    yield _groups((result.overall, *result.groups))
+    if result.fencepost is not None:
+        yield from _fencepost(result.fencepost)
+    for doubt in result.findings:
+        yield Text(f"\n{doubt.code}: {doubt.message}", style="bold")
+        yield Text(f"  why: {doubt.evidence}\n  do:  {doubt.remedy}")
+    if result.against is not None:
+        yield from _against(result.against)
+
+
+def _negatives(result: AuditResult) -> Iterator[RenderableType]:
+    for row in result.negatives[:SHOWN]:
+        yield Text(
+            f"  sample {row.sample_id} ({row.output_tokens} tokens): {row.total_ms:.2f} − "
+            f"{row.vision_ms:.2f} − {row.prefill_ms:.2f} = {row.difference_ms:.2f} ms, "
+            f"recorded as {row.recorded_ms:.2f}"
+        )
+    if len(result.negatives) > SHOWN:
+        yield Text(f"  … and {len(result.negatives) - SHOWN} more such rows")
+
+
+def _groups(groups: tuple[AuditGroup, ...]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("rows of", no_wrap=True)
+    for name in ("rows", "valid", "1 token", "zero", "negative", "share", "mean ms", "range ms"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for group in groups:
+        low, high = group.negative_min_ms, group.negative_max_ms
+        table.add_row(
+            group.value if group.column is None else f"{group.column} = {group.value}",
+            *map(str, (group.rows, group.valid, group.one_token, group.zero_decode)),
+            str(group.negative),
+            f"{group.negative_frac:.2%}",
+            "" if group.negative_mean_ms is None else f"{group.negative_mean_ms:.2f}",
+            "" if low is None or high is None else f"{low:.2f} … {high:.2f}",
+        )
+    return table
+
+
+def _fencepost(fencepost: Fencepost) -> Iterator[RenderableType]:
+    yield Text("\nN output tokens take N − 1 decode steps", style="bold")
+    line = fencepost.line
+    if line is not None and fencepost.zero_at_tokens is not None:
+        yield Text(
+            f"  decode = {line.intercept:.2f} ms + {line.slope:.2f}{_within(line.slope_interval)} "
+            f"ms a step; it reaches 0 at {fencepost.zero_at_tokens:.2f} tokens ({line.points} rows)"
+        )
+    yield Text(
+        f"  rate against length (Kendall τ): per token {fencepost.tau_per_token:+.2f} "
+        f"(p {fencepost.p_per_token:.2g}), per step {fencepost.tau_per_step:+.2f} "
+        f"(p {fencepost.p_per_step:.2g})\n  {fencepost.verdict}"
+    )
+    table = Table(box=None, pad_edge=False)
+    for name in ("output tokens", "rows", "ms per token", "ms per step"):
+        table.add_column(name, justify="right")
+    for rate in fencepost.by_length:
+        figures = (f"{rate.per_token_ms:.2f}", f"{rate.per_step_ms:.2f}")
+        table.add_row(str(rate.output_tokens), str(rate.rows), *figures)
+    yield table
+
+
+def _against(against: Against) -> Iterator[RenderableType]:
+    yield Text(
+        f"\nagainst {against.source}: {against.matched} samples in both, "
+        f"{against.unmatched} rows without a partner",
+        style="bold",
+    )
+    yield Text("  decode is held against decode + sampling + rest: what the difference contains")
+    table = Table(box=None, pad_edge=False)
+    for name in ("figure", "rows", "older − captured, ms", "95 %", "older ÷ captured"):
+        table.add_column(name, justify="left" if name == "figure" else "right")
+    for summary in against.summaries:
+        table.add_row(
+            summary.figure + (" (valid rows)" if summary.valid_only else ""),
+            str(summary.rows),
+            f"{summary.median_difference_ms:+.2f}",
+            _within(summary.interval).strip(),
+            f"{summary.median_ratio:.3f}",
+        )
+    yield table
+
+
+def _within(interval: Interval | None) -> str:
+    return "" if interval is None else f" [{interval.low:.2f}, {interval.high:.2f}]"
