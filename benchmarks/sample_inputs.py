@@ -1,0 +1,38 @@
+"""Write the inputs of sample_traces/: three pictures, three prompts, three output lengths.
+
+python benchmarks/sample_inputs.py FOLDER     # then: trace-timing capture --inputs FOLDER/…
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+SAMPLES = (
+    ("short", 4, "What is this?", (320, 240)),
+    ("medium", 12, "Describe the picture in a sentence, with its colours.", (640, 480)),
+    ("long", 20, "List everything that you see, from left to right, and guess where it is. " * 4,
+     (1024, 768)),
+)  # fmt: skip
+
+
+def main() -> None:
+    """Write the pictures and samples.jsonl."""
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for name, tokens, prompt, size in SAMPLES:
+        gradient = Image.linear_gradient("L").resize(size)
+        Image.merge("RGB", (gradient, gradient.rotate(90), gradient)).save(folder / f"{name}.png")
+        lines.append(
+            {"id": name, "image": f"{name}.png", "prompt": prompt, "max_new_tokens": tokens}
+        )
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "samples.jsonl").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
