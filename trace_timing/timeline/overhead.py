@@ -1,0 +1,249 @@
+"""The observer effect as a model: what each recorded thing costs, and how far to trust that.
+
+Costs come from a ladder of small loops (`trace-timing doctor --calibrate`); the control/profiled
+pairs of a capture then fit one factor over them, for one model's pairs cannot tell them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from trace_timing.costs import (
+    CALIBRATION_VERSION,
+    CALL_KINDS,
+    Calibration,
+    CallKind,
+    Estimate,
+    ModeCosts,
+)
+from trace_timing.errors import TraceError
+from trace_timing.records import ProfileMode
+from trace_timing.units import FloatArray
+
+#: Standard error of the ladder's costs as a whole on a model they were not measured on, before
+#: any pair is seen. RL-Scope (2021), which sums such costs, came within 16 % of its controls.
+LADDER_SE = 0.2
+#: Huber's constant: 95 % of least squares' efficiency on normal errors (Huber, 1981).
+HUBER = 1.345
+_MAD = 1.4826
+Z95 = 1.96
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The factor over the ladder's costs that a capture's pairs ask for."""
+
+    value: float = 1.0
+    se: float = LADDER_SE
+    pairs: int = 0
+
+    @property
+    def lo(self) -> float:
+        """Lower end of the 95 % interval."""
+        return self.value - Z95 * self.se
+
+    @property
+    def hi(self) -> float:
+        """Upper end of the 95 % interval."""
+        return self.value + Z95 * self.se
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostModel:
+    """Costs of one profile mode, and the factor that multiplies those of the host."""
+
+    mode: ProfileMode
+    costs: ModeCosts
+    scale: Scale = field(default_factory=Scale)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+    def call_ns(self, kind: CallKind) -> float:
+        """Host time that recording a call of this kind adds.
+
+        A kind that was not measured costs what a query does: to be recorded at all.
+        """
+        calls = self.costs.calls
+        known = calls.get(kind) or calls.get("query") or _typical(calls)
+        return known.value_ns * self.scale.value if known else 0.0
+
+    @property
+    def cpu_op_ns(self) -> float:
+        """Host time per recorded CPU op."""
+        return _scaled(self.costs.cpu_op, self.scale)
+
+    @property
+    def range_ns(self) -> float:
+        """Host time per range."""
+        return _scaled(self.costs.range, self.scale)
+
+    @property
+    def wait_ns(self) -> float:
+        """What a wait for the device takes longer, beyond the costs of its calls."""
+        return _scaled(self.costs.wait, self.scale)
+
+    @property
+    def device_op_ns(self) -> float:
+        """Device time per op; measured on its own, so no factor of the host's applies."""
+        return self.costs.device_op.value_ns if self.costs.device_op else 0.0
+
+    @property
+    def graph_node_ns(self) -> float:
+        """Device time per node of a graph."""
+        return self.costs.graph_node.value_ns if self.costs.graph_node else 0.0
+
+    def scaled(self, value: float) -> CostModel:
+        """The same costs under another factor, its error dropped: for the ends of an interval."""
+        return replace(self, scale=Scale(value, 0.0, self.scale.pairs))
+
+
+def _scaled(estimate: Estimate | None, scale: Scale) -> float:
+    return estimate.value_ns * scale.value if estimate else 0.0
+
+
+def _typical(calls: Mapping[CallKind, Estimate]) -> Estimate | None:
+    known = sorted(calls.values(), key=lambda e: e.value_ns)
+    return known[len(known) // 2] if known else None
+
+
+NO_COST = CostModel(mode="ranges", costs=ModeCosts(calls={}), scale=Scale(1.0, 0.0))
+
+
+def read_costs(mapping: Mapping[str, Any], mode: ProfileMode = "ranges") -> CostModel:
+    """The cost model of one profile mode from `Manifest.calibration`.
+
+    Raises:
+        TraceError: not a calibration, of another version, or without this mode.
+    """
+    calibration = read_calibration(mapping)
+    if mode not in calibration.modes:
+        raise TraceError(
+            f"the calibration has no costs for profile {mode}",
+            why=f"it has {', '.join(calibration.modes) or 'none'}",
+            remedy="run trace-timing doctor --calibrate again",
+        )
+    return CostModel(
+        mode=mode, costs=calibration.modes[mode], environment=dict(calibration.environment)
+    )
+
+
+def read_calibration(mapping: Mapping[str, Any]) -> Calibration:
+    """A calibration from its JSON form.
+
+    Raises:
+        TraceError: a field missing or of another type, or another version.
+    """
+    again = "run trace-timing doctor --calibrate with this version"
+    try:
+        calibration = msgspec.convert(mapping, Calibration)
+    except msgspec.ValidationError as error:
+        raise TraceError(
+            "the stored calibration cannot be read", why=str(error), remedy=again
+        ) from error
+    if calibration.version != CALIBRATION_VERSION:
+        raise TraceError(
+            f"the calibration is of version {calibration.version}, this reads "
+            f"{CALIBRATION_VERSION}",
+            remedy=again,
+        )
+    return calibration
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A profiled run and its control: what profiling added, and what the model says it adds."""
+
+    profiled_ns: int
+    control_ns: int
+    #: Profiled less corrected with the factor at 1.
+    predicted_ns: int
+
+
+def fit_scale(pairs: Sequence[Pair], *, prior: Scale | None = None) -> Scale:
+    """The factor over the costs, from pairs: robust regression through the origin.
+
+    Huber's M-estimate of added ÷ predicted, weighted by what is predicted; joined with the
+    ladder's own word (`prior`, 1 ± LADDER_SE) by inverse variance, so that few or noisy pairs
+    move it little. Pairs for which nothing is predicted say nothing and are left out.
+
+    Returns:
+        The prior itself where no pair speaks.
+    """
+    prior = prior or Scale()
+    predicted = np.array([p.predicted_ns for p in pairs], np.float64)
+    added = np.array([p.profiled_ns - p.control_ns for p in pairs], np.float64)
+    speaks = predicted > 0
+    if not speaks.any():
+        return prior
+    value, se = _huber_ratio(added[speaks], predicted[speaks])
+    count = int(speaks.sum())
+    if count < 3:
+        # Two pairs show no spread that could be believed: theirs is at best the machine's noise.
+        se = max(se, 1.0)
+    weight, prior_weight = 1 / se**2, 1 / prior.se**2
+    total = weight + prior_weight
+    return Scale((value * weight + prior.value * prior_weight) / total, total**-0.5, count)
+
+
+def _huber_ratio(added: FloatArray, predicted: FloatArray) -> tuple[float, float]:
+    """Slope of added on predicted, and its standard error; at least one entry."""
+    slope = float(np.median(added / predicted))
+    spread = 0.0
+    weight = np.ones(len(added))
+    for _ in range(50):
+        residual = added - slope * predicted
+        spread = max(_MAD * float(np.median(np.abs(residual))), 1.0)
+        weight = np.minimum(1.0, HUBER * spread / np.maximum(np.abs(residual), 1e-9))
+        new = float((weight * added * predicted).sum() / (weight * predicted**2).sum())
+        if abs(new - slope) < 1e-9:
+            break
+        slope = new
+    # Sandwich estimate: holds where the residuals are not of one size.
+    meat = float(((weight * predicted * (added - slope * predicted)) ** 2).sum())
+    bread = float((weight * predicted**2).sum())
+    few = len(added) / max(len(added) - 1, 1)
+    return slope, max(np.sqrt(meat * few) / bread, 1e-3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """What a profile mode added to a stretch of a known number of recorded things."""
+
+    added_ns: float
+    calls: float
+    cpu_ops: float = 0.0
+    #: Relative size of its error: stretches of different length are weighed by their own size.
+    unprofiled_ns: float
+
+
+def costs_of_effects(effects: Sequence[Effect], mode: ProfileMode = "full") -> CostModel:
+    """Cost per API call and per CPU op where there was no ladder: regressed on whole models.
+
+    Each stretch is weighed by its unprofiled length (its noise is near to proportional to it).
+    Such costs are an average over what these models do and no more.
+
+    Raises:
+        TraceError: fewer stretches than costs.
+    """
+    ops = any(e.cpu_ops for e in effects)
+    counts = np.array([[e.calls, e.cpu_ops][: 1 + ops] for e in effects], np.float64)
+    if len(effects) < counts.shape[1] + 1:
+        raise TraceError(
+            f"{len(effects)} stretches cannot tell {counts.shape[1]} costs apart",
+            remedy="add models, or run trace-timing doctor --calibrate",
+        )
+    size = np.array([e.unprofiled_ns for e in effects])
+    design, wanted = counts / size[:, None], np.array([e.added_ns for e in effects]) / size
+    values, *_ = np.linalg.lstsq(design, wanted, rcond=None)
+    residual = wanted - design @ values
+    variance = float(residual @ residual) / (len(effects) - len(values))
+    errors = np.sqrt(np.diag(np.linalg.inv(design.T @ design)) * variance)
+    found = [Estimate(float(v), float(e)) for v, e in zip(values, errors, strict=True)]
+    costs = ModeCosts(
+        calls=dict.fromkeys(CALL_KINDS, found[0]), cpu_op=found[1] if ops else None
+    )
+    return CostModel(mode=mode, costs=costs, scale=Scale(1.0, 0.0))
