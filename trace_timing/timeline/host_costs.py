@@ -85,7 +85,8 @@ def _own_gaps(trace: Trace, mine: IntArray) -> IntArray:
     first = np.searchsorted(begins, events.start_ns[rows], side="right")
     last = np.searchsorted(begins, events.end_ns[rows], side="left")
     within = (first > 0) & (last < len(begins))
-    return rows[within & (first == last)]
+    stopped: IntArray = rows[within & (first == last)]
+    return stopped
 
 
 def call_costs(trace: Trace, rows: IntArray, costs: CostModel) -> FloatArray:
@@ -95,4 +96,5 @@ def call_costs(trace: Trace, rows: IntArray, costs: CostModel) -> FloatArray:
     kinds = np.zeros(len(trace.names), np.int64)
     for name in np.unique(names):
         kinds[name] = CALL_KINDS.index(call_kind(trace.names[name]))
-    return by_kind[kinds[names]]
+    amounts: FloatArray = by_kind[kinds[names]]
+    return amounts

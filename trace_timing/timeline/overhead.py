@@ -110,7 +110,7 @@ def _typical(calls: Mapping[CallKind, Estimate]) -> Estimate | None:
     return known[len(known) // 2] if known else None
 
 
-NO_COST = CostModel(mode="ranges", costs=ModeCosts(calls={}), scale=Scale(1.0, 0.0))
+NO_COST = CostModel(mode="ranges", costs=ModeCosts(calls={}), scale=Scale(0.0, 0.0))
 
 
 def read_costs(mapping: Mapping[str, Any], mode: ProfileMode = "ranges") -> CostModel:
@@ -191,22 +191,34 @@ def fit_scale(pairs: Sequence[Pair], *, prior: Scale | None = None) -> Scale:
 
 def _huber_ratio(added: FloatArray, predicted: FloatArray) -> tuple[float, float]:
     """Slope of added on predicted, and its standard error; at least one entry."""
-    slope = float(np.median(added / predicted))
-    spread = 0.0
-    weight = np.ones(len(added))
+    values, errors = _huber(predicted[:, None], added)
+    return float(values[0]), max(float(errors[0]), 1e-3)
+
+
+def _huber(design: FloatArray, wanted: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Huber's M-estimate of a linear model by reweighted least squares, and its standard errors.
+
+    The errors are the sandwich's, which hold where the residuals are not of one size.
+
+    Args:
+        design: n rows of p predictors. wanted: n values.
+    """
+    weight = np.ones(len(wanted))
+    values: FloatArray = np.zeros(design.shape[1])
     for _ in range(50):
-        residual = added - slope * predicted
-        spread = max(_MAD * float(np.median(np.abs(residual))), 1.0)
-        weight = np.minimum(1.0, HUBER * spread / np.maximum(np.abs(residual), 1e-9))
-        new = float((weight * added * predicted).sum() / (weight * predicted**2).sum())
-        if abs(new - slope) < 1e-9:
+        root = np.sqrt(weight)
+        new, *_ = np.linalg.lstsq(design * root[:, None], wanted * root, rcond=None)
+        residual = np.abs(wanted - design @ new)
+        spread = max(_MAD * float(np.median(residual)), 1e-12)
+        weight = np.minimum(1.0, HUBER * spread / np.maximum(residual, 1e-12))
+        done = np.allclose(new, values, rtol=1e-9, atol=0)
+        values = np.asarray(new, np.float64)
+        if done:
             break
-        slope = new
-    # Sandwich estimate: holds where the residuals are not of one size.
-    meat = float(((weight * predicted * (added - slope * predicted)) ** 2).sum())
-    bread = float((weight * predicted**2).sum())
-    few = len(added) / max(len(added) - 1, 1)
-    return slope, max(np.sqrt(meat * few) / bread, 1e-3)
+    pull = design * (weight * (wanted - design @ values))[:, None]
+    bread = np.linalg.pinv(design.T @ (design * weight[:, None]))
+    few = len(wanted) / max(len(wanted) - len(values), 1)
+    return values, np.sqrt(np.diag(bread @ (pull.T @ pull) @ bread) * few)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +233,7 @@ class Effect:
 
 
 def costs_of_effects(effects: Sequence[Effect], mode: ProfileMode = "full") -> CostModel:
-    """Cost per API call and per CPU op where there was no ladder: regressed on whole models.
+    """Cost per API call and per CPU op without a ladder: robust regression over whole models.
 
     Each stretch is weighed by its unprofiled length (its noise is near to proportional to it).
     Such costs are an average over what these models do and no more.
@@ -238,12 +250,7 @@ def costs_of_effects(effects: Sequence[Effect], mode: ProfileMode = "full") -> C
         )
     size = np.array([e.unprofiled_ns for e in effects])
     design, wanted = counts / size[:, None], np.array([e.added_ns for e in effects]) / size
-    values, *_ = np.linalg.lstsq(design, wanted, rcond=None)
-    residual = wanted - design @ values
-    variance = float(residual @ residual) / (len(effects) - len(values))
-    errors = np.sqrt(np.diag(np.linalg.inv(design.T @ design)) * variance)
+    values, errors = _huber(design, wanted)
     found = [Estimate(float(v), float(e)) for v, e in zip(values, errors, strict=True)]
-    costs = ModeCosts(
-        calls=dict.fromkeys(CALL_KINDS, found[0]), cpu_op=found[1] if ops else None
-    )
+    costs = ModeCosts(calls=dict.fromkeys(CALL_KINDS, found[0]), cpu_op=found[1] if ops else None)
     return CostModel(mode=mode, costs=costs, scale=Scale(1.0, 0.0))

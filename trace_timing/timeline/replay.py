@@ -63,7 +63,7 @@ class _HostMap:
 
     def __call__(self, times_ns: IntArray) -> IntArray:
         last = np.searchsorted(self.return_ns, times_ns, side="right")
-        new = self.clock(times_ns) + np.concatenate([[0], self.shift_ns])[last]
+        new: IntArray = self.clock(times_ns) + np.concatenate([[0], self.shift_ns])[last]
         if not len(self.begin_ns):
             return new
         at = np.minimum(last, len(self.begin_ns) - 1)
@@ -71,7 +71,8 @@ class _HostMap:
         inside = (last < len(self.begin_ns)) & (times_ns > begin)
         whole = np.maximum(self.return_ns[at] - begin, 1)
         part = (times_ns - begin) / whole * (self.new_return_ns[at] - new_begin)
-        return np.where(inside, new_begin + np.rint(part).astype(np.int64), new)
+        moved: IntArray = np.where(inside, new_begin + np.rint(part).astype(np.int64), new)
+        return moved
 
 
 class _Device:

@@ -54,7 +54,7 @@ def op_rules(trace: Trace, ops: RunOps, costs: CostModel) -> OpRules:
     order = np.argsort(seen_from, kind="stable")
     rows, launch_row = ops.row[order], ops.launch_row[order]
     start, end, launch = ops.start_ns[order], ops.end_ns[order], ops.launch_ns[order]
-    lane = _lanes(events.device[rows], events.stream[rows])
+    lane = _lanes(events.device[rows].astype(np.int64), events.stream[rows])
     before = _previous(lane)
     has = before != NONE
     previous_end = np.where(has, end[before], np.int64(np.iinfo(np.int64).min // 2))
@@ -82,7 +82,7 @@ def op_rules(trace: Trace, ops: RunOps, costs: CostModel) -> OpRules:
 
 
 def _lanes(device: IntArray, stream: IntArray) -> IntArray:
-    pairs = np.stack([device.astype(np.int64), stream])
+    pairs = np.stack([device, stream])
     return np.unique(pairs, axis=1, return_inverse=True)[1].reshape(-1)
 
 
@@ -188,7 +188,7 @@ def find_waits(trace: Trace, run: RunTimeline, rules: OpRules, costs: CostModel)
     finish = np.where(target != NONE, rules.end_ns[np.maximum(target, 0)], begin)
     held = (target != NONE) & (finish > begin) & (finish <= end)
     cost = np.rint(call_costs(trace, rows, costs)).astype(np.int64)
-    own = _own_durations(events.name[rows], end - begin, held)
+    own = _own_durations(events.name[rows].astype(np.int64), end - begin, held)
     share = cost + round(costs.wait_ns / 2)
     delay = end - finish
     usual = _median(delay[held])
@@ -201,9 +201,7 @@ def find_waits(trace: Trace, run: RunTimeline, rules: OpRules, costs: CostModel)
     )
 
 
-def _waiting_calls(
-    trace: Trace, run: RunTimeline, rules: OpRules
-) -> tuple[IntArray, IntArray]:
+def _waiting_calls(trace: Trace, run: RunTimeline, rules: OpRules) -> tuple[IntArray, IntArray]:
     """Rows of the calls, by return, and for copies the op that is their own."""
     events = trace.events
     calls = events.rows(Kind.CALL)
