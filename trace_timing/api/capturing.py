@@ -15,9 +15,17 @@ from trace_timing.errors import UsageError
 from trace_timing.recording import environment, ranges
 from trace_timing.recording.anatomy import describe_model
 from trace_timing.recording.files import CaptureDirectory, StorageError, finished, open_directory
+from trace_timing.recording.health import Finding
 from trace_timing.recording.inputs import Sample, count_tokens, prepare
 from trace_timing.recording.resolver import read_overrides, resolve
-from trace_timing.recording.runner import CachePolicy, Call, Runner, RunSettings, SinkSlot
+from trace_timing.recording.runner import (
+    TOKENS_DIFFER,
+    CachePolicy,
+    Call,
+    Runner,
+    RunSettings,
+    SinkSlot,
+)
 from trace_timing.recording.session import open_session
 from trace_timing.recording.shards import Shard, shard_of_process
 from trace_timing.recording.warmup import warm_up
@@ -63,14 +71,12 @@ def capture(
     """
     chosen = replace(options or CaptureOptions(), **changes)
     shard = shard_of_process()
-    place = open_directory(
-        Path(directory), rank=shard.rank, controls=chosen.control, resume=chosen.resume
-    )
+    place = open_directory(Path(directory), rank=shard.rank, resume=chosen.resume)
     recorder, backend = open_session(chosen.profile)
     overrides = read_overrides(chosen.stages_of) if chosen.stages_of else None
     stages = resolve(model, overrides)
     manifest = _manifest(model, stages, chosen, shard, backend)
-    _begin(place, manifest, shard)
+    manifest = _begin(place, manifest, shard)
     slot = SinkSlot()
     hooks = _Hooks(functools.partial(ranges.attach, stages, slot))
     keeper = Keeper(place, Keep.parse(chosen.keep))
@@ -86,7 +92,11 @@ def capture(
         on_trace=keeper.keep,
     )
     with hooks:
-        yield Session(model, runner, place, manifest, chosen, hooks)
+        session = Session(model, runner, place, manifest, chosen, hooks)
+        try:
+            yield session
+        finally:
+            session.close()
 
 
 class Session:
@@ -108,9 +118,9 @@ class Session:
         self._options = options
         self._hooks = hooks
         self._repeats: Counter[str] = Counter()
-        self._done = {(s, r) for s, r, _ in finished(place, options.control)}
+        self._done = {(s, r) for s, r, _ in finished(place)}
         self._is_warm = False
-        self.last: RunRecord | None = None
+        self._dropped_pairs = 0
 
     def generate(self, sample_id: str, meta: Mapping[str, Any] | None = None, **inputs: Any) -> Any:
         """`model.generate(**inputs)`, profiled once and run K times more as its control.
@@ -134,13 +144,14 @@ class Session:
         *,
         sample_id: Callable[..., str] | None = None,
         meta: Callable[..., Mapping[str, Any]] | None = None,
-        repeatable: bool = True,
+        repeatable: bool = False,
     ) -> Callable[..., T]:
         """A function that calls the model its own way, with each of its calls recorded as a run.
 
         Args:
             sample_id, meta: of a call's arguments, the run's id and metadata; without, ids count.
-            repeatable: False where a call must not be made twice: it gets no control.
+            repeatable: True where a call may be made again for its control; as it is, the function
+                is called once, and its runs have no control.
         """
 
         @functools.wraps(function)
@@ -179,8 +190,22 @@ class Session:
         if not self._is_warm:
             self._warm(call)
         outcome = self._runner.group(call)
-        self.last = outcome.record
+        self._dropped_pairs += sum(record.reason == TOKENS_DIFFER for record in self.last)
         return outcome.output
+
+    @property
+    def last(self) -> tuple[RunRecord, ...]:
+        """Records of the last call: the profiled run and its controls, in the order made."""
+        return self._runner.last
+
+    def close(self) -> None:
+        """Write into the manifest how it went; `capture` calls it."""
+        outcome = {"dropped_pairs": self._dropped_pairs, **self._runner.health.summary()}
+        self._note("sessions", outcome)
+
+    def findings(self) -> list[Finding]:
+        """What is wrong with the profiler's sessions in this process so far."""
+        return self._runner.health.findings()
 
     def is_done(self, sample_id: str, repeat: int) -> bool:
         """Whether a run was there, with its controls, when the capture was opened."""
@@ -195,7 +220,7 @@ class Session:
         repeat = self._repeats[sample_id]
         self._repeats[sample_id] += 1
         call = Call(sample_id=sample_id, repeat=repeat, run=lambda: None, metadata=meta)
-        self.last = self._runner.failed(call, str(error))
+        self._runner.failed(call, str(error))
 
     def _warm(self, call: Call) -> None:
         self._is_warm = True
@@ -205,9 +230,13 @@ class Session:
         if self._options.control:
             self._runner.early_controls(call)
         self._runner.throwaway(call)
+        self._note("warm_up", asdict(result))
+
+    def _note(self, name: str, value: Any) -> None:
+        settings = {**self._manifest.settings, name: value}
+        self._manifest = replace(self._manifest, settings=settings)
         if self._place.rank == 0:
-            settings = {**self._manifest.settings, "warm_up": asdict(result)}
-            self._place.write_manifest(replace(self._manifest, settings=settings))
+            self._place.write_manifest(self._manifest)
 
     def _in_generate(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         with self._hooks.generate_range():
@@ -224,7 +253,8 @@ class Step:
 
     done: int
     total: int
-    record: RunRecord | None
+    #: The profiled run and its controls, or what failed; empty where the run was there already.
+    records: tuple[RunRecord, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,10 +289,10 @@ def capture_samples(
             return
         if session.is_done(sample.id, repeat):
             session.skip(sample.id)
-            yield Step(done=done, total=len(plan), record=None)
+            yield Step(done=done, total=len(plan), records=())
             continue
         _one_sample(session, sample, model, processor, loop)
-        yield Step(done=done, total=len(plan), record=session.last)
+        yield Step(done=done, total=len(plan), records=session.last)
 
 
 def _one_sample(
@@ -342,16 +372,18 @@ def _manifest(
 
 
 #: What may differ between a capture and its resumption.
-_FREE_SETTINGS = frozenset({"warm_up", "world_size", "keep", "limit", "repeats"})
+_FREE_SETTINGS = frozenset({"warm_up", "sessions", "world_size", "keep", "repeats"})
 
 
-def _begin(place: CaptureDirectory, manifest: Manifest, shard: Shard) -> None:
-    """Write the manifest, or check that this is the capture that it speaks of."""
+def _begin(place: CaptureDirectory, manifest: Manifest, shard: Shard) -> Manifest:
+    """Write the manifest, or go on with the one there if it speaks of this capture."""
     before = place.read_manifest()
     if before is not None:
         _check_same(before, manifest)
-    elif shard.rank == 0:
+        return before
+    if shard.rank == 0:
         place.write_manifest(manifest)
+    return manifest
 
 
 def _check_same(before: Manifest, now: Manifest) -> None:

@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED
+from trace_timing.records import VISION_STAGES
+from trace_timing.units import ms_from_ns
 
 if TYPE_CHECKING:
     from trace_timing.api.capturing import Step
-    from trace_timing.records import RunRecord
+    from trace_timing.recording.health import Finding
+    from trace_timing.records import ControlTimes, RunRecord
+
+_SHOWN = ("vision", "prefill", "decode", "sampling")
 
 
 @click.command("capture")
@@ -71,7 +76,8 @@ def _run(options: dict[str, Any]) -> int:
         )
         for step in _drawn(steps, rank=part.rank):
             tally.add(step)
-    return _finish(tally, options["output"], stopped=stop())
+        findings = session.findings()
+    return _finish(tally, options["output"], findings, stopped=stop())
 
 
 class Tally:
@@ -84,12 +90,11 @@ class Tally:
     def add(self, step: Step) -> None:
         """Count a step."""
         self.total = step.total
-        if step.record is None:
+        if not step.records:
             self.skipped += 1
-        elif step.record.status == "ok":
-            self.done += 1
-        else:
-            self.failed.append(step.record)
+        failed = [record for record in step.records if record.status == "failed"]
+        self.failed += failed
+        self.done += any(r.role == "profiled" and r.status == "ok" for r in step.records)
 
 
 def _choice(options: dict[str, Any]) -> Any:
@@ -169,17 +174,34 @@ def _drawn(steps: Iterator[Step], *, rank: int) -> Iterator[Step]:
 
 
 def _last(step: Step) -> str:
-    if step.record is None:
+    """The last sample: its stages by the control, and what profiling made of its total."""
+    if not step.records:
         return "there already"
-    if step.record.status == "failed":
-        return f"{step.record.sample_id}: {step.record.reason}"
-    return f"{step.record.sample_id}: {step.record.tokens_out} tokens"
+    for record in step.records:
+        if record.status == "failed":
+            return f"{record.sample_id}: {record.reason}"
+    control = next((r.control for r in step.records if r.control and r.control.segments), None)
+    profiled = next(r for r in step.records if r.role == "profiled")
+    text = f"{profiled.sample_id}: {profiled.tokens_out} tokens"
+    return text if control is None else f"{text}, {_stages(control, profiled)}"
 
 
-def _finish(tally: Tally, output: Path, *, stopped: bool) -> int:
+def _stages(control: ControlTimes, profiled: RunRecord) -> str:
+    sums: dict[str, int] = {}
+    for segment in control.segments:
+        name = "vision" if segment.stage in VISION_STAGES else segment.stage
+        sums[name] = sums.get(name, 0) + segment.duration_ns
+    shown = [f"{name} {ms_from_ns(sums[name]):.1f}" for name in _SHOWN if name in sums]
+    generate_ns = profiled.machine["session"]["generate_ns"]
+    return " ".join(shown) + f" ms, profiled ×{generate_ns / control.total_ns:.2f}"
+
+
+def _finish(tally: Tally, output: Path, findings: list[Finding], *, stopped: bool) -> int:
     click.echo(f"{tally.done} runs recorded in {output}" + _rest(tally), err=True)
     for record in tally.failed:
         click.echo(f"  failed: {record.sample_id}: {record.reason}", err=True)
+    for finding in findings:
+        click.echo(f"  {finding.code}: {finding.evidence}; {finding.remedy}", err=True)
     if stopped:
         click.echo("  stopped: the same command with --resume goes on", err=True)
     return EXIT_REJECTED if tally.failed or stopped else EXIT_GOOD

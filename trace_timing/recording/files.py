@@ -93,16 +93,12 @@ class CaptureDirectory:
             raise refused(error, self.runs) from error
 
 
-def open_directory(
-    root: Path, *, rank: int = 0, controls: int = 0, resume: bool = False
-) -> CaptureDirectory:
+def open_directory(root: Path, *, rank: int = 0, resume: bool = False) -> CaptureDirectory:
     """A capture directory to write in.
 
     With `resume` torn lines and unfinished groups of this rank are dropped, so that they are
     recorded again, and its files that no record names are removed.
 
-    Args:
-        controls: how many controls a profiled run needs to count as finished.
     Raises:
         UsageError: it holds this rank's records already and `resume` was not asked for.
         StorageError: it cannot be written.
@@ -119,18 +115,18 @@ def open_directory(
             remedy="add --resume to go on with it, or give another directory",
         )
     if resume:
-        _mend(directory, controls)
+        _mend(directory)
     return directory
 
 
-def finished(directory: CaptureDirectory, controls: int) -> set[GroupKey]:
+def finished(directory: CaptureDirectory) -> set[GroupKey]:
     """The groups that are done, of every rank.
 
     A sample done by another rank is found too, so a resume with other ranks repeats none.
     """
     done: set[GroupKey] = set()
     for path in sorted(directory.root.glob("runs.rank*.jsonl")):
-        done |= _finished_groups(directory, read_records(path), controls)
+        done |= _finished_groups(directory, read_records(path))
     return done
 
 
@@ -197,28 +193,26 @@ def _is_whole(directory: CaptureDirectory, record: RunRecord) -> bool:
     return all(directory.trace_path(name, ending).exists() for ending in record.sha256)
 
 
-def _finished_groups(
-    directory: CaptureDirectory, lines: Iterable[RunRecord], controls: int
-) -> set[GroupKey]:
-    profiled: set[GroupKey] = set()
+def _finished_groups(directory: CaptureDirectory, lines: Iterable[RunRecord]) -> set[GroupKey]:
+    planned: dict[GroupKey, int] = {}
     counts: Counter[GroupKey] = Counter()
     for record in lines:
         if record.status != "ok":
             continue
         if record.role == "profiled" and _is_whole(directory, record):
-            profiled.add(_group(record))
+            planned[_group(record)] = record.machine.get("session", {}).get("controls", 0)
         elif record.control is not None and not record.control.before_profiling:
             counts[_group(record)] += 1
-    return {group for group in profiled if counts[group] >= controls}
+    return {group for group, controls in planned.items() if counts[group] >= controls}
 
 
 def _group(record: RunRecord) -> GroupKey:
     return record.sample_id, record.repeat, record.rank
 
 
-def _mend(directory: CaptureDirectory, controls: int) -> None:
+def _mend(directory: CaptureDirectory) -> None:
     lines = read_records(directory.runs)
-    done = _finished_groups(directory, lines, controls)
+    done = _finished_groups(directory, lines)
     kept = [record for record in lines if _group(record) in done]
     write_whole(directory.runs, b"".join(records.encode(record) + b"\n" for record in kept))
     _remove_unnamed(directory, kept)

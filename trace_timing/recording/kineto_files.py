@@ -56,13 +56,15 @@ class Losses:
     """What a session's trace holds, and what of it is missing.
 
     `lost` counts kernel launches inside `generate` without their kernel; `ranges` the
-    `generate` ranges. CUPTI builds are known that drop a session's first ops (pytorch#192021).
+    `generate` ranges, `generate_ns` their length on the host. CUPTI builds are
+    known that drop a session's first ops (pytorch#192021).
     """
 
     launches: int
     ops: int
     lost: int
     ranges: int
+    generate_ns: int
 
 
 def inspect(text: bytes, *, name: str) -> Losses:
@@ -91,7 +93,13 @@ def inspect(text: bytes, *, name: str) -> Losses:
     ]
     ops = {_correlation(event) for event in events if event.cat in _OPS}
     lost = sum(_correlation(event) not in ops for event in launches)
-    return Losses(launches=len(launches), ops=len(ops), lost=lost, ranges=len(windows))
+    return Losses(
+        launches=len(launches),
+        ops=len(ops),
+        lost=lost,
+        ranges=len(windows),
+        generate_ns=round(sum(end - begin for begin, end in windows) * 1000),
+    )
 
 
 def clean(text: bytes, name: str) -> bytes:

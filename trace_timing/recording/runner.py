@@ -18,13 +18,16 @@ from trace_timing.recording import kineto_files
 from trace_timing.recording.boundaries import Sink
 from trace_timing.recording.control import ControlSink, HostMarks, Marks, StreamMarks
 from trace_timing.recording.files import PARTIAL, CaptureDirectory, sha256
-from trace_timing.recording.machine import MachineWatch
+from trace_timing.recording.health import SessionHealth
+from trace_timing.recording.machine import MachineWatch, resident_bytes
 from trace_timing.recording.outputs import Tokens, count
 from trace_timing.recording.session import ProfilerSession, timed
 from trace_timing.recording.sinks import ProfilerSink
 from trace_timing.records import ControlTimes, ProfileMode, Role, RunRecord, run_name
 
 CachePolicy = Literal["keep", "empty"]
+#: The host's generator and each device's.
+RandomState = tuple[torch.Tensor, list[torch.Tensor]]
 #: Every tenth control is bare: its total shows what hooks and events cost the others.
 BARE_EVERY = 10
 #: Taken before the first profiler session of the process, to see whether profiling slows it.
@@ -52,7 +55,7 @@ class Call:
     run: Callable[[], Any]
     inputs: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    #: A call that must not be made twice (a user's own loop with effects) gets no retry.
+    #: A call that must not be made twice (a user's own loop with effects): no control, no retry.
     repeatable: bool = True
 
 
@@ -108,6 +111,9 @@ class Runner:
         self._groups = 0
         self._controls = 0
         self._pads = 0
+        self.health = SessionHealth()
+        #: Records of the last group, or the one record of a call that raised.
+        self.last: tuple[RunRecord, ...] = ()
 
     def group(self, call: Call) -> Outcome:
         """Run a call profiled and as its controls, store the records, return the profiled one.
@@ -116,20 +122,16 @@ class Runner:
             Exception: whatever the call raised, untouched, after the run was recorded as failed.
             StorageError: the records or the trace could not be written.
         """
-        random_state = _random_state()
-        place = self._settings.controls - self._groups % (self._settings.controls + 1)
+        controls = self._settings.controls if call.repeatable else 0
+        place = controls - self._groups % (controls + 1)
         self._groups += 1
-        outcomes: list[Outcome] = []
-        profiled: Outcome | None = None
-        for position in range(self._settings.controls + 1):
-            _restore(random_state)
-            if position == place:
-                profiled = self.profiled(call)
-                outcomes.append(profiled)
-            else:
-                outcomes.append(self.control(call, index=position - (position > place)))
-        assert profiled is not None
-        self._directory.append([_paired(outcome.record, profiled.record) for outcome in outcomes])
+        random_state = _random_state()
+        before = [self._again(random_state, call, index) for index in range(place)]
+        _restore(random_state)
+        profiled = self.profiled(call)
+        after = [self._again(random_state, call, index) for index in range(place, controls)]
+        records = [outcome.record for outcome in (*before, profiled, *after)]
+        self._keep([_paired(record, profiled.record) for record in records])
         return profiled
 
     def early_controls(self, call: Call) -> None:
@@ -145,6 +147,14 @@ class Runner:
         _restore(random_state)
         self._directory.append(records)
 
+    def _again(self, random_state: RandomState, call: Call, index: int) -> Outcome:
+        _restore(random_state)
+        return self.control(call, index=index)
+
+    def _keep(self, records: Sequence[RunRecord]) -> None:
+        self._directory.append(records)
+        self.last = tuple(records)
+
     def plain_total(self, call: Call) -> int:
         """Total of one run with hooks in place and nothing recorded, in ns: for the warm-up."""
         return self._timed_bare(call)[1].total_ns
@@ -159,10 +169,17 @@ class Runner:
         begun = self._begin()
         for attempt in range(1, ATTEMPTS + 1):
             output, losses, costs = self._guarded(call, begun, "profiled", self._in_session)
-            costs |= {"attempts": attempt, "pad_kernels": self._pads, "lost_kernels": losses.lost}
+            costs |= {
+                "attempts": attempt,
+                "pad_kernels": self._pads,
+                "lost_kernels": losses.lost,
+                "generate_ns": losses.generate_ns,
+            }
+            self.health.saw(costs["start_ns"], resident_bytes())
             if not losses.lost or not call.repeatable:
                 break
             self._pads += losses.lost
+        costs["controls"] = self._settings.controls if call.repeatable else 0
         record = self._record(call, begun, "profiled", output, costs)
         if fault := _fault(losses):
             self._drop_trace(call)
@@ -189,7 +206,7 @@ class Runner:
         """Record that a run could not be made at all."""
         record = self._record(call, self._begin(), role, None, {})
         record = replace(record, status="failed", reason=reason)
-        self._directory.append([record])
+        self._keep([record])
         return record
 
     def _guarded(
@@ -201,14 +218,14 @@ class Runner:
             self._slot.sink = None
             record = self._record(call, begun, role, None, {})
             reason = f"{type(error).__name__}: {_first_line(error)}"
-            self._directory.append([replace(record, status="failed", reason=reason)])
+            self._keep([replace(record, status="failed", reason=reason)])
             raise
 
     def _in_session(self, call: Call) -> tuple[Any, kineto_files.Losses, dict[str, Any]]:
         sink = ProfilerSink()
         start = timed(self._session.start)
         try:
-            self._pad()
+            run_spare_kernels(self._devices, self._pads)
             self._slot.sink = sink
             output = call.run()
             self._synchronize()
@@ -307,17 +324,18 @@ class Runner:
             machine=machine,
         )
 
-    def _pad(self) -> None:
-        """Kernels for a profiler to lose in the place of the sample's own."""
-        for device in self._devices:
-            spare = torch.empty(1, device=device)
-            for _ in range(self._pads):
-                spare.fill_(1)
-        self._synchronize()
-
     def _synchronize(self) -> None:
         for device in self._devices:
             torch.cuda.synchronize(device)
+
+
+def run_spare_kernels(devices: Sequence[torch.device], number: int) -> None:
+    """Kernels for a profiler to lose in the place of the sample's own."""
+    for device in devices:
+        spare = torch.empty(1, device=device)
+        for _ in range(number):
+            spare.fill_(1)
+        torch.cuda.synchronize(device)
 
 
 def devices_of(model: Any) -> list[torch.device]:
@@ -341,12 +359,12 @@ def _paired(record: RunRecord, profiled: RunRecord) -> RunRecord:
     return record
 
 
-def _random_state() -> tuple[torch.Tensor, list[torch.Tensor]]:
+def _random_state() -> RandomState:
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return torch.get_rng_state(), cuda
 
 
-def _restore(state: tuple[torch.Tensor, list[torch.Tensor]]) -> None:
+def _restore(state: RandomState) -> None:
     torch.set_rng_state(state[0])
     if state[1]:
         torch.cuda.set_rng_state_all(state[1])
