@@ -188,7 +188,7 @@ class Session:
             repeatable=repeatable,
         )
         if not self._is_warm:
-            self._warm(call)
+            self._warm_recorded(call)
         outcome = self._runner.group(call)
         self._dropped_pairs += sum(record.reason == TOKENS_DIFFER for record in self.last)
         return outcome.output
@@ -221,6 +221,14 @@ class Session:
         self._repeats[sample_id] += 1
         call = Call(sample_id=sample_id, repeat=repeat, run=lambda: None, metadata=meta)
         self._runner.failed(call, str(error))
+
+    def _warm_recorded(self, call: Call) -> None:
+        try:
+            self._warm(call)
+        except BaseException as error:
+            reason = f"while warming up: {type(error).__name__}: {error}"
+            self._runner.failed(call, reason)
+            raise
 
     def _warm(self, call: Call) -> None:
         self._is_warm = True
