@@ -281,4 +281,146 @@ SAMPLES = Table(
     open=True,
 )
 
-TABLES: dict[str, Table] = {t.name: t for t in (SAMPLES, STAGES, DEVICE_STAGES, STEPS, KERNELS)}
+#: Why a run took its time: timeline.{kinds,idle,queue,sync_loops,communication,graphs}, verdicts.
+KINDS = Table(
+    "kinds",
+    ("sample_id", "repeat", "rank", "stage", "op_kind"),
+    (
+        *_RUN_KEY,
+        _STAGE,
+        Column("op_kind", "string", "", "Kind of work, told by the op's name."),
+        Column("gpu_ops", "int64", "count", "Ops of that kind."),
+        Column("kernel_sum_ns", "int64", "ns", "Sum of their durations; kinds sum to the stage."),
+        Column(
+            "busy_ns",
+            "int64",
+            "ns",
+            "Busy time of the stage in which such an op was the one launched first; kinds sum to "
+            "the stage.",
+        ),
+    ),
+)
+IDLE = Table(
+    "idle",
+    ("sample_id", "repeat", "rank", "stage", "cause", "call"),
+    (
+        *_RUN_KEY,
+        _STAGE,
+        Column(
+            "cause",
+            "string",
+            "",
+            "`launch_latency`: work launched, not started. With an empty queue, what the "
+            "generating thread does: a `sync`, `alloc`, `copy`, `launch`, `api` call, or none "
+            "(`host`). `tail`: after the run's last op.",
+        ),
+        Column("call", "string", "", "The API call, where the cause is one.", nullable=True),
+        Column("count", "int64", "count", "Calls begun in the stage; else idle intervals."),
+        Column("call_ns", "int64", "ns", "Host time inside those calls.", nullable=True),
+        Column("idle_ns", "int64", "ns", "Idle time of this cause; causes sum to the stage."),
+    ),
+)
+QUEUE = Table(
+    "queue",
+    ("sample_id", "repeat", "rank", "stage"),
+    (
+        *_RUN_KEY,
+        _STAGE,
+        Column("gpu_ops", "int64", "count", "Ops of the stage."),
+        Column("mean_depth", "float64", "count", "Ops launched, not started; mean over time."),
+        Column("max_depth", "int64", "count", "Most ops launched and not started."),
+        Column("starved_ops", "int64", "count", "Launched when no op was left to run."),
+        Column(
+            "latency_p50_ns",
+            "float64",
+            "ns",
+            "Launch begins → op starts, of starved ops, median.",
+            nullable=True,
+        ),
+        Column("latency_p95_ns", "float64", "ns", "Its 95th percentile.", nullable=True),
+    ),
+)
+SYNC_LOOPS = Table(
+    "sync_loops",
+    ("sample_id", "repeat", "rank", "stage"),
+    (
+        *_RUN_KEY,
+        _STAGE,
+        Column("syncs", "int64", "count", "Synchronizing calls of the generating thread."),
+        Column("call", "string", "", "The most frequent of them."),
+        Column("call_count", "int64", "count", "How often it comes in the stage."),
+        Column("run_call_count", "int64", "count", "How often it comes in the run."),
+        Column("forwards", "int64", "count", "Forwards in the stage: steps, else 1."),
+        Column("ops_between_median", "float64", "count", "Ops launched between two syncs."),
+        Column("after_compaction", "int64", "count", "Syncs with a nonzero launched just before."),
+        Column("after_gemm", "int64", "count", "Syncs with a matrix product launched before."),
+        Column("after_copy_to_host", "int64", "count", "Syncs with a copy to the host before."),
+    ),
+)
+COMMUNICATION = Table(
+    "communication",
+    ("sample_id", "repeat", "rank", "stage", "device"),
+    (
+        *_RUN_KEY,
+        _STAGE,
+        Column("device", "int64", "", "Device index in the trace."),
+        Column("nccl_ops", "int64", "count", "Collectives and transfers."),
+        Column("hidden_ns", "int64", "ns", "Time in them while another op of the device runs."),
+        Column("exposed_ns", "int64", "ns", "Time in them alone."),
+    ),
+)
+GRAPHS = Table(
+    "graphs",
+    ("sample_id", "repeat", "rank", "stage"),
+    (
+        *_RUN_KEY,
+        _STAGE,
+        Column("graph_launches", "int64", "count", "Replays of a CUDA or HIP graph."),
+        Column("graph_ops", "int64", "count", "Ops that they ran."),
+        Column("kernel_sum_ns", "int64", "ns", "Sum of their durations."),
+        Column("nodes", "int64", "count", "Distinct graph nodes, where recorded.", nullable=True),
+    ),
+)
+GRAPH_NODES = Table(
+    "graph_nodes",
+    ("sample_id", "repeat", "rank", "stage", "node"),
+    (
+        *_RUN_KEY,
+        _STAGE,
+        Column("node", "int64", "", "Id of the graph node."),
+        Column("name", "string", "", "Op that it runs."),
+        Column("count", "int64", "count", "Replays of it."),
+        Column("total_ns", "int64", "ns", "Sum of their durations."),
+    ),
+)
+VERDICTS = Table(
+    "verdicts",
+    ("sample_id", "repeat", "rank", "stage", "code"),
+    (
+        *_RUN_KEY,
+        _STAGE,
+        Column("code", "string", "", "What bounds the stage: host_bound, expert_sync_loop …"),
+        Column("sentence", "string", "", "The verdict in a sentence."),
+        Column("evidence", "string", "", "The figures it rests on."),
+        Column("remedy", "string", "", "What would shorten the stage."),
+    ),
+)
+
+TABLES: dict[str, Table] = {
+    t.name: t
+    for t in (
+        SAMPLES,
+        STAGES,
+        DEVICE_STAGES,
+        STEPS,
+        KERNELS,
+        KINDS,
+        IDLE,
+        QUEUE,
+        SYNC_LOOPS,
+        COMMUNICATION,
+        GRAPHS,
+        GRAPH_NODES,
+        VERDICTS,
+    )
+}

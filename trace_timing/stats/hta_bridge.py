@@ -145,29 +145,35 @@ def _analysis(trace: Trace, run: RunTimeline, chosen: BoolArray) -> Any:
 def _frame(
     trace: Trace, rows: IntArray, launch: IntArray, names: list[int], categories: list[int]
 ) -> pd.DataFrame:
-    """HTA's table: ops first, each pointing by index_correlation at its launch, then the calls."""
+    """HTA's table: ops first, each pointing by index_correlation at its launch, then the calls.
+
+    A call points back at its first op: HTA takes a call that points nowhere (0 or less) for one
+    that launched nothing. So rows count from 1.
+    """
     import pandas as pd
 
     events, ops, n = trace.events, len(launch), len(rows)
-    number_of_call = {int(row): ops + i for i, row in enumerate(rows[ops:])}
-    pointed = np.array([number_of_call.get(int(row), NONE) for row in launch], np.int64)
+    calls = rows[ops:]
+    linked = launch != NONE
+    pointed = np.full(n, NONE, np.int64)
+    pointed[:ops][linked] = np.searchsorted(calls, launch[linked]) + ops + 1
+    first = np.unique(launch[linked], return_index=True)[1]
+    pointed[ops:] = np.flatnonzero(linked)[first] + 1
     is_op = np.arange(n) < ops
-    start = events.start_ns[rows]
-    return pd.DataFrame(
-        {
-            "index": np.arange(n),
-            "ts": start,
-            "dur": events.dur_ns[rows],
-            "end": events.end_ns[rows],
-            "name": names,
-            "cat": categories,
-            "pid": np.where(is_op, events.device[rows], 0),
-            "tid": np.where(is_op, events.stream[rows], events.thread[rows]),
-            "stream": np.where(is_op, events.stream[rows], NONE),
-            "correlation": events.correlation[rows],
-            "index_correlation": np.concatenate([pointed, np.zeros(n - ops, np.int64)]),
-            "iteration": np.zeros(n, np.int64),
-            "bytes": events.size_bytes[rows],
-            "memory_bw_gbps": np.zeros(n),
-        }
-    )
+    table: dict[str, Any] = {
+        "index": np.arange(1, n + 1),
+        "ts": events.start_ns[rows],
+        "dur": events.dur_ns[rows],
+        "end": events.end_ns[rows],
+        "name": names,
+        "cat": categories,
+        "pid": np.where(is_op, events.device[rows], 0),
+        "tid": np.where(is_op, events.stream[rows], events.thread[rows]),
+        "stream": np.where(is_op, events.stream[rows], NONE),
+        "correlation": events.correlation[rows],
+        "index_correlation": pointed,
+        "iteration": np.zeros(n, np.int64),
+        "bytes": events.size_bytes[rows],
+        "memory_bw_gbps": np.zeros(n),
+    }
+    return pd.DataFrame(table).set_index("index", drop=False).rename_axis(None)

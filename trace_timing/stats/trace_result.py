@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from trace_timing import schema
 from trace_timing.records import Doubt, LawResult, RunRecord
 from trace_timing.stats.doubts import law_doubts, run_doubts, trace_doubts
 from trace_timing.stats.samples import sample_row
+from trace_timing.stats.why import WHY_TABLES, why, window_by_stage
 from trace_timing.timeline.clocks import ClockTolerance, clock_tolerance
 from trace_timing.timeline.laws import run_laws, trace_laws
 from trace_timing.timeline.layout import RunTimeline
@@ -133,9 +134,23 @@ def _tables(trace: Trace, timeline: TraceTimeline, runs: Sequence[_Run]) -> dict
         "steps": lambda run, key: step_columns(trace, timeline, run, key),
         "kernels": lambda run, key: kernel_columns(trace, run, key),
     }
-    return {
+    tables = {
         name: join([make(r.timeline, r.key) for r in runs], schema.TABLES[name])
         for name, make in makers.items()
+    }
+    return {**tables, **_why_tables(trace, runs)}
+
+
+def _why_tables(trace: Trace, runs: Sequence[_Run]) -> dict[str, pa.Table]:
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in WHY_TABLES}
+    for run in runs:
+        corrected = window_by_stage(run.corrected) if run.corrected else None
+        taken_apart = why(trace, run.timeline, corrected_ns=corrected)
+        for name, some in taken_apart.rows(asdict(run.key)).items():
+            rows[name] += some
+    return {
+        name: pa.Table.from_pylist(some, schema=schema.TABLES[name].arrow())
+        for name, some in rows.items()
     }
 
 

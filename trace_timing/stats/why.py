@@ -19,6 +19,7 @@ from trace_timing.timeline.layout import RunTimeline, State
 from trace_timing.timeline.queue import QueueFigures, queue_figures
 from trace_timing.timeline.sync_loops import SyncLoop, sync_loops
 from trace_timing.trace.events import Trace
+from trace_timing.units import BoolArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ def why(trace: Trace, run: RunTimeline, *, corrected_ns: Mapping[Stage, int] | N
     """
     kinds, idle, queue = kind_times(trace, run), idle_causes(trace, run), queue_figures(run)
     loops, nccl, graphs = sync_loops(trace, run), communication(trace, run), graph_use(trace, run)
-    window, busy = _by_stage(run)
+    window, busy = window_by_stage(run), _summed(run, run.tiles.state == State.BUSY)
     said: list[Verdict] = []
     for stage in stages_of(run):
         if stage == "unattributed" or run.clock == "host":
@@ -97,13 +98,14 @@ def _forwards(run: RunTimeline, stage: Stage) -> int:
     return len({int(k) for k in np.unique(run.tiles.key) if run.keys[k].stage == stage})
 
 
-def _by_stage(run: RunTimeline) -> tuple[dict[Stage, int], dict[Stage, int]]:
-    """Window and busy time of each stage."""
+def window_by_stage(run: RunTimeline) -> dict[Stage, int]:
+    """What tiling gives each stage of the run, in ns."""
+    return _summed(run, np.ones(len(run.tiles), np.bool_))
+
+
+def _summed(run: RunTimeline, chosen: BoolArray) -> dict[Stage, int]:
     tiles, stages = run.tiles, stages_of(run)
-    code, dur_ns = stage_of_key(run)[tiles.key], tiles.end_ns - tiles.start_ns
-    window, busy = np.zeros((2, len(stages)), np.int64)
-    np.add.at(window, code, dur_ns)
-    np.add.at(busy, code, np.where(tiles.state == State.BUSY, dur_ns, 0))
-    return dict(zip(stages, window.tolist(), strict=True)), dict(
-        zip(stages, busy.tolist(), strict=True)
-    )
+    total = np.zeros(len(stages), np.int64)
+    key, dur_ns = tiles.key[chosen], (tiles.end_ns - tiles.start_ns)[chosen]
+    np.add.at(total, stage_of_key(run)[key], dur_ns)
+    return dict(zip(stages, total.tolist(), strict=True))
