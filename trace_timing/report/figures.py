@@ -1,0 +1,269 @@
+"""The figures, as plotly figures that a notebook user can restyle.
+
+Each takes tables of trace_timing.schema and returns a go.Figure; times are milliseconds, one
+colour a stage (palette.COLOURS). `meta` of a trace names the column it shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from trace_timing.records import STAGES, Stage
+from trace_timing.report.model import RunKey
+from trace_timing.report.palette import COLOURS, LABELS, in_order
+from trace_timing.report.rows import RUN, of_run
+from trace_timing.units import NS_PER_MS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: More runs than this are drawn as one stepped area a stage: a bar each costs the browser seconds.
+BARS_AT_MOST = 150
+
+
+def styled(figure: go.Figure, *, x: str = "", y: str = "", height: int = 360) -> go.Figure:
+    """The look all figures share: no background of their own, room for the labels."""
+    figure.update_layout(
+        template="none",
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "system-ui, sans-serif", "size": 13, "color": "#6b7280"},
+        margin={"l": 56, "r": 16, "t": 12, "b": 48},
+        height=height,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        hoverlabel={"font": {"size": 13}},
+    )
+    grid = {"gridcolor": "rgba(128,128,128,0.22)", "zerolinecolor": "rgba(128,128,128,0.4)"}
+    figure.update_xaxes(title=x, automargin=True, **grid)
+    figure.update_yaxes(title=y, automargin=True, **grid)
+    return figure
+
+
+def split(stages: pd.DataFrame) -> go.Figure:
+    """One run's window, split by stage: a bar whose pieces sum to it. `stages`: rows of a run."""
+    figure = go.Figure()
+    total = stages["window_ns"].sum()
+    windows = stages.dropna(subset=["window_ns"]).set_index("stage")["window_ns"]
+    for stage in in_order(set(windows.index)):
+        ms = windows[stage] / NS_PER_MS
+        share = windows[stage] / total if total else 0
+        figure.add_bar(
+            x=[ms],
+            y=["window"],
+            orientation="h",
+            name=LABELS[stage],
+            marker_color=COLOURS[stage],
+            meta={"column": "window_ns", "stage": stage},
+            text=[f"{LABELS[stage]}<br>{ms:,.1f} ms" if share > 0.09 else ""],
+            textposition="inside",
+            insidetextanchor="middle",
+            textfont={"color": "#111111" if stage not in _DARK else "#ffffff"},
+            hovertemplate=f"{LABELS[stage]}: %{{x:,.3f}} ms, {share:.1%}<extra></extra>",
+        )
+    figure.update_layout(barmode="stack", bargap=0.1)
+    styled(figure, x="ms", height=190)
+    return figure.update_yaxes(visible=False)
+
+
+_DARK: tuple[Stage, ...] = ("vision_encoder", "vision", "text_encoder")
+
+
+def sample_stages(stages: pd.DataFrame, samples: pd.DataFrame) -> go.Figure:
+    """Every run's stages stacked, runs ordered by their total."""
+    order = samples.dropna(subset=["T_total_ms"]).sort_values("T_total_ms", kind="stable")
+    keys = list(order[RUN].fillna(0).itertuples(index=False, name=None))
+    wide = stages.assign(repeat=stages["repeat"].fillna(0)).pivot_table(
+        index=RUN, columns="stage", values="window_ns", aggfunc="sum", observed=True
+    )
+    wide = wide.reindex(keys)
+    labels = [_run_label(*key) for key in keys]
+    figure = go.Figure()
+    for stage in in_order(set(wide.columns)):
+        y = wide[stage].fillna(0).to_numpy(float) / NS_PER_MS
+        _stack(figure, stage, labels, y, as_bars=len(keys) <= BARS_AT_MOST)
+    figure.update_layout(barmode="stack", hovermode="x unified", bargap=0.15)
+    styled(figure, x="runs, shortest to longest", y="window, ms", height=400)
+    return figure.update_xaxes(showticklabels=len(keys) <= 24)
+
+
+def _run_label(sample_id: str, repeat: float, rank: int) -> str:
+    more = (f" · repeat {int(repeat)}" if repeat else "") + (f" · rank {rank}" if rank else "")
+    return f"{sample_id}{more}"
+
+
+def _stack(
+    figure: go.Figure, stage: Stage, labels: Sequence[str], y: Any, *, as_bars: bool
+) -> None:
+    common: dict[str, Any] = {
+        "name": LABELS[stage],
+        "y": y,
+        "customdata": list(labels),
+        "meta": {"column": "window_ns", "stage": stage},
+        "hovertemplate": f"{LABELS[stage]} %{{y:,.2f}} ms<extra></extra>",
+    }
+    if as_bars:
+        figure.add_bar(x=list(labels), marker_color=COLOURS[stage], **common)
+        return
+    figure.add_scatter(
+        x=np.arange(len(y)),
+        mode="lines",
+        stackgroup="stages",
+        line={"width": 0, "shape": "hv"},
+        fillcolor=COLOURS[stage],
+        **common,
+    )
+
+
+def distribution(stages: pd.DataFrame) -> go.Figure:
+    """How each stage's window spreads over the runs: quartiles, and the 5th to 95th percentile."""
+    figure = go.Figure()
+    for stage in in_order(set(stages.dropna(subset=["window_ns"])["stage"])):
+        ms = stages.loc[stages["stage"] == stage, "window_ns"].dropna().to_numpy(float) / NS_PER_MS
+        low, q1, median, q3, high = np.quantile(ms, [0.05, 0.25, 0.5, 0.75, 0.95])
+        figure.add_box(
+            name=LABELS[stage],
+            y=[LABELS[stage]],
+            orientation="h",
+            lowerfence=[low],
+            q1=[q1],
+            median=[median],
+            q3=[q3],
+            upperfence=[high],
+            marker_color=COLOURS[stage],
+            meta={"column": "window_ns", "stage": stage},
+            showlegend=False,
+        )
+    styled(figure, x="window, ms (box: quartiles, whiskers: 5th to 95th percentile)", height=320)
+    return figure.update_yaxes(autorange="reversed")
+
+
+def decode_by_position(steps: pd.DataFrame) -> go.Figure:
+    """Decode latency by step: median over the runs, with the band that holds half of them."""
+    figure = go.Figure()
+    decode = steps[steps["stage"] == "decode"]
+    for column, name, colour, dash in _STEP_LINES:
+        known = decode.dropna(subset=[column])
+        if len(known):
+            _band(figure, known, column, name, colour, dash)
+    return styled(figure, x="decode step", y="ms", height=380)
+
+
+_STEP_LINES = (
+    ("window_ns", "Window", COLOURS["decode"], "solid"),
+    ("corrected_ns", "Corrected", "#7048b6", "dash"),
+    ("control_ns", "Control", "#b6486a", "dashdot"),
+    ("busy_ns", "GPU busy", "#5b6b82", "dot"),
+)
+
+
+def _band(
+    figure: go.Figure, steps: pd.DataFrame, column: str, name: str, colour: str, dash: str
+) -> None:
+    grouped = steps.assign(ms=steps[column].astype(float) / NS_PER_MS).groupby("step")["ms"]
+    spread = grouped.quantile(np.array([0.25, 0.5, 0.75])).unstack()
+    x = spread.index.to_numpy()
+    if int(grouped.size().max()) > 1:
+        figure.add_scatter(
+            x=np.concatenate([x, x[::-1]]),
+            y=np.concatenate([spread[0.75].to_numpy(), spread[0.25].to_numpy()[::-1]]),
+            fill="toself",
+            fillcolor=_faint(colour),
+            line={"width": 0},
+            hoverinfo="skip",
+            showlegend=False,
+            legendgroup=name,
+            meta={"column": column, "band": True},
+        )
+    figure.add_scatter(
+        x=x,
+        y=spread[0.5].to_numpy(),
+        mode="lines+markers" if len(x) < 80 else "lines",
+        name=name,
+        legendgroup=name,
+        line={"color": colour, "dash": dash, "width": 2},
+        marker={"size": 5},
+        customdata=grouped.size().to_numpy(),
+        hovertemplate=f"{name}, step %{{x}}: %{{y:,.3f}} ms, median of %{{customdata}}"
+        "<extra></extra>",
+        meta={"column": column},
+    )
+
+
+def _faint(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.18)"
+
+
+def run_steps(steps: pd.DataFrame) -> go.Figure:
+    """One run's decode steps: window, corrected, control and GPU busy. `steps`: rows of a run."""
+    decode = steps[steps["stage"] == "decode"].sort_values("step")
+    figure = go.Figure()
+    for column, name, colour, dash in _STEP_LINES:
+        figure.add_scatter(
+            x=decode["step"].to_numpy(),
+            y=decode[column].astype(float).to_numpy() / NS_PER_MS,
+            mode="lines+markers",
+            name=name,
+            line={"color": colour, "dash": dash, "width": 2},
+            marker={"size": 5},
+            hovertemplate=f"{name}, step %{{x}}: %{{y:,.3f}} ms<extra></extra>",
+            meta={"column": column},
+        )
+    return styled(figure, x="decode step", y="ms", height=320)
+
+
+def run_stages(stages: pd.DataFrame) -> go.Figure:
+    """One run's stages: busy and idle parts of each window. `stages`: rows of a run."""
+    by_stage = stages.set_index("stage").reindex(list(STAGES))
+    figure = go.Figure()
+    for column, name, pattern in (("busy_ns", "GPU busy", ""), ("idle_ns", "GPU idle", "/")):
+        figure.add_bar(
+            x=[LABELS[stage] for stage in STAGES],
+            y=by_stage[column].astype(float).to_numpy() / NS_PER_MS,
+            name=name,
+            marker={
+                "color": [COLOURS[stage] for stage in STAGES],
+                "pattern": {"shape": pattern, "fillmode": "replace", "size": 6},
+            },
+            hovertemplate=f"%{{x}}, {name}: %{{y:,.3f}} ms<extra></extra>",
+            meta={"column": column},
+        )
+    figure.update_layout(barmode="stack")
+    return styled(figure, y="ms", height=320)
+
+
+def top_kernels(kernels: pd.DataFrame, *, per_stage: int = 6) -> go.Figure:
+    """The kernels that take the most time, the top few of each stage, over all runs."""
+    totals = kernels.groupby(["stage", "name"], observed=True)["total_ns"].sum().reset_index()
+    figure = go.Figure()
+    for stage in in_order(set(totals["stage"])):
+        top = totals[totals["stage"] == stage].nlargest(per_stage, "total_ns")
+        figure.add_bar(
+            x=top["total_ns"].to_numpy(float) / NS_PER_MS,
+            y=[[LABELS[stage]] * len(top), [short(name) for name in top["name"]]],
+            orientation="h",
+            name=LABELS[stage],
+            marker_color=COLOURS[stage],
+            customdata=[name[:160] for name in top["name"]],
+            hovertemplate="%{customdata}<br>%{x:,.3f} ms<extra></extra>",
+            meta={"column": "total_ns", "stage": stage},
+        )
+    rows = sum(len(trace.x) for trace in figure.data)
+    figure.update_layout(showlegend=False)
+    styled(figure, x="total, ms", height=90 + 22 * rows)
+    return figure.update_yaxes(autorange="reversed")
+
+
+def short(name: str, limit: int = 36) -> str:
+    """A kernel's name without return type, namespaces and arguments, for an axis."""
+    head = name.removeprefix("void ").split("(")[0].split("<")[0].split("::")[-1] or name
+    return head if len(head) <= limit else head[: limit - 1] + "…"
+
+
+def for_run(stages: pd.DataFrame, key: RunKey) -> go.Figure:
+    """The split of one run out of the whole table."""
+    return split(of_run(stages, key))

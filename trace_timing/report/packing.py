@@ -1,0 +1,103 @@
+"""Figures and tables as small text for an HTML file: arrays in binary, the whole compressed.
+
+A packed value is gzip in base64 of: length of the JSON text (uint32 LE), the text, a binary part.
+In the text, `{"~i": [offset, n, divide]}` stands for n numbers stored as int32 differences in
+four byte planes (the planes of slowly changing numbers compress well), divided by `divide`;
+the least int32 stands for null. `{"~s": [words, indices]}` stands for strings out of few words.
+templates/unpack.js reads it; what it reads back equals what went in, to the last bit.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trace_timing.units import NS_PER_MS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NULL = np.iinfo(np.int32).min
+#: Shorter arrays stay in the JSON text, where they can be read.
+SHORT = 24
+
+
+def pack(value: Any) -> str:
+    """Base64 text of a JSON-like value that may hold numpy arrays."""
+    binary = bytearray()
+    text = json.dumps(_packed(value, binary), separators=(",", ":"), allow_nan=False).encode()
+    whole = len(text).to_bytes(4, "little") + text + bytes(binary)
+    return base64.b64encode(gzip.compress(whole, 9, mtime=0)).decode()
+
+
+def columns(table: pd.DataFrame) -> dict[str, Any]:
+    """A table as column → array, for `pack`; nulls become NaN or None."""
+    return {str(name): _column(table[name]) for name in table.columns}
+
+
+def _column(values: pd.Series) -> Any:
+    if values.dtype.kind in "if" or str(values.dtype) in ("Int64", "Float64"):
+        return values.astype("float64").to_numpy()
+    if values.dtype.kind == "b":
+        return [bool(v) for v in values]
+    return [None if v is None or v != v else v if isinstance(v, bool) else str(v) for v in values]
+
+
+def _packed(value: Any, binary: bytearray) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _packed(v, binary) for key, v in value.items()}
+    if isinstance(value, np.ndarray):
+        return _array(value, binary)
+    if isinstance(value, (list, tuple)):
+        if len(value) > SHORT and all(isinstance(v, str) for v in value):
+            return _words(list(value), binary)
+        return [_packed(v, binary) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value
+
+
+def _array(values: np.ndarray[Any, Any], binary: bytearray) -> Any:
+    if values.dtype.kind not in "iufb":
+        return _packed(values.tolist(), binary)
+    if len(values) > SHORT:
+        for divide in (1, NS_PER_MS):
+            whole = _whole(values.astype(float), divide)
+            if whole is not None:
+                return {"~i": [_planes(whole, binary), len(values), divide]}
+    return [_packed(v, binary) for v in values.tolist()]
+
+
+def _whole(values: np.ndarray[Any, Any], divide: int) -> np.ndarray[Any, Any] | None:
+    """Differences whose sums ÷ `divide` are exactly `values`, or None; NULL stands for NaN."""
+    known = np.isfinite(values)
+    whole = np.rint(values[known] * divide)
+    if not np.array_equal(whole / divide, values[known]) or np.isinf(values).any():
+        return None
+    steps = np.diff(whole, prepend=0.0)
+    if len(steps) and np.abs(steps).max() >= 2**31 - 1:
+        return None
+    out = np.full(len(values), NULL, np.int32)
+    out[known] = steps.astype(np.int32)
+    return out
+
+
+def _planes(differences: np.ndarray[Any, Any], binary: bytearray) -> int:
+    offset = len(binary)
+    binary += differences.astype("<i4").view(np.uint8).reshape(-1, 4).T.tobytes()
+    return offset
+
+
+def _words(values: list[str], binary: bytearray) -> Any:
+    words = list(dict.fromkeys(values))
+    if len(words) * 2 > len(values):
+        return values
+    index = {word: i for i, word in enumerate(words)}
+    return {"~s": [words, _array(np.array([index[v] for v in values]), binary)]}

@@ -1,0 +1,107 @@
+"""What page and terminal both say about the stages: plain rows, computed once, drawn twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trace_timing.records import STAGES, Stage
+from trace_timing.report.model import ReportData, RunKey
+from trace_timing.units import NS_PER_MS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RUN = ["sample_id", "repeat", "rank"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRow:
+    """A stage over all runs: medians over the runs that have it, quartiles of its window."""
+
+    stage: Stage
+    runs: int
+    window_ms: float | None
+    q1_ms: float | None
+    q3_ms: float | None
+    #: Of all runs' windows together.
+    share_frac: float | None
+    busy_ms: float | None
+    #: Idle ÷ window, both summed over the runs.
+    idle_frac: float | None
+    corrected_ms: float | None
+    control_ms: float | None
+    #: Median of profiled ÷ control.
+    observer_effect: float | None
+    gpu_ops: float
+    kernel_sum_ms: float | None
+    #: Decode alone: median over runs of window ÷ steps.
+    per_token_ms: float | None = None
+    per_token_busy_ms: float | None = None
+
+
+def stage_rows(data: ReportData) -> list[StageRow]:
+    """One row a stage that occurs, in the order of a generate() call."""
+    total = data.stages["window_ns"].sum()
+    by_stage = dict(tuple(data.stages.groupby("stage", sort=False)))
+    return [
+        _row(stage, by_stage[stage], float(total), data.samples)
+        for stage in STAGES
+        if stage in by_stage
+    ]
+
+
+def _row(stage: Stage, rows: pd.DataFrame, total_ns: float, samples: pd.DataFrame) -> StageRow:
+    window, idle = rows["window_ns"].sum(), rows["idle_ns"].sum()
+    per_token = per_token_busy = None
+    if stage == "decode":
+        per_token = _median(samples["T_decode_per_token_ms"])
+        per_token_busy = _median(samples["T_decode_per_token_busy_ms"])
+    has_idle = bool(rows["idle_ns"].notna().any()) and window > 0
+    return StageRow(
+        stage=stage,
+        runs=len(rows),
+        window_ms=_median(rows["window_ns"], NS_PER_MS),
+        q1_ms=_quantile(rows["window_ns"], 0.25),
+        q3_ms=_quantile(rows["window_ns"], 0.75),
+        share_frac=float(window) / total_ns if total_ns and window else None,
+        busy_ms=_median(rows["busy_ns"], NS_PER_MS),
+        idle_frac=float(idle) / float(window) if has_idle else None,
+        corrected_ms=_median(rows["corrected_ns"], NS_PER_MS),
+        control_ms=_median(rows["control_ns"], NS_PER_MS),
+        observer_effect=_median(rows["observer_effect"]),
+        gpu_ops=float(rows["gpu_ops"].median()),
+        kernel_sum_ms=_median(rows["kernel_sum_ns"], NS_PER_MS),
+        per_token_ms=per_token,
+        per_token_busy_ms=per_token_busy,
+    )
+
+
+def _median(values: pd.Series, divide_by: float = 1.0) -> float | None:
+    known = values.dropna()
+    return float(known.astype(float).median()) / divide_by if len(known) else None
+
+
+def _quantile(values: pd.Series, q: float) -> float | None:
+    known = values.dropna()
+    return float(known.astype(float).quantile(q)) / NS_PER_MS if len(known) else None
+
+
+def median_run(samples: pd.DataFrame) -> RunKey | None:
+    """The run whose total is the median one (the lower of two), None where no run has a total."""
+    known = samples.dropna(subset=["T_total_ms"]).sort_values("T_total_ms", kind="stable")
+    if not len(known):
+        return None
+    return run_key(known.iloc[(len(known) - 1) // 2])
+
+
+def run_key(row: pd.Series) -> RunKey:
+    """Key of a row of any table; a missing repeat reads as 0."""
+    repeat = row["repeat"]
+    return RunKey(str(row["sample_id"]), 0 if repeat != repeat else int(repeat), int(row["rank"]))
+
+
+def of_run(table: pd.DataFrame, key: RunKey) -> pd.DataFrame:
+    """The rows of one run."""
+    mine = (table["sample_id"] == key.sample_id) & (table["repeat"].fillna(0) == key.repeat)
+    return table[mine & (table["rank"] == key.rank)]

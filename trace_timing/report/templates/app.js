@@ -1,0 +1,325 @@
+// Routing, theme, tables and figures of the report. Data is unpacked when a page first needs it.
+"use strict";
+const $ = (id) => document.getElementById(id);
+const cache = new Map();
+function load(name) {
+  if (!cache.has(name)) cache.set(name, unpack($("data-" + name).textContent));
+  return cache.get(name);
+}
+
+let plotlyReady = null;
+function plotly() {
+  plotlyReady ??= (async () => {
+    const packed = $("plotly");
+    if (packed) {
+      const code = new Blob([await inflate(packed.textContent)], { type: "text/javascript" });
+      const script = document.createElement("script");
+      script.src = URL.createObjectURL(code);
+      await new Promise((done, fail) => {
+        script.onload = done; script.onerror = fail; document.head.append(script);
+      });
+    }
+    return window.Plotly;
+  })();
+  return plotlyReady;
+}
+
+// ---- theme
+const root = document.documentElement;
+function css(name) { return getComputedStyle(root).getPropertyValue(name).trim(); }
+function setTheme(theme) {
+  root.dataset.theme = theme;
+  document.querySelectorAll(".js-plotly-plot").forEach((el) => Plotly.relayout(el, themed(el.layout)));
+}
+const wanted = matchMedia("(prefers-color-scheme: dark)");
+setTheme(wanted.matches ? "dark" : "light");
+wanted.addEventListener("change", () => setTheme(wanted.matches ? "dark" : "light"));
+$("theme").addEventListener("click", () => setTheme(root.dataset.theme === "dark" ? "light" : "dark"));
+function themed() {
+  return {
+    "font.color": css("--fg"), "hoverlabel.bgcolor": css("--soft"),
+    "hoverlabel.bordercolor": css("--line"), "hoverlabel.font.color": css("--fg"),
+  };
+}
+function withTheme(layout) {
+  const out = structuredClone(layout);
+  out.font = { ...out.font, color: css("--fg") };
+  out.hoverlabel = { ...out.hoverlabel, bgcolor: css("--soft"), bordercolor: css("--line"),
+    font: { ...(out.hoverlabel || {}).font, color: css("--fg") } };
+  if (innerWidth < 640) out.margin = { ...out.margin, l: 8, r: 8 };
+  return out;
+}
+
+// ---- figures
+const CONFIG = { responsive: true, displaylogo: false, displayModeBar: false };
+async function draw(el, figure, config = {}) {
+  const P = await plotly();
+  await P.react(el, figure.data, withTheme(figure.layout), { ...CONFIG, ...config });
+  el.dataset.drawn = "yes";
+}
+async function drawPage(page) {
+  for (const el of page.querySelectorAll("[data-figure]")) {
+    if (el.dataset.drawn) continue;
+    await draw(el, (await load("figures"))[el.dataset.figure]);
+    if (el.dataset.figure === "samples") {
+      el.on("plotly_click", (event) => open(event.points[0].customdata));
+    }
+  }
+}
+
+// ---- tables
+const TEXT = (v) => typeof v === "string";
+function show(column, v) {
+  if (v === null || v === undefined) return "";
+  if (typeof v === "boolean") return v ? "yes" : "no";
+  if (TEXT(v)) return v;
+  if (column.endsWith("_frac")) return (100 * v).toFixed(1) + " %";
+  if (column.endsWith("_ms")) return v.toLocaleString("en", { minimumFractionDigits: 3, maximumFractionDigits: 3 });
+  return v.toLocaleString("en", { maximumFractionDigits: 4 });
+}
+// A condition `column > 3`, `stage = decode`, or words that must all occur in the row.
+function predicate(text, columns) {
+  const tests = text.split(/\s+and\s+|,/).map((part) => part.trim()).filter(Boolean).map((part) => {
+    const match = part.match(/^(\w+)\s*(<=|>=|!=|=|<|>)\s*(.+)$/);
+    if (!match || !(match[1] in columns)) {
+      const words = part.toLowerCase().split(/\s+/);
+      const texts = Object.values(columns).filter((c) => c.some(TEXT));
+      return (i) => words.every((w) => texts.some((c) => String(c[i] ?? "").toLowerCase().includes(w)));
+    }
+    const [, name, op, raw] = match, values = columns[name];
+    const number = Number(raw), numeric = raw.trim() !== "" && !Number.isNaN(number);
+    const order = (v) => (numeric && !TEXT(v) ? v - number : String(v).localeCompare(raw));
+    return (i) => {
+      const v = values[i];
+      if (v === null || v === undefined) return false;
+      const d = order(v);
+      return { "<": d < 0, ">": d > 0, "<=": d <= 0, ">=": d >= 0, "=": d === 0, "!=": d !== 0 }[op];
+    };
+  });
+  return (i) => tests.every((test) => test(i));
+}
+class Table {
+  constructor(el, columns, options = {}) {
+    Object.assign(this, { el, columns, options, from: 0, size: 50, sort: null, down: false });
+    this.shown = options.shown || Object.keys(columns);
+    this.count = Object.values(columns)[0]?.length || 0;
+    this.filter("");
+  }
+  filter(text) {
+    const keep = predicate(text, this.columns);
+    this.rows = Array.from({ length: this.count }, (_, i) => i).filter(keep);
+    this.from = 0;
+    this.order();
+    return this.rows.length;
+  }
+  order() {
+    if (this.sort) {
+      const values = this.columns[this.sort], sign = this.down ? -1 : 1;
+      this.rows.sort((a, b) => {
+        const x = values[a], y = values[b];
+        if (x === null || y === null) return (x === null) - (y === null);
+        return sign * (TEXT(x) ? x.localeCompare(y, "en", { numeric: true }) : x - y);
+      });
+    }
+    this.draw();
+  }
+  draw() {
+    const head = document.createElement("thead"), body = document.createElement("tbody");
+    const headRow = head.insertRow();
+    for (const name of this.shown) {
+      const th = document.createElement("th"), button = document.createElement("button");
+      th.scope = "col"; button.type = "button"; button.textContent = name;
+      if (this.columns[name].some(TEXT)) th.className = "text";
+      if (this.sort === name) th.ariaSort = this.down ? "descending" : "ascending";
+      button.addEventListener("click", () => {
+        this.down = this.sort === name ? !this.down : !TEXT(this.columns[name][0]);
+        this.sort = name; this.from = 0; this.order();
+        this.el.querySelectorAll("thead button")[this.shown.indexOf(name)].focus();
+      });
+      th.append(button); headRow.append(th);
+    }
+    for (const i of this.rows.slice(this.from, this.from + this.size)) body.append(this.row(i));
+    this.el.replaceChildren(head, body);
+    this.pager();
+  }
+  row(i) {
+    const tr = document.createElement("tr");
+    this.shown.forEach((name, at) => {
+      const value = this.columns[name][i], cell = document.createElement(at ? "td" : "th");
+      if (!at) cell.scope = "row";
+      cell.textContent = show(name, value);
+      if (TEXT(value)) { cell.className = name === "name" ? "text name" : "text"; cell.title = value; }
+      if (name === "stage" && COLOURS[value]) cell.prepend(swatch(value));
+      tr.append(cell);
+    });
+    if (this.options.pick) {
+      const link = document.createElement("a");
+      link.href = this.options.pick(i); link.textContent = tr.cells[0].textContent;
+      tr.cells[0].replaceChildren(link);
+      tr.className = "pick";
+      tr.addEventListener("click", () => { location.hash = link.hash; });
+    }
+    return tr;
+  }
+  pager() {
+    const el = document.querySelector(`.pager[data-for="${this.el.id}"]`);
+    if (!el) return;
+    el.replaceChildren();
+    if (this.rows.length <= this.size) return;
+    const step = (label, by) => {
+      const button = document.createElement("button");
+      button.type = "button"; button.textContent = label;
+      button.disabled = by < 0 ? this.from === 0 : this.from + this.size >= this.rows.length;
+      button.addEventListener("click", () => { this.from += by * this.size; this.draw(); });
+      return button;
+    };
+    const words = document.createElement("span");
+    words.textContent = `${this.from + 1}–${Math.min(this.from + this.size, this.rows.length)} of ${this.rows.length}`;
+    el.append(step("Previous", -1), words, step("Next", 1));
+  }
+}
+function swatch(stage) {
+  const key = document.createElement("span");
+  key.className = "key"; key.style.background = COLOURS[stage];
+  return key;
+}
+function searchable(input, count, table) {
+  const apply = () => { count.textContent = `${table.filter(input.value)} of ${table.count} rows`; };
+  input.addEventListener("input", apply);
+  apply();
+}
+
+// ---- pages
+const COLOURS = JSON.parse($("colours").textContent);
+let samples = null, runNames = [];
+const runName = (t, i) => t.sample_id[i] + (t.repeat[i] ? ` · repeat ${t.repeat[i]}` : "") +
+  (t.rank[i] ? ` · rank ${t.rank[i]}` : "");
+async function loadSamples() {
+  if (samples) return samples;
+  samples = await load("samples");
+  runNames = samples.sample_id.map((_, i) => runName(samples, i));
+  return samples;
+}
+const hashOf = (name) => "#sample=" + encodeURIComponent(name);
+function open(name) { location.hash = hashOf(name); }
+
+const builders = {
+  async samples() {
+    const all = await loadSamples();
+    const brief = BRIEF.filter((name) => name in all && all[name].some((v) => v !== null));
+    const table = new Table($("sample-table"), all, { shown: brief, pick: (i) => hashOf(runNames[i]) });
+    searchable($("filter"), $("filter-count"), table);
+    $("all-columns").addEventListener("change", (event) => {
+      table.shown = event.target.checked ? Object.keys(all) : brief;
+      table.draw();
+    });
+  },
+  async kernels() {
+    const table = new Table($("kernel-table"), await load("kernels"));
+    searchable($("kernel-filter"), $("kernel-count"), table);
+  },
+  async steps() { new Table($("step-table"), await load("positions")); },
+  async sample() {
+    await loadSamples();
+    $("choose").replaceChildren(...runNames.map((name) => new Option(name, name)));
+    $("choose").addEventListener("change", (event) => open(event.target.value));
+  },
+};
+const BRIEF = ["sample_id", "repeat", "rank", "T_total_ms", "T_vision_total_ms", "T_LLM_prefill_ms",
+  "T_LLM_decode_ms", "T_sampling_ms", "T_rest_ms", "T_decode_per_token_ms", "T_TTFT_ms",
+  "decode_steps", "output_tokens", "doubts", "clock"];
+const built = new Map();
+function build(name, page) {
+  if (!built.has(name)) {
+    built.set(name, (async () => {
+      for (const el of page.querySelectorAll("[data-table]")) new Table(el, await load(el.dataset.table));
+      await builders[name]?.();
+    })());
+  }
+  return built.get(name);
+}
+
+// ---- one sample
+const rowsOf = (table, at) => {
+  const from = table.first[at], to = table.first[at + 1];
+  return (name) => table[name].slice(from, to);
+};
+async function drawSample(name) {
+  const at = Math.max(0, runNames.indexOf(name));
+  $("choose").value = runNames[at];
+  $("h-sample").textContent = runNames[at];
+  const fact = (label, key) => samples[key]?.[at] === null || samples[key]?.[at] === undefined ? [] :
+    [`<span><b>${label}</b> ${show(key, samples[key][at])}${key.endsWith("_ms") ? " ms" : ""}</span>`];
+  $("sample-facts").innerHTML = [
+    ...fact("total", "T_total_ms"), ...fact("first token", "T_TTFT_ms"),
+    ...fact("a decode step", "T_decode_per_token_ms"), ...fact("output tokens", "output_tokens"),
+    ...fact("GPU ops", "gpu_ops"), ...fact("clock", "clock"), ...fact("laws hold", "laws_hold"),
+  ].join(" ");
+  const templates = await load("templates");
+  const stages = await load("stages"), steps = await load("steps");
+  await draw($("run-stages"), fillStages(templates.stages, rowsOf(stages, at)));
+  await draw($("run-steps"), fillSteps(templates.steps, rowsOf(steps, at)));
+  await drawTimeline(at);
+}
+// The look comes from the figure that Python made; only the numbers are this run's.
+function fillStages(figure, rows) {
+  const out = structuredClone(figure), stage = rows("stage"), ORDER = Object.keys(COLOURS);
+  for (const trace of out.data) {
+    const values = rows(trace.meta.column);
+    trace.y = ORDER.map((s) => { const v = values[stage.indexOf(s)]; return v === undefined || v === null ? null : v / 1e6; });
+  }
+  return out;
+}
+function fillSteps(figure, rows) {
+  const out = structuredClone(figure);
+  for (const trace of out.data) {
+    trace.x = rows("step");
+    trace.y = rows(trace.meta.column).map((v) => (v === null ? null : v / 1e6));
+  }
+  out.data = out.data.filter((trace) => trace.y.some((v) => v !== null));
+  return out;
+}
+async function drawTimeline(at) {
+  const script = $("data-detail-" + at);
+  $("timeline-part").hidden = !script;
+  $("run-kernels").replaceChildren();
+  if (!script) return;
+  const detail = await load("detail-" + at);
+  $("timeline-note").textContent = detail.note;
+  await draw($("timeline"), detail.figure, { scrollZoom: true, displayModeBar: true,
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
+  new Table($("run-kernels"), detail.kernels);
+}
+$("timeline").addEventListener("keydown", (event) => {
+  const el = $("timeline");
+  if (!el.layout) return;
+  const [from, to] = el.layout.xaxis.range, width = to - from, middle = (from + to) / 2;
+  const move = { ArrowLeft: -0.2, ArrowRight: 0.2 }[event.key];
+  const zoom = { "+": 0.6, "=": 0.6, "-": 1.6 }[event.key];
+  if (move) Plotly.relayout(el, { "xaxis.range": [from + move * width, to + move * width] });
+  else if (zoom) Plotly.relayout(el, { "xaxis.range": [middle - zoom * width / 2, middle + zoom * width / 2] });
+  else if (event.key === "0") Plotly.relayout(el, { "xaxis.autorange": true });
+  else return;
+  event.preventDefault();
+});
+
+// ---- routes
+async function route() {
+  const [, name, value] = location.hash.match(/^#([\w-]+)(?:=(.*))?$/) || [null, "overview"];
+  if (name === "main") return;
+  const page = $("page-" + name) || $("page-overview");
+  document.querySelectorAll(".page").forEach((el) => { el.hidden = el !== page; });
+  document.querySelectorAll("nav a").forEach((a) => {
+    if (page.id === "page-" + a.dataset.page) a.setAttribute("aria-current", "page");
+    else a.removeAttribute("aria-current");
+  });
+  await build(name, page);
+  await drawPage(page);
+  if (name === "sample") await drawSample(value ? decodeURIComponent(value) : runNames[0]);
+  root.dataset.ready = name;
+}
+addEventListener("hashchange", () => { root.dataset.ready = ""; scrollTo(0, 0); route(); });
+addEventListener("beforeprint", async () => {
+  for (const page of document.querySelectorAll(".page:not(#page-sample)")) await drawPage(page);
+});
+addEventListener("DOMContentLoaded", route);
