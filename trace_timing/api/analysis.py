@@ -189,6 +189,7 @@ def gather(inputs: Inputs, outcomes: Iterable[Outcome]) -> Analysis:
         rejections=rejections,
         manifests=inputs.manifests,
         controls=inputs.controls,
+        details=tuple(d for o in outcomes for d in o.details),
     )
 
 
