@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from trace_timing.units import IntArray
+from trace_timing.units import IntArray, sorted_distinct
 
 NONE = -1
 
@@ -39,7 +39,7 @@ class Pieces:
 
 def cut(pieces: Intervals, by: Intervals) -> Pieces:
     """Cut each interval at the borders of others; the pieces of one sum to its length, exactly."""
-    borders = np.unique(
+    borders = sorted_distinct(
         np.concatenate([pieces.start_ns, pieces.end_ns, by.start_ns, by.end_ns]).astype(np.int64)
     )
     start, end = borders[:-1], borders[1:]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_timing.timeline.layout import HostTimeline, Keys, State, Tiles
-from trace_timing.units import IntArray
+from trace_timing.units import IntArray, sorted_distinct
 
 
 def tile(
@@ -43,7 +43,7 @@ def tile(
     edges = np.concatenate(
         [start_ns, end_ns, queued_from, host.boundary_ns, np.array([start, end], np.int64)]
     )
-    edges = np.unique(edges[(edges >= start) & (edges <= end)])
+    edges = sorted_distinct(edges[(edges >= start) & (edges <= end)])
     left = edges[:-1]
     owner = _first_launched(left, start_ns, end_ns, launch_ns)
     busy = owner >= 0

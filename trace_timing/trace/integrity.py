@@ -9,7 +9,7 @@ import numpy as np
 from trace_timing.trace.calls import LAUNCHING, calls_matching
 from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.trace.links import gpu_op_rows
-from trace_timing.units import IntArray
+from trace_timing.units import IntArray, sorted_distinct
 
 #: Ops of one stream overlap by about 1 µs under programmatic dependent launch; more is corrupt.
 #: https://docs.nvidia.com/cuda/cuda-c-programming-guide/ (Programmatic Dependent Launch)
@@ -58,7 +58,7 @@ def _lost(trace: Trace) -> tuple[int, int, int]:
     launching = calls[calls_matching(events, calls, trace.names, LAUNCHING)]
     launching = launching[events.correlation[launching] != NONE]
     launching = launching[np.argsort(events.start_ns[launching], kind="stable")]
-    launched = np.unique(events.correlation[gpu_op_rows(events)])
+    launched = sorted_distinct(events.correlation[gpu_op_rows(events)])
     missing = ~np.isin(events.correlation[launching], launched)
     head = int(np.argmin(missing)) if len(missing) and not missing.all() else int(missing.sum())
     return int(missing.sum()), len(launching), head
