@@ -1,23 +1,58 @@
-"""One way in for every trace, whatever its form."""
+"""One way in for every trace: Kineto JSON or compact store, local file or URL."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import BinaryIO, cast
 
+from trace_timing.errors import TraceError
 from trace_timing.trace.events import Trace
-from trace_timing.trace.kineto import read_trace
-from trace_timing.trace.store import read_store
+from trace_timing.trace.kineto import read_stream
+from trace_timing.trace.store import PARQUET_MAGIC, read_store_stream, without_cpu_ops
 
 STORE_ENDING = ".parquet"
 KINETO_ENDINGS = (".json", ".json.gz")
 
 
 def open_trace(path: str | Path, *, cpu_ops: bool = False) -> Trace:
-    """Read a compact store or a Kineto trace, told apart by the file's ending.
+    """Read a compact store or a Kineto trace, told apart by content.
 
+    Args:
+        path: a local path, or a URL of any file system that fsspec knows (s3://, gs://, …).
+        cpu_ops: with the CPU ops; a store made without them has none to give.
     Raises:
-        TraceError: as read_trace and read_store.
+        TraceError: as read_trace and read_store; or CPU ops asked of a store that has none.
     """
-    if str(path).endswith(STORE_ENDING):
-        return read_store(path)
-    return read_trace(path, cpu_ops=cpu_ops)
+    source = str(path)
+    with _opened(source) as file:
+        start = file.read(len(PARQUET_MAGIC))
+        file.seek(0)
+        if start != PARQUET_MAGIC:
+            return read_stream(file, source, cpu_ops=cpu_ops)
+        trace = read_store_stream(file, source)
+    if cpu_ops and not trace.info.has_cpu_ops:
+        raise TraceError(
+            f"{source}: the store has no CPU ops",
+            why="It was made without them",
+            remedy="Give the JSON trace it was made from.",
+        )
+    return trace if cpu_ops else without_cpu_ops(trace)
+
+
+def _opened(source: str) -> BinaryIO:
+    try:
+        if "://" not in source:
+            return Path(source).open("rb")
+        import fsspec
+
+        if source.startswith("file://"):
+            return Path(fsspec.core.url_to_fs(source)[1]).open("rb")
+        # Read ahead at once: a compressed trace is small, and a request a block is slow.
+        with fsspec.open(source, "rb") as remote:
+            return io.BytesIO(cast("bytes", remote.read()))
+    except (OSError, ValueError, ImportError) as error:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise TraceError(
+            f"{source}: cannot be read", why=why, remedy="Check the path or URL."
+        ) from error

@@ -6,13 +6,12 @@ metadata, with a checksum over every column: a store is read as it was written o
 
 from __future__ import annotations
 
-import os
 import uuid
 import zlib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 import numpy as np
@@ -84,25 +83,26 @@ def read_store(path: str | Path) -> Trace:
     Raises:
         TraceError: no file, damaged, of another version or not a store at all.
     """
+    try:
+        with Path(path).open("rb") as file:
+            return read_store_stream(file, str(path))
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise TraceError(f"{path}: cannot be read", why=why, remedy="Check the path.") from error
+
+
+def read_store_stream(file: BinaryIO, source: str) -> Trace:
+    """As `read_store`, from an open file; `source` names it in messages."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(
-            os.fspath(path),
-            use_threads=False,
-            partitioning=None,
-            page_checksum_verification=True,
-            pre_buffer=False,
-            read_dictionary=["name"],
-        )
-    except FileNotFoundError as error:
-        raise TraceError(
-            f"{path}: cannot be read", why="No such file", remedy="Check the path."
-        ) from error
+        table = pq.ParquetFile(
+            file, read_dictionary=["name"], page_checksum_verification=True, pre_buffer=False
+        ).read(use_threads=False)
     except (OSError, pa.ArrowException, MemoryError, UnicodeDecodeError) as error:
-        raise _damaged(path, str(error).splitlines()[0]) from error
-    return _trace(table, path)
+        raise _damaged(source, str(error).splitlines()[0]) from error
+    return _trace(table, source)
 
 
 def _trace(table: Any, path: str | Path) -> Trace:
@@ -191,6 +191,8 @@ def _compact(
 
 def without_cpu_ops(trace: Trace) -> Trace:
     """The trace as if CPU ops had not been asked for: they are counted, not kept."""
+    if not trace.info.has_cpu_ops:
+        return trace
     cpu = trace.events.kind == Kind.CPU_OP
     skipped = dict(trace.info.skipped)
     if cpu.any():

@@ -1,0 +1,71 @@
+"""Compact stores of traces that were read before, found by the content of the file.
+
+The key is a hash of the file's bytes, so a trace that was moved is found and one that was
+overwritten is not. A damaged or older store is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from trace_timing.errors import TraceError
+from trace_timing.trace.events import Trace
+from trace_timing.trace.reading import STORE_ENDING, open_trace
+from trace_timing.trace.store import STORE_VERSION, read_store, write_store
+
+#: Oldest use goes first beyond this; two thousand MolmoE samples take 1 GB.
+LIMIT_BYTES = 4 * 10**9
+
+
+def default_folder() -> Path:
+    """The user's cache folder by the XDG rules."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "trace-timing"
+
+
+def open_cached(path: str | Path, folder: Path, *, cpu_ops: bool = False) -> Trace:
+    """As `open_trace`, through the cache in `folder`; a URL or a store is read directly.
+
+    A cache that cannot be written is no failure: the trace is read, the next time anew.
+    """
+    if "://" in str(path) or str(path).endswith(STORE_ENDING):
+        return open_trace(path, cpu_ops=cpu_ops)
+    store = folder / f"{_key(Path(path), cpu_ops)}{STORE_ENDING}"
+    with suppress(TraceError, OSError):
+        trace = read_store(store)
+        os.utime(store)
+        return replace(trace, source=str(path))
+    trace = open_trace(path, cpu_ops=cpu_ops)
+    with suppress(OSError):
+        write_store(trace, store)
+        prune(folder, LIMIT_BYTES)
+    return trace
+
+
+def prune(folder: Path, limit_bytes: int) -> None:
+    """Delete the stores that were used longest ago until the rest fits."""
+    stores = [(file.stat(), file) for file in folder.glob(f"*{STORE_ENDING}")]
+    stores.sort(key=lambda entry: entry[0].st_mtime_ns, reverse=True)
+    total = 0
+    for stat, file in stores:
+        total += stat.st_size
+        if total > limit_bytes:
+            file.unlink(missing_ok=True)
+
+
+def _key(path: Path, cpu_ops: bool) -> str:
+    try:
+        with path.open("rb") as file:
+            digest = _digest(file.read())
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise TraceError(f"{path}: cannot be read", why=why, remedy="Check the path.") from error
+    return f"{digest}.v{STORE_VERSION}{'.cpu' if cpu_ops else ''}"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
