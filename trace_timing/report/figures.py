@@ -34,7 +34,7 @@ def styled(figure: go.Figure, *, x: str = "", y: str = "", height: int = 360) ->
         font={"family": "system-ui, sans-serif", "size": 13, "color": "#6b7280"},
         margin={"l": 56, "r": 16, "t": 12, "b": 48},
         height=height,
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
         hoverlabel={"font": {"size": 13}},
     )
     grid = {"gridcolor": "rgba(128,128,128,0.22)", "zerolinecolor": "rgba(128,128,128,0.4)"}
@@ -66,6 +66,7 @@ def split(stages: pd.DataFrame) -> go.Figure:
         )
     figure.update_layout(barmode="stack", bargap=0.1)
     styled(figure, x="ms", height=190)
+    figure.update_xaxes(range=[0, max(float(total), 1.0) / NS_PER_MS])
     return figure.update_yaxes(visible=False)
 
 
@@ -239,12 +240,12 @@ def run_stages(stages: pd.DataFrame) -> go.Figure:
 def top_kernels(kernels: pd.DataFrame, *, per_stage: int = 6) -> go.Figure:
     """The kernels that take the most time, the top few of each stage, over all runs."""
     totals = kernels.groupby(["stage", "name"], observed=True)["total_ns"].sum().reset_index()
-    figure = go.Figure()
+    figure, names = go.Figure(), list[str]()
     for stage in in_order(set(totals["stage"])):
         top = totals[totals["stage"] == stage].nlargest(per_stage, "total_ns")
         figure.add_bar(
             x=top["total_ns"].to_numpy(float) / NS_PER_MS,
-            y=[[LABELS[stage]] * len(top), [short(name) for name in top["name"]]],
+            y=np.arange(len(names), len(names) + len(top)),
             orientation="h",
             name=LABELS[stage],
             marker_color=COLOURS[stage],
@@ -252,15 +253,23 @@ def top_kernels(kernels: pd.DataFrame, *, per_stage: int = 6) -> go.Figure:
             hovertemplate="%{customdata}<br>%{x:,.3f} ms<extra></extra>",
             meta={"column": "total_ns", "stage": stage},
         )
-    rows = sum(len(trace.x) for trace in figure.data)
-    figure.update_layout(showlegend=False)
-    styled(figure, x="total, ms", height=90 + 22 * rows)
-    return figure.update_yaxes(autorange="reversed")
+        names += [short(name) for name in top["name"]]
+    figure.update_layout(barmode="overlay", bargap=0.25)
+    styled(figure, x="total over all runs, ms", height=120 + 22 * len(names))
+    # By position: two kernels of one stage may share a short name.
+    return figure.update_yaxes(
+        tickvals=list(range(len(names))),
+        ticktext=names,
+        range=[len(names) - 0.5, -0.5],
+        showgrid=False,
+        tickfont={"size": 11},
+    )
 
 
 def short(name: str, limit: int = 36) -> str:
     """A kernel's name without return type, namespaces and arguments, for an axis."""
-    head = name.removeprefix("void ").split("(")[0].split("<")[0].split("::")[-1] or name
+    plain = name.removeprefix("void ").replace("(anonymous namespace)::", "")
+    head = plain.split("(")[0].split("<")[0].split("::")[-1].strip() or name
     return head if len(head) <= limit else head[: limit - 1] + "…"
 
 

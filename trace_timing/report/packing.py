@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trace_timing.units import NS_PER_MS
+from trace_timing.units import NS_PER_MS, NS_PER_US
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +50,8 @@ def _column(values: pd.Series) -> Any:
 
 def _packed(value: Any, binary: bytearray) -> Any:
     if isinstance(value, Mapping):
+        if "bdata" in value:
+            return _array(_from_plotly(value), binary)
         return {str(key): _packed(v, binary) for key, v in value.items()}
     if isinstance(value, np.ndarray):
         return _array(value, binary)
@@ -64,11 +66,19 @@ def _packed(value: Any, binary: bytearray) -> Any:
     return value
 
 
+def _from_plotly(value: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    """plotly hands arrays out as base64 of their bytes, which would compress badly."""
+    values = np.frombuffer(base64.b64decode(value["bdata"]), value["dtype"])
+    if "shape" not in value:
+        return values
+    return values.reshape([int(n) for n in str(value["shape"]).split(",")])
+
+
 def _array(values: np.ndarray[Any, Any], binary: bytearray) -> Any:
-    if values.dtype.kind not in "iufb":
+    if values.dtype.kind not in "iufb" or values.ndim != 1:
         return _packed(values.tolist(), binary)
     if len(values) > SHORT:
-        for divide in (1, NS_PER_MS):
+        for divide in (1, NS_PER_MS, NS_PER_US):
             whole = _whole(values.astype(float), divide)
             if whole is not None:
                 return {"~i": [_planes(whole, binary), len(values), divide]}

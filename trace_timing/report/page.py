@@ -250,7 +250,7 @@ def kernel_totals(kernels: pd.DataFrame) -> pd.DataFrame:
         share_frac=share,
         mean_us=totals["total_ns"].astype(float) / totals["count"].astype(float) / 1000,
         max_us=totals["max_ns"].astype(float) / 1000,
-    )[["name", "stage", "op", "count", "total_ms", "share_frac", "mean_us", "max_us"]]
+    )[["stage", "name", "op", "count", "total_ms", "share_frac", "mean_us", "max_us"]]
 
 
 def _details(data: ReportData, samples: pd.DataFrame) -> dict[str, str]:

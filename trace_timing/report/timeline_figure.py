@@ -12,7 +12,7 @@ from trace_timing.report.figures import short, styled
 from trace_timing.report.model import Index, SampleDetail
 from trace_timing.report.palette import BUSY, COLOURS, EMPTY, LABELS, QUEUED, in_order
 from trace_timing.timeline.layout import State
-from trace_timing.units import NS_PER_MS, FloatArray, IntArray
+from trace_timing.units import NS_PER_MS, NS_PER_US, FloatArray, IntArray
 
 STATE_NAMES = {
     State.BUSY: "GPU busy",
@@ -162,7 +162,6 @@ def _lines(
     x = np.full((len(start), 4), np.nan)
     x[:, 0], x[:, 1], x[:, 2] = start, (start + end) // 2, end
     ys = np.repeat(np.broadcast_to(np.asarray(y, float), (len(start),)), 4)
-    duration = [f"{(e - s) / 1000:,.3f} µs" for s, e in zip(start, end, strict=True)]
     figure.add_scattergl(
         x=x.reshape(-1) / NS_PER_MS,
         y=ys,
@@ -172,15 +171,15 @@ def _lines(
         legendgroup=name,
         showlegend=row == "device",
         text=[words for one in text for words in (one,) * 4],
-        customdata=[words for one in duration for words in (one,) * 4],
-        hovertemplate="%{text}<br>%{customdata}, at %{x:,.4f} ms<extra></extra>",
+        customdata=np.repeat((end - start) / NS_PER_US, 4),
+        hovertemplate="%{text}<br>%{customdata:,.3f} µs, at %{x:,.4f} ms<extra></extra>",
         meta={"row": row, "pieces": len(start)},
     )
 
 
 def _host_ranges(figure: go.Figure, detail: SampleDetail, rows: _Rows) -> None:
     for depth in range(int(detail.range_depth.max()) + 1 if len(detail.range_depth) else 0):
-        y = rows.add("host" if depth == 0 else "·" * depth)
+        y = rows.add("host" if depth == 0 else f"host, inside {depth}")
         here = detail.range_depth == depth
         stage = np.where(detail.range_key < 0, "generate", _stages(detail, detail.range_key))
         for one in sorted(set(stage[here])):
@@ -217,7 +216,7 @@ def _marks(figure: go.Figure, detail: SampleDetail, y: float) -> None:
             },
             name=name,
             text=[detail.names[i] for i in detail.mark_name[mine]],
-            customdata=[f"{(e - s) / 1000:,.1f} µs" for s, e in zip(start, end, strict=True)],
-            hovertemplate="%{text}<br>%{customdata}, at %{x:,.4f} ms<extra></extra>",
+            customdata=(end - start) / NS_PER_US,
+            hovertemplate="%{text}<br>%{customdata:,.1f} µs, at %{x:,.4f} ms<extra></extra>",
             meta={"row": "marks", "pieces": len(start)},
         )

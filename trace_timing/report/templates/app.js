@@ -266,7 +266,10 @@ function fillStages(figure, rows) {
   const out = structuredClone(figure), stage = rows("stage"), ORDER = Object.keys(COLOURS);
   for (const trace of out.data) {
     const values = rows(trace.meta.column);
-    trace.y = ORDER.map((s) => { const v = values[stage.indexOf(s)]; return v === undefined || v === null ? null : v / 1e6; });
+    const present = ORDER.filter((s) => stage.includes(s)), all = trace.x;
+    trace.x = present.map((s) => all[ORDER.indexOf(s)]);
+    trace.marker = { ...trace.marker, color: present.map((s) => COLOURS[s]) };
+    trace.y = present.map((s) => { const v = values[stage.indexOf(s)]; return v === undefined || v === null ? null : v / 1e6; });
   }
   return out;
 }
@@ -286,21 +289,27 @@ async function drawTimeline(at) {
   if (!script) return;
   const detail = await load("detail-" + at);
   $("timeline-note").textContent = detail.note;
-  await draw($("timeline"), detail.figure, { scrollZoom: true, displayModeBar: true,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
+  $("timeline").dataset.whole = detail.figure.layout.xaxis.range.join(",");
+  await draw($("timeline"), detail.figure, { scrollZoom: true });
   new Table($("run-kernels"), detail.kernels);
 }
-$("timeline").addEventListener("keydown", (event) => {
+function moveTimeline(key) {
   const el = $("timeline");
-  if (!el.layout) return;
-  const [from, to] = el.layout.xaxis.range, width = to - from, middle = (from + to) / 2;
-  const move = { ArrowLeft: -0.2, ArrowRight: 0.2 }[event.key];
-  const zoom = { "+": 0.6, "=": 0.6, "-": 1.6 }[event.key];
+  if (!el.layout) return false;
+  const [from, to] = el.layout.xaxis.range.map(Number), width = to - from, middle = (from + to) / 2;
+  const move = { ArrowLeft: -0.2, ArrowRight: 0.2 }[key];
+  const zoom = { "+": 0.5, "=": 0.5, "-": 2 }[key];
   if (move) Plotly.relayout(el, { "xaxis.range": [from + move * width, to + move * width] });
   else if (zoom) Plotly.relayout(el, { "xaxis.range": [middle - zoom * width / 2, middle + zoom * width / 2] });
-  else if (event.key === "0") Plotly.relayout(el, { "xaxis.autorange": true });
-  else return;
-  event.preventDefault();
+  else if (key === "0") Plotly.relayout(el, { "xaxis.range": el.dataset.whole.split(",").map(Number) });
+  else return false;
+  return true;
+}
+$("timeline").addEventListener("keydown", (event) => {
+  if (moveTimeline(event.key)) event.preventDefault();
+});
+document.querySelectorAll("[data-move]").forEach((button) => {
+  button.addEventListener("click", () => moveTimeline(button.dataset.move));
 });
 
 // ---- routes
