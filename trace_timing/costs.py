@@ -77,6 +77,17 @@ class Ladder:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HardwareRates:
+    """What the device reaches on large, simple work: the yardstick of distances to the limit."""
+
+    #: Read and written bytes a second of a copy within the device.
+    copy_bytes_per_s: float
+    #: Multiplications and additions a second of a large matrix product.
+    matmul_flops_per_s: float
+    matmul_dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Calibration:
     """The costs of profiling on one machine, and what they were measured with."""
 
@@ -98,5 +109,7 @@ class Calibration:
     #: How much slower the unprofiled loops ran after the first session than before it.
     lasting_frac: float | None = None
     ladder: tuple[Ladder, ...] = ()
+    #: None where it was not measured.
+    rates: HardwareRates | None = None
     #: What could not be measured, and why.
     missing: tuple[str, ...] = ()

@@ -405,6 +405,23 @@ VERDICTS = Table(
         Column("remedy", "string", "", "What would shorten the stage."),
     ),
 )
+LIMITS = Table(
+    "limits",
+    ("sample_id", "repeat", "rank", "stage"),
+    (
+        *_RUN_KEY,
+        _STAGE,
+        Column("weight_bytes", "int64", "bytes", "Weights that its forwards must read."),
+        Column("kv_bytes", "int64", "bytes", "KV cache that they must read or write."),
+        Column("flops", "int64", "count", "Multiplications and additions of its products."),
+        Column("floor_ns", "int64", "ns", "Least time for these at the device's measured rates."),
+        Column("bound_by", "string", "", "`memory` or `compute`, the longer of the two."),
+        Column("busy_ns", "int64", "ns", "Busy time of the stage."),
+        Column("window_ns", "int64", "ns", "Its window."),
+        Column("floor_frac", "float64", "fraction", "Floor ÷ busy.", nullable=True),
+        Column("holds", "bool", "", "Floor ≤ busy ≤ window; else an assumption is wrong."),
+    ),
+)
 
 TABLES: dict[str, Table] = {
     t.name: t
@@ -422,5 +439,6 @@ TABLES: dict[str, Table] = {
         GRAPHS,
         GRAPH_NODES,
         VERDICTS,
+        LIMITS,
     )
 }

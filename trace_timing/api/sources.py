@@ -112,7 +112,7 @@ def _capture_directory(fs: Any, inner: str) -> Inputs:
                 )
             )
         elif record.role == "profiled":
-            sources.append(_recorded(fs, inner, record, controls))
+            sources.append(replace(_recorded(fs, inner, record, controls), manifest=manifest))
     return Inputs(tuple(sources), tuple(rejections), (manifest,), tuple(controls))
 
 

@@ -20,6 +20,7 @@ import torch
 from trace_timing.costs import CALL_KINDS, Calibration, Estimate, Ladder, ModeCosts
 from trace_timing.errors import CaptureError
 from trace_timing.recording.probes import Probe, Spin, device_probes, host_probes
+from trace_timing.recording.rates import measure_rates
 from trace_timing.recording.recorded import count_recorded
 from trace_timing.recording.session import ProfilerSession, open_session
 from trace_timing.records import ProfileMode
@@ -150,6 +151,7 @@ class _Bench:
             control_mark=robust(self.host[None, "event"]),
             lasting_frac=self.lasting_frac,
             ladder=tuple(ladder),
+            rates=measure_rates(self.device),
             missing=tuple(sorted(set(self.missing))),
         )
 

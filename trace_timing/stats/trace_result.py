@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trace_timing import schema
-from trace_timing.records import Doubt, LawResult, RunRecord
+from trace_timing.records import Doubt, LawResult, Manifest, RunRecord
 from trace_timing.stats.doubts import law_doubts, run_doubts, trace_doubts
 from trace_timing.stats.samples import sample_row
 from trace_timing.stats.why import WHY_TABLES, why, window_by_stage
@@ -44,6 +44,8 @@ class TraceSource:
     repeat: int | None = None
     rank: int | None = None
     record: RunRecord | None = None
+    #: Of the capture directory that it lies in.
+    manifest: Manifest | None = None
     #: The control runs of the same sample and repeat.
     controls: tuple[RunRecord, ...] = ()
 
@@ -116,7 +118,7 @@ def result_of(
     keys = run_keys(source, timeline, trace)
     replays = corrected or [None] * len(keys)
     runs = [_Run(*r) for r in zip(timeline.runs, keys, replays, strict=True)]
-    tables = _tables(trace, timeline, runs)
+    tables = _tables(trace, timeline, runs, source)
     if len(timeline.stray):
         stray = stray_columns(timeline, RunKey(source.sample_id, None, keys[0].rank))
         tables["stages"] = pa.concat_tables([tables["stages"], stray.arrow()])
@@ -127,7 +129,9 @@ def result_of(
     return TraceResult(tables=tables, runs=said, summary=summary)
 
 
-def _tables(trace: Trace, timeline: TraceTimeline, runs: Sequence[_Run]) -> dict[str, pa.Table]:
+def _tables(
+    trace: Trace, timeline: TraceTimeline, runs: Sequence[_Run], source: TraceSource
+) -> dict[str, pa.Table]:
     makers: Mapping[str, Callable[[RunTimeline, RunKey], Columns]] = {
         "stages": lambda run, key: stage_columns(trace, timeline, run, key),
         "device_stages": device_columns,
@@ -138,14 +142,20 @@ def _tables(trace: Trace, timeline: TraceTimeline, runs: Sequence[_Run]) -> dict
         name: join([make(r.timeline, r.key) for r in runs], schema.TABLES[name])
         for name, make in makers.items()
     }
-    return {**tables, **_why_tables(trace, runs)}
+    return {**tables, **_why_tables(trace, runs, source)}
 
 
-def _why_tables(trace: Trace, runs: Sequence[_Run]) -> dict[str, pa.Table]:
+def _why_tables(trace: Trace, runs: Sequence[_Run], source: TraceSource) -> dict[str, pa.Table]:
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in WHY_TABLES}
     for run in runs:
         corrected = window_by_stage(run.corrected) if run.corrected else None
-        taken_apart = why(trace, run.timeline, corrected_ns=corrected)
+        taken_apart = why(
+            trace,
+            run.timeline,
+            corrected_ns=corrected,
+            manifest=source.manifest,
+            record=source.record,
+        )
         for name, some in taken_apart.rows(asdict(run.key)).items():
             rows[name] += some
     return {

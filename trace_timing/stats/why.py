@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from trace_timing.records import Stage
+from trace_timing.records import Manifest, RunRecord, Stage
+from trace_timing.stats.limits import Limit, limits
 from trace_timing.stats.verdicts import StageEvidence, Verdict, verdicts
 from trace_timing.timeline.communication import Communication, communication
 from trace_timing.timeline.graphs import GraphNode, GraphUse, graph_nodes, graph_use
@@ -34,6 +35,7 @@ class Why:
     graphs: tuple[GraphUse, ...]
     graph_nodes: tuple[GraphNode, ...]
     verdicts: tuple[Verdict, ...]
+    limits: tuple[Limit, ...] = ()
 
     def rows(self, run_key: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
         """Rows of every table, `run_key` (sample_id, repeat, rank) before each."""
@@ -46,11 +48,19 @@ class Why:
 WHY_TABLES: tuple[str, ...] = tuple(Why.__dataclass_fields__)
 
 
-def why(trace: Trace, run: RunTimeline, *, corrected_ns: Mapping[Stage, int] | None = None) -> Why:
+def why(
+    trace: Trace,
+    run: RunTimeline,
+    *,
+    corrected_ns: Mapping[Stage, int] | None = None,
+    manifest: Manifest | None = None,
+    record: RunRecord | None = None,
+) -> Why:
     """Take one run apart.
 
     Args:
         corrected_ns: window of each stage with the observer effect removed, where known.
+        manifest, record: what the floors of `limits` rest on; without them there are none.
     """
     kinds, idle, queue = kind_times(trace, run), idle_causes(trace, run), queue_figures(run)
     loops, nccl, graphs = sync_loops(trace, run), communication(trace, run), graph_use(trace, run)
@@ -83,6 +93,7 @@ def why(trace: Trace, run: RunTimeline, *, corrected_ns: Mapping[Stage, int] | N
         graphs=graphs,
         graph_nodes=graph_nodes(trace, run),
         verdicts=tuple(said),
+        limits=limits(manifest, record, window, busy),
     )
 
 

@@ -1,0 +1,66 @@
+"""What this device reaches: bytes a second of a large copy, operations a second of a large product.
+
+Measured, not read from a data sheet: a floor must be one that this very device can reach.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from trace_timing.costs import HardwareRates
+
+#: Large enough that a launch does not show, small enough for any device that runs a model.
+COPY_BYTES, PRODUCT_WIDTH, REPEATS = 1 << 29, 8192, 10
+
+
+def measure_rates(
+    device: Any,
+    dtype: Any = None,
+    *,
+    copy_bytes: int = COPY_BYTES,
+    width: int = PRODUCT_WIDTH,
+    repeats: int = REPEATS,
+) -> HardwareRates:
+    """Best of several: the rate that the device can reach, not the one that it happens to.
+
+    Args:
+        device: a torch.device; on the CPU the same is timed by the host's clock.
+        dtype: of the product, bfloat16 unless told.
+    """
+    import torch
+
+    dtype = dtype or torch.bfloat16
+    source = torch.empty(copy_bytes, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    square = torch.randn(width, width, device=device).to(dtype)
+    product = torch.empty_like(square)
+    copy_s = _least_s(lambda: target.copy_(source), device, repeats)
+    product_s = _least_s(lambda: torch.mm(square, square, out=product), device, repeats)
+    return HardwareRates(
+        # A copy reads each byte and writes it.
+        copy_bytes_per_s=2 * copy_bytes / copy_s,
+        matmul_flops_per_s=2 * width**3 / product_s,
+        matmul_dtype=str(dtype).removeprefix("torch."),
+    )
+
+
+def _least_s(work: Callable[[], Any], device: Any, repeats: int) -> float:
+    work()
+    return min(_seconds(work, device) for _ in range(repeats))
+
+
+def _seconds(work: Callable[[], Any], device: Any) -> float:
+    import torch
+
+    if device.type != "cuda":
+        start = time.perf_counter_ns()
+        work()
+        return (time.perf_counter_ns() - start) / 1e9
+    before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    before.record()
+    work()
+    after.record()
+    after.synchronize()
+    return float(before.elapsed_time(after)) / 1e3
