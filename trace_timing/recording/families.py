@@ -51,7 +51,7 @@ _MOLMO = Layout(
     language=("transformer",),
 )
 
-#: By `config.model_type`.
+#: By `config.model_type`, or by the class's name in small letters where a model has none.
 FAMILIES: dict[str, Layout] = {
     **dict.fromkeys(
         (

@@ -83,7 +83,7 @@ def resolve(model: Any, overrides: Mapping[str, Any] | None = None) -> ModelStag
     """
     inner = unwrap(model)
     family = _family(inner)
-    layout = FAMILIES.get(family)
+    layout = FAMILIES.get(family.lower())
     stages = _from_table(inner, family, layout) if layout else None
     if stages is None:
         stages = _from_search(inner, family)
