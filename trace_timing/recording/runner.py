@@ -34,6 +34,8 @@ BARE_EVERY = 10
 EARLY_CONTROLS = 3
 #: Sessions in which a sample may be profiled before it is refused for lost kernels.
 ATTEMPTS = 3
+#: Pads double at each loss, since it grows with the sessions; so many cost some 40 ms.
+MOST_PADS = 8192
 TOKENS_DIFFER = "its tokens differ from the profiled run's: the pair is dropped"
 
 
@@ -178,7 +180,7 @@ class Runner:
             self.health.saw(costs["start_ns"], resident_bytes())
             if not losses.lost or not call.repeatable:
                 break
-            self._pads += losses.lost
+            self._pads = min(2 * (self._pads + losses.lost), MOST_PADS)
         costs["controls"] = self._settings.controls if call.repeatable else 0
         record = self._record(call, begun, "profiled", output, costs)
         if fault := _fault(losses):
