@@ -102,7 +102,7 @@ def _depth_in_tiles(
 ) -> list[tuple[int, int, int]]:
     """By stage: ∫ depth dt, the window it was taken over, the highest depth."""
     depth, tiles = queue_depth(run), run.tiles
-    ends = np.append(depth.time_ns[1:], max(run.window_end_ns, *depth.time_ns[-1:]))
+    ends = np.append(depth.time_ns[1:], max([run.window_end_ns, *depth.time_ns[-1:]]))
     steps = Intervals(depth.time_ns, ends, depth.depth)
     windows = Intervals(tiles.start_ns, tiles.end_ns, tiles.key.astype(np.int64))
     pieces = cut(windows, steps)

@@ -1,0 +1,102 @@
+"""`trace-timing analyze` as a user runs it: outputs, messages, exit codes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from trace_timing import schema
+
+SAMPLES = Path(__file__).parent.parent.parent / "sample_traces"
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "trace_timing", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_sample_traces_give_every_output(tmp_path: Path) -> None:
+    done = run("analyze", SAMPLES, "-o", tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    for name, table in schema.TABLES.items():
+        written = pq.read_table(tmp_path / f"{name}.parquet")
+        assert set(table.names) <= set(written.column_names)
+    assert (tmp_path / "samples.csv").read_text().count("\n") == 4
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["laws_hold"]
+    assert summary["clocks"] == ["device"]
+    assert (tmp_path / "report.html").stat().st_size > 100_000
+
+
+def test_json_prints_the_summary_alone(tmp_path: Path) -> None:
+    done = run("analyze", SAMPLES, "-o", tmp_path, "--json", "--no-report")
+    assert json.loads(done.stdout) == json.loads((tmp_path / "summary.json").read_text())
+
+
+def test_one_bad_file_among_good_ones_costs_that_file_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    for file in (SAMPLES / "traces").glob("short*.json.gz"):
+        shutil.copy(file, folder / "good.json.gz")
+    (folder / "bad.json").write_text('{"traceEvents": 3}')
+    done = run("analyze", folder, "-o", tmp_path / "out", "--no-report")
+    assert done.returncode == 1
+    rejected = [line for line in done.stderr.splitlines() if line.startswith("rejected:")]
+    assert len(rejected) == 1
+    assert "bad.json" in rejected[0]
+    assert str(tmp_path) not in rejected[0]
+    assert pq.read_table(tmp_path / "out" / "samples.parquet").num_rows == 1
+
+
+def _truncated() -> bytes:
+    return gzip.compress(b'{"traceEvents": []}' * 100)[:60]
+
+
+BAD = {
+    "empty.json": b"",
+    "cut.json.gz": _truncated(),
+    "words.json": b"not a trace",
+    "other.json": b'{"rows": []}',
+    "nan.json": b'[{"ph":"X","cat":"kernel","name":"k","pid":0,"tid":7,"ts":1.0,"dur":NaN}]',
+    "negative.json": b'[{"ph":"X","cat":"kernel","name":"k","pid":0,"tid":7,"ts":1.0,"dur":-2}]',
+    "nothing.json": b'{"traceEvents": []}',
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_told_in_a_line_without_a_traceback(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(BAD[name])
+    done = run("analyze", tmp_path / name, "-o", tmp_path / "out")
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert name in done.stderr
+    assert "do:" in done.stderr
+
+
+def test_a_path_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    done = run("analyze", tmp_path / "nowhere", "-o", tmp_path / "out")
+    assert done.returncode == 3
+    assert "no such file or directory" in done.stderr
+
+
+def test_wrong_use_exits_with_two() -> None:
+    assert run("analyze").returncode == 2
+    assert run("analyse").returncode == 2
+
+
+def test_analysis_never_imports_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys, trace_timing; "
+        f"trace_timing.analyze({str(SAMPLES)!r}).samples; "
+        "print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
