@@ -21,6 +21,8 @@ from trace_timing.timeline.sync_loops import SyncLoop
 from trace_timing.trace.kineto import read_trace
 
 MS = 1_000_000
+#: A real one, of a batch large enough that the host runs ahead.
+DEVICE_BOUND_TRACES = Path(__file__).resolve().parent.parent / "data" / "device_bound" / "traces"
 
 
 def _cause(cause: str, idle_ns: int, call: str | None = None, count: int = 1) -> IdleCause:
@@ -219,3 +221,12 @@ def test_llava_decode_is_host_bound_with_its_idle_share(h200: Path, name: str) -
     by_hand = _idle_share_by_hand(h200 / f"{name}.json.gz")
     assert int(match[1]) / 100 == pytest.approx(by_hand, abs=0.011)
     assert by_hand > 0.8
+
+
+def test_a_large_batch_is_device_bound_in_prefill_and_decode_and_nothing_else() -> None:
+    (path,) = DEVICE_BOUND_TRACES.glob("*.json.gz")
+    trace = read_trace(path)
+    (run,) = lay_out(trace).runs
+    said = {(v.stage, v.code) for v in why(trace, run).verdicts}
+    assert {("prefill", "device_bound"), ("decode", "device_bound")} <= said
+    assert not {code for _, code in said} & {"host_bound", "sync_bound", "expert_sync_loop"}

@@ -98,6 +98,9 @@ class Analysis:
 
     def report_data(self) -> ReportData:
         """Everything the report is drawn from."""
+        from trace_timing.report.why_section import TITLES, why_section
+
+        why = why_section({name: self._frame(name) for name in TITLES}, self.stages)
         return ReportData(
             samples=self.samples,
             stages=self.stages,
@@ -106,6 +109,7 @@ class Analysis:
             kernels=self.kernels,
             summary=self.summary(),
             details={detail.run: detail for detail in self.details},
+            sections=(why,) if why else (),
         )
 
 
