@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import click
 
-from trace_timing.errors import EXIT_USAGE, TraceTimingError
+from trace_timing.errors import EXIT_REJECTED, EXIT_USAGE, TraceTimingError
 from trace_timing.records import TOOL_VERSION
 
 #: Subcommand → its one-line help: here, so that --help loads none of them.
@@ -73,7 +73,21 @@ def main() -> NoReturn:
             traceback.print_exc()
         show_error(error)
         sys.exit(error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        show_error(_unexpected(error))
+        sys.exit(EXIT_REJECTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _unexpected(error: Exception) -> TraceTimingError:
+    """A defect of ours, told as shortly as a mistake of the user's."""
+    return TraceTimingError(
+        "trace-timing failed in a way that it does not expect",
+        why=f"{type(error).__name__}: {error}",
+        remedy="run the same with `trace-timing --debug …` and report what it shows",
+    )
 
 
 def show_error(error: TraceTimingError) -> None:

@@ -45,7 +45,18 @@ def _column(values: pd.Series) -> Any:
         return values.astype("float64").to_numpy()
     if values.dtype.kind == "b":
         return [bool(v) for v in values]
-    return [None if v is None or v != v else v if isinstance(v, bool) else str(v) for v in values]
+    return [_cell(v) for v in values]
+
+
+def _cell(value: object) -> str | bool | None:
+    """Metadata can be anything, lists and arrays too: shown as text."""
+    if isinstance(value, bool):
+        return value
+    # pandas' own missing value has no truth, and pandas is not loaded here for its name alone.
+    missing = value is None or type(value).__name__ in ("NAType", "NaTType")
+    if missing or (isinstance(value, float) and value != value):
+        return None
+    return str(value.tolist() if isinstance(value, np.ndarray) else value)
 
 
 def _packed(value: Any, binary: bytearray) -> Any:
