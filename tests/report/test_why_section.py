@@ -36,3 +36,17 @@ def test_a_real_trace_has_the_page_with_its_tables(h200: Path) -> None:
     assert any("7,211 cudaStreamSynchronize" in sentence for sentence in section.sentences)
     assert TITLES["idle"] in section.tables
     assert TITLES["graphs"] not in section.tables  # none was launched
+
+
+def test_bars_of_a_stage_sum_to_its_busy_and_idle_time(h200: Path) -> None:
+    analysis = analyze(h200 / "llava_llama1b_user_scope.json.gz")
+    (section,) = [s for s in analysis.report_data().sections if s.slug == "why"]
+    stages = analysis.stages.set_index("stage")
+    for title, column in (
+        ("Busy time by kind of work", "busy_ns"),
+        ("Idle time by cause", "idle_ns"),
+    ):
+        bars = section.figures[title].data
+        for i, stage in enumerate(bars[0].x):
+            height_ms = sum(bar.y[i] for bar in bars)
+            assert abs(height_ms * 1e6 - stages.loc[stage, column]) < 1, (title, stage)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from trace_timing.records import STAGES
 from trace_timing.report.model import Section
 from trace_timing.stats.ranks import slowest_ranks
+from trace_timing.units import NS_PER_MS
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
 TITLES = {
     "verdicts": "Verdicts",
@@ -23,6 +26,11 @@ TITLES = {
     "limits": "Distance to the device's limit",
 }
 RANKS_TITLE = "Slowest rank"
+#: Title, table, what is stacked, what is summed.
+FIGURES = (
+    ("Busy time by kind of work", "kinds", "op_kind", "busy_ns"),
+    ("Idle time by cause", "idle", "cause", "idle_ns"),
+)
 
 
 def why_section(tables: Mapping[str, pd.DataFrame], stages: pd.DataFrame) -> Section | None:
@@ -38,7 +46,34 @@ def why_section(tables: Mapping[str, pd.DataFrame], stages: pd.DataFrame) -> Sec
         shown[RANKS_TITLE] = ranks
     if not shown:
         return None
-    return Section("why", "Why", sentences=sentences(tables["verdicts"], stages), tables=shown)
+    return Section(
+        "why",
+        "Why",
+        sentences=sentences(tables["verdicts"], stages),
+        tables=shown,
+        figures={
+            title: _bars(tables[name], part, value)
+            for title, name, part, value in FIGURES
+            if len(tables[name])
+        },
+    )
+
+
+def _bars(table: pd.DataFrame, part: str, value: str) -> go.Figure:
+    """Stacked bars, one a stage: the mean over runs of what each part takes, in ms."""
+    import plotly.graph_objects as go
+
+    key = ["sample_id", "repeat", "rank"]
+    runs = table[key].drop_duplicates().shape[0]
+    each = table.groupby([*key, "stage", part])[value].sum().astype(float)
+    # A part that a run has not is 0 there: the mean over all runs keeps the sum of the bar true.
+    mean_ms = each.groupby(level=["stage", part]).sum().unstack(fill_value=0) / runs / NS_PER_MS
+    order = [stage for stage in STAGES if stage in mean_ms.index]
+    bars = [
+        go.Bar(name=str(name), x=order, y=mean_ms.loc[order, name])
+        for name in mean_ms.sum().sort_values(ascending=False).index
+    ]
+    return go.Figure(bars, {"barmode": "stack", "yaxis": {"title": "ms, mean over runs"}})
 
 
 def sentences(verdicts: pd.DataFrame, stages: pd.DataFrame) -> list[str]:
