@@ -20,6 +20,7 @@ from trace_timing.records import TOOL_VERSION
 SUBCOMMANDS = {
     "capture": "Record generate() calls of a model: trace, control and conditions of each.",
     "analyze": "Derive stage latencies from traces; write tables and an HTML report.",
+    "compare": "Compare two captures: which stage changed, by how much, how sure.",
     "audit": "Say what wall-clock subtraction did to existing labels.",
     "doctor": "Check this machine: profiler, versions, known defects; calibrate.",
 }

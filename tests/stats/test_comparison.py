@@ -1,0 +1,200 @@
+"""Verdicts: how often they are wrong, how often they find what is there, when they hold back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trace_timing.errors import UsageError
+from trace_timing.stats.comparison import (
+    ComparedRow,
+    Figure,
+    Level,
+    Tables,
+    compare,
+    judge_figures,
+    pairs_needed,
+)
+from trace_timing.stats.gates import check_gate, parse_gate
+
+NAMES: list[tuple[Level, str]] = [
+    ("total", "total"),
+    *(("stage", name) for name in ("vision", "prefill", "decode")),
+    *(("minor stage", name) for name in ("vision_encoder", "projector", "sampling", "rest")),
+    *(("kind", f"kind {i}") for i in range(5)),
+    *(("kernel", f"kernel {i}") for i in range(10)),
+]
+TIMES = ["T_vision_encoder", "T_projector", "T_vision_total", "T_LLM_prefill", "T_LLM_decode"]
+TIMES += ["T_sampling", "T_rest", "T_total"]
+
+
+def figures(rng: np.random.Generator, n: int, spread: float, decode: float = 0.0) -> list[Figure]:
+    """Independent figures of n pairs; each pair's log ratio has `spread`, decode is shifted."""
+    size = (len(NAMES), n)
+    base = np.exp(rng.normal(3, 0.5, size))
+    ratio = np.exp(rng.normal(0, spread, size))
+    ratio[3] *= 1 + decode
+    return [
+        Figure(level, name, pd.Series(base[i]), pd.Series(base[i] * ratio[i]))
+        for i, (level, name) in enumerate(NAMES)
+    ]
+
+
+def alarms(rows: tuple[ComparedRow, ...]) -> list[str]:
+    return [row.name for row in rows if row.verdict in ("faster", "slower")]
+
+
+@pytest.mark.parametrize("n", [16, 24])
+def test_self_comparisons_raise_an_alarm_in_at_most_5_percent(n: int) -> None:
+    """Repeats of one heavy-tailed population dealt to A and B at random, 1,000 times.
+
+    With few pairs (Student's t) and with many (ranks).
+    """
+    rng = np.random.default_rng(11)
+    noise = rng.standard_t(2, (len(NAMES), n, 40)) * 0.04
+    population = np.exp(rng.normal(3, 0.5, (len(NAMES), n, 1)) + noise)
+    raised = 0
+    for _ in range(1_000):
+        drawn = rng.integers(0, 40, (2, len(NAMES), n))
+        dealt = [np.take_along_axis(population, side[..., None], 2)[..., 0] for side in drawn]
+        pairs = [
+            Figure(level, name, pd.Series(dealt[0][i]), pd.Series(dealt[1][i]))
+            for i, (level, name) in enumerate(NAMES)
+        ]
+        raised += bool(alarms(judge_figures(pairs)))
+    assert raised <= 50
+
+
+def test_finds_a_planted_3_percent_among_30_pairs_in_80_percent_of_500_trials() -> None:
+    rng = np.random.default_rng(12)
+    found = sum(
+        "decode" in alarms(judge_figures(figures(rng, 30, 0.04, decode=0.03))) for _ in range(500)
+    )
+    assert found >= 400
+
+
+def test_says_how_many_pairs_would_tell() -> None:
+    rng = np.random.default_rng(13)
+    rows = {row.name: row for row in judge_figures(figures(rng, 30, 0.30))}
+    assert rows["decode"].verdict == "cannot tell"
+    # (z(0.004) + z(0.8))² · (0.3 ÷ ln 1.03)² ÷ 0.955, by hand about 1,500.
+    assert rows["decode"].needed == pytest.approx(1_500, rel=0.5)
+    assert pairs_needed(0.04, 0.008) == pytest.approx(23, abs=1)
+
+
+def test_a_tight_equality_is_no_difference_shown() -> None:
+    rows = judge_figures(figures(np.random.default_rng(14), 30, 0.005))
+    assert {row.verdict for row in rows} == {"no difference shown"}
+    assert all(row.needed is None for row in rows)
+
+
+def tables(seed: int, *, decode: float = 1.0, n: int = 24, **change: Any) -> Tables:
+    """One side: samples s0 … with two repeats, windows and one kernel a stage."""
+    truth, rng = np.random.default_rng(0), np.random.default_rng(seed)
+    scale = dict(zip(TIMES, (6.0, 1.0, 7.0, 20.0, 120.0, 4.0, 1.0, 152.0), strict=True))
+    samples, kernels = [], []
+    for i in range(n):
+        size = truth.uniform(0.8, 1.2)
+        for repeat in range(2):
+            times = {t: v * size * float(np.exp(rng.normal(0, 0.01))) for t, v in scale.items()}
+            times["T_LLM_decode"] *= decode
+            key = {"sample_id": f"s{i}", "repeat": repeat, "rank": 0}
+            row = {**key, "decode_steps": 10, "input_tokens": 600, "clock": "device"}
+            row |= {f"{name}_ms": value for name, value in times.items()}
+            samples.append(row | change)
+            kernel = {"stage": "decode", "name": "ampere_sgemm_32x32", "op": "kernel"}
+            kernels.append({**key, **kernel, "total_ns": int(times["T_LLM_decode"] * 1e5)})
+    return Tables(f"side {seed}", pd.DataFrame(samples), pd.DataFrame(kernels), {}, {})
+
+
+def verdicts(a: Tables, b: Tables) -> dict[str, str]:
+    return {row.name: row.verdict for row in compare(a, b).rows}
+
+
+def test_finds_the_stage_and_the_kernel_that_changed_and_no_other() -> None:
+    said = verdicts(tables(1), tables(2, decode=1.1))
+    assert said.pop("decode") == said.pop("decode: gemm") == "slower"
+    assert said.pop("decode: ampere_sgemm_32x32") == "slower"
+    assert not {"slower", "faster"} & set(said.values())
+
+
+def test_faster_is_the_mirror_of_slower() -> None:
+    assert verdicts(tables(2, decode=1.1), tables(1))["decode"] == "faster"
+
+
+def test_decode_is_per_step_so_outputs_of_other_length_compare() -> None:
+    longer = tables(2, decode=2.0, decode_steps=20)
+    result = compare(tables(1), longer)
+    decode = next(row for row in result.rows if row.name == "decode")
+    assert decode.ratio == pytest.approx(1, abs=0.02)
+    total = next(row for row in result.rows if row.name == "total")
+    assert (total.verdict, total.n) == ("cannot tell", 0)
+
+
+def test_another_clock_withholds_every_verdict() -> None:
+    said = verdicts(tables(1), tables(2, clock="host"))
+    assert set(said.values()) == {"withheld"}
+
+
+def test_another_profile_mode_withholds_host_times_alone() -> None:
+    a, b = (replace(tables(i), settings={"profile": p}) for i, p in ((1, "ranges"), (2, "full")))
+    said = verdicts(a, b)
+    assert said["decode"] == said["total"] == "withheld"
+    assert said["decode: gemm"] != "withheld"
+
+
+def test_what_differs_is_listed() -> None:
+    a = replace(tables(1), environment={"packages": {"torch": "2.11"}, "driver": "1"})
+    b = replace(tables(2), environment={"packages": {"torch": "2.13"}, "driver": "1"})
+    (difference,) = compare(a, b).differences
+    assert (difference.name, difference.a, difference.b, difference.bearing) == (
+        "environment.packages.torch",
+        "2.11",
+        "2.13",
+        "listed",
+    )
+
+
+def test_samples_without_a_partner_are_counted() -> None:
+    notes = compare(tables(1, n=24), tables(2, n=20)).notes
+    assert notes == ("4 samples of A have no partner and are left out",)
+
+
+def test_one_id_for_two_inputs_is_left_out() -> None:
+    result = compare(tables(1), tables(2, input_tokens=601))
+    assert not result.paired
+    assert "inputs of different length" in result.notes[0]
+
+
+def test_without_matching_ids_runs_are_compared_as_groups() -> None:
+    b = tables(2, decode=1.5)
+    b = replace(b, samples=b.samples.assign(sample_id="x" + b.samples["sample_id"]))
+    result = compare(tables(1), b)
+    assert not result.paired
+    assert {r.name: r.verdict for r in result.rows}["decode"] == "slower"
+
+
+@pytest.mark.parametrize(
+    ("bound", "fails"), [("decode > 5%", True), ("decode > 20%", False), ("prefill>5%", False)]
+)
+def test_a_gate_fails_on_a_shown_change_beyond_its_bound(bound: str, fails: bool) -> None:
+    result = compare(tables(1), tables(2, decode=1.1))
+    assert check_gate(parse_gate(bound), result).fails is fails
+
+
+def test_a_withheld_verdict_fails_its_gate() -> None:
+    result = compare(tables(1), tables(2, clock="host"))
+    outcome = check_gate(parse_gate("decode > 5%"), result)
+    assert outcome.fails
+    assert outcome.unsure
+
+
+def test_a_gate_that_means_nothing_is_refused() -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        parse_gate("decode slower than 5")
+    with pytest.raises(UsageError, match="no row 'decoding'"):
+        check_gate(parse_gate("decoding > 5%"), compare(tables(1), tables(2)))
