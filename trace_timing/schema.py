@@ -405,6 +405,21 @@ VERDICTS = Table(
         Column("remedy", "string", "", "What would shorten the stage."),
     ),
 )
+COMPONENTS = Table(
+    "components",
+    ("sample_id", "repeat", "rank", "stage", "component", "layer"),
+    (
+        *_RUN_KEY,
+        _STAGE,
+        Column(
+            "component", "string", "", "attention, mlp, router, experts, norm, head, or `rest`."
+        ),
+        Column("layer", "int64", "", "Number of the layer it lies in.", nullable=True),
+        Column("gpu_ops", "int64", "count", "Ops that it launched."),
+        Column("kernel_sum_ns", "int64", "ns", "Sum of their durations; parts sum to the stage."),
+        Column("busy_ns", "int64", "ns", "Busy time that is theirs; parts sum to the stage."),
+    ),
+)
 LIMITS = Table(
     "limits",
     ("sample_id", "repeat", "rank", "stage"),
@@ -438,6 +453,7 @@ TABLES: dict[str, Table] = {
         COMMUNICATION,
         GRAPHS,
         GRAPH_NODES,
+        COMPONENTS,
         VERDICTS,
         LIMITS,
     )

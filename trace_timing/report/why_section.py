@@ -23,6 +23,7 @@ TITLES = {
     "communication": "Collectives, hidden and exposed",
     "graphs": "CUDA graphs",
     "graph_nodes": "CUDA graphs by node",
+    "components": "Parts of the model by layer",
     "limits": "Distance to the device's limit",
 }
 RANKS_TITLE = "Slowest rank"
@@ -30,6 +31,7 @@ RANKS_TITLE = "Slowest rank"
 FIGURES = (
     ("Busy time by kind of work", "kinds", "op_kind", "busy_ns"),
     ("Idle time by cause", "idle", "cause", "idle_ns"),
+    ("Busy time by part of the model", "components", "component", "busy_ns"),
 )
 
 

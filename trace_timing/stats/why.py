@@ -12,6 +12,7 @@ from trace_timing.records import Manifest, RunRecord, Stage
 from trace_timing.stats.limits import Limit, limits
 from trace_timing.stats.verdicts import StageEvidence, Verdict, verdicts
 from trace_timing.timeline.communication import Communication, communication
+from trace_timing.timeline.components import ComponentTime, component_times
 from trace_timing.timeline.graphs import GraphNode, GraphUse, graph_nodes, graph_use
 from trace_timing.timeline.grouping import stage_of_key, stages_of
 from trace_timing.timeline.idle import IdleCause, idle_causes
@@ -34,6 +35,7 @@ class Why:
     communication: tuple[Communication, ...]
     graphs: tuple[GraphUse, ...]
     graph_nodes: tuple[GraphNode, ...]
+    components: tuple[ComponentTime, ...]
     verdicts: tuple[Verdict, ...]
     limits: tuple[Limit, ...] = ()
 
@@ -92,6 +94,7 @@ def why(
         communication=nccl,
         graphs=graphs,
         graph_nodes=graph_nodes(trace, run),
+        components=component_times(trace, run),
         verdicts=tuple(said),
         limits=limits(manifest, record, window, busy),
     )

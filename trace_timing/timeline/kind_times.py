@@ -40,7 +40,7 @@ def kind_times(trace: Trace, run: RunTimeline) -> tuple[KindTime, ...]:
     stage = code_of_key[run.ops.key]
     np.add.at(count, (stage, kind), 1)
     np.add.at(total, (stage, kind), run.ops.end_ns - run.ops.start_ns)
-    tile, op, dur_ns = _busy_pieces(run)
+    tile, op, dur_ns = busy_pieces(run)
     np.add.at(busy, (code_of_key[run.tiles.key[tile]], kind[op]), dur_ns)
     return tuple(
         KindTime(
@@ -54,8 +54,12 @@ def kind_times(trace: Trace, run: RunTimeline) -> tuple[KindTime, ...]:
     )
 
 
-def _busy_pieces(run: RunTimeline) -> tuple[IntArray, IntArray, IntArray]:
-    """Pieces of the busy tiles: tile, op that owns the piece, ns."""
+def busy_pieces(run: RunTimeline) -> tuple[IntArray, IntArray, IntArray]:
+    """Cut the busy tiles by the op that an instant belongs to: the one launched first.
+
+    Returns:
+        p numbers of tiles, p numbers of ops, p lengths in ns; those of a tile sum to it.
+    """
     tiles, ops = run.tiles, run.ops
     busy = np.flatnonzero(tiles.state == State.BUSY)
     running = owners(ops.start_ns, ops.end_ns, ops.launch_ns)
