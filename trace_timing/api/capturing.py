@@ -29,7 +29,7 @@ from trace_timing.recording.runner import (
 from trace_timing.recording.session import open_session
 from trace_timing.recording.shards import Shard, shard_of_process
 from trace_timing.recording.warmup import warm_up
-from trace_timing.records import TOOL_VERSION, Manifest, ProfileMode, RunRecord
+from trace_timing.records import TOOL_VERSION, Manifest, ProfileMode, RunRecord, decode
 
 T = TypeVar("T")
 
@@ -46,6 +46,8 @@ class CaptureOptions:
     stages_of: Path | None = None
     warm_up: bool = True
     resume: bool = False
+    #: What `trace-timing doctor --calibrate -o FILE` measured on this machine: a file or its JSON.
+    calibration: Path | Mapping[str, Any] | None = None
     #: What else the manifest should say: the model's name, the command's options.
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -376,7 +378,22 @@ def _manifest(
         environment=environment.describe(),
         settings=settings,
         model=describe_model(model, stages),
+        calibration=_calibration(options.calibration),
     )
+
+
+def _calibration(given: Path | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if given is None or isinstance(given, Mapping):
+        return given
+    try:
+        content = given.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"the calibration {given.name} cannot be read",
+            why=error.strerror or str(error),
+            remedy="write it with trace-timing doctor --calibrate -o FILE",
+        ) from error
+    return decode(content, dict[str, Any], source=given.name)
 
 
 #: What may differ between a capture and its resumption.

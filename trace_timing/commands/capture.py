@@ -41,6 +41,12 @@ _SHOWN = ("vision", "prefill", "decode", "sampling")
 @click.option("--seed", default=0)
 @click.option("--repeats", default=1, type=click.IntRange(1))
 @click.option("--stages-of", default=None, type=click.Path(path_type=Path), help="model.toml.")
+@click.option(
+    "--calibration",
+    default=None,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="What `doctor --calibrate -o FILE` wrote: analysis takes the profiler's cost out with it.",
+)
 @click.option("--warm-up/--no-warm-up", default=True)
 @click.option("--trust-remote-code", is_flag=True)
 @click.option("--resume", is_flag=True, help="Go on with a capture; retry what failed.")
@@ -115,7 +121,16 @@ def _choice(options: dict[str, Any]) -> Any:
 def _capture_options(options: dict[str, Any]) -> Any:
     from trace_timing.api.capturing import CaptureOptions
 
-    names = ("profile", "control", "cuda_cache", "keep", "stages_of", "warm_up", "resume")
+    names = (
+        "profile",
+        "control",
+        "cuda_cache",
+        "keep",
+        "stages_of",
+        "warm_up",
+        "resume",
+        "calibration",
+    )
     repeated = ("max_new_tokens", "dtype", "device", "device_map", "attn", "seed", "repeats")
     # A folder's name, not its path: the manifest must not tell where this machine keeps things.
     model = Path(options["model"]).name if Path(options["model"]).is_dir() else options["model"]
