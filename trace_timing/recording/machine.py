@@ -63,10 +63,10 @@ class MachineWatch:
         return {name: self._tried(reading) for name, reading in readings.items()}
 
     def _tried(self, reading: Any) -> Any:
-        # A figure that this board or container does not give is null; the others still count.
+        # A figure that this board, container or binding does not give is null; the rest count.
         try:
             return reading()
-        except self._nvml.NVMLError:
+        except (self._nvml.NVMLError, AttributeError):
             return None
 
 
