@@ -12,7 +12,9 @@ import pyarrow as pa
 
 from trace_timing import schema
 from trace_timing.api.one_trace import Outcome, Settings, analyze_trace
+from trace_timing.api.parts import Parts
 from trace_timing.api.sources import Inputs, find_inputs
+from trace_timing.api.spreading import spread
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, NothingReadError
 from trace_timing.records import Doubt, Manifest, Rejection, RunRecord
 from trace_timing.report.model import ReportData, SampleDetail
@@ -120,6 +122,11 @@ def analyze(
     *paths: str | Path,
     stages: str | Path | StageMap | None = None,
     progress: Progress | None = None,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    cache: Path | None = None,
+    parts: Path | None = None,
+    resume: bool = False,
 ) -> Analysis:
     """Derive stage latencies from traces.
 
@@ -127,19 +134,27 @@ def analyze(
         paths: trace files, globs, directories, capture directories or URLs.
         stages: a stages.toml that maps other people's range names.
         progress: called after each trace with its outcome, the count so far and the total.
+        jobs: processes to spread the traces over; the results do not depend on it.
+        scheduler: address of a Dask scheduler to spread them over instead.
+        cache: folder for compact stores, from which a trace is read faster the next time.
+        parts: folder that holds each result from when it is there until all are.
+        resume: go on from the results that an earlier analysis left there, and leave them.
     Raises:
         NothingReadError: not one of the inputs could be read.
         UsageError: the stage map is wrong.
     """
     inputs = find_inputs(str(p) for p in paths)
     few = len(inputs.sources) <= MOST_DETAILS
-    settings = Settings(stages=_stage_map(stages), details=few)
-    outcomes = []
-    for outcome in each(inputs, settings):
-        outcomes.append(outcome)
+    settings = Settings(stages=stage_map(stages), details=few, cache=cache)
+    kept = Parts(parts, settings) if parts else None
+    outcomes: dict[int, Outcome] = {}
+    for number, outcome in each(
+        inputs, settings, kept, resume=resume, jobs=jobs, scheduler=scheduler
+    ):
+        outcomes[number] = outcome
         if progress:
             progress(outcome, len(outcomes), len(inputs.sources))
-    analysis = gather(inputs, outcomes)
+    analysis = gather(inputs, [outcomes[number] for number in sorted(outcomes)])
     return (
         analysis if few else replace(analysis, details=_telling_details(inputs, settings, analysis))
     )
@@ -158,16 +173,39 @@ def _telling_details(
     return tuple(d for s in picked for d in analyze_trace(s, full).details)
 
 
-def _stage_map(stages: str | Path | StageMap | None) -> StageMap:
+def stage_map(stages: str | Path | StageMap | None) -> StageMap:
+    """The map itself, the one in a file, or the project's own names."""
     if stages is None:
         return DEFAULT_STAGES
     return stages if isinstance(stages, StageMap) else read_stage_map(stages)
 
 
-def each(inputs: Inputs, settings: Settings) -> Iterator[Outcome]:
-    """Outcomes of all sources, in their order."""
-    for source in inputs.sources:
-        yield analyze_trace(source, settings)
+def each(
+    inputs: Inputs,
+    settings: Settings,
+    parts: Parts | None = None,
+    *,
+    resume: bool = False,
+    jobs: int = 1,
+    scheduler: str | None = None,
+) -> Iterator[tuple[int, Outcome]]:
+    """Outcomes with the positions of their sources, as they come; each position once.
+
+    Those with a part come first and cost no analysis; the others leave one.
+    """
+    waiting = []
+    for number, source in enumerate(inputs.sources):
+        known = parts.load(source) if parts and resume else None
+        if known:
+            yield number, known
+        else:
+            waiting.append((number, source))
+    for number, outcome in spread(waiting, settings, jobs=jobs, scheduler=scheduler):
+        if parts:
+            parts.save(outcome)
+        yield number, outcome
+    if parts and not resume:
+        parts.clear()
 
 
 def gather(inputs: Inputs, outcomes: Iterable[Outcome]) -> Analysis:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from trace_timing.errors import TraceError, TraceTimingError
 from trace_timing.records import Rejection
@@ -11,6 +12,7 @@ from trace_timing.report.model import RunKey, SampleDetail
 from trace_timing.stats.trace_result import TraceResult, TraceSource, result_of, run_keys
 from trace_timing.timeline.runs import TraceTimeline, lay_out
 from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap
+from trace_timing.trace.cache import open_cached
 from trace_timing.trace.events import Trace
 from trace_timing.trace.reading import open_trace
 
@@ -22,6 +24,8 @@ class Settings:
     stages: StageMap = DEFAULT_STAGES
     #: Keep what the timeline figure of each run needs.
     details: bool = False
+    #: Folder of compact stores of traces read before; None: read every trace anew.
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Outcome:
 def analyze_trace(source: TraceSource, settings: Settings) -> Outcome:
     """Analyse one trace; what is wrong with it becomes a rejection, never an exception."""
     try:
-        trace = open_trace(_local(source.location))
+        trace = _open(_local(source.location), settings)
         timeline = lay_out(trace, settings.stages)
         if not timeline.runs:
             raise TraceError(
@@ -50,6 +54,10 @@ def analyze_trace(source: TraceSource, settings: Settings) -> Outcome:
         return Outcome(source, result, None, details)
     except TraceTimingError as error:
         return Outcome(source, None, reject(source, error))
+
+
+def _open(location: str, settings: Settings) -> Trace:
+    return open_cached(location, settings.cache) if settings.cache else open_trace(location)
 
 
 def _details(

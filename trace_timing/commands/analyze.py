@@ -17,23 +17,32 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("report"),
+    default="report",
     show_default=True,
-    help="Folder for report.html, tables and summary.json.",
+    help="Folder or URL for report.html, tables and summary.json.",
 )
 @click.option(
     "--stages",
     type=click.Path(dir_okay=False, path_type=Path),
     help="stages.toml: patterns that map other people's range names to stages.",
 )
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes to use.  [default: all cores]")
+@click.option("--scheduler", help="Spread over a Dask cluster: its scheduler, as tcp://host:8786.")
+@click.option("--resume", is_flag=True, help="Go on from the results that are in OUTPUT/.parts.")
+@click.option("--watch", is_flag=True, help="Go on analysing new traces until interrupted.")
+@click.option("--no-cache", is_flag=True, help="Neither read nor keep compact copies of traces.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary on stdout, for programs.")
 @click.option("--no-report", is_flag=True, help="Write the tables without report.html.")
 @click.option("--cdn", is_flag=True, help="Load plotly.js from its CDN: a small file, but online.")
 def command(
     paths: tuple[str, ...],
-    output: Path,
+    output: str,
     stages: Path | None,
+    jobs: int | None,
+    scheduler: str | None,
+    resume: bool,
+    watch: bool,
+    no_cache: bool,
     as_json: bool,
     no_report: bool,
     cdn: bool,
@@ -44,22 +53,60 @@ def command(
     broken. 2: wrong use. 3: nothing could be read.
     """
     from trace_timing.api.analysis import analyze
-    from trace_timing.report.export import write_summary, write_tables
+    from trace_timing.api.delivery import delivered
+    from trace_timing.api.spreading import available_cores
+    from trace_timing.trace.cache import default_folder
 
-    with _ProgressBar() as bar:
-        analysis = analyze(*paths, stages=stages, progress=bar.advance)
-    summary = analysis.summary()
-    write_tables(analysis.tables, output)
-    write_summary(summary, output)
-    if not no_report:
-        from trace_timing.report.page import write_report
-
-        write_report(analysis.report_data(), output / "report.html", cdn=cdn)
+    spread: dict[str, Any] = {
+        "jobs": jobs or available_cores(),
+        "scheduler": scheduler,
+        "cache": None if no_cache else default_folder(),
+        "stages": stages,
+    }
+    if watch:
+        return _watch(paths, output, spread, report=not no_report, cdn=cdn)
+    with delivered(output) as folder:
+        parts = folder / ".parts"
+        with _ProgressBar() as bar:
+            analysis = analyze(*paths, progress=bar.advance, parts=parts, resume=resume, **spread)
+        _write(analysis, folder, report=not no_report, cdn=cdn)
     if as_json:
-        _print_json(summary)
+        _print_json(analysis.summary())
     else:
         _print_story(analysis, output)
     return analysis.exit_code
+
+
+def _write(analysis: Analysis, folder: Path, *, report: bool, cdn: bool) -> None:
+    from trace_timing.report.export import write_summary, write_tables
+
+    write_tables(analysis.tables, folder)
+    write_summary(analysis.summary(), folder)
+    if report:
+        from trace_timing.report.page import write_report
+
+        write_report(analysis.report_data(), folder / "report.html", cdn=cdn)
+
+
+def _watch(
+    paths: tuple[str, ...], output: str, spread: dict[str, Any], *, report: bool, cdn: bool
+) -> int:
+    """Write the outputs again whenever there are new traces, until interrupted."""
+    from trace_timing.api.delivery import delivered
+    from trace_timing.api.watching import watch
+    from trace_timing.errors import EXIT_NOTHING_READ
+
+    code = EXIT_NOTHING_READ
+    try:
+        for analysis in watch(*paths, **spread):
+            with delivered(output) as folder:
+                _write(analysis, folder, report=report, cdn=cdn)
+            code = analysis.exit_code
+            runs, refused = len(analysis.runs), len(analysis.rejections)
+            click.echo(f"{runs} runs, {refused} rejected: wrote {output}", err=True)
+    except KeyboardInterrupt:
+        click.echo("stopped watching", err=True)
+    return code
 
 
 def _print_json(summary: dict[str, Any]) -> None:
@@ -68,7 +115,7 @@ def _print_json(summary: dict[str, Any]) -> None:
     sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
 
 
-def _print_story(analysis: Analysis, output: Path) -> None:
+def _print_story(analysis: Analysis, output: str) -> None:
     from rich.console import Console
 
     from trace_timing.report.text import render

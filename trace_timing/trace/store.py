@@ -6,7 +6,6 @@ metadata, with a checksum over every column: a store is read as it was written o
 
 from __future__ import annotations
 
-import uuid
 import zlib
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -17,6 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from trace_timing.atomic import replacing
 from trace_timing.errors import TraceError
 from trace_timing.trace.events import NONE, Events, Kind, Trace, TraceInfo
 
@@ -64,7 +64,7 @@ def write_store(trace: Trace, path: str | Path) -> None:
     )
     header = msgspec.structs.replace(header, checksum=_checksum(trace, header))
     table = pa.table(columns).replace_schema_metadata({_KEY: msgspec.json.encode(header)})
-    with _Replacing(Path(path)) as partial:
+    with replacing(Path(path)) as partial:
         pq.write_table(
             table,
             partial,
@@ -199,22 +199,3 @@ def without_cpu_ops(trace: Trace) -> Trace:
         skipped["cpu_op"] = int(cpu.sum())
     info = replace(trace.info, has_cpu_ops=False, skipped=dict(sorted(skipped.items())))
     return compact(replace(trace, events=trace.events.take(~cpu), info=info))
-
-
-class _Replacing:
-    """A path to write to that takes the place of `path` when the block ends well."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        # Unique, so that two writers of one store do not meet in the partial file.
-        self.partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-
-    def __enter__(self) -> Path:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        return self.partial
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is None:
-            self.partial.replace(self.path)
-        else:
-            self.partial.unlink(missing_ok=True)

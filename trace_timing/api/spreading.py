@@ -1,0 +1,168 @@
+"""Many traces over processes of this machine, or over a Dask cluster.
+
+Each yields (position, outcome) as outcomes come, in any order; a trace whose worker died is done
+again, and one that kills its workers is rejected. Nothing is held here but what is on its way.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from trace_timing.api.one_trace import Outcome, Settings, analyze_trace
+from trace_timing.errors import UsageError
+from trace_timing.records import Rejection
+from trace_timing.stats.trace_result import TraceSource
+
+#: Traces handed out ahead of each worker: enough that none waits, few enough to hold.
+_AHEAD = 3
+CONNECT_TIMEOUT = "20s"
+
+Numbered = tuple[int, TraceSource]
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def spread(
+    sources: Sequence[Numbered], settings: Settings, *, jobs: int, scheduler: str | None = None
+) -> Iterator[tuple[int, Outcome]]:
+    """Analyse numbered traces; each number comes back once.
+
+    Args:
+        jobs: processes on this machine.
+        scheduler: address of a Dask scheduler, which then does it instead; its workers must see
+            the traces under the same paths or URLs.
+    """
+    if scheduler is not None:
+        yield from _on_cluster(sources, settings, scheduler)
+    elif jobs <= 1 or len(sources) < 2:
+        for number, source in sources:
+            yield number, analyze_trace(source, settings)
+    else:
+        yield from _on_processes(sources, settings, min(jobs, len(sources)))
+
+
+def _on_processes(
+    sources: Sequence[Numbered], settings: Settings, jobs: int
+) -> Iterator[tuple[int, Outcome]]:
+    waiting = list(reversed(sources))
+    while waiting:
+        suspects: list[Numbered] = []
+        yield from _pool_until_broken(waiting, settings, jobs, suspects)
+        # One of those under way killed its worker; alone in a pool, each shows if it was the one.
+        for number, source in suspects:
+            yield number, _alone(source, settings)
+
+
+def _pool_until_broken(
+    waiting: list[Numbered], settings: Settings, jobs: int, suspects: list[Numbered]
+) -> Iterator[tuple[int, Outcome]]:
+    running: dict[Future[Outcome], Numbered] = {}
+    with _pool(jobs) as pool:
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs * _AHEAD:
+                    # Noted before it is sent: a pool that breaks here must not lose it.
+                    item = waiting[-1]
+                    running[pool.submit(analyze_trace, item[1], settings)] = item
+                    waiting.pop()
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    outcome = done.result()
+                    number, _ = running.pop(done)
+                    yield number, outcome
+        except BrokenProcessPool:
+            for future, item in running.items():
+                if future.done() and not future.exception():
+                    yield item[0], future.result()
+                else:
+                    suspects.append(item)
+
+
+def _alone(source: TraceSource, settings: Settings) -> Outcome:
+    with _pool(1) as pool:
+        try:
+            return pool.submit(analyze_trace, source, settings).result()
+        except BrokenProcessPool:
+            return _killer(source, "it killed the process that analysed it")
+
+
+def _killer(source: TraceSource, reason: str) -> Outcome:
+    remedy = "analyze it alone; if memory ran out, on a machine with more"
+    return Outcome(source, None, Rejection(source=source.name, reason=reason, remedy=remedy))
+
+
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    # Not fork: Arrow's and fsspec's threads do not survive it.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=one_thread_each)
+
+
+def one_thread_each() -> None:
+    """Keep Arrow from starting a thread a core in every one of many processes."""
+    import pyarrow as pa
+
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+
+
+def _on_cluster(
+    sources: Sequence[Numbered], settings: Settings, scheduler: str
+) -> Iterator[tuple[int, Outcome]]:
+    distributed = _distributed()
+    try:
+        client = distributed.Client(scheduler, timeout=CONNECT_TIMEOUT)
+    except OSError as error:
+        raise UsageError(
+            f"no Dask scheduler answers at {scheduler}",
+            why=str(error) or type(error).__name__,
+            remedy="start one with `dask scheduler`, and workers with `dask worker`",
+        ) from error
+    with client:
+        yield from _through(client, distributed, list(reversed(sources)), settings)
+
+
+def _through(
+    client: Any, distributed: Any, waiting: list[Numbered], settings: Settings
+) -> Iterator[tuple[int, Outcome]]:
+    running: dict[Any, Numbered] = {}
+    queue = distributed.as_completed()
+
+    def send() -> None:
+        item = waiting.pop()
+        # Not pure: the same path may hold another trace today than in an earlier run.
+        future = client.submit(analyze_trace, item[1], settings, pure=False)
+        running[future] = item
+        queue.add(future)
+
+    ahead = max(sum(client.nthreads().values()), 1) * _AHEAD
+    while waiting and len(running) < ahead:
+        send()
+    for future in queue:
+        number, source = running.pop(future)
+        try:
+            outcome = future.result()
+        except distributed.KilledWorker as error:
+            outcome = _killer(source, f"it killed the workers that analysed it: {error}")
+        if waiting:
+            send()
+        yield number, outcome
+
+
+def _distributed() -> Any:
+    try:
+        import distributed
+    except ImportError as error:
+        raise UsageError(
+            "--scheduler needs Dask distributed",
+            why=str(error),
+            remedy='install it: pip install "trace-timing[cluster]"',
+        ) from error
+    return distributed
