@@ -1,0 +1,194 @@
+"""Reading one trace: this project against others, in fresh processes on the same files.
+
+    python -m benchmarks.read [TRACE…] [--generate 100 400] [--runs 5] [--cores 0]
+
+`ours` reads and tiles; `ours store` the same from the compact store; `bare msgspec` inflates and
+decodes in the same pieces and keeps nothing: the floor. HTA and TraceLens only load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.fresh import in_fresh_process, measured, medians, save
+from benchmarks.generator import write_trace
+
+Call = Callable[[], object]
+
+
+def ours(path: Path) -> Call:
+    """Read and lay out: attribution and tiling included."""
+    import isal.igzip  # noqa: F401  imported while reading, not part of it
+
+    from trace_timing.timeline.runs import lay_out
+    from trace_timing.timeline.stages import DEFAULT_STAGES
+    from trace_timing.trace.reading import open_trace
+
+    return lambda: lay_out(open_trace(path), DEFAULT_STAGES)
+
+
+def ours_reading(path: Path) -> Call:
+    """Read alone."""
+    import isal.igzip  # noqa: F401
+
+    from trace_timing.trace.reading import open_trace
+
+    return lambda: open_trace(path)
+
+
+def ours_store(path: Path) -> Call:
+    """All tables from the compact store."""
+    import pyarrow.parquet  # noqa: F401
+
+    from trace_timing.api.one_trace import Settings, analyze_trace
+    from trace_timing.stats.trace_result import TraceSource
+    from trace_timing.trace.kineto import read_trace
+    from trace_timing.trace.store import write_store
+
+    store = Path(tempfile.mkdtemp()) / "trace.parquet"
+    write_store(read_trace(path), store)
+    source = TraceSource(location=str(store), name=store.name, sample_id="a")
+    analyze_trace(source, Settings())  # the first call imports
+    return lambda: analyze_trace(source, Settings())
+
+
+def bare_msgspec(path: Path) -> Call:
+    """Inflate, cut and decode in the same pieces with the same types; keep nothing."""
+    import isal.igzip  # noqa: F401
+
+    from trace_timing.trace.decoding import decode_strictly
+    from trace_timing.trace.kineto import _blocks
+    from trace_timing.trace.pieces import feed
+
+    def run() -> None:
+        with path.open("rb") as file:
+            feed(_blocks(file, str(path)), decode_strictly)
+
+    return run
+
+
+def text(path: Path) -> bytes:
+    """The file's JSON."""
+    data = path.read_bytes()
+    return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+
+
+def json_load(path: Path) -> Call:
+    """Python's own."""
+    return lambda: json.loads(text(path))
+
+
+def with_orjson(path: Path) -> Call:
+    """The fastest that builds dicts."""
+    import orjson
+
+    return lambda: orjson.loads(text(path))
+
+
+def hta(path: Path) -> Call:
+    """HolisticTraceAnalysis, published as traceinsight: TraceAnalysis of one rank."""
+    from hta.trace_analysis import TraceAnalysis
+
+    # It writes beside what it reads, and looks in trace_dir alone.
+    folder = Path(tempfile.mkdtemp())
+    (folder / path.name).symlink_to(path.resolve())
+    return lambda: TraceAnalysis(trace_files={0: path.name}, trace_dir=str(folder))
+
+
+def tracelens(path: Path) -> Call:
+    """TraceLens, where it is installed."""
+    from TraceLens import TraceToTree, TreePerfAnalyzer  # noqa: F401
+
+    return lambda: TreePerfAnalyzer.from_file(str(path))
+
+
+READERS: dict[str, Callable[[Path], Call]] = {
+    "ours": ours,
+    "ours, reading alone": ours_reading,
+    "ours, store to tables": ours_store,
+    "bare msgspec": bare_msgspec,
+    "json.load": json_load,
+    "orjson": with_orjson,
+    "HTA": hta,
+    "TraceLens": tracelens,
+}
+
+
+def compare(path: Path, runs: int, cores: str | None) -> dict[str, object]:
+    """Medians of every reader on one file, interleaved so that drift hits all alike."""
+    megabytes = len(text(path)) / 1e6
+    found: dict[str, list[dict[str, object]]] = {name: [] for name in READERS}
+    for _ in range(runs):
+        for name, done in found.items():
+            if not (done and "failed" in done[-1]):
+                done.append(in_fresh_process("benchmarks.read", name, str(path), cores=cores))
+    figures = {name: medians(done) for name, done in found.items()}
+    for figure in figures.values():
+        if "seconds" in figure:
+            figure["mb_per_s"] = megabytes / figure["seconds"]
+    return {"file": path.name, "json_mb": megabytes, "readers": figures, **ratios(figures)}
+
+
+def ratios(figures: dict[str, dict[str, float]]) -> dict[str, object]:
+    """What the targets are about: one run's quotients."""
+
+    def quotient(one: str, other: str, key: str) -> float | None:
+        a, b = figures[one].get(key), figures[other].get(key)
+        return round(a / b, 3) if a and b else None
+
+    return {
+        "hta_seconds_over_ours": quotient("HTA", "ours", "seconds"),
+        "ours_seconds_over_bare": quotient("ours", "bare msgspec", "seconds"),
+        "reading_seconds_over_bare": quotient("ours, reading alone", "bare msgspec", "seconds"),
+        "ours_peak_over_hta": quotient("ours", "HTA", "peak_mb"),
+    }
+
+
+def plot(results: list[dict[str, object]], path: Path) -> None:
+    """Seconds and peak memory of each reader, a group a file, as one offline page."""
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(1, 2, subplot_titles=["seconds", "peak memory over the imports, MB"])
+    for result in results:
+        readers = {n: f for n, f in result["readers"].items() if "seconds" in f}  # type: ignore[attr-defined]
+        for column, key in ((1, "seconds"), (2, "over_imports_mb")):
+            figures = [f[key] for f in readers.values()]
+            bar = go.Bar(name=str(result["file"]), x=list(readers), y=figures)
+            figure.add_trace(bar, 1, column)
+    figure.update_yaxes(type="log")
+    figure.write_html(path, include_plotlyjs="cdn")
+
+
+def main() -> None:
+    """Compare on the given traces and on generated ones; write JSON and a plot."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("paths", nargs="*", type=Path)
+    parser.add_argument("--generate", nargs="*", type=int, default=[], metavar="MB")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--cores", help="pin every reader to these (taskset), as 0")
+    options = parser.parse_args()
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        made = [Path(folder) / f"generated_{size}mb.json.gz" for size in options.generate]
+        for path, size in zip(made, options.generate, strict=True):
+            write_trace(path, megabytes=size, cpu_ops=True)
+        for path in (*options.paths, *made):
+            results.append(compare(path, options.runs, options.cores))
+            print(json.dumps(results[-1], indent=2))
+    path = save("read", {"cores_used": options.cores or "all", "files": results})
+    plot(results, path.with_suffix(".html"))
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        print(json.dumps(measured(lambda: READERS[sys.argv[2]](Path(sys.argv[3])))))
+    else:
+        main()
