@@ -290,3 +290,20 @@ def test_twenty_kills_and_a_resume_leave_each_run_there_exactly_once(tmp_path: P
         if record.trace:
             read_trace(tmp_path / "killed" / "traces" / f"{record.trace}.json.gz")
             read_store(tmp_path / "killed" / "traces" / f"{record.trace}.parquet")
+
+
+def test_component_ranges_lie_in_every_layer_and_leave_the_stages_as_they_were(
+    tmp_path: Path, tiny: Loaded, inputs: dict[str, Any]
+) -> None:
+    with trace_timing.capture(tmp_path, tiny.model, detail="components") as session:
+        session.generate("a", **inputs)
+    profiled = next(r for r in records(tmp_path) if r.role == "profiled")
+    found = ranges_of(tmp_path, profiled.trace or "")
+    # Two layers of language and 4 forwards; three of vision and 1.
+    assert found.count("component:attention[0]") == 4 + 1
+    assert found.count("component:mlp[1]") == 4 + 1
+    assert found.count("component:attention[2]") == 1
+    assert found.count("component:head") == 4
+    assert [n for n in found if n.startswith("decode")] == ["decode[1]", "decode[2]", "decode[3]"]
+    names = {f.__qualname__ for m in tiny.model.modules() for f in m._forward_hooks.values()}
+    assert not [name for name in names if name.startswith("_hook")]  # transformers has its own

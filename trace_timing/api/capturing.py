@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from trace_timing.api.keeping import Keep, Keeper
 from trace_timing.errors import UsageError
 from trace_timing.recording import environment, ranges
 from trace_timing.recording.anatomy import describe_model
+from trace_timing.recording.components import component_ranges
 from trace_timing.recording.files import CaptureDirectory, StorageError, finished, open_directory
 from trace_timing.recording.health import Finding
 from trace_timing.recording.inputs import Sample, count_tokens, prepare
@@ -28,6 +29,7 @@ from trace_timing.recording.runner import (
 )
 from trace_timing.recording.session import open_session
 from trace_timing.recording.shards import Shard, shard_of_process
+from trace_timing.recording.sinks import ProfilerSink
 from trace_timing.recording.warmup import warm_up
 from trace_timing.records import TOOL_VERSION, Manifest, ProfileMode, RunRecord, decode
 
@@ -43,6 +45,8 @@ class CaptureOptions:
     control: int = 1
     cuda_cache: CachePolicy = "keep"
     keep: str = "both"
+    #: `components` opens a range around each part of each layer as well; that slows the host.
+    detail: Literal["stages", "components"] = "stages"
     stages_of: Path | None = None
     warm_up: bool = True
     resume: bool = False
@@ -80,7 +84,7 @@ def capture(
     manifest = _manifest(model, stages, chosen, shard, backend)
     manifest = _begin(place, manifest, shard)
     slot = SinkSlot()
-    hooks = _Hooks(functools.partial(ranges.attach, stages, slot))
+    hooks = _Hooks(functools.partial(ranges.attach, stages, slot), _details(chosen, model, slot))
     keeper = Keeper(place, Keep.parse(chosen.keep))
     runner = Runner(
         model=model,
@@ -327,20 +331,37 @@ def _one_sample(
         return
 
 
+def _details(
+    options: CaptureOptions, model: Any, slot: SinkSlot
+) -> Callable[[], AbstractContextManager[None]]:
+    if options.detail == "stages":
+        return nullcontext
+    return functools.partial(component_ranges, model, lambda: isinstance(slot.sink, ProfilerSink))
+
+
 class _Hooks(AbstractContextManager["_Hooks"]):
     """The hooks of a capture: on for its length, off around a bare control."""
 
-    def __init__(self, attach: Callable[[], ranges.Attachment]) -> None:
+    def __init__(
+        self,
+        attach: Callable[[], ranges.Attachment],
+        details: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._attach = attach
+        self._details = details
+        self._detail: AbstractContextManager[None] = nullcontext()
         self._attachment: ranges.Attachment | None = None
 
     def __enter__(self) -> _Hooks:
         self._attachment = self._attach()
         self._attachment.__enter__()
+        self._detail = self._details()
+        self._detail.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._attachment is not None:
+            self._detail.__exit__(None, None, None)
             self._attachment.__exit__(None, None, None)
             self._attachment = None
 
@@ -370,6 +391,7 @@ def _manifest(
         "control": options.control,
         "cuda_cache": options.cuda_cache,
         "keep": options.keep,
+        "detail": options.detail,
         "warm_up": options.warm_up,
         "world_size": shard.world,
     }

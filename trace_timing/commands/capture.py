@@ -28,6 +28,12 @@ _SHOWN = ("vision", "prefill", "decode", "sampling")
 @click.option("--inputs", required=True, help="samples.jsonl or hf:DATASET:SPLIT.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False))
 @click.option("--profile", type=click.Choice(["ranges", "full"]), default="ranges")
+@click.option(
+    "--detail",
+    type=click.Choice(["stages", "components"]),
+    default="stages",
+    help="components: ranges around the parts of every layer, too.",
+)
 @click.option("--control", default=1, type=click.IntRange(0), help="Controls a profiled run.")
 @click.option("--cuda-cache", type=click.Choice(["keep", "empty"]), default="keep")
 @click.option("--keep", default="both", help="json, store, both or first:N.")
@@ -123,6 +129,7 @@ def _capture_options(options: dict[str, Any]) -> Any:
 
     names = (
         "profile",
+        "detail",
         "control",
         "cuda_cache",
         "keep",
