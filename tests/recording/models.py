@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 
+VERSION = tuple(int(part) for part in transformers.__version__.split(".")[:2])
 IMAGE, VOCABULARY, PATCHES = 5, 64, 4
 SMALL = {
     "hidden_size": 16,
@@ -98,7 +99,10 @@ def _qwen_like(architecture: str, vision: dict[str, Any], **text: Any) -> Tiny:
     tokens = {f"{kind}_token_id": 60 + i for i, kind in enumerate(("vision_start", "vision_end"))}
     rope = {"rope_type": "default", "type": "default", "mrope_section": [1, 1, 2]}
     both = {"rope_parameters": {**rope, "rope_theta": 10000.0}, "rope_scaling": rope}
-    config = {"text_config": {**TEXT, **both, **text}, "vision_config": vision, **tokens}
+    language = {**TEXT, **both, **text}
+    config = {"text_config": language, "vision_config": vision, **tokens}
+    if architecture.startswith("Qwen2") and VERSION < (4, 52):  # one flat configuration until then
+        config = {**language, "vision_config": vision, **tokens}
     model = _make(
         architecture, image_token_id=IMAGE, video_token_id=6, image_start_token_id=62,
         image_end_token_id=63, video_start_token_id=58, video_end_token_id=59, **config,
@@ -176,7 +180,7 @@ def paligemma() -> Tiny:
 def mllama() -> Tiny:
     layers = {"intermediate_layers_indices": [0], "num_global_layers": 1, "attention_heads": 2}
     vision = {**VISION, **layers, "vision_output_dim": 32, "supported_aspect_ratios": [[1, 1]]}
-    text = {**TEXT, "cross_attention_layers": [1]}
+    text = {**TEXT, "cross_attention_layers": [1], "rope_scaling": {"rope_type": "default"}}
     model = _make(
         "MllamaForConditionalGeneration",
         text_config=text,

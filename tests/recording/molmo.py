@@ -122,6 +122,7 @@ class MolmoForCausalLM(PreTrainedModel, GenerationMixin):
 
     config_class = MolmoConfig
     main_input_name = "input_ids"
+    _supports_cache_class = True  # asked for before transformers 4.54
 
     def __init__(self, config: MolmoConfig) -> None:
         super().__init__(config)

@@ -34,6 +34,11 @@ class Recorder:
         return sum(name.partition("[")[0] == stage for name in self.names())
 
 
+def without_vision(names: list[str]) -> list[str]:
+    """What is left beside vision, which sits in the prefill up to transformers 5.17."""
+    return [name for name in names if name not in ("vision", "vision_encoder", "projector")]
+
+
 def steps(tokens: int) -> list[str]:
     """What follows vision in a generate() of so many tokens."""
     later = [name for i in range(1, tokens) for name in (f"decode[{i}]", f"sampling[{i}]")]

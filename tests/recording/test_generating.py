@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
 
-from tests.recording.models import TEXT, Tiny, _make, blip_2, llama, llava, qwen2_vl  # noqa: E402
-from tests.recording.recorder import Recorder, steps  # noqa: E402
+from tests.recording.models import TEXT, VERSION, Tiny, _make, blip_2, llama, llava, qwen2_vl  # noqa: E402
+from tests.recording.recorder import Recorder, steps, without_vision  # noqa: E402
 from trace_timing.errors import CaptureError  # noqa: E402
 from trace_timing.recording.boundaries import GenerationFacts  # noqa: E402
 from trace_timing.recording.ranges import Attachment, attach  # noqa: E402
@@ -19,7 +19,6 @@ from trace_timing.recording.resolver import resolve  # noqa: E402
 
 pytestmark = pytest.mark.capture
 TOKENS = 4
-VERSION = tuple(int(part) for part in transformers.__version__.split(".")[:2])
 
 
 def record(tiny: Tiny, **options: Any) -> tuple[Recorder, GenerationFacts]:
@@ -77,7 +76,8 @@ def test_stages_are_the_same_whatever_chooses_the_tokens(
 
 def test_a_batch_is_one_run_of_several_rows() -> None:
     recorder, facts = record(batched(llava(), 3))
-    assert recorder.below("generate") == ["vision", *steps(TOKENS)]
+    assert without_vision(recorder.below("generate")) == steps(TOKENS)
+    assert recorder.count("vision") == 1
     assert facts.sequences == 3
 
 
@@ -128,7 +128,7 @@ def test_a_model_that_assists_itself_takes_fewer_steps_than_tokens() -> None:
 def test_prompt_lookup_drafts_without_a_forward() -> None:
     tiny = llama()
     tiny.inputs["input_ids"] = torch.tensor([[7, 8, 9, 7, 8, 9, 7, 8, 9]])
-    recorder, facts = record(tiny, prompt_lookup_num_tokens=2, tokens=6)
+    recorder, facts = record(tiny, prompt_lookup_num_tokens=2, eos_token_id=63, tokens=6)
     assert facts.drafts == recorder.count("draft") >= 1
     assert facts.draft_forwards == 0
     assert facts.prefills == 1
@@ -174,7 +174,7 @@ def test_a_generate_in_a_thread_is_recorded_on_that_thread() -> None:
         thread = threading.Thread(target=tiny.generate)
         thread.start()
         thread.join()
-    assert recorder.below("generate") == ["vision", *steps(TOKENS)] or VERSION < (5, 18)
+    assert without_vision(recorder.below("generate")) == steps(TOKENS)
     assert recorder.count("generate") == 1
 
 
@@ -199,7 +199,7 @@ def test_an_own_loop_may_call_the_language_model_itself() -> None:
     tiny = llava()
     recorder = Recorder()
     stages = resolve(tiny.model)
-    language = tiny.model.get_decoder()
+    language = tiny.model.get_submodule(stages.language_model[0])
     with torch.no_grad(), attach(stages, lambda: recorder) as attachment:
         own_loop(attachment, lambda: language(input_ids=torch.tensor([[1, 7, 8]])))
     assert recorder.below("generate") == steps(2)

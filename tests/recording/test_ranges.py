@@ -19,7 +19,7 @@ from tests.recording.models import (  # noqa: E402
     t5,
 )
 from tests.recording.molmo import MOLMO_MODELS  # noqa: E402
-from tests.recording.recorder import Recorder, fingerprint, steps  # noqa: E402
+from tests.recording.recorder import Recorder, fingerprint, steps, without_vision  # noqa: E402
 from trace_timing.recording.ranges import attach  # noqa: E402
 from trace_timing.recording.resolver import resolve  # noqa: E402
 
@@ -112,7 +112,8 @@ def test_vision_that_throws_closes_its_ranges() -> None:
     with attach(resolve(tiny.model), lambda: recorder), pytest.raises(ValueError, match="size"):
         tiny.generate()
     assert recorder.open == []
-    assert recorder.names() == ["generate", "vision", "vision_encoder"]
+    assert without_vision(recorder.names())[0] == "generate"
+    assert recorder.names()[-2:] == ["vision", "vision_encoder"]
 
 
 def test_without_a_sink_nothing_is_told_and_tokens_are_the_same() -> None:
@@ -132,11 +133,8 @@ def test_each_generate_goes_to_the_sink_of_its_time() -> None:
     with attach(resolve(tiny.model), lambda: next(queue)):
         for _ in sinks:
             tiny.generate(2)
-    assert [sink and sink.names() for sink in sinks] == [
-        ["generate", "vision", "vision_encoder", "projector", *steps(2)],
-        None,
-        ["generate", "vision", "vision_encoder", "projector", *steps(2)],
-    ]
+    told = [sink and without_vision(sink.names()) for sink in sinks]
+    assert told == [["generate", *steps(2)], None, ["generate", *steps(2)]]
 
 
 def test_detaching_twice_and_attaching_again_leaves_the_model_as_it_was() -> None:

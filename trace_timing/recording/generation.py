@@ -88,7 +88,7 @@ class Generation:
         elif self._forward_depth > 1:
             # The language model takes over from a vision stage that nothing has closed.
             self._end_lingering_vision()
-        elif not (self._in_chunks and "prefill" in self._open):
+        elif "prefill" not in self._open:  # one that is open is in chunks
             self._begin_step()
 
     def _begin_step(self) -> None:
@@ -121,10 +121,10 @@ class Generation:
         self._in_chunks = True
         return True
 
-    def end_chunks(self, *, returned: bool) -> None:
-        """The chunked prefill ends."""
+    def end_chunks(self, *, returned: bool, leaves_last: bool) -> None:
+        """The chunks end; with `leaves_last` the next forward, of the last token, is theirs too."""
         self._in_chunks = False
-        if "prefill" in self._open:
+        if "prefill" in self._open and not (returned and leaves_last):
             self._end_step(returned=returned)
 
     def begin_vision(self) -> int | None:

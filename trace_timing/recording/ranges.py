@@ -19,8 +19,9 @@ from trace_timing.recording.resolver import ModelStages, find_part
 __all__ = ["Attachment", "GenerationFacts", "attach"]
 
 _CONTINUOUS = ("generate_batch", "init_continuous_batching")
-#: `_prefill` since transformers 5.0, `_prefill_chunking` before.
-_CHUNKED = ("_prefill", "_prefill_chunking")
+#: By method, whether it leaves the last prompt token to the loop: `_prefill_chunking` did, until
+#: transformers 5 replaced it.
+_CHUNKED = {"_prefill": False, "_prefill_chunking": True}
 
 Around = Callable[[Generation, Function, tuple[Any, ...], dict[str, Any]], Any]
 
@@ -174,9 +175,9 @@ class _Wrapping:
 
     def _wrap_entry(self, owner: Any, method: str) -> None:
         self._patches.wrap(owner, method, self._entry)
-        for name in _CHUNKED:
+        for name, leaves_last in _CHUNKED.items():
             if hasattr(owner, name):
-                self._wrap(owner, name, _chunks)
+                self._wrap(owner, name, _chunks(leaves_last=leaves_last))
         for name in _CONTINUOUS:
             if hasattr(owner, name):
                 self._patches.wrap(owner, name, self._refusing)
@@ -263,19 +264,23 @@ def _forward(
         generation.end_forward(returned=returned)
 
 
-def _chunks(
-    generation: Generation, original: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    config = next((a for a in (*args, *kwargs.values()) if hasattr(a, "prefill_chunk_size")), None)
-    if getattr(config, "prefill_chunk_size", None) is None or not generation.begin_chunks():
-        return original(*args, **kwargs)
-    returned = False
-    try:
-        output = original(*args, **kwargs)
-        returned = True
-        return output
-    finally:
-        generation.end_chunks(returned=returned)
+def _chunks(*, leaves_last: bool) -> Around:
+    def around(
+        generation: Generation, original: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        given = (*args, *kwargs.values())
+        size = next((a.prefill_chunk_size for a in given if hasattr(a, "prefill_chunk_size")), None)
+        if size is None or not generation.begin_chunks():
+            return original(*args, **kwargs)
+        returned = False
+        try:
+            output = original(*args, **kwargs)
+            returned = True
+            return output
+        finally:
+            generation.end_chunks(returned=returned, leaves_last=leaves_last)
+
+    return around
 
 
 def _vision(*, projects: bool) -> Around:

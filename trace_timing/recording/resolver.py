@@ -223,8 +223,14 @@ def _entries(model: Any, language: Iterable[str]) -> tuple[str, ...]:
         _join(owner, method)
         for owner in owners
         for method in GENERATE_METHODS
-        if callable(getattr(find_part(model, owner), method, None))
+        if _generates(find_part(model, owner), method)
     )
+
+
+def _generates(part: Any, method: str) -> bool:
+    """Whether a call can generate: before transformers 4.54 bare decoders have the method too."""
+    can = getattr(part, "can_generate", None)
+    return callable(getattr(part, method, None)) and (not callable(can) or bool(can()))
 
 
 def _text_encoder(model: Any, language: Iterable[str]) -> tuple[str, ...]:
