@@ -96,7 +96,7 @@ def test_an_unfinished_group_is_forgotten_on_resume(tmp_path: Path, group: list)
     directory.append([profiled("b"), control("b")])
     again = open_directory(tmp_path, resume=True)
     assert {r.sample_id for r in read_records(again.runs)} == {"b"}
-    assert finished(again) == {("b", 0, 0)}
+    assert finished(again) == {("b", 0)}
 
 
 def test_files_that_no_record_names_are_removed_on_resume(tmp_path: Path) -> None:
@@ -143,3 +143,18 @@ def test_a_directory_that_cannot_be_is_named(tmp_path: Path) -> None:
 def test_controls_of_one_repeat_are_different_runs() -> None:
     keys = {run_key(record) for record in (profiled("a"), control("a"), control("a", 1))}
     assert len(keys) == 3
+
+
+def test_ranks_that_work_together_resume_what_all_of_them_have(tmp_path: Path) -> None:
+    directories = [open_directory(tmp_path, rank=rank) for rank in (0, 1)]
+    for directory in directories:
+        directory.append([profiled("a", controls=0, rank=directory.rank)])
+    directories[0].append([profiled("b", controls=0, rank=0)])
+    again = [open_directory(tmp_path, rank=rank, together=2, resume=True) for rank in (0, 1)]
+    assert [len(read_records(directory.runs)) for directory in again] == [1, 1]
+    assert finished(again[0], together=2) == {("a", 0)}
+
+
+def test_a_sample_that_another_rank_did_is_done(tmp_path: Path) -> None:
+    open_directory(tmp_path, rank=1).append([profiled("a", controls=0, rank=1)])
+    assert finished(open_directory(tmp_path, rank=0)) == {("a", 0)}

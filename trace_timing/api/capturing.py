@@ -49,6 +49,8 @@ class CaptureOptions:
     detail: Literal["stages", "components"] = "stages"
     stages_of: Path | None = None
     warm_up: bool = True
+    #: The ranks of torchrun make each run together, and each records it.
+    tensor_parallel: bool = False
     resume: bool = False
     #: What `trace-timing doctor --calibrate -o FILE` measured on this machine: a file or its JSON.
     calibration: Path | Mapping[str, Any] | None = None
@@ -77,7 +79,12 @@ def capture(
     """
     chosen = replace(options or CaptureOptions(), **changes)
     shard = shard_of_process()
-    place = open_directory(Path(directory), rank=shard.rank, resume=chosen.resume)
+    place = open_directory(
+        Path(directory),
+        rank=shard.rank,
+        together=shard.world if chosen.tensor_parallel else 1,
+        resume=chosen.resume,
+    )
     recorder, backend = open_session(chosen.profile)
     overrides = read_overrides(chosen.stages_of) if chosen.stages_of else None
     stages = resolve(model, overrides)
@@ -124,7 +131,8 @@ class Session:
         self._options = options
         self._hooks = hooks
         self._repeats: Counter[str] = Counter()
-        self._done = {(s, r) for s, r, _ in finished(place)}
+        together = shard_of_process().world if options.tensor_parallel else 1
+        self._done = finished(place, together=together)
         self._is_warm = False
         self._dropped_pairs = 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,7 +90,9 @@ def _run(options: dict[str, Any]) -> int:
         for step in _drawn(steps, rank=part.rank):
             tally.add(step)
         findings = session.findings()
-    return _finish(tally, options["output"], findings, stopped=stop())
+    code = _finish(tally, options["output"], findings, stopped=stop())
+    # torchrun kills all ranks once one ends with an error, and the others still have work.
+    return EXIT_GOOD if part.world > 1 else code
 
 
 class Tally:
@@ -136,6 +139,7 @@ def _capture_options(options: dict[str, Any]) -> Any:
         "stages_of",
         "warm_up",
         "resume",
+        "tensor_parallel",
         "calibration",
     )
     repeated = ("max_new_tokens", "dtype", "device", "device_map", "attn", "seed", "repeats")
@@ -149,21 +153,28 @@ def _capture_options(options: dict[str, Any]) -> Any:
 
 @contextmanager
 def _stop_on_interrupt() -> Iterator[Any]:
-    """Ctrl-C lets the sample that is under way finish; a second one ends at once."""
-    asked = False
+    """Ctrl-C, or a scheduler's SIGTERM, lets the sample that is under way finish.
+
+    A second Ctrl-C ends at once, but not within a second of the first: torchrun passes on what
+    the terminal has sent already.
+    """
+    asked: float | None = None
 
     def ask(signum: int, frame: Any) -> None:
         nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
+        if asked is not None:
+            if signum == signal.SIGINT and time.monotonic() - asked > 1:
+                raise KeyboardInterrupt
+            return
+        asked = time.monotonic()
         click.echo("finishing this sample; once more to stop at once", err=True)
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked
+        yield lambda: asked is not None
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _drawn(steps: Iterator[Step], *, rank: int) -> Iterator[Step]:

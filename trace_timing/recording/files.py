@@ -30,6 +30,8 @@ _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 RunKey = tuple[str, Role, int, int, int, bool]
 #: A profiled run and its controls: sample, repeat, rank.
 GroupKey = tuple[str, int, int]
+#: Sample and repeat.
+RepeatKey = tuple[str, int]
 
 
 class StorageError(CaptureError):
@@ -93,12 +95,16 @@ class CaptureDirectory:
             raise refused(error, self.runs) from error
 
 
-def open_directory(root: Path, *, rank: int = 0, resume: bool = False) -> CaptureDirectory:
+def open_directory(
+    root: Path, *, rank: int = 0, together: int = 1, resume: bool = False
+) -> CaptureDirectory:
     """A capture directory to write in.
 
     With `resume` torn lines and unfinished groups of this rank are dropped, so that they are
     recorded again, and its files that no record names are removed.
 
+    Args:
+        together: how many ranks record each run (tensor parallel); 1 where they share samples out.
     Raises:
         UsageError: it holds this rank's records already and `resume` was not asked for.
         StorageError: it cannot be written.
@@ -115,19 +121,20 @@ def open_directory(root: Path, *, rank: int = 0, resume: bool = False) -> Captur
             remedy="add --resume to go on with it, or give another directory",
         )
     if resume:
-        _mend(directory)
+        _mend(directory, together)
     return directory
 
 
-def finished(directory: CaptureDirectory) -> set[GroupKey]:
-    """The groups that are done, of every rank.
+def finished(directory: CaptureDirectory, *, together: int = 1) -> set[RepeatKey]:
+    """The repeats of samples that are done, by `together` ranks at least.
 
     A sample done by another rank is found too, so a resume with other ranks repeats none.
     """
-    done: set[GroupKey] = set()
+    ranks: Counter[RepeatKey] = Counter()
     for path in sorted(directory.root.glob("runs.rank*.jsonl")):
-        done |= _finished_groups(directory, read_records(path))
-    return done
+        for sample_id, repeat, _ in _finished_groups(directory, read_records(path)):
+            ranks[sample_id, repeat] += 1
+    return {key for key, count in ranks.items() if count >= together}
 
 
 def read_records(path: Path) -> list[RunRecord]:
@@ -210,10 +217,12 @@ def _group(record: RunRecord) -> GroupKey:
     return record.sample_id, record.repeat, record.rank
 
 
-def _mend(directory: CaptureDirectory) -> None:
+def _mend(directory: CaptureDirectory, together: int) -> None:
     lines = read_records(directory.runs)
-    done = _finished_groups(directory, lines)
-    kept = [record for record in lines if _group(record) in done]
+    # What a rank has alone is made again by all: their files change, what all have does not.
+    common = finished(directory, together=together)
+    own = _finished_groups(directory, lines)
+    kept = [r for r in lines if _group(r) in own and (r.sample_id, r.repeat) in common]
     write_whole(directory.runs, b"".join(records.encode(record) + b"\n" for record in kept))
     _remove_unnamed(directory, kept)
 
