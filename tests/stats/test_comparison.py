@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,6 +86,18 @@ def test_says_how_many_pairs_would_tell() -> None:
     # (z(0.004) + z(0.8))² · (0.3 ÷ ln 1.03)² ÷ 0.955, by hand about 1,500.
     assert rows["decode"].needed == pytest.approx(1_500, rel=0.5)
     assert pairs_needed(0.04, 0.008) == pytest.approx(23, abs=1)
+
+
+def test_says_so_with_the_spread_of_a_real_machine(shared: Path) -> None:
+    told = json.loads((shared / "truth" / "llama8b.json").read_text())["modes"]["none"]
+    values = np.array([row["decode"] for row in told])
+    half = len(values) // 2
+    (row,) = judge_figures(
+        [Figure("stage", "decode", pd.Series(values[:half]), pd.Series(values[half : 2 * half]))]
+    )
+    assert row.verdict == "cannot tell"
+    assert row.needed is not None
+    assert row.needed > half
 
 
 def test_a_tight_equality_is_no_difference_shown() -> None:

@@ -17,7 +17,7 @@ def run(
 ) -> dict[str, object]:
     prefill = (10 + 0.02 * (100 + 50 * i)) * slow
     row: dict[str, object] = {
-        f"{t}{k}_ms": 5.0 + repeat for t in TARGETS for k in ("", "_corrected")
+        f"{t}{k}_ms": 5.0 + repeat for t in TARGETS for k in ("", "_busy", "_corrected")
     }
     row |= {"sample_id": f"s{i}", "repeat": repeat, "rank": 0, "crops": i + 1}
     row |= {"T_LLM_prefill_ms": prefill, "T_total_ms": 5 * prefill, "input_tokens": 100 + 50 * i}

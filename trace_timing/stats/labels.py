@@ -110,9 +110,9 @@ def _sample_row(sample_id: str, runs: pd.DataFrame) -> dict[str, object]:
 
 
 def _target(name: str, runs: pd.DataFrame) -> dict[str, float]:
-    """Median over repeats of the raw and the corrected time, and the interval of each mean."""
+    """Median over repeats of window, busy and corrected time, and the interval of each mean."""
     found = {}
-    for kind in ("", "_corrected"):
+    for kind in ("", "_busy", "_corrected"):
         values = np.asarray(runs[f"{name}{kind}_ms"].astype(float), np.float64)
         values = values[np.isfinite(values)]
         low, high = _interval(values)
