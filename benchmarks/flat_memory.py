@@ -1,0 +1,61 @@
+"""Whether a long capture keeps its memory, and whether storing a trace slows the run after it.
+
+    python benchmarks/flat_memory.py                    # 2,000 samples of the tiny model
+
+Prints one JSON object: resident memory at each tenth of the way, and medians of the controls
+that ran right after a trace was stored against those that did not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from PIL import Image
+
+from trace_timing.api.capturing import SampleLoop, capture, capture_samples
+from trace_timing.recording.files import read_records
+from trace_timing.recording.inputs import Sample
+from trace_timing.recording.machine import resident_bytes
+from trace_timing.recording.models import ModelChoice, load
+
+
+def main() -> None:
+    """Capture as many samples as asked for, and print how it went."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--tokens", type=int, default=2)
+    parser.add_argument("--model", default="tiny-llava")
+    options = parser.parse_args()
+    loaded = load(ModelChoice(name=options.model))
+    image = Image.new("RGB", (56, 56), "gray")
+    samples = [Sample(id=f"s{i}", images=(image,), prompt="what") for i in range(options.samples)]
+    with tempfile.TemporaryDirectory() as folder:
+        with capture(folder, loaded.model, keep="first:5") as session:
+            loop = SampleLoop(max_new_tokens=options.tokens)
+            steps = capture_samples(session, samples, loaded.model, loaded.processor, loop)
+            tenth = max(options.samples // 10, 1)
+            held = [(resident_bytes() or 0) >> 20 for step in steps if step.done % tenth == 0]
+        after = disturbance(Path(folder))
+    print(json.dumps({"samples": options.samples, "rss_mib_by_tenth": held} | after))
+
+
+def disturbance(folder: Path) -> dict[str, float]:
+    """Median total of controls after a profiled run and its storing, and after another control."""
+    records = read_records(folder / "runs.rank0.jsonl")
+    totals: dict[str, list[int]] = {"profiled": [], "control": []}
+    for before, record in itertools.pairwise(records):
+        if record.control is not None and not record.control.bare:
+            totals[before.role].append(record.control.total_ns)
+    return {
+        "control_after_storing_ms": round(median(totals["profiled"]) / 1e6, 3),
+        "control_after_control_ms": round(median(totals["control"]) / 1e6, 3),
+    }
+
+
+if __name__ == "__main__":
+    main()
