@@ -48,6 +48,7 @@ class CaptureOptions:
     #: `components` opens a range around each part of each layer as well; that slows the host.
     detail: Literal["stages", "components"] = "stages"
     stages_of: Path | None = None
+    #: Until steady before the first sample, and once before each other one.
     warm_up: bool = True
     #: The ranks of torchrun make each run together, and each records it.
     tensor_parallel: bool = False
@@ -201,7 +202,7 @@ class Session:
             metadata={**count_tokens(known, self._model.config), **(meta or {})},
             repeatable=repeatable,
         )
-        if not self._is_warm:
+        if not self._is_warm or repeat == 0:
             self._warm_recorded(call)
         outcome = self._runner.group(call)
         self._dropped_pairs += sum(record.reason == TOKENS_DIFFER for record in self.last)
@@ -245,8 +246,13 @@ class Session:
             raise
 
     def _warm(self, call: Call) -> None:
-        self._is_warm = True
+        first, self._is_warm = not self._is_warm, True
         if not self._options.warm_up or not call.repeatable:
+            return
+        if not first:
+            # Once for every sample: cuDNN builds an attention plan for each new shape, and the
+            # first call of a sample took 2 to 3 times as long as the next (measured on an H200).
+            self._runner.plain_total(call)
             return
         result = warm_up(lambda: self._runner.plain_total(call))
         if self._options.control:
