@@ -1,4 +1,4 @@
-"""How many instructions the reader takes for an event: seconds lie on a busy machine, these do not."""
+"""Instructions of the reader for an event: seconds lie on a busy machine, these do not."""
 
 from __future__ import annotations
 
