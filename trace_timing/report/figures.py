@@ -86,7 +86,9 @@ def sample_stages(stages: pd.DataFrame, samples: pd.DataFrame) -> go.Figure:
     for stage in in_order(set(wide.columns)):
         y = wide[stage].fillna(0).to_numpy(float) / NS_PER_MS
         _stack(figure, stage, labels, y, as_bars=len(keys) <= BARS_AT_MOST)
-    figure.update_layout(barmode="stack", hovermode="x unified", bargap=0.15)
+    figure.update_layout(
+        barmode="stack", hovermode="x unified", bargap=0.15, meta={"runs": len(keys)}
+    )
     styled(figure, x="runs, shortest to longest", y="window, ms", height=400)
     return figure.update_xaxes(showticklabels=len(keys) <= 24)
 

@@ -99,6 +99,8 @@ def _array(values: np.ndarray[Any, Any], binary: bytearray) -> Any:
 def _whole(values: np.ndarray[Any, Any], divide: int) -> np.ndarray[Any, Any] | None:
     """Differences whose sums ÷ `divide` are exactly `values`, or None; NULL stands for NaN."""
     known = np.isfinite(values)
+    if np.abs(values[known]).max(initial=0.0) > 2**53 / divide:
+        return None
     whole = np.rint(values[known] * divide)
     if not np.array_equal(whole / divide, values[known]) or np.isinf(values).any():
         return None

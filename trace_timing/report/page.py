@@ -190,7 +190,7 @@ def _payloads(data: ReportData, samples: pd.DataFrame) -> dict[str, Any]:
     }
     example = (of_run(data.stages, key), of_run(decode, key)) if key else (data.stages, decode)
     return {
-        "figures": {name: figure.to_plotly_json() for name, figure in drawn.items()},
+        **{f"figure-{name}": figure.to_plotly_json() for name, figure in drawn.items()},
         "samples": columns(samples),
         "stages": _by_run(data.stages, samples, ["stage", "busy_ns", "idle_ns", "window_ns"]),
         "steps": _by_run(
@@ -292,7 +292,7 @@ def _sections(data: ReportData, payloads: dict[str, Any]) -> list[dict[str, Any]
         named_figures, named_tables = {}, {}
         for i, (title, figure) in enumerate(section.figures.items()):
             named_figures[title] = f"{section.slug}-f{i}"
-            payloads["figures"][f"{section.slug}-f{i}"] = figure.to_plotly_json()
+            payloads[f"figure-{section.slug}-f{i}"] = figure.to_plotly_json()
         for i, (title, table) in enumerate(section.tables.items()):
             named_tables[title] = f"{section.slug}-t{i}"
             payloads[f"{section.slug}-t{i}"] = columns(table)

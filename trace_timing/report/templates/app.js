@@ -46,7 +46,11 @@ function withTheme(layout) {
   out.font = { ...out.font, color: css("--fg") };
   out.hoverlabel = { ...out.hoverlabel, bgcolor: css("--soft"), bordercolor: css("--line"),
     font: { ...(out.hoverlabel || {}).font, color: css("--fg") } };
-  if (innerWidth < 640) out.margin = { ...out.margin, l: 8, r: 8 };
+  if (innerWidth < 640) {
+    out.margin = { ...out.margin, l: 8, r: 8 };
+    if (out.xaxis?.title?.text?.includes("(")) out.xaxis.title.text = out.xaxis.title.text.split("(")[0];
+    if (out.meta?.runs) out.xaxis.showticklabels = false;
+  }
   return out;
 }
 
@@ -60,7 +64,7 @@ async function draw(el, figure, config = {}) {
 async function drawPage(page) {
   for (const el of page.querySelectorAll("[data-figure]")) {
     if (el.dataset.drawn) continue;
-    await draw(el, (await load("figures"))[el.dataset.figure]);
+    await draw(el, await load("figure-" + el.dataset.figure));
     if (el.dataset.figure === "samples") {
       el.on("plotly_click", (event) => open(event.points[0].customdata));
     }

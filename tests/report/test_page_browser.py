@@ -1,0 +1,280 @@
+"""The report in a real Chromium: figures, values, ways through it, both themes, phone, size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.report.synthetic import report_data, sample_name
+from trace_timing.report.model import ReportData
+from trace_timing.report.page import PAGES, kernel_totals, write_report
+
+sync_api = pytest.importorskip("playwright.sync_api")
+pytestmark = pytest.mark.browser
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+#: Software rendering's own remark on reading pixels: of the driver, not of the page.
+DRIVER_REMARK = "GL Driver Message"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        path = str(CHROMIUM) if CHROMIUM.exists() else None
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def data() -> ReportData:
+    return report_data(runs=5, steps=6, details=2)
+
+
+@pytest.fixture(scope="module")
+def report(data: ReportData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(data, path)
+    return path
+
+
+class Visit:
+    """A page with what its console said."""
+
+    def __init__(self, browser: Any, path: Path, **context: Any) -> None:
+        self.context = browser.new_context(offline=True, **context)
+        self.page = self.context.new_page()
+        self.said: list[str] = []
+        self.page.on("console", lambda message: self._note(message.type, message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.path = path
+
+    def _note(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning") and DRIVER_REMARK not in text:
+            self.said.append(text)
+
+    def go(self, name: str) -> Any:
+        self.page.goto(f"{self.path.as_uri()}#{name}")
+        return self.ready(name.split("=")[0])
+
+    def ready(self, name: str) -> Any:
+        self.page.wait_for_function(
+            "name => document.documentElement.dataset.ready === name", arg=name, timeout=30_000
+        )
+        return self.page
+
+
+@pytest.fixture
+def visit(browser: Any, report: Path) -> Iterator[Visit]:
+    one = Visit(browser, report, viewport={"width": 1280, "height": 900})
+    yield one
+    one.context.close()
+
+
+def figures_of(page: Any, selector: str) -> list[dict[str, Any]]:
+    """Traces of the drawn figure as plotly holds them: type, meta, x and y."""
+    traces: list[dict[str, Any]] = page.evaluate(
+        "s => document.querySelector(s).data.map(t => "
+        "({type: t.type, meta: t.meta, x: Array.from(t.x || []), y: Array.from(t.y || [])}))",
+        selector,
+    )
+    return traces
+
+
+def test_no_page_says_anything_on_the_console(visit: Visit) -> None:
+    for name in PAGES:
+        page = visit.go(name)
+        assert page.locator(f"#page-{name}").is_visible()
+        assert page.locator("main section:visible").count() == 1
+    assert visit.said == []
+
+
+def test_the_split_shows_the_median_run_in_its_stages(visit: Visit, data: ReportData) -> None:
+    traces = figures_of(visit.go("overview"), "[data-figure=split]")
+    order = data.samples.sort_values("T_total_ms")
+    middle = order.iloc[2]["sample_id"]
+    rows = data.stages[data.stages["sample_id"] == middle].set_index("stage")["window_ns"]
+    assert {t["meta"]["stage"]: t["x"] for t in traces} == {
+        stage: [ns / 1e6] for stage, ns in rows.items()
+    }
+
+
+def test_stacked_samples_have_a_mark_for_each_run_and_stage(visit: Visit, data: ReportData) -> None:
+    traces = figures_of(visit.go("samples"), "[data-figure=samples]")
+    assert len(traces) == data.stages["stage"].nunique()
+    assert [len(t["y"]) for t in traces] == [len(data.samples)] * len(traces)
+    assert visit.page.locator("[data-figure=samples] .bars .point").count() == len(data.stages)
+
+
+def test_values_of_the_sample_table_are_the_tables(visit: Visit, data: ReportData) -> None:
+    page = visit.go("samples")
+    head = page.locator("#sample-table thead th").all_inner_texts()
+    for i, row in enumerate(page.locator("#sample-table tbody tr").all()):
+        shown = dict(zip(head, row.locator("th,td").all_inner_texts(), strict=True))
+        assert shown["sample_id"] == data.samples["sample_id"][i]
+        assert shown["T_total_ms"] == f"{data.samples['T_total_ms'][i]:,.3f}"
+
+
+def test_the_filter_keeps_what_matches(visit: Visit, data: ReportData) -> None:
+    page = visit.go("samples")
+    limit = sorted(data.samples["T_total_ms"])[3]
+    page.fill("#filter", f"T_total_ms >= {limit}")
+    assert page.locator("#sample-table tbody tr").count() == 2
+    page.fill("#filter", "tier = easy")
+    assert page.locator("#filter-count").inner_text() == "3 of 5 rows"
+    page.fill("#filter", sample_name(4))
+    assert page.locator("#sample-table tbody tr").count() == 1
+
+
+def test_sorting_orders_both_ways(visit: Visit, data: ReportData) -> None:
+    page = visit.go("samples")
+    expected = data.samples.sort_values("T_total_ms", ascending=False)["sample_id"].tolist()
+    page.click("#sample-table thead button:text-is('T_total_ms')")
+    assert page.locator("#sample-table tbody th").all_inner_texts() == expected
+    page.click("#sample-table thead button:text-is('T_total_ms')")
+    assert page.locator("#sample-table tbody th").all_inner_texts() == expected[::-1]
+
+
+def test_clicks_lead_from_overview_to_a_sample_and_its_kernels(visit: Visit) -> None:
+    page = visit.go("overview")
+    page.click("nav a:text-is('Samples')")
+    visit.ready("samples")
+    page.click(f"#sample-table a:text-is('{sample_name(1)}')")
+    visit.ready("sample")
+    assert page.locator("#h-sample").inner_text() == sample_name(1)
+    assert page.locator("#run-kernels tbody tr").count() > 0
+    page.click("nav a:text-is('Kernels')")
+    visit.ready("kernels")
+    page.fill("#kernel-filter", "kernel_7< and stage = decode")
+    assert page.locator("#kernel-table tbody tr").count() == 1
+    assert visit.said == []
+
+
+def test_a_click_on_a_bar_opens_its_run(visit: Visit) -> None:
+    page = visit.go("samples")
+    page.evaluate(
+        "() => { const el = document.querySelector('[data-figure=samples]');"
+        "el.emit('plotly_click', {points: [{customdata: el.data[0].customdata[0]}]}); }"
+    )
+    visit.ready("sample")
+    assert page.locator("#h-sample").inner_text().startswith("sample-")
+
+
+def test_the_timeline_has_every_op_and_names_it_on_hover(visit: Visit, data: ReportData) -> None:
+    page = visit.go(f"sample={sample_name(0)}")
+    detail = next(iter(data.details.values()))
+    ops = [t for t in figures_of(page, "#timeline") if t["meta"]["row"] == "ops"]
+    assert sum(t["meta"]["pieces"] for t in ops) == len(detail.op_start_ns)
+    assert sorted(x for t in ops for x in t["x"][::4]) == [ns / 1e6 for ns in detail.op_start_ns]
+    page.evaluate("Plotly.relayout('timeline', {'xaxis.range': [0, 0.05]})")
+    page.locator("#timeline").scroll_into_view_if_needed()
+    x, y = page.evaluate(
+        """() => {
+          const el = document.querySelector('#timeline'), box = el.getBoundingClientRect();
+          const {xaxis, yaxis} = el._fullLayout, op = el.data.find((t) => t.meta.row === 'ops');
+          return [box.x + xaxis._offset + xaxis.d2p(op.x[1]),
+                  box.y + yaxis._offset + yaxis.d2p(op.y[1])];
+        }"""
+    )
+    page.mouse.move(x - 3, y)
+    page.mouse.move(x, y)
+    page.wait_for_selector("#timeline .hoverlayer text", timeout=5_000, state="attached")
+    assert "gemm_a" in page.locator("#timeline .hoverlayer").text_content()
+
+
+def test_the_timeline_zooms_by_keyboard(visit: Visit) -> None:
+    page = visit.go(f"sample={sample_name(0)}")
+    read = "document.querySelector('#timeline').layout.xaxis.range.map(Number)"
+    low, high = page.evaluate(read)
+    page.focus("#timeline")
+    page.keyboard.press("+")
+    page.wait_for_function(
+        f"() => {{ const r = {read}; return r[1] - r[0] < {(high - low) * 0.6}; }}"
+    )
+    page.keyboard.press("0")
+    page.wait_for_function(f"() => {read}[1] === {high}")
+    assert page.evaluate(read) == [low, high]
+
+
+def test_step_latencies_of_a_run_are_the_tables(visit: Visit, data: ReportData) -> None:
+    page = visit.go(f"sample={sample_name(3)}")
+    mine = data.steps[data.steps["sample_id"] == sample_name(3)]
+    drawn = {t["meta"]["column"]: t["y"] for t in figures_of(page, "#run-steps")}
+    assert set(drawn) == {"window_ns", "corrected_ns", "control_ns", "busy_ns"}
+    for column, values in drawn.items():
+        assert values == [ns / 1e6 for ns in mine[column]]
+
+
+def test_the_kernel_table_adds_up(visit: Visit, data: ReportData) -> None:
+    page = visit.go("kernels")
+    totals = kernel_totals(data.kernels)
+    assert page.locator("#kernel-count").inner_text() == f"{len(totals)} of {len(totals)} rows"
+    first = page.locator("#kernel-table tbody tr").first.locator("th,td").all_inner_texts()
+    assert first[4] == f"{totals['total_ms'].iloc[0]:,.3f}"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_both_themes_follow_the_system_and_the_button(
+    browser: Any, report: Path, theme: str
+) -> None:
+    visit = Visit(browser, report, color_scheme=theme)
+    page = visit.go("overview")
+    read = "getComputedStyle(document.body).backgroundColor"
+    before = page.evaluate(read)
+    assert (before == "rgb(255, 255, 255)") == (theme == "light")
+    page.click("#theme")
+    assert page.evaluate(read) != before
+    assert visit.said == []
+    visit.context.close()
+
+
+def test_nothing_overflows_a_phone(browser: Any, report: Path) -> None:
+    visit = Visit(browser, report, viewport={"width": 390, "height": 844})
+    for name in PAGES:
+        page = visit.go(name)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+    visit.context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_no_serious_violation(browser: Any, report: Path, theme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python")
+    script = (Path(axe.__file__).parent / "axe.min.js").read_text()
+    visit = Visit(browser, report, color_scheme=theme, viewport={"width": 1280, "height": 900})
+    found = []
+    for name in PAGES:
+        page = visit.go(name)
+        page.evaluate(script)
+        result = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+        found += [
+            (name, v["id"], v["nodes"][0]["html"][:120], v["nodes"][0]["failureSummary"][:200])
+            for v in result["violations"]
+            if v["impact"] in ("serious", "critical")
+        ]
+    visit.context.close()
+    assert found == []
+
+
+def test_two_thousand_samples_fit_and_open_in_time(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "large.html"
+    size = write_report(report_data(runs=2_000, steps=30, details=3), path)
+    visit = Visit(browser, path, viewport={"width": 1280, "height": 900})
+    begun = time.perf_counter()
+    page = visit.go("overview")
+    first = time.perf_counter() - begun
+    begun = time.perf_counter()
+    page.click("nav a:text-is('Samples')")
+    visit.ready("samples")
+    second = time.perf_counter() - begun
+    print(f"{size / 1e6:.2f} MB, overview {first:.2f} s, samples {second:.2f} s")
+    assert size <= 6_000_000
+    assert first <= 3.0
+    assert second <= 3.0
+    assert page.locator("#filter-count").inner_text() == "2000 of 2000 rows"
+    assert visit.said == []
+    visit.context.close()
