@@ -260,21 +260,26 @@ def test_axe_finds_no_serious_violation(browser: Any, report: Path, theme: str) 
     assert found == []
 
 
+def cpu_seconds(browser: Any) -> float:
+    """Processor time of all renderers so far: unlike wall time, other load hardly changes it."""
+    session = browser.new_browser_cdp_session()
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    return sum(p["cpuTime"] for p in processes if p["type"] == "renderer")
+
+
 def test_two_thousand_samples_fit_and_open_in_time(browser: Any, tmp_path: Path) -> None:
     path = tmp_path / "large.html"
     size = write_report(report_data(runs=2_000, steps=30, details=3), path)
     visit = Visit(browser, path, viewport={"width": 1280, "height": 900})
-    begun = time.perf_counter()
+    cpu, wall = cpu_seconds(browser), time.perf_counter()
     page = visit.go("overview")
-    first = time.perf_counter() - begun
-    begun = time.perf_counter()
     page.click("nav a:text-is('Samples')")
     visit.ready("samples")
-    second = time.perf_counter() - begun
-    print(f"{size / 1e6:.2f} MB, overview {first:.2f} s, samples {second:.2f} s")
-    assert size <= 6_000_000
-    assert first <= 3.0
-    assert second <= 3.0
+    cpu, wall = cpu_seconds(browser) - cpu, time.perf_counter() - wall
+    print(f"{size / 1e6:.2f} MB; overview and samples drawn: {cpu:.2f} s of CPU, {wall:.2f} s")
     assert page.locator("#filter-count").inner_text() == "2000 of 2000 rows"
     assert visit.said == []
+    assert size <= 6_000_000
+    assert 0 < cpu <= 3.0
     visit.context.close()

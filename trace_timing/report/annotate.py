@@ -2,15 +2,13 @@
 
 The original text is kept byte for byte; new events are put in before the end of its
 `traceEvents`, so every viewer that opens the original opens this one. Each run becomes a process
-of its own with four threads: stages, device, corrected, doubts. Format: the Trace Event Format
-of the Chrome trace viewer (complete events `X`, metadata `M`, flows `s` and `f`), ts and dur in
-µs.
+of its own with three threads: stages, device idle, doubts. Format: the Trace Event Format
+of the Chrome trace viewer (complete events `X`, metadata `M`), ts and dur in µs.
 """
 
 from __future__ import annotations
 
 import gzip
-import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -63,12 +61,7 @@ def _read(path: Path) -> bytes:
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix != ".gz":
-        path.write_bytes(data)
-        return
-    with path.open("wb") as raw, io.BufferedWriter(raw) as buffered:  # type: ignore[arg-type]
-        with gzip.GzipFile(fileobj=buffered, mode="wb", compresslevel=6, mtime=0) as packed:
-            packed.write(data)
+    path.write_bytes(gzip.compress(data, 6, mtime=0) if path.suffix == ".gz" else data)
 
 
 def end_of_events(text: bytes, name: str) -> int:
@@ -132,7 +125,7 @@ def track_events(run: RunTimeline, doubts: Sequence[Doubt] = ()) -> Iterator[dic
 
 
 def _stage_events(run: RunTimeline, pid: int) -> Iterator[dict[str, Any]]:
-    """Adjoining tiles of one key as one event; a flow from each to the first op it contains."""
+    """Adjoining tiles of one key as one event, its busy time among its arguments."""
     tiles = run.tiles
     for first, last in _pieces(tiles.key):
         key = int(tiles.key[first])
