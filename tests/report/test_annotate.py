@@ -12,8 +12,8 @@ import pytest
 from trace_timing.errors import TraceError
 from trace_timing.records import Doubt
 from trace_timing.report.annotate import FIRST_PID, end_of_events, write_annotated
-from trace_timing.timeline.attribution import lay_out
 from trace_timing.timeline.layout import RunTimeline
+from trace_timing.timeline.runs import lay_out
 from trace_timing.timeline.stages import DEFAULT_STAGES
 from trace_timing.trace.kineto import read_trace
 
@@ -51,7 +51,9 @@ def test_the_original_events_stand_unchanged_before_ours(original: Path, annotat
 def test_it_grows_by_at_most_five_per_cent(original: Path, annotated: Path) -> None:
     grown = annotated.stat().st_size / original.stat().st_size
     print(f"annotated ÷ original: {grown:.3f}")
-    text = len(gzip.decompress(annotated.read_bytes())) / len(gzip.decompress(original.read_bytes()))
+    text = len(gzip.decompress(annotated.read_bytes())) / len(
+        gzip.decompress(original.read_bytes())
+    )
     assert text <= 1.05
     assert grown <= 1.05
 
@@ -83,9 +85,7 @@ def test_perfettos_trace_processor_reads_our_tracks(annotated: Path) -> None:
         pytest.skip(f"no trace processor to be had: {type(error).__name__}")
     rows = processor.query("select count(*) as n from slice where category = 'trace-timing'")
     counts = [row.n for row in rows]
-    errors = list(
-        processor.query("select name from stats where severity = 'error' and value > 0")
-    )
+    errors = list(processor.query("select name from stats where severity = 'error' and value > 0"))
     processor.close()
     ours = [e for e in events_of(annotated) if e.get("cat") == "trace-timing"]
     assert counts == [len(ours)]

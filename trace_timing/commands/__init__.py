@@ -22,6 +22,7 @@ SUBCOMMANDS = {
     "analyze": "Derive stage latencies from traces; write tables and an HTML report.",
     "compare": "Compare two captures: which stage changed, by how much, how sure.",
     "audit": "Say what wall-clock subtraction did to existing labels.",
+    "view": "Open a trace in Perfetto or the Chrome trace viewer.",
     "doctor": "Check this machine: profiler, versions, known defects; calibrate.",
 }
 

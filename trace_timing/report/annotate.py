@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from trace_timing.errors import TraceError
@@ -64,45 +65,29 @@ def _write(path: Path, data: bytes) -> None:
     path.write_bytes(gzip.compress(data, 6, mtime=0) if path.suffix == ".gz" else data)
 
 
+class _Outer(msgspec.Struct):
+    """The one member that matters, as the bytes it is written in."""
+
+    traceEvents: msgspec.Raw
+
+
 def end_of_events(text: bytes, name: str) -> int:
     """Where the bracket stands that closes `traceEvents` (or a bare list).
 
     Raises:
         TraceError: there is none.
     """
-    if text.lstrip()[:1] == b"[":
-        begins = text.index(b"[")
-    else:
-        key = text.find(b'"traceEvents"')
-        begins = text.find(b"[", key) if key >= 0 else -1
-    end = _closing(text, begins) if begins >= 0 else -1
-    if end < 0:
+    if text.lstrip()[:1] == b"[" and text.rstrip()[-1:] == b"]":
+        return text.rindex(b"]")
+    try:
+        events = bytes(msgspec.json.decode(text, type=_Outer).traceEvents)
+    except msgspec.MsgspecError as error:
         raise TraceError(
             f"{name} cannot be annotated",
-            why="its traceEvents list has no end",
-            remedy="export the trace again; it was cut short",
-        )
-    return end
-
-
-def _closing(text: bytes, begins: int) -> int:
-    """Position of the bracket that closes the one at `begins`; −1 where there is none.
-
-    The list is by far the largest part of the file and mostly its last, so candidates are tried
-    from the end: the right one leaves a valid rest.
-    """
-    at = text.rfind(b"]")
-    while at > begins:
-        rest = text[at + 1 :]
-        if text[:begins].strip() == b"" and not rest.strip():
-            return at
-        try:
-            json.loads(b'{"traceEvents":[]' + rest)
-        except ValueError:
-            at = text.rfind(b"]", begins, at)
-            continue
-        return at
-    return -1
+            why=f"its traceEvents list cannot be followed to its end: {error}",
+            remedy="export the trace again; it was cut short or is no Kineto trace",
+        ) from error
+    return text.index(events) + len(events) - 1
 
 
 def track_events(run: RunTimeline, doubts: Sequence[Doubt] = ()) -> Iterator[dict[str, Any]]:
