@@ -5,96 +5,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable
 
-from trace_timing.errors import TraceTimingError
+from trace_timing.table import Column, SchemaError, Table, check
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-ColumnType = Literal["string", "int64", "float64", "bool"]
-Unit = Literal["ns", "ms", "count", "ratio", "fraction", "bytes", ""]
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: its Arrow type, unit, definition, and whether a null means something."""
-
-    name: str
-    type: ColumnType
-    unit: Unit
-    definition: str
-    nullable: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table's columns in order, and the key that identifies a row."""
-
-    name: str
-    key: tuple[str, ...]
-    columns: tuple[Column, ...]
-    #: Whether columns beyond the schema may follow (a sample's metadata).
-    open: bool = False
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Column names, in order."""
-        return tuple(column.name for column in self.columns)
-
-    def __iter__(self) -> Iterator[Column]:
-        return iter(self.columns)
-
-    def arrow(self) -> pa.Schema:
-        """The Arrow schema, units in the field metadata."""
-        import pyarrow as pa
-
-        types = {
-            "string": pa.string(),
-            "int64": pa.int64(),
-            "float64": pa.float64(),
-            "bool": pa.bool_(),
-        }
-        return pa.schema(
-            pa.field(c.name, types[c.type], nullable=c.nullable, metadata={"unit": c.unit})
-            for c in self.columns
-        )
-
-
-class SchemaError(TraceTimingError):
-    """A table does not have the columns, types or non-null values that its schema says."""
-
-
-def check(table: pa.Table, schema: Table) -> pa.Table:
-    """Return `table` with exactly the schema's types, or raise.
-
-    Raises:
-        SchemaError: a column missing, unknown, of another type, or null where it may not be.
-    """
-    expected = schema.arrow()
-    extra = [name for name in table.column_names if name not in schema.names]
-    missing = [name for name in schema.names if name not in table.column_names]
-    if missing or (extra and not schema.open):
-        raise SchemaError(
-            f"table {schema.name}: columns do not fit its schema",
-            why=f"missing {missing}, unknown {extra}",
-        )
-    for field in expected:
-        column = table.column(field.name)
-        if column.type != field.type and column.null_count != len(column):
-            raise SchemaError(
-                f"table {schema.name}: {field.name} is {column.type}, should be {field.type}"
-            )
-        if not field.nullable and column.null_count:
-            raise SchemaError(f"table {schema.name}: {field.name} has nulls and may not")
-    ordered = table.select([*schema.names, *extra])
-    fields = [*expected, *(ordered.schema.field(name) for name in extra)]
-    import pyarrow as pa
-
-    return ordered.cast(pa.schema(fields))
-
+__all__ = [
+    "COMMUNICATION",
+    "COMPONENTS",
+    "DEVICE_STAGES",
+    "GRAPHS",
+    "GRAPH_NODES",
+    "IDLE",
+    "KERNELS",
+    "KINDS",
+    "LIMITS",
+    "QUEUE",
+    "SAMPLES",
+    "SAMPLE_PARTS",
+    "SAMPLE_TIMES",
+    "STAGES",
+    "STEPS",
+    "SYNC_LOOPS",
+    "TABLES",
+    "VERDICTS",
+    "Column",
+    "SchemaError",
+    "Table",
+    "check",
+]
 
 _RUN_KEY = (
     Column("sample_id", "string", "", "One input: image(s) and prompt."),
