@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from trace_timing import schema
+from trace_timing.api.correction import with_costs
 from trace_timing.api.one_trace import Outcome, Settings, analyze_trace
 from trace_timing.api.parts import Parts
 from trace_timing.api.sources import Inputs, find_inputs
@@ -18,7 +19,8 @@ from trace_timing.api.spreading import spread
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, NothingReadError
 from trace_timing.records import Doubt, Manifest, Rejection, RunRecord
 from trace_timing.report.model import ReportData, SampleDetail
-from trace_timing.stats.trace_result import RunSummary, TraceSummary
+from trace_timing.stats.observer import ObserverEffect, observer_effect
+from trace_timing.stats.trace_result import RunSummary, TraceResult, TraceSummary
 from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap, read_stage_map
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class Analysis:
     manifests: tuple[Manifest, ...] = ()
     controls: tuple[RunRecord, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+    #: What profiling did to the capture; None where no run has a record.
+    observer: ObserverEffect | None = None
     #: Timelines of the runs that the report shows in full.
     details: tuple[SampleDetail, ...] = ()
 
@@ -94,9 +98,10 @@ class Analysis:
 
     def summary(self) -> dict[str, Any]:
         """What summary.json holds: plain values, ready for JSON."""
-        from trace_timing.report.export import summary_of
+        from trace_timing.report.export import plain, summary_of
 
-        return summary_of(self.runs, self.traces, self.rejections, self.manifests, self.doubts)
+        said = summary_of(self.runs, self.traces, self.rejections, self.manifests, self.doubts)
+        return {**said, "observer_effect": plain(self.observer)}
 
     def report_data(self) -> ReportData:
         """Everything the report is drawn from."""
@@ -143,9 +148,12 @@ def analyze(
         NothingReadError: not one of the inputs could be read.
         UsageError: the stage map is wrong.
     """
-    inputs = find_inputs(str(p) for p in paths)
+    found = find_inputs(str(p) for p in paths)
+    known_stages = stage_map(stages)
+    correction = with_costs(found.sources, found.manifests, known_stages)
+    inputs = replace(found, sources=correction.sources)
     few = len(inputs.sources) <= MOST_DETAILS
-    settings = Settings(stages=stage_map(stages), details=few, cache=cache)
+    settings = Settings(stages=known_stages, details=few, cache=cache)
     kept = Parts(parts, settings) if parts else None
     outcomes: dict[int, Outcome] = {}
     for number, outcome in each(
@@ -154,7 +162,7 @@ def analyze(
         outcomes[number] = outcome
         if progress:
             progress(outcome, len(outcomes), len(inputs.sources))
-    analysis = gather(inputs, [outcomes[number] for number in sorted(outcomes)])
+    analysis = gather(inputs, [outcomes[number] for number in sorted(outcomes)], correction.doubts)
     return (
         analysis if few else replace(analysis, details=_telling_details(inputs, settings, analysis))
     )
@@ -208,8 +216,11 @@ def each(
         parts.clear()
 
 
-def gather(inputs: Inputs, outcomes: Iterable[Outcome]) -> Analysis:
+def gather(inputs: Inputs, outcomes: Iterable[Outcome], doubts: Sequence[Doubt] = ()) -> Analysis:
     """Join the outcomes of an analysis.
+
+    Args:
+        doubts: about the analysis as a whole, that of the observer effect apart.
 
     Raises:
         NothingReadError: there is no result among them.
@@ -224,6 +235,7 @@ def gather(inputs: Inputs, outcomes: Iterable[Outcome]) -> Analysis:
             why="; ".join(f"{r.source}: {r.reason}" for r in rejections[:5]) or "no input named",
             remedy=first.remedy if first else "name a trace, a directory or a URL",
         )
+    observer = _observer(inputs, results)
     return Analysis(
         tables={name: _joined(name, [r.tables[name] for r in results]) for name in schema.TABLES},
         runs=tuple(run for r in results for run in r.runs),
@@ -231,8 +243,17 @@ def gather(inputs: Inputs, outcomes: Iterable[Outcome]) -> Analysis:
         rejections=rejections,
         manifests=inputs.manifests,
         controls=inputs.controls,
+        doubts=(*doubts, *(observer.doubts if observer else ())),
+        observer=observer,
         details=tuple(d for o in outcomes for d in o.details),
     )
+
+
+def _observer(inputs: Inputs, results: Sequence[TraceResult]) -> ObserverEffect | None:
+    recorded = sum(s.record is not None for s in inputs.sources)
+    if not recorded:
+        return None
+    return observer_effect([o for r in results for o in r.observed], inputs.controls, recorded)
 
 
 def _joined(name: str, parts: Sequence[pa.Table]) -> pa.Table:

@@ -63,7 +63,8 @@ class Keeper:
 
         path = self._directory.trace_path(name, STORE)
         try:
-            write_store(read_trace(self._directory.trace_path(name, JSON)), path)
+            # With the CPU ops of a `full` profile: correction needs each of them.
+            write_store(read_trace(self._directory.trace_path(name, JSON), cpu_ops=True), path)
         except OSError as error:
             path.unlink(missing_ok=True)
             raise refused(error, path) from error

@@ -10,6 +10,7 @@ from trace_timing.records import Rejection
 from trace_timing.report.detail import sample_detail
 from trace_timing.report.model import RunKey, SampleDetail
 from trace_timing.stats.trace_result import TraceResult, TraceSource, result_of, run_keys
+from trace_timing.timeline.corrected import correct
 from trace_timing.timeline.runs import TraceTimeline, lay_out
 from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap
 from trace_timing.trace.cache import open_cached
@@ -41,7 +42,8 @@ class Outcome:
 def analyze_trace(source: TraceSource, settings: Settings) -> Outcome:
     """Analyse one trace; what is wrong with it becomes a rejection, never an exception."""
     try:
-        trace = _open(_local(source.location), settings)
+        costs = source.costs
+        trace = _open(source, settings)
         timeline = lay_out(trace, settings.stages)
         if not timeline.runs:
             raise TraceError(
@@ -49,15 +51,19 @@ def analyze_trace(source: TraceSource, settings: Settings) -> Outcome:
                 why="no range, no GPU op, no API call in it",
                 remedy="record it around a generate() call",
             )
-        result = result_of(trace, timeline, source)
+        replays = [correct(trace, run, costs) for run in timeline.runs] if costs else []
+        result = result_of(trace, timeline, source, replays)
         details = _details(trace, timeline, source) if settings.details else ()
         return Outcome(source, result, None, details)
     except TraceTimingError as error:
         return Outcome(source, None, reject(source, error))
 
 
-def _open(location: str, settings: Settings) -> Trace:
-    return open_cached(location, settings.cache) if settings.cache else open_trace(location)
+def _open(source: TraceSource, settings: Settings) -> Trace:
+    wanted = source.costs is not None and source.costs.mode == "full"
+    if settings.cache:
+        return open_cached(source.local, settings.cache, cpu_ops=wanted)
+    return open_trace(source.local, cpu_ops=wanted)
 
 
 def _details(
@@ -73,9 +79,5 @@ def _details(
 def reject(source: TraceSource, error: TraceTimingError) -> Rejection:
     """Name the trace by its own name, not by the path of this machine."""
     text = f"{error.what}: {error.why}" if error.why else error.what
-    reason = text.replace(_local(source.location), source.name)
+    reason = text.replace(source.local, source.name)
     return Rejection(source=source.name, reason=reason, remedy=error.remedy)
-
-
-def _local(location: str) -> str:
-    return location.removeprefix("file://")

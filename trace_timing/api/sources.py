@@ -99,8 +99,8 @@ def _capture_directory(fs: Any, inner: str) -> Inputs:
         for number, line in enumerate(fs.cat_file(file).splitlines(), 1):
             read = _record(line, f"{_base(file)} line {number}")
             (records if isinstance(read, RunRecord) else rejections).append(read)  # type: ignore[arg-type]
-    latest = {(r.sample_id, r.repeat, r.rank, r.role): r for r in records}.values()
-    controls = [r for r in latest if r.role == "control" and r.status == "ok"]
+    latest = {_identity(r): r for r in records}.values()
+    controls = [r for r in latest if r.role == "control"]
     sources: list[TraceSource] = []
     for record in latest:
         if record.status == "failed" and record.role == "profiled":
@@ -114,6 +114,12 @@ def _capture_directory(fs: Any, inner: str) -> Inputs:
         elif record.role == "profiled":
             sources.append(replace(_recorded(fs, inner, record, controls), manifest=manifest))
     return Inputs(tuple(sources), tuple(rejections), (manifest,), tuple(controls))
+
+
+def _identity(record: RunRecord) -> tuple[object, ...]:
+    """What a later line of the same run (a retry) shares with the earlier one."""
+    which = (record.control.index, record.control.before_profiling) if record.control else ()
+    return (record.sample_id, record.repeat, record.rank, record.role, *which)
 
 
 def _record(line: bytes, source: str) -> RunRecord | Rejection:

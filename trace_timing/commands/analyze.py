@@ -122,6 +122,8 @@ def _print_story(analysis: Analysis, output: str) -> None:
 
     console = Console()
     console.print(render(analysis.report_data(), width=console.width))
+    if analysis.observer:
+        click.echo(analysis.observer.sentence)
     for rejection in analysis.rejections:
         click.echo(f"rejected: {rejection.source}: {rejection.reason}", err=True)
         click.echo(f"  do: {rejection.remedy}", err=True)

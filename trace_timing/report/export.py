@@ -17,6 +17,11 @@ from trace_timing.records import FORMAT_VERSION, TOOL_VERSION, Doubt, Manifest, 
 from trace_timing.stats.trace_result import RunSummary, TraceSummary
 
 
+def plain(value: object) -> Any:
+    """A record as plain values, ready for JSON."""
+    return msgspec.to_builtins(value)
+
+
 def summary_of(
     runs: Sequence[RunSummary],
     traces: Sequence[TraceSummary],

@@ -12,11 +12,21 @@ import pyarrow.compute as pc
 from trace_timing import schema
 from trace_timing.records import Doubt, LawResult, Manifest, RunRecord
 from trace_timing.stats.doubts import law_doubts, run_doubts, trace_doubts
+from trace_timing.stats.observer import ObservedRun
 from trace_timing.stats.samples import sample_row
 from trace_timing.stats.why import WHY_TABLES, why, window_by_stage
 from trace_timing.timeline.clocks import ClockTolerance, clock_tolerance
+from trace_timing.timeline.corrected import (
+    Corrected,
+    SegmentKey,
+    by_stage,
+    control_segments,
+    segments_of,
+    usable_controls,
+)
 from trace_timing.timeline.laws import run_laws, trace_laws
 from trace_timing.timeline.layout import RunTimeline
+from trace_timing.timeline.overhead import CostModel
 from trace_timing.timeline.runs import TraceTimeline
 from trace_timing.timeline.tables import (
     Columns,
@@ -46,8 +56,15 @@ class TraceSource:
     record: RunRecord | None = None
     #: Of the capture directory that it lies in.
     manifest: Manifest | None = None
-    #: The control runs of the same sample and repeat.
+    #: The control runs of the same sample.
     controls: tuple[RunRecord, ...] = ()
+    #: What recording it cost; None where that is not known.
+    costs: CostModel | None = None
+
+    @property
+    def local(self) -> str:
+        """Its location as a path, where it is a file of this machine."""
+        return self.location.removeprefix("file://")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,15 +103,23 @@ class TraceResult:
     tables: Mapping[str, pa.Table]
     runs: tuple[RunSummary, ...]
     summary: TraceSummary
+    #: The runs that have a control beside them.
+    observed: tuple[ObservedRun, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One run with its key and its replayed timeline."""
+    """One run with its key, its replays and its controls' segments."""
 
     timeline: RunTimeline
     key: RunKey
-    corrected: RunTimeline | None
+    corrected: Corrected | None
+    control: Mapping[SegmentKey, int]
+
+    @property
+    def replayed(self) -> RunTimeline | None:
+        """The replay with the costs as they are."""
+        return self.corrected.run if self.corrected else None
 
 
 def run_keys(source: TraceSource, timeline: TraceTimeline, trace: Trace) -> list[RunKey]:
@@ -108,16 +133,17 @@ def result_of(
     trace: Trace,
     timeline: TraceTimeline,
     source: TraceSource,
-    corrected: Sequence[RunTimeline | None] = (),
+    corrected: Sequence[Corrected | None] = (),
 ) -> TraceResult:
     """Compute every row, law and doubt of a trace.
 
     Args:
-        corrected: the replayed timeline of each run, where a cost model applies.
+        corrected: the replays of each run, where a cost model applies.
     """
     keys = run_keys(source, timeline, trace)
     replays = corrected or [None] * len(keys)
-    runs = [_Run(*r) for r in zip(timeline.runs, keys, replays, strict=True)]
+    control = control_segments(usable_controls(source.controls, timeline.runs[0].clock))
+    runs = [_Run(*r, control) for r in zip(timeline.runs, keys, replays, strict=True)]
     tables = _tables(trace, timeline, runs, source)
     if len(timeline.stray):
         stray = stray_columns(timeline, RunKey(source.sample_id, None, keys[0].rank))
@@ -126,21 +152,36 @@ def result_of(
     said = tuple(_run_summary(run, source, tables) for run in runs)
     rows = [_sample(run, source, s, summary) for run, s in zip(runs, said, strict=True)]
     tables["samples"] = sample_table(rows)
-    return TraceResult(tables=tables, runs=said, summary=summary)
+    observed = tuple(_observed(run, source) for run in runs if run.control)
+    return TraceResult(tables=tables, runs=said, summary=summary, observed=observed)
+
+
+def _observed(run: _Run, source: TraceSource) -> ObservedRun:
+    # Its own group's controls, made within seconds of it; the sample's where it has none.
+    own = [c for c in source.controls if c.repeat == run.key.repeat]
+    control = control_segments(usable_controls(own, run.timeline.clock)) or run.control
+    return ObservedRun(
+        sample_id=run.key.sample_id,
+        repeat=run.key.repeat or 0,
+        profiled_ns=by_stage(segments_of(run.timeline)),
+        corrected_ns=by_stage(segments_of(run.replayed)) if run.replayed else None,
+        control_ns=by_stage(control),
+    )
 
 
 def _tables(
     trace: Trace, timeline: TraceTimeline, runs: Sequence[_Run], source: TraceSource
 ) -> dict[str, pa.Table]:
-    makers: Mapping[str, Callable[[RunTimeline, RunKey], Columns]] = {
-        "stages": lambda run, key: stage_columns(trace, timeline, run, key),
-        "device_stages": device_columns,
-        "steps": lambda run, key: step_columns(trace, timeline, run, key),
-        "kernels": lambda run, key: kernel_columns(trace, run, key),
+    makers: Mapping[str, Callable[[_Run], Columns]] = {
+        "stages": lambda r: stage_columns(
+            trace, timeline, r.timeline, r.key, r.corrected, r.control
+        ),
+        "device_stages": lambda r: device_columns(r.timeline, r.key),
+        "steps": lambda r: step_columns(trace, timeline, r.timeline, r.key, r.corrected, r.control),
+        "kernels": lambda r: kernel_columns(trace, r.timeline, r.key),
     }
     tables = {
-        name: join([make(r.timeline, r.key) for r in runs], schema.TABLES[name])
-        for name, make in makers.items()
+        name: join([make(r) for r in runs], schema.TABLES[name]) for name, make in makers.items()
     }
     return {**tables, **_why_tables(trace, runs, source)}
 
@@ -148,7 +189,7 @@ def _tables(
 def _why_tables(trace: Trace, runs: Sequence[_Run], source: TraceSource) -> dict[str, pa.Table]:
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in WHY_TABLES}
     for run in runs:
-        corrected = window_by_stage(run.corrected) if run.corrected else None
+        corrected = window_by_stage(run.replayed) if run.replayed else None
         taken_apart = why(
             trace,
             run.timeline,
@@ -206,7 +247,7 @@ def _of_run(table: pa.Table, key: RunKey) -> pa.Table:
 
 def _run_summary(run: _Run, source: TraceSource, tables: Mapping[str, pa.Table]) -> RunSummary:
     key, timeline = run.key, run.timeline
-    replayed = run.corrected
+    replayed = run.replayed
     laws = run_laws(
         timeline,
         _of_run(tables["stages"], key),
@@ -236,7 +277,7 @@ def _sample(
         "sample_id": run.key.sample_id,
         "repeat": run.key.repeat,
         "rank": run.key.rank,
-        **sample_row(run.timeline, run.corrected, source.record),
+        **sample_row(run.timeline, run.replayed, source.record),
         "laws_hold": all(law.holds for law in (*said.laws, *summary.laws)),
         "doubts": ",".join(sorted(codes)),
         "clock": run.timeline.clock,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,13 @@ import pyarrow as pa
 
 from trace_timing import schema
 from trace_timing.records import STAGES
+from trace_timing.timeline.corrected import (
+    Corrected,
+    SegmentKey,
+    by_stage,
+    correction_columns,
+    segments_of,
+)
 from trace_timing.timeline.figures import (
     DeviceFigures,
     HostFigures,
@@ -59,8 +66,19 @@ class Columns:
         return pa.table(full, schema=self.table.arrow())
 
 
-def stage_columns(trace: Trace, timeline: TraceTimeline, run: RunTimeline, key: RunKey) -> Columns:
-    """`stages`: one row a stage that the run has, tiled over the union of its devices."""
+def stage_columns(
+    trace: Trace,
+    timeline: TraceTimeline,
+    run: RunTimeline,
+    key: RunKey,
+    corrected: Corrected | None = None,
+    control: Mapping[SegmentKey, int] | None = None,
+) -> Columns:
+    """`stages`: one row a stage that the run has, tiled over the union of its devices.
+
+    Args:
+        control: the controls' medians (corrected.control_segments), where there are any.
+    """
     groups = groups_by_stage(run.keys, STAGES)
     device = device_figures(run.tiles, run.ops, groups, len(STAGES))
     host = host_figures(trace, timeline.hosts, run, groups, len(STAGES))
@@ -70,6 +88,8 @@ def stage_columns(trace: Trace, timeline: TraceTimeline, run: RunTimeline, key: 
         | (host.syncs + host.allocs > 0)
         | _ranged(run, groups, len(STAGES))
     )
+    if corrected:
+        present |= corrected.windows(groups, len(STAGES))[0] > 0
     rows = np.flatnonzero(present)
     reason = ",".join(sorted(timeline.unattributed)) or _no_ranges(timeline)
     data = {
@@ -77,6 +97,13 @@ def stage_columns(trace: Trace, timeline: TraceTimeline, run: RunTimeline, key: 
         "stage": [STAGES[r] for r in rows],
         **_device_columns(device, rows, run.clock),
         **_host_columns(host, rows),
+        **correction_columns(
+            corrected,
+            groups,
+            len(STAGES),
+            rows,
+            *_compared(run, control, lambda s: by_stage(s).get, [STAGES[r] for r in rows]),
+        ),
         "reason": [reason if STAGES[r] == "unattributed" else None for r in rows],
         "clock": [run.clock] * len(rows),
     }
@@ -128,7 +155,14 @@ def of_device(ops: RunOps, device: int) -> RunOps:
     return ops.take(ops.device == device)
 
 
-def step_columns(trace: Trace, timeline: TraceTimeline, run: RunTimeline, key: RunKey) -> Columns:
+def step_columns(
+    trace: Trace,
+    timeline: TraceTimeline,
+    run: RunTimeline,
+    key: RunKey,
+    corrected: Corrected | None = None,
+    control: Mapping[SegmentKey, int] | None = None,
+) -> Columns:
     """`steps`: one row a decode step of the run, in order."""
     identity = np.arange(len(run.keys))
     device = device_figures(run.tiles, run.ops, identity, len(run.keys))
@@ -146,10 +180,30 @@ def step_columns(trace: Trace, timeline: TraceTimeline, run: RunTimeline, key: R
         "step": sorted(steps),
         **_device_columns(device, rows, run.clock),
         **_host_columns(host, rows),
+        **correction_columns(
+            corrected,
+            identity,
+            len(run.keys),
+            rows,
+            *_compared(run, control, lambda s: s.get, [("decode", n) for n in sorted(steps)]),
+        ),
         "interval_ns": step_intervals(run, rows),
         "clock": [run.clock] * len(rows),
     }
     return Columns(schema.STEPS, data)
+
+
+def _compared(
+    run: RunTimeline,
+    control: Mapping[SegmentKey, int] | None,
+    getter: Callable[[Mapping[SegmentKey, int]], Callable[[Any], int | None]],
+    names: Sequence[Any],
+) -> tuple[list[int | None], list[int | None]]:
+    """The run's and the control's time of each row, in the control's own segments."""
+    if not control:
+        return [None] * len(names), [None] * len(names)
+    mine, theirs = getter(segments_of(run)), getter(control)
+    return [mine(name) for name in names], [theirs(name) for name in names]
 
 
 def step_intervals(run: RunTimeline, key_rows: IntArray) -> list[int | None]:

@@ -1,0 +1,140 @@
+"""A run beside its replays, and both cut the way a control is: what correction puts in tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from trace_timing.records import ControlTimes, RunRecord, Stage
+from trace_timing.timeline.figures import outside_key, sums
+from trace_timing.timeline.layout import RunTimeline
+from trace_timing.timeline.overhead import CostModel
+from trace_timing.timeline.replay import replay
+from trace_timing.trace.events import NONE, Trace
+from trace_timing.units import IntArray
+
+#: A stage and its step, as a control's segments name them.
+SegmentKey = tuple[Stage, int | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corrected:
+    """A run replayed with the costs, and with both ends of their 95 % interval."""
+
+    run: RunTimeline
+    with_least: RunTimeline
+    with_most: RunTimeline
+
+    def windows(self, group_of_key: IntArray, groups: int) -> tuple[IntArray, IntArray, IntArray]:
+        """Corrected window of each group and the ends of its interval; `groups` entries each."""
+        each = [
+            sums(group_of_key[run.tiles.key], run.tiles.end_ns - run.tiles.start_ns, groups)
+            for run in (self.run, self.with_least, self.with_most)
+        ]
+        return each[0], np.minimum.reduce(each), np.maximum.reduce(each)
+
+
+def correct(trace: Trace, run: RunTimeline, costs: CostModel) -> Corrected:
+    """Replay a run with the costs and with both ends of the interval of their factor."""
+    return Corrected(
+        run=replay(trace, run, costs),
+        with_least=replay(trace, run, costs.scaled(costs.scale.lo)),
+        with_most=replay(trace, run, costs.scaled(costs.scale.hi)),
+    )
+
+
+def segments_of(run: RunTimeline) -> dict[SegmentKey, int]:
+    """A timeline cut as a control's events cut it, summed by stage and step.
+
+    An event recorded at a boundary is reached once everything launched before it has ended; the
+    stretch from one to the next belongs to the stage entered at the first.
+    """
+    other = outside_key(run)
+    begin = run.window_start_ns if run.generate_start_ns is None else run.generate_start_ns
+    end = run.window_end_ns if run.generate_end_ns is None else run.generate_end_ns
+    inside = (run.host.boundary_ns > begin) & (run.host.boundary_ns < end)
+    times = np.concatenate([[begin], run.host.boundary_ns[inside], [end]]).astype(np.int64)
+    keys = run.host.at(times[:-1])
+    keys = np.where(keys == NONE, other, keys)
+    lengths = np.diff(_reached(run, times))
+    total = sums(keys, lengths, len(run.keys))
+    return {(run.keys[k].stage, run.keys[k].step): int(total[k]) for k in np.unique(keys).tolist()}
+
+
+def _reached(run: RunTimeline, times: IntArray) -> IntArray:
+    order = np.argsort(run.ops.launch_ns, kind="stable")
+    never = np.iinfo(np.int64).min
+    done = np.maximum.accumulate(np.concatenate([[never], run.ops.end_ns[order]]))
+    launched = np.searchsorted(run.ops.launch_ns[order], times, side="left")
+    reached: IntArray = np.maximum(times, done[launched])
+    return reached
+
+
+def usable_controls(controls: Sequence[RunRecord], clock: str) -> list[ControlTimes]:
+    """The controls that stand beside a profiled run: with segments, and on the same clock.
+
+    Those taken before any profiling are kept apart (`before_profiling`), bare ones have no
+    segments.
+    """
+    return [
+        c.control
+        for c in controls
+        if c.control
+        and c.status == "ok"
+        and not c.control.bare
+        and not c.control.before_profiling
+        and c.control.clock == clock
+        and c.control.segments
+    ]
+
+
+def control_segments(controls: Sequence[ControlTimes]) -> dict[SegmentKey, int]:
+    """Median over controls of each stage's and step's time; empty without controls."""
+    sums_of: dict[SegmentKey, list[int]] = {}
+    for control in controls:
+        one: dict[SegmentKey, int] = {}
+        for part in control.segments:
+            key = (part.stage, part.step)
+            one[key] = one.get(key, 0) + part.duration_ns
+        for key, ns in one.items():
+            sums_of.setdefault(key, []).append(ns)
+    return {key: round(median(values)) for key, values in sums_of.items()}
+
+
+def by_stage(segments: Mapping[SegmentKey, int]) -> dict[Stage, int]:
+    """Segments summed over their steps."""
+    stages: dict[Stage, int] = {}
+    for (stage, _), ns in segments.items():
+        stages[stage] = stages.get(stage, 0) + ns
+    return stages
+
+
+def correction_columns(
+    corrected: Corrected | None,
+    group_of_key: IntArray,
+    groups: int,
+    rows: IntArray,
+    profiled: Sequence[int | None],
+    control: Sequence[int | None],
+) -> dict[str, list[Any]]:
+    """The five columns of the observer effect, for these rows of the groups.
+
+    Args:
+        profiled, control: each row's time in the control's own segments, None where it has none.
+    """
+    windows: Sequence[list[int | None]] = [[None] * len(rows)] * 3
+    if corrected:
+        windows = [w[rows].tolist() for w in corrected.windows(group_of_key, groups)]
+    return {
+        "corrected_ns": windows[0],
+        "corrected_lo_ns": windows[1],
+        "corrected_hi_ns": windows[2],
+        "control_ns": list(control),
+        "observer_effect": [
+            None if not p or not c else p / c for p, c in zip(profiled, control, strict=True)
+        ],
+    }
