@@ -40,6 +40,8 @@ class Analysis:
     traces: tuple[TraceSummary, ...]
     rejections: tuple[Rejection, ...]
     manifests: tuple[Manifest, ...] = ()
+    #: Of the profiled runs, where the traces came with records; and of the controls.
+    records: tuple[RunRecord, ...] = ()
     controls: tuple[RunRecord, ...] = ()
     doubts: tuple[Doubt, ...] = ()
     #: What profiling did to the capture; None where no run has a record.
@@ -242,6 +244,7 @@ def gather(inputs: Inputs, outcomes: Iterable[Outcome], doubts: Sequence[Doubt] 
         traces=tuple(r.summary for r in results),
         rejections=rejections,
         manifests=inputs.manifests,
+        records=tuple(s.record for s in inputs.sources if s.record),
         controls=inputs.controls,
         doubts=(*doubts, *(observer.doubts if observer else ())),
         observer=observer,

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Go on from the results that are in OUTPUT/.parts.")
 @click.option("--watch", is_flag=True, help="Go on analysing new traces until interrupted.")
 @click.option("--no-cache", is_flag=True, help="Neither read nor keep compact copies of traces.")
+@click.option(
+    "--labels",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write training rows here (Parquet), a row a sample; a row a step beside it.",
+)
+@click.option("--by", help="Summarise by these columns, comma-separated, into summaries.csv.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary on stdout, for programs.")
 @click.option("--no-report", is_flag=True, help="Write the tables without report.html.")
 @click.option("--cdn", is_flag=True, help="Load plotly.js from its CDN: a small file, but online.")
@@ -43,6 +49,8 @@ def command(
     resume: bool,
     watch: bool,
     no_cache: bool,
+    labels: Path | None,
+    by: str | None,
     as_json: bool,
     no_report: bool,
     cdn: bool,
@@ -70,6 +78,10 @@ def command(
         with _ProgressBar() as bar:
             analysis = analyze(*paths, progress=bar.advance, parts=parts, resume=resume, **spread)
         _write(analysis, folder, report=not no_report, cdn=cdn)
+        if by is not None:
+            _write_summaries(analysis, by, folder / "summaries.csv")
+    if labels:
+        _write_labels(analysis, labels)
     if as_json:
         _print_json(analysis.summary())
     else:
@@ -86,6 +98,23 @@ def _write(analysis: Analysis, folder: Path, *, report: bool, cdn: bool) -> None
         from trace_timing.report.page import write_report
 
         write_report(analysis.report_data(), folder / "report.html", cdn=cdn)
+
+
+def _write_summaries(analysis: Analysis, by: str, path: Path) -> None:
+    from trace_timing.stats.summaries import summary_table
+
+    columns = [name.strip() for name in by.split(",") if name.strip()]
+    summary_table(analysis.samples, columns).to_csv(path, index=False)
+
+
+def _write_labels(analysis: Analysis, path: Path) -> None:
+    """`labels.parquet`, and `labels.steps.parquet` beside it."""
+    from trace_timing.stats.labels import label_rows
+
+    tables = label_rows(analysis.samples, analysis.steps, analysis.records)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tables.samples.to_parquet(path)
+    tables.steps.to_parquet(path.with_name(f"{path.stem}.steps{path.suffix}"))
 
 
 def _watch(
