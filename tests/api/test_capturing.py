@@ -76,6 +76,18 @@ def test_a_users_loop_gets_its_own_outputs_and_a_whole_capture(
     assert {("decode", 1), ("decode", 3), ("vision_encoder", None), ("prefill", None)} <= stages
 
 
+def test_sampled_tokens_are_those_of_a_loop_without_capture(
+    tmp_path: Path, tiny: Loaded, inputs: dict[str, Any]
+) -> None:
+    sampled = {**inputs, "do_sample": True}
+    torch.manual_seed(3)
+    plain = [tiny.model.generate(**sampled) for _ in range(2)]
+    torch.manual_seed(3)
+    with trace_timing.capture(tmp_path, tiny.model) as session:
+        outputs = [session.generate(name, **sampled) for name in "ab"]
+    assert all(map(torch.equal, outputs, plain))
+
+
 def test_both_forms_of_a_trace_are_kept_and_read(
     tmp_path: Path, tiny: Loaded, inputs: dict[str, Any]
 ) -> None:

@@ -159,12 +159,17 @@ class Runner:
 
     def plain_total(self, call: Call) -> int:
         """Total of one run with hooks in place and nothing recorded, in ns: for the warm-up."""
-        return self._timed_bare(call)[1].total_ns
+        random_state = _random_state()
+        total_ns = self._timed_bare(call)[1].total_ns
+        _restore(random_state)
+        return total_ns
 
     def throwaway(self, call: Call) -> None:
         """A profiled run that nobody keeps: CUPTI's start and first buffers are paid here."""
+        random_state = _random_state()
         self._in_session(call)
         self._drop_trace(call)
+        _restore(random_state)
 
     def profiled(self, call: Call) -> Outcome:
         """One run in a profiler session of its own, tried again where the profiler lost kernels."""
