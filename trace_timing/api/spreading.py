@@ -20,6 +20,8 @@ from trace_timing.stats.trace_result import TraceSource
 
 #: Traces handed out ahead of each worker: enough that none waits, few enough to hold.
 _AHEAD = 3
+#: Fewer are done before the processes have imported what they need.
+_WORTH_A_POOL = 8
 CONNECT_TIMEOUT = "20s"
 
 Numbered = tuple[int, TraceSource]
@@ -43,7 +45,7 @@ def spread(
     """
     if scheduler is not None:
         yield from _on_cluster(sources, settings, scheduler)
-    elif jobs <= 1 or len(sources) < 2:
+    elif jobs <= 1 or len(sources) < _WORTH_A_POOL:
         for number, source in sources:
             yield number, analyze_trace(source, settings)
     else:
