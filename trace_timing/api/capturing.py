@@ -408,6 +408,8 @@ def _manifest(
         "detail": options.detail,
         "warm_up": options.warm_up,
         "world_size": shard.world,
+        "stage_modules": {name: list(paths) for name, paths in stages.paths().items()},
+        "stages_source": stages.source,
     }
     return Manifest(
         tool_version=TOOL_VERSION,

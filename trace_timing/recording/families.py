@@ -34,7 +34,7 @@ _LLAVA = Layout(
 _QWEN = Layout(
     encoder=("visual",),
     projector=("visual.deepstack_merger_list.*", "visual.merger"),
-    language=("language_model",),
+    language=("language_model", "model"),  # the latter until transformers 4.52
 )
 _IDEFICS = Layout(encoder=("vision_model",), projector=("connector",), language=("text_model",))
 _BLIP = Layout(
