@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--by", help="Summarise by these columns, comma-separated, into summaries.csv.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary on stdout, for programs.")
 @click.option("--no-report", is_flag=True, help="Write the tables without report.html.")
+@click.option("--annotate", is_flag=True, help="Write traces with our stages beside their events.")
 @click.option("--cdn", is_flag=True, help="Load plotly.js from its CDN: a small file, but online.")
 def command(
     paths: tuple[str, ...],
@@ -53,6 +54,7 @@ def command(
     by: str | None,
     as_json: bool,
     no_report: bool,
+    annotate: bool,
     cdn: bool,
 ) -> int:
     """Derive stage latencies from PATHS: traces, globs, directories, captures or URLs.
@@ -80,6 +82,11 @@ def command(
         _write(analysis, folder, report=not no_report, cdn=cdn)
         if by is not None:
             _write_summaries(analysis, by, folder / "summaries.csv")
+        if annotate:
+            from trace_timing.api.annotating import annotate as write_annotated
+
+            doubts = analysis.report_data().doubts
+            write_annotated(paths, folder / "annotated", stages=stages, doubts=doubts)
     if labels:
         _write_labels(analysis, labels)
     if as_json:

@@ -25,9 +25,10 @@ from trace_timing.units import NS_PER_US, IntArray
 
 #: Far from real process ids, which viewers sort by.
 FIRST_PID = 900_000_000
-#: Idle pieces shorter than this are left out: they would be most of the file.
-SHORTEST_IDLE_NS = 20_000
-THREADS = ("stages (window)", "device idle", "doubts")
+#: The longest idle pieces are shown, one for so many GPU ops: all of them would be most of the
+#: added text, which is to stay within 5 % of the file.
+OPS_PER_IDLE_PIECE = 50
+THREADS = ("stages (window)", "longest idle", "doubts")
 _IDLE = {State.QUEUED: "idle, work queued", State.EMPTY: "idle, queue empty"}
 
 
@@ -62,7 +63,7 @@ def _read(path: Path) -> bytes:
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(data, 6, mtime=0) if path.suffix == ".gz" else data)
+    path.write_bytes(gzip.compress(data, 9, mtime=0) if path.suffix == ".gz" else data)
 
 
 class _Outer(msgspec.Struct):
@@ -136,11 +137,14 @@ def _busy_ns(run: RunTimeline, first: int, last: int) -> int:
 
 def _idle_events(run: RunTimeline, pid: int) -> Iterator[dict[str, Any]]:
     tiles = run.tiles
-    for first, last in _pieces(tiles.state.astype(np.int64)):
-        state = State(int(tiles.state[first]))
-        start, end = int(tiles.start_ns[first]), int(tiles.end_ns[last])
-        if state is not State.BUSY and end - start >= SHORTEST_IDLE_NS:
-            yield _complete(pid, 1, _IDLE[state], start, end)
+    pieces = [
+        (int(tiles.start_ns[first]), int(tiles.end_ns[last]), State(int(tiles.state[first])))
+        for first, last in _pieces(tiles.state.astype(np.int64))
+        if tiles.state[first] != State.BUSY
+    ]
+    longest = sorted(pieces, key=lambda piece: piece[0] - piece[1])
+    for start, end, state in sorted(longest[: len(run.ops) // OPS_PER_IDLE_PIECE]):
+        yield _complete(pid, 1, _IDLE[state], start, end)
 
 
 def _pieces(values: Any) -> Iterator[tuple[int, int]]:

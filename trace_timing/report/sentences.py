@@ -66,7 +66,9 @@ def _bound(data: ReportData, rows: list[StageRow]) -> str:
         return ""
     idle = float(data.stages["idle_ns"].sum()) / float(data.stages["window_ns"].sum())
     bound = [
-        LABELS[r.stage].lower() for r in timed if 1 - (r.idle_frac or 0) < HOST_BOUND_BUSY_FRAC
+        LABELS[r.stage].lower()
+        for r in timed
+        if r.gpu_ops and 1 - (r.idle_frac or 0) < HOST_BOUND_BUSY_FRAC
     ]
     if bound and idle > 1 - HOST_BOUND_BUSY_FRAC:
         return (

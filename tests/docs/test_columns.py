@@ -1,0 +1,21 @@
+"""The column reference is what schema.py says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def test_the_column_reference_is_in_step_with_the_schemas() -> None:
+    check = subprocess.run(
+        [sys.executable, "docs/columns.py", "--check"],
+        cwd=REPOSITORY,
+        env={"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert check.returncode == 0, check.stderr
