@@ -166,10 +166,15 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{key}.")
         elif isinstance(value, (list, tuple)):
-            flat[f"{prefix}{key}"] = ", ".join(str(v) for v in value)
+            flat[f"{prefix}{key}"] = ", ".join(_brief(v) for v in value)
         elif value is not None:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def _brief(value: Any) -> str:
+    """A thing with a name by its name, anything else as text."""
+    return str(value["name"]) if isinstance(value, Mapping) and "name" in value else str(value)
 
 
 def _pages(data: ReportData) -> list[dict[str, str]]:

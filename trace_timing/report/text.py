@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -12,8 +14,8 @@ from trace_timing.report.rows import StageRow, stage_rows
 from trace_timing.report.sentences import findings, ms, percent
 from trace_timing.report.trust import doubt_groups, law_line
 
-#: Columns below which the table keeps stage, window and busy alone.
-NARROW = 70
+#: Columns of the terminal from which the table shows more.
+TINY, NARROW, WIDE = 50, 70, 100
 #: Doubts shown; the rest is counted, and stands in summary.json and the page.
 MOST_DOUBTS = 4
 
@@ -25,8 +27,7 @@ def render(data: ReportData, *, width: int | None = None) -> RenderableType:
         width: columns of the terminal; below 70 the table leaves its lesser columns out.
     """
     rows = stage_rows(data)
-    narrow = width is not None and width < NARROW
-    parts: list[RenderableType] = [_heading(data), _table(rows, narrow=narrow)]
+    parts: list[RenderableType] = [_heading(data), _table(rows, WIDE if width is None else width)]
     parts += [Text(sentence) for sentence in findings(data)]
     parts += _verdict(data)
     return Group(*parts)
@@ -39,26 +40,36 @@ def _heading(data: ReportData) -> Text:
     return Text(f"{words}, clock = {clocks}; medians over runs", style="bold")
 
 
-def _table(rows: list[StageRow], *, narrow: bool) -> Table:
+def _table(rows: list[StageRow], width: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("stage", no_wrap=True)
-    wide: list[str] = [] if narrow else ["share", "idle", "GPU ops"]
-    corrected = any(r.corrected_ms is not None for r in rows) and not narrow
-    control = any(r.control_ms is not None for r in rows) and not narrow
-    optional = [name for name, on in (("corrected", corrected), ("control", control)) if on]
-    for name in ("window", "busy", *wide, *optional, "a token"):
+    columns = _columns(rows, width)
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        cells = [ms(row.window_ms), ms(row.busy_ms)]
-        if not narrow:
-            cells += [percent(row.share_frac), percent(row.idle_frac), f"{row.gpu_ops:,.0f}"]
-        if corrected:
-            cells.append(ms(row.corrected_ms))
-        if control:
-            cells.append(ms(row.control_ms))
-        cells.append(ms(row.per_token_ms) if row.per_token_ms is not None else "")
-        table.add_row(Text.assemble(("■ ", RICH[row.stage]), LABELS[row.stage]), *cells)
+        name = Text.assemble(("■ ", RICH[row.stage]), LABELS[row.stage])
+        table.add_row(name, *(cell(row) for cell in columns.values()))
     return table
+
+
+def _columns(rows: list[StageRow], width: int) -> dict[str, Callable[[StageRow], str]]:
+    """Heading → cell, as many as the terminal has room for, the important ones first."""
+    columns: dict[str, Callable[[StageRow], str]] = {
+        "window": lambda row: ms(row.window_ms),
+        "busy": lambda row: ms(row.busy_ms),
+    }
+    if width >= NARROW:
+        columns["share"] = lambda row: percent(row.share_frac)
+        columns["idle"] = lambda row: percent(row.idle_frac)
+        if any(row.corrected_ms is not None for row in rows):
+            columns["corrected"] = lambda row: ms(row.corrected_ms)
+    if width >= WIDE:
+        if any(row.control_ms is not None for row in rows):
+            columns["control"] = lambda row: ms(row.control_ms)
+        columns["GPU ops"] = lambda row: f"{row.gpu_ops:,.0f}"
+    if width >= TINY:
+        columns["a token"] = lambda row: "" if row.per_token_ms is None else ms(row.per_token_ms)
+    return columns
 
 
 def _verdict(data: ReportData) -> list[RenderableType]:

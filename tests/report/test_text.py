@@ -1,0 +1,48 @@
+"""The terminal's story: short, plain when piped, whole on a narrow terminal."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from tests.report.synthetic import report_data
+from trace_timing.records import Doubt
+from trace_timing.report.model import ReportData
+from trace_timing.report.text import render
+
+
+def printed(data: ReportData, width: int = 100) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width).print(render(data, width=width))
+    return out.getvalue()
+
+
+def test_it_is_plain_text_where_nobody_looks_and_thirty_lines_at_most() -> None:
+    text = printed(report_data())
+    assert "\x1b" not in text
+    assert len(text.splitlines()) <= 30
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 160])
+def test_every_stage_and_its_window_stand_on_any_width(width: int) -> None:
+    data = report_data()
+    text = printed(data, width)
+    assert max(map(len, text.splitlines())) <= width
+    for label in ("Vision encoder", "Prefill", "Decode", "Sampling"):
+        assert any(label in line and " ms" in line for line in text.splitlines())
+
+
+def test_a_doubt_stands_under_the_table_with_its_remedy() -> None:
+    doubt = Doubt(code="c", message="too few", evidence="2 runs", remedy="record more")
+    text = printed(replace(report_data(), summary={"doubts": [doubt]}))
+    assert text.index("Decode") < text.index("too few") < text.index("record more")
+
+
+def test_the_hosts_clock_is_said_in_words() -> None:
+    data = report_data()
+    text = printed(replace(data, samples=data.samples.assign(clock="host")))
+    assert "clock = host" in text
+    assert "no GPU timeline" in text
