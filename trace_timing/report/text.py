@@ -24,7 +24,7 @@ def render(data: ReportData, *, width: int | None = None) -> RenderableType:
     """A stage table with its sentences and doubts, to be printed with a rich Console.
 
     Args:
-        width: columns of the terminal; below 70 the table leaves its lesser columns out.
+        width: columns of the terminal; a narrow one gets fewer columns, never cut ones.
     """
     rows = stage_rows(data)
     parts: list[RenderableType] = [_heading(data), _table(rows, WIDE if width is None else width)]
@@ -47,8 +47,8 @@ def _table(rows: list[StageRow], width: int) -> Table:
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        name = Text.assemble(("■ ", RICH[row.stage]), LABELS[row.stage])
-        table.add_row(name, *(cell(row) for cell in columns.values()))
+        stage = Text.assemble(("■ ", RICH[row.stage]), LABELS[row.stage])
+        table.add_row(stage, *(cell(row) for cell in columns.values()))
     return table
 
 
