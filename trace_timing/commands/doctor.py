@@ -39,7 +39,8 @@ def command(calibrate: bool, as_json: bool, output: Path | None) -> int:
         sys.stdout.buffer.write(encode({"diagnosis": diagnosis, "calibration": costs}) + b"\n")
     else:
         _show(diagnosis, costs)
-    return EXIT_REJECTED if diagnosis.has_problem else EXIT_GOOD
+    failed = diagnosis.has_problem or ((calibrate or output is not None) and costs is None)
+    return EXIT_REJECTED if failed else EXIT_GOOD
 
 
 def _calibration(diagnosis: Diagnosis) -> Calibration | None:

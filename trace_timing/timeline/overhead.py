@@ -181,12 +181,21 @@ def fit_scale(pairs: Sequence[Pair], *, prior: Scale | None = None) -> Scale:
         return prior
     value, se = _huber_ratio(added[speaks], predicted[speaks])
     count = int(speaks.sum())
+    if count > 1:
+        se *= _t95(count - 1) / Z95
     if count < 3:
         # Two pairs show no spread that could be believed: theirs is at best the machine's noise.
         se = max(se, 1.0)
     weight, prior_weight = 1 / se**2, 1 / prior.se**2
     total = weight + prior_weight
     return Scale((value * weight + prior.value * prior_weight) / total, total**-0.5, count)
+
+
+def _t95(freedom: int) -> float:
+    """Student's quantile: few pairs know their own spread badly."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.975))
 
 
 def _huber_ratio(added: FloatArray, predicted: FloatArray) -> tuple[float, float]:
