@@ -15,7 +15,7 @@ COLOURS: dict[Stage, str] = {
     "decode": "#009e73",
     "sampling": "#cc79a7",
     "draft": "#d55e00",
-    "other": "#8b8b93",
+    "other": "#5d6373",
     "unattributed": "#c4c4cc",
 }
 
