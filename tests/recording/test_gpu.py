@@ -16,6 +16,7 @@ from trace_timing.recording.control import ControlSink, StreamMarks
 from trace_timing.recording.files import read_records
 from trace_timing.recording.inputs import Sample, prepare
 from trace_timing.recording.models import ModelChoice, load
+from trace_timing.recording.runner import TOKENS_DIFFER
 
 pytestmark = [
     pytest.mark.gpu,
@@ -37,7 +38,12 @@ def test_a_model_is_captured_and_its_laws_hold(name: str, tmp_path: Path) -> Non
         for i in range(10):
             session.generate(f"s{i}", **inputs, max_new_tokens=TOKENS)
     records = read_records(tmp_path / "runs.rank0.jsonl")
-    assert {r.status for r in records} == {"ok"}
+    # Random weights leave near-ties, which bf16 may break otherwise in a control: such a pair is
+    # dropped and counted. Nothing else may fail, and most pairs must stand.
+    dropped = [r for r in records if r.status == "failed"]
+    assert {r.reason for r in dropped} <= {TOKENS_DIFFER}
+    assert len(dropped) < len(records) / 4
+    records = [r for r in records if r.status == "ok"]
     assert {r.tokens_out for r in records} == {TOKENS}
     steps = {(s.stage, s.step) for r in records if r.control for s in r.control.segments}
     assert {("decode", i) for i in range(1, TOKENS)} <= steps
