@@ -18,7 +18,7 @@ from trace_timing.api.sources import Inputs, find_inputs
 from trace_timing.api.spreading import spread
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, NothingReadError
 from trace_timing.records import Doubt, Manifest, Rejection, RunRecord
-from trace_timing.report.model import ReportData, SampleDetail
+from trace_timing.report.model import ReportData, SampleDetail, Section
 from trace_timing.stats.observer import ObserverEffect, observer_effect
 from trace_timing.stats.trace_result import RunSummary, TraceResult, TraceSummary
 from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap, read_stage_map
@@ -105,11 +105,12 @@ class Analysis:
         said = summary_of(self.runs, self.traces, self.rejections, self.manifests, self.doubts)
         return {**said, "observer_effect": plain(self.observer)}
 
-    def report_data(self) -> ReportData:
-        """Everything the report is drawn from."""
-        from trace_timing.report.why_section import TITLES, why_section
+    def report_data(self, *, pages: bool = True) -> ReportData:
+        """Everything the report is drawn from.
 
-        why = why_section({name: self._frame(name) for name in TITLES}, self.stages)
+        Args:
+            pages: with the further pages and their figures, which the terminal has no use for.
+        """
         return ReportData(
             samples=self.samples,
             stages=self.stages,
@@ -118,8 +119,14 @@ class Analysis:
             kernels=self.kernels,
             summary=self.summary(),
             details={detail.run: detail for detail in self.details},
-            sections=(why,) if why else (),
+            sections=self._sections() if pages else (),
         )
+
+    def _sections(self) -> tuple[Section, ...]:
+        from trace_timing.report.why_section import TITLES, why_section
+
+        why = why_section({name: self._frame(name) for name in TITLES}, self.stages)
+        return (why,) if why else ()
 
 
 Progress = Callable[[Outcome, int, int], None]

@@ -110,7 +110,9 @@ def _mismatch(calibration: Mapping[str, Any], manifest: Manifest) -> Iterator[Do
     differing = [
         f"{name}: {calibrated[name]} and {captured[name]}"
         for name in _SAME
-        if calibrated.get(name) and captured.get(name) and calibrated[name] != captured[name]
+        if calibrated.get(name)
+        and captured.get(name)
+        and _release(calibrated[name]) != _release(captured[name])
     ]
     if differing:
         yield Doubt(
@@ -119,6 +121,11 @@ def _mismatch(calibration: Mapping[str, Any], manifest: Manifest) -> Iterator[Do
             evidence="; ".join(differing),
             remedy="run trace-timing doctor --calibrate on the machine that captures",
         )
+
+
+def _release(version: object) -> str:
+    """A version without its build: torch calls itself 2.11.0+cu130, its package 2.11.0."""
+    return str(version).split("+")[0]
 
 
 def _flat(environment: Mapping[str, Any]) -> dict[str, Any]:

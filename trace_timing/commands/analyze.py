@@ -157,7 +157,7 @@ def _print_story(analysis: Analysis, output: str) -> None:
     from trace_timing.report.text import render
 
     console = Console()
-    console.print(render(analysis.report_data(), width=console.width))
+    console.print(render(analysis.report_data(pages=False), width=console.width))
     if analysis.observer:
         click.echo(analysis.observer.sentence)
     for rejection in analysis.rejections:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from trace_timing.units import FloatArray
 
@@ -62,6 +61,8 @@ def interval(
     """
     if len(values) < 3:
         return None
+    from scipy import stats  # 0.7 s to load, and most analyses of one trace need none of it
+
     for method in ("BCa", "percentile"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
