@@ -109,6 +109,17 @@ def test_a_clear_effect_taken_out_is_good_and_one_left_in_is_off() -> None:
     assert judge("total", profiled, control, profiled / 1.05).verdict == "off"
 
 
+def test_a_correction_that_noise_leaves_anywhere_is_not_called_good() -> None:
+    rng = np.random.default_rng(0)
+    control = 100 + 12 * rng.standard_normal(12)
+    profiled = 150 + 12 * rng.standard_normal(12)
+    found = judge("total", profiled, control, profiled / 1.5)
+    assert found.residual is not None
+    assert found.residual.interval is not None
+    assert 1 in found.residual.interval
+    assert found.verdict == "imprecise"
+
+
 def test_the_undisturbed_figure_ignores_disturbance_and_the_one_lucky_step() -> None:
     steps = [5.0, *[10.0] * 12, *[30.0] * 9]
     assert undisturbed(steps) == 10.0

@@ -17,7 +17,7 @@ from trace_timing.records import STAGES, VISION_STAGES, Doubt, RunRecord, Stage
 from trace_timing.stats.bootstrap import Interval, interval
 from trace_timing.units import FloatArray
 
-Verdict = Literal["good", "off", "cannot_tell", "uncorrected", "too_few"]
+Verdict = Literal["good", "imprecise", "off", "cannot_tell", "uncorrected", "too_few"]
 #: Fewer pairs than this have no interval.
 LEAST_PAIRS = 3
 #: No remedy asks for more pairs than this: the machine has to be made quieter instead.
@@ -26,6 +26,10 @@ MOST_PAIRS = 500
 LASTING = 1.05
 #: Share of the quickest values that the undisturbed figure is read at.
 ENVELOPE = 0.1
+#: A correction is good where its whole interval is this near to the control; an interval that holds
+#: 1 and is wider shows only that nothing worse is known.
+GOOD = 0.05
+SETTLED = 0.03
 #: What is compared, each as a sum of stages.
 GROUPS: Mapping[str, tuple[Stage, ...]] = {
     "vision": VISION_STAGES,
@@ -120,7 +124,9 @@ def _verdict(effect: Ratio, residual: Ratio | None) -> Verdict:
         return "cannot_tell"
     if residual is None or residual.interval is None:
         return "uncorrected"
-    return "good" if 1 in residual.interval or _settled(residual) else "off"
+    if _within(residual.interval, GOOD):
+        return "good"
+    return "imprecise" if 1 in residual.interval else "off"
 
 
 def _more_left(effect: Ratio, residual: Ratio) -> bool:
@@ -129,9 +135,11 @@ def _more_left(effect: Ratio, residual: Ratio) -> bool:
 
 def _settled(residual: Ratio) -> bool:
     """Whether the interval lies within 3 % of 1 as a whole: then noise is no objection."""
-    return residual.interval is not None and (
-        residual.interval.low > 0.97 and residual.interval.high < 1.03
-    )
+    return residual.interval is not None and _within(residual.interval, SETTLED)
+
+
+def _within(interval: Interval, margin: float) -> bool:
+    return interval.low > 1 - margin and interval.high < 1 + margin
 
 
 def _pairs_needed(effect: Ratio) -> int | None:
@@ -213,7 +221,7 @@ def _sentence(groups: Sequence[Residual], *, corrected: bool) -> str:
         case "cannot_tell":
             more = _more(total.pairs_needed)
             return f"{stretched}, and this machine's noise is larger than that: {more}."
-        case "good" | "off" if total.residual and total.residual.interval:
+        case "good" | "imprecise" | "off" if total.residual and total.residual.interval:
             ends = total.residual.interval
             worst = max(abs(ends.low - 1), abs(ends.high - 1))
             advice = "" if worst <= 0.05 else "; for better, record fewer ranges or more controls"
@@ -249,6 +257,14 @@ def _verdict_doubts(groups: Sequence[Residual]) -> Iterator[Doubt]:
                 message=f"Corrected {group.group} times miss their controls by more than chance.",
                 evidence=evidence,
                 remedy="calibrate on this machine, record fewer ranges, or use the controls",
+                stage=group.group,
+            )
+        if group.verdict == "imprecise":
+            yield Doubt(
+                code="residual_imprecise",
+                message=f"Corrected {group.group} times are not shown to be good to {GOOD:.0%}.",
+                evidence=evidence,
+                remedy="take more controls, on a quieter machine, or use the controls",
                 stage=group.group,
             )
         if group.verdict == "cannot_tell":
