@@ -17,7 +17,7 @@ from trace_timing.recording.anatomy import describe_model
 from trace_timing.recording.components import component_ranges
 from trace_timing.recording.files import CaptureDirectory, StorageError, finished, open_directory
 from trace_timing.recording.health import Finding
-from trace_timing.recording.inputs import Sample, count_tokens, prepare
+from trace_timing.recording.inputs import Sample, count_tokens, prepare, seed_everything
 from trace_timing.recording.resolver import read_overrides, resolve
 from trace_timing.recording.runner import (
     TOKENS_DIFFER,
@@ -250,8 +250,8 @@ class Session:
         if not self._options.warm_up or not call.repeatable:
             return
         if not first:
-            # Once for every sample: cuDNN builds an attention plan for each new shape, and the
-            # first call of a sample took 2 to 3 times as long as the next (measured on an H200).
+            # Once for every sample: the first call of a new shape took 2 to 3 times as long as the
+            # next on an H200, by a time that grew with its tokens: plans built for each length?
             self._runner.plain_total(call)
             return
         result = warm_up(lambda: self._runner.plain_total(call))
@@ -326,14 +326,12 @@ def capture_samples(
 def _one_sample(
     session: Session, sample: Sample, model: Any, processor: Any, loop: SampleLoop
 ) -> None:
-    import torch
-
     try:
         prepared = prepare(sample, processor, model)
     except Exception as error:  # whatever a processor makes of odd input fails this sample alone
         session.failed(sample.id, error, sample.metadata)
         return
-    torch.manual_seed(loop.seed)
+    seed_everything(loop.seed)
     tokens = {"max_new_tokens": sample.max_new_tokens or loop.max_new_tokens}
     arguments = {**prepared.inputs, **loop.generate_options, **tokens}
     meta = {**prepared.metadata, **tokens, **sample.metadata}

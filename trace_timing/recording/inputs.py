@@ -279,5 +279,12 @@ def from_row(row: Mapping[str, Any], number: int) -> Sample:
     )
 
 
+def seed_everything(seed: int) -> None:
+    """Start torch's generators, of the host and of every device, from `seed`."""
+    import torch
+
+    torch.manual_seed(seed)
+
+
 def _first(row: Mapping[str, Any], names: Sequence[str], default: Any = None) -> Any:
     return next((row[name] for name in names if row.get(name) is not None), default)
