@@ -1,0 +1,149 @@
+"""Record the small traces that the tests of `why` read: one feature of a real device each.
+
+    python benchmarks/why_captures.py OUTPUT                       # an H200: five minutes
+    python benchmarks/why_captures.py OUTPUT --device cpu --tiny   # does it run at all?
+
+`components`: ranges around the parts of every layer of a mixture of experts. `full_dense`,
+`full_moe`: the same beside CPU ops, which tells whether parts can be known without the ranges.
+`graphs`: a static cache and a compiled decode step, replayed as CUDA graphs. `allocator`: the
+cache emptied before the run, so that stages wait for cudaMalloc. `ranks`: two processes on one
+device make one sample together, the second with four rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import trace_timing
+from trace_timing.recording.presets import StandInProcessor, build
+
+PROMPT = "what is on the left of this picture and what is on the right of it"
+MOE, DENSE = "random:llava-olmoe", "random:llava-1b"
+
+
+class Maker:
+    """Builds models once and records a sample of each into a folder of its own."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.output: Path = options.output
+        self.device, self.tiny = options.device, options.tiny
+        self.calibration: Path | None = options.calibration
+
+    def record(
+        self, folder: str, preset: str, tokens: int, *, rows: int = 1, call: Any = None, **how: Any
+    ) -> None:
+        """One sample of a preset, with one control."""
+        preset = "tiny-llava" if self.tiny else preset
+        dtype = torch.float32 if self.device == "cpu" else torch.bfloat16
+        model = build(preset, device=self.device, dtype=dtype)
+        inputs = _inputs(model.config, self.device, dtype, rows)
+        limits = {"max_new_tokens": tokens, "min_new_tokens": tokens, **(call or {})}
+        settings = {"model": preset, "dtype": str(dtype).removeprefix("torch.")}
+        together = torch.distributed.is_initialized()
+        if together:
+            model.generate(**inputs, **limits)
+        with trace_timing.capture(
+            self.output / folder,
+            model,
+            settings=settings,
+            calibration=self.calibration,
+            tensor_parallel=together,
+            # Ranks warm up by themselves, as often as they like: they may only meet in runs.
+            warm_up=not together,
+            **how,
+        ) as session:
+
+            def run() -> Any:
+                if together:
+                    torch.distributed.barrier()
+                return model.generate(**inputs, **limits)
+
+            session.measure(folder, run, meta={"batch": rows}, inputs=inputs)
+
+
+def _inputs(config: Any, device: str, dtype: torch.dtype, rows: int) -> dict[str, torch.Tensor]:
+    processor = StandInProcessor(config)
+    side = config.vision_config.image_size
+    pixels = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    ids = [1, *[2] * processor.image_tokens, *(processor._id(word) for word in PROMPT.split())]
+    tokens = torch.tensor([ids] * rows, device=device)
+    return {
+        "input_ids": tokens,
+        "attention_mask": torch.ones_like(tokens),
+        "pixel_values": pixels.to(device, dtype).repeat(rows, 1, 1, 1),
+    }
+
+
+def _graphs(maker: Maker) -> None:
+    from transformers import CompileConfig
+
+    config = CompileConfig(mode="reduce-overhead", fullgraph=False)
+    call = {"cache_implementation": "static", "compile_config": config}
+    maker.record("graphs", DENSE, 6, call=call, keep="json")
+
+
+def _one_rank(maker: Maker) -> None:
+    rank = int(os.environ["RANK"])
+    torch.distributed.init_process_group("gloo")
+    maker.record("ranks", DENSE, 3, rows=1 + 3 * rank, keep="json")
+    torch.distributed.destroy_process_group()
+
+
+def _ranks(_: Maker) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *sys.argv]
+    subprocess.run([*command, "--only", "one_rank"], check=True)
+
+
+MAKERS: dict[str, Callable[[Maker], None]] = {
+    "components": lambda m: m.record("components", MOE, 3, detail="components", keep="json"),
+    "full_dense": lambda m: m.record(
+        "full_dense", DENSE, 3, detail="components", profile="full", keep="store"
+    ),
+    "full_moe": lambda m: m.record(
+        "full_moe", MOE, 2, detail="components", profile="full", keep="store"
+    ),
+    "allocator": lambda m: m.record("allocator", DENSE, 3, cuda_cache="empty", keep="json"),
+    "graphs": _graphs,
+    "ranks": _ranks,
+}
+
+
+def _made(name: str, maker: Maker) -> bool:
+    try:
+        MAKERS[name](maker)
+    except Exception:
+        traceback.print_exc()
+        return False
+    return True
+
+
+def main() -> int:
+    """Record what was asked for; one that fails does not stop the others."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--only", help="one of " + ", ".join(MAKERS))
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--calibration", type=Path, help="what `doctor --calibrate -o` wrote")
+    options = parser.parse_args()
+    maker = Maker(options)
+    if options.only == "one_rank":
+        _one_rank(maker)
+        return 0
+    names = [options.only] if options.only else list(MAKERS)
+    failed = [name for name in names if not _made(name, maker)]
+    print("recorded", *(name for name in names if name not in failed))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
