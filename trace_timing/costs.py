@@ -47,6 +47,17 @@ class Estimate:
         return f"{self.value_ns:.0f} ± {1.96 * self.se_ns:.0f} ns"
 
 
+@dataclass(frozen=True)
+class Factor:
+    """A ratio, and the standard error of it where it is next applied."""
+
+    value: float
+    se: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} ± {1.96 * self.se:.2f}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModeCosts:
     """What one profile mode adds, against the same work unprofiled. None: not measured."""
@@ -60,11 +71,16 @@ class ModeCosts:
     #: Device time per op, and per node of a graph.
     device_op: Estimate | None = None
     graph_node: Estimate | None = None
+    #: What the host's costs are in a model's code, against the tight loops they were measured in.
+    in_context: Factor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ladder:
-    """One rung of the ladder: a small loop, unprofiled and profiled, per iteration."""
+    """One rung of the ladder: a small loop, unprofiled and profiled, per iteration.
+
+    Loops of model code stand here too; what they add is not fitted but compared with the fit.
+    """
 
     probe: str
     mode: ProfileMode

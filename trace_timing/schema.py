@@ -153,7 +153,8 @@ KERNELS = Table(
     ),
 )
 
-#: Time of the sample table → its definition; each also as …_busy_ms and …_corrected_ms.
+#: Time of the sample table → its definition; each also as …_busy_ms and …_corrected_ms, and beside
+#: its control.
 SAMPLE_TIMES: dict[str, str] = {
     "T_vision_encoder": "Vision encoder.",
     "T_projector": "Projector.",
@@ -167,6 +168,8 @@ SAMPLE_TIMES: dict[str, str] = {
     "T_TTFT": "generate() begins → sampling[0] ends (its last op or its range, the later).",
     "T_step": "Forward begins → next forward begins, median.",
 }
+#: Those that a control's segments give too: sums of stages, and no instant.
+CONTROLLED_TIMES = tuple(name for name in SAMPLE_TIMES if name != "T_TTFT")
 #: These partition T_total, by construction.
 SAMPLE_PARTS = ("T_vision_total", "T_LLM_prefill", "T_LLM_decode", "T_sampling", "T_rest")
 
@@ -186,6 +189,30 @@ def _sample_times() -> Iterable[Column]:
             f"{name}_ms with the observer effect removed.",
             nullable=True,
         )
+    for name in SAMPLE_TIMES:
+        for end, which in (("lo", "Lower"), ("hi", "Upper")):
+            yield Column(
+                f"{name}_corrected_{end}_ms",
+                "float64",
+                "ms",
+                f"{which} end of the 95 % interval of {name}_corrected_ms.",
+                nullable=True,
+            )
+    for name in CONTROLLED_TIMES:
+        yield Column(
+            f"{name}_control_ms",
+            "float64",
+            "ms",
+            f"{name} of the unprofiled runs, in their own segments, median.",
+            nullable=True,
+        )
+        yield Column(
+            f"{name}_observer_effect",
+            "float64",
+            "ratio",
+            f"{name} of this run, cut as its control is, ÷ {name}_control_ms.",
+            nullable=True,
+        )
 
 
 SAMPLES = Table(
@@ -194,6 +221,13 @@ SAMPLES = Table(
     (
         *_RUN_KEY,
         *_sample_times(),
+        Column(
+            "T_step_undisturbed_ms",
+            "float64",
+            "ms",
+            "Tenth percentile over the run's steps: T_step where nothing disturbs the host.",
+            nullable=True,
+        ),
         Column("decode_steps", "int64", "count", "Forwards after prefill."),
         Column(
             "input_tokens",

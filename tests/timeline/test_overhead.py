@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
-from trace_timing.costs import Calibration, Estimate, ModeCosts, call_kind
+from trace_timing.costs import Calibration, Estimate, Factor, ModeCosts, call_kind
 from trace_timing.errors import TraceError
 from trace_timing.records import encode
-from trace_timing.stats.observer import judge, undisturbed
 from trace_timing.timeline.overhead import LADDER_SE, Pair, Scale, fit_scale, read_costs
 
 
@@ -66,6 +64,14 @@ def test_costs_survive_their_json_and_a_negative_one_stays_negative() -> None:
     assert costs.wait_ns == -300
 
 
+def test_a_calibration_tried_on_model_code_starts_from_what_that_showed() -> None:
+    costs = ModeCosts(calls={"launch": Estimate(1000, 20)}, in_context=Factor(1.7, 0.1))
+    model = read_costs(json.loads(encode(Calibration(modes={"ranges": costs}))))
+    assert model.scale == Scale(1.7, 0.1)
+    assert model.call_ns("launch") == pytest.approx(1700)
+    assert fit_scale([], prior=model.scale) == model.scale
+
+
 def test_a_calibration_of_another_shape_or_mode_is_refused_by_name() -> None:
     with pytest.raises(TraceError, match="cannot be read"):
         read_costs({"modes": 3})
@@ -91,36 +97,3 @@ def test_a_calibration_of_another_shape_or_mode_is_refused_by_name() -> None:
 )
 def test_calls_bear_the_cost_of_their_kind(name: str, kind: str) -> None:
     assert call_kind(name) == kind
-
-
-def test_profiled_runs_that_came_out_faster_mean_that_nothing_can_be_told(shared: Path) -> None:
-    modes = json.loads((shared / "truth" / "llama8b.json").read_text())["modes"]
-    profiled = [row["decode"] for row in modes["user"]]
-    control = [row["decode"] for row in modes["none"]]
-    found = judge("decode", profiled, control)
-    assert found.verdict == "cannot_tell"
-
-
-def test_a_clear_effect_taken_out_is_good_and_one_left_in_is_off() -> None:
-    rng = np.random.default_rng(0)
-    control = 100 + rng.standard_normal(12)
-    profiled = control * 1.2 + rng.standard_normal(12)
-    assert judge("total", profiled, control, profiled / 1.2).verdict == "good"
-    assert judge("total", profiled, control, profiled / 1.05).verdict == "off"
-
-
-def test_a_correction_that_noise_leaves_anywhere_is_not_called_good() -> None:
-    rng = np.random.default_rng(0)
-    control = 100 + 12 * rng.standard_normal(12)
-    profiled = 150 + 12 * rng.standard_normal(12)
-    found = judge("total", profiled, control, profiled / 1.5)
-    assert found.residual is not None
-    assert found.residual.interval is not None
-    assert 1 in found.residual.interval
-    assert found.verdict == "imprecise"
-
-
-def test_the_undisturbed_figure_ignores_disturbance_and_the_one_lucky_step() -> None:
-    steps = [5.0, *[10.0] * 12, *[30.0] * 9]
-    assert undisturbed(steps) == 10.0
-    assert undisturbed([]) is None

@@ -53,7 +53,7 @@ def with_costs(
         doubts.extend(_mismatch(manifest.calibration, manifest))
         mine = [i for i, s in enumerate(sources) if s.manifest is manifest]
         pairs = list(_pairs([sources[i] for i in mine], model, stages))
-        model = replace(model, scale=fit_scale(pairs))
+        model = replace(model, scale=fit_scale(pairs, prior=model.scale))
         for i in mine:
             told[i] = replace(sources[i], costs=model)
     return Correction(tuple(told), tuple(doubts))

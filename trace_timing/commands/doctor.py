@@ -71,6 +71,8 @@ def _show(diagnosis: Diagnosis, costs: Calibration | None) -> None:
         ]
         for name, estimate in figures:
             click.echo(f"{name:>26}  {'not measured' if estimate is None else estimate}")
+        factor = cost.in_context or "not measured"
+        click.echo(f"{'× in model code':>26}  {factor}")
     for reason in costs.missing:
         click.echo(f"not measured: {reason}")
     if costs.lasting_frac is not None:

@@ -17,19 +17,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from trace_timing.costs import CALL_KINDS, Calibration, Estimate, Ladder, ModeCosts
+from trace_timing.costs import CALL_KINDS, Calibration, Estimate, Factor, Ladder, ModeCosts
 from trace_timing.errors import CaptureError
 from trace_timing.recording.probes import Probe, Spin, device_probes, host_probes
 from trace_timing.recording.rates import measure_rates
 from trace_timing.recording.recorded import count_recorded
 from trace_timing.recording.session import ProfilerSession, open_session
+from trace_timing.recording.workloads import model_probes
 from trace_timing.records import ProfileMode
 from trace_timing.units import NS_PER_MS, FloatArray
 
 MODES: tuple[ProfileMode, ...] = ("ranges", "full")
 ROUNDS = 15
-BLOCKS = 4
-ITERATIONS = 200
+#: Readings of the clock per loop and round, of a tight loop and of model code.
+BLOCKS, MODEL_BLOCKS = 4, 2
 SPIN_NS = 40 * NS_PER_MS
 BUDGET_S = 60.0
 #: Below this the host's clock and a loop's own wandering say nothing (ns per iteration).
@@ -72,7 +73,9 @@ class _Bench:
 
     def __post_init__(self) -> None:
         self.sessions = _sessions()
-        self.probes = host_probes(self.device)
+        self.tight = host_probes(self.device)
+        self.models = model_probes(self.device)
+        self.probes = (*self.tight, *self.models)
         self.spin = Spin(self.device)
         self.bodies = device_probes(self.device)
 
@@ -97,8 +100,9 @@ class _Bench:
             session.start()
         try:
             for probe in self.probes:
-                loop = probe.bare if probe.bare and not mode else probe.loop
-                self._add(self.host, mode, probe.name, timed_loop(loop, self.device))
+                blocks = MODEL_BLOCKS if probe in self.models else BLOCKS
+                ns = timed_loop(probe, self.device, blocks, bare=mode is None)
+                self._add(self.host, mode, probe.name, ns)
             for name, (body, ops) in self.bodies.items():
                 self._behind(mode, name, body, ops)
         finally:
@@ -132,10 +136,11 @@ class _Bench:
         for mode in MODES:
             seen = count_recorded(self.probes, self.sessions[mode])
             rungs = [self._rung(probe, mode, seen.counts[probe.name]) for probe in self.probes]
-            costs, rungs = fit_costs(rungs)
+            costs, rungs = fit_costs(rungs[: len(self.tight)], rungs[len(self.tight) :])
             ladder += rungs
             modes[mode] = ModeCosts(
                 **costs,
+                in_context=context_factor(rungs[len(self.tight) :]),
                 device_op=self._added_behind(mode, "device_op"),
                 graph_node=self._added_behind(mode, "graph_node"),
             )
@@ -174,16 +179,17 @@ class _Bench:
         return Estimate(one.value_ns - other.value_ns, float(np.hypot(one.se_ns, other.se_ns)))
 
 
-def timed_loop(loop: Any, device: torch.device) -> float:
+def timed_loop(probe: Probe, device: torch.device, blocks: int, *, bare: bool) -> float:
     """Nanoseconds per iteration: the median of a few blocks, each begun on an idle device."""
-    loop(ITERATIONS // 10)
-    blocks = []
-    for _ in range(BLOCKS):
+    loop = probe.bare if probe.bare and bare else probe.loop
+    loop(max(probe.iterations // 10, 1))
+    readings = []
+    for _ in range(blocks):
         torch.cuda.synchronize(device)
         begin = perf_counter_ns()
-        loop(ITERATIONS)
-        blocks.append((perf_counter_ns() - begin) / ITERATIONS)
-    return float(np.median(blocks))
+        loop(probe.iterations)
+        readings.append((perf_counter_ns() - begin) / probe.iterations)
+    return float(np.median(readings))
 
 
 def robust(values: Sequence[float] | FloatArray) -> Estimate:
@@ -198,18 +204,22 @@ def robust(values: Sequence[float] | FloatArray) -> Estimate:
     return Estimate(middle, max(error, RESOLUTION_NS))
 
 
-def fit_costs(rungs: Sequence[Ladder]) -> tuple[dict[str, Any], list[Ladder]]:
+def fit_costs(
+    rungs: Sequence[Ladder], others: Sequence[Ladder] = ()
+) -> tuple[dict[str, Any], list[Ladder]]:
     """Costs of one mode from what each rung added: weighted least squares, no sign imposed.
 
     Where the rungs scatter about the fit by more than their own errors (a call of one kind does
     not cost quite what another does), the errors are widened by that much (the scale factor of
     the Particle Data Group, Review of Particle Physics, introduction, section 5.2.2).
 
+    Args:
+        others: rungs that the fit is applied to and not made from.
     Returns:
-        The fields of ModeCosts that the host shows, and the rungs with what the fit gives them.
+        The fields of ModeCosts that the host shows, and all rungs with what the fit gives them.
     """
     terms = [t for t in (*CALL_KINDS, "cpu_op", "range", "wait") if _varies(rungs, t)]
-    counts = np.array([[rung.counts.get(term, 0.0) for term in terms] for rung in rungs])
+    counts = _counts(rungs, terms)
     added = np.array([rung.added.value_ns for rung in rungs])
     sigma = np.array([rung.added.se_ns for rung in rungs])
     weighted = counts / sigma[:, None]
@@ -222,9 +232,38 @@ def fit_costs(rungs: Sequence[Ladder]) -> tuple[dict[str, Any], list[Ladder]]:
     found = {t: Estimate(float(v), float(e)) for t, v, e in zip(terms, values, errors, strict=True)}
     costs: dict[str, Any] = {"calls": {kind: found[kind] for kind in CALL_KINDS if kind in found}}
     costs |= {term: found.get(term) for term in ("cpu_op", "range", "wait")}
+    every = [*rungs, *others]
+    fitted = _counts(every, terms) @ values
     return costs, [
-        replace(rung, fitted_ns=float(ns)) for rung, ns in zip(rungs, fitted, strict=True)
+        replace(rung, fitted_ns=float(ns)) for rung, ns in zip(every, fitted, strict=True)
     ]
+
+
+def context_factor(rungs: Sequence[Ladder]) -> Factor | None:
+    """How much more the costs are in model code than the tight loops' fit says.
+
+    A random-effects mean of added ÷ fitted (DerSimonian and Laird, 1986). Its error is that of
+    the next model's factor, which differs as these do among themselves, and not of their mean.
+
+    Returns:
+        None where fewer than two rungs have anything fitted.
+    """
+    usable = [r for r in rungs if r.fitted_ns > 0]
+    if len(usable) < 2:
+        return None
+    ratio = np.array([r.added.value_ns / r.fitted_ns for r in usable])
+    own = np.array([r.added.se_ns / r.fitted_ns for r in usable]) ** 2
+    fixed = 1 / own
+    middle = np.sum(fixed * ratio) / np.sum(fixed)
+    excess = np.sum(fixed * (ratio - middle) ** 2) - (len(usable) - 1)
+    between = max(0.0, excess / (np.sum(fixed) - np.sum(fixed**2) / np.sum(fixed)))
+    weight = 1 / (own + between)
+    mean = np.sum(weight * ratio) / np.sum(weight)
+    return Factor(float(mean), float(np.sqrt(between + 1 / np.sum(weight))))
+
+
+def _counts(rungs: Sequence[Ladder], terms: Sequence[str]) -> FloatArray:
+    return np.array([[rung.counts.get(term, 0.0) for term in terms] for rung in rungs])
 
 
 def _varies(rungs: Sequence[Ladder], term: str) -> bool:

@@ -17,6 +17,7 @@ import torch
 Loop = Callable[[int], None]
 ELEMENTS = 1024
 GRAPH_NODES = 400
+ITERATIONS = 200
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Probe:
     waits: int = 0
     #: Unprofiled counterpart, where it is not the same loop.
     bare: Loop | None = None
+    #: In one reading of the clock.
+    iterations: int = ITERATIONS
 
 
 def host_probes(device: torch.device) -> tuple[Probe, ...]:

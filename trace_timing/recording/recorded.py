@@ -16,7 +16,8 @@ from trace_timing.costs import call_kind
 from trace_timing.recording.probes import Probe
 from trace_timing.recording.session import ProfilerSession
 
-COUNTED_ITERATIONS = 50
+#: Of a reading's iterations, this share is counted.
+_COUNTED = 4
 _RUNG = "rung:"
 
 
@@ -49,11 +50,15 @@ def count_recorded(probes: Sequence[Probe], session: ProfilerSession) -> Recorde
         for probe in probes:
             torch.cuda.synchronize()
             with torch.profiler.record_function(_RUNG + probe.name):
-                probe.loop(COUNTED_ITERATIONS)
+                probe.loop(_counted(probe))
         torch.cuda.synchronize()
     finally:
         session.stop()
-    return Recorded(*_count(_saved(session)))
+    return Recorded(*_count(_saved(session), {p.name: 1 / _counted(p) for p in probes}))
+
+
+def _counted(probe: Probe) -> int:
+    return max(probe.iterations // _COUNTED, 1)
 
 
 def count_kernels(session: ProfilerSession) -> int:
@@ -69,7 +74,10 @@ def _saved(session: ProfilerSession) -> list[_Event]:
     return [e for e in msgspec.json.decode(data, type=_File).traceEvents if e.ph == "X"]
 
 
-def _count(events: list[_Event]) -> tuple[dict[str, dict[str, float]], list[float], list[float]]:
+def _count(
+    events: list[_Event], each: Mapping[str, float]
+) -> tuple[dict[str, dict[str, float]], list[float], list[float]]:
+    """Counts per iteration by rung; `each` is what one event of a rung adds to its count."""
     rungs = [e for e in events if e.cat == "user_annotation" and e.name.startswith(_RUNG)]
     counts: dict[str, dict[str, float]] = {e.name[len(_RUNG) :]: {} for e in rungs}
     begins = np.array([e.ts for e in rungs])
@@ -79,8 +87,8 @@ def _count(events: list[_Event]) -> tuple[dict[str, dict[str, float]], list[floa
             continue
         row = int(np.searchsorted(begins, event.ts, side="right")) - 1
         if row >= 0 and event.ts < ends[row]:
-            here = counts[rungs[row].name[len(_RUNG) :]]
-            here[term] = here.get(term, 0.0) + 1 / COUNTED_ITERATIONS
+            rung = rungs[row].name[len(_RUNG) :]
+            counts[rung][term] = counts[rung].get(term, 0.0) + each[rung]
     waiting = next(e for e in rungs if e.name == _RUNG + "wait")
     return counts, *_delays(events, waiting)
 

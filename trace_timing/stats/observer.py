@@ -15,17 +15,17 @@ import numpy as np
 
 from trace_timing.records import STAGES, VISION_STAGES, Doubt, RunRecord, Stage
 from trace_timing.stats.bootstrap import Interval, interval
-from trace_timing.units import FloatArray
+from trace_timing.stats.envelope import undisturbed
 
 Verdict = Literal["good", "imprecise", "off", "cannot_tell", "uncorrected", "too_few"]
 #: Fewer pairs than this have no interval.
 LEAST_PAIRS = 3
 #: No remedy asks for more pairs than this: the machine has to be made quieter instead.
 MOST_PAIRS = 500
+#: A tenth percentile of fewer steps than this is their minimum.
+ENVELOPE_STEPS = 10
 #: Unprofiled runs slower than those before any profiling by more than this are worth a doubt.
 LASTING = 1.05
-#: Share of the quickest values that the undisturbed figure is read at.
-ENVELOPE = 0.1
 #: A correction is good where its whole interval is this near to the control; an interval that holds
 #: 1 and is wider shows only that nothing worse is known.
 GOOD = 0.05
@@ -49,6 +49,10 @@ class ObservedRun:
     profiled_ns: Mapping[Stage, int]
     corrected_ns: Mapping[Stage, int] | None
     control_ns: Mapping[Stage, int]
+    #: Decode and sampling of each step, of the three alike.
+    profiled_steps_ns: Sequence[int] = ()
+    corrected_steps_ns: Sequence[int] = ()
+    control_steps_ns: Sequence[int] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +84,30 @@ class Residual:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Undisturbed:
+    """A decode step at the host's undisturbed speed, of samples with enough steps on both sides."""
+
+    #: Medians over samples of the lower envelope over steps and repeats.
+    profiled_ns: float
+    control_ns: float
+    corrected_ns: float | None
+    samples: int
+
+    @property
+    def residual(self) -> float | None:
+        """Corrected ÷ control."""
+        return self.corrected_ns / self.control_ns if self.corrected_ns else None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ObserverEffect:
     """The observer effect of a capture, by group, with the sentence that says it."""
 
     groups: tuple[Residual, ...]
+    #: None where no sample has enough steps.
+    undisturbed_step: Undisturbed | None
+    #: Hooked control ÷ bare control, totals: what hooks and events cost; None without bare ones.
+    hooks: Ratio | None
     sentence: str
     doubts: tuple[Doubt, ...]
 
@@ -151,16 +175,6 @@ def _pairs_needed(effect: Ratio) -> int | None:
     return max(needed, effect.runs + 1)
 
 
-def undisturbed(values: FloatArray | Sequence[float]) -> float | None:
-    """The lower envelope: what most steps would take if the host were never disturbed.
-
-    The tenth percentile over steps and repeats. Noise only ever adds time, so it hardly moves with
-    it, where the median does; the minimum would be a step that was lucky, or timed wrongly.
-    """
-    data = np.asarray(values, np.float64)
-    return float(np.quantile(data, ENVELOPE, method="lower")) if len(data) else None
-
-
 def observer_effect(
     runs: Sequence[ObservedRun], controls: Sequence[RunRecord], profiled_runs: int
 ) -> ObserverEffect:
@@ -174,6 +188,8 @@ def observer_effect(
     groups = tuple(r for r in (_group(name, runs) for name in GROUPS) if r)
     return ObserverEffect(
         groups=groups,
+        undisturbed_step=_undisturbed_step(runs),
+        hooks=_hooks(controls),
         sentence=_sentence(groups, corrected=any(r.corrected_ns for r in runs)),
         doubts=(
             *_missing_controls(len(runs), profiled_runs),
@@ -182,6 +198,50 @@ def observer_effect(
             *_lasting(controls),
         ),
     )
+
+
+def _undisturbed_step(runs: Sequence[ObservedRun]) -> Undisturbed | None:
+    by_sample: dict[str, list[ObservedRun]] = {}
+    for run in runs:
+        by_sample.setdefault(run.sample_id, []).append(run)
+    found = [one for mine in by_sample.values() if (one := _envelopes(mine))]
+    if not found:
+        return None
+    corrected = [c for _, _, c in found if c is not None]
+    return Undisturbed(
+        profiled_ns=float(np.median([p for p, _, _ in found])),
+        control_ns=float(np.median([c for _, c, _ in found])),
+        corrected_ns=float(np.median(corrected)) if len(corrected) == len(found) else None,
+        samples=len(found),
+    )
+
+
+def _envelopes(runs: Sequence[ObservedRun]) -> tuple[float, float, float | None] | None:
+    """Profiled, control and corrected, of one sample's runs."""
+    profiled = [ns for run in runs for ns in run.profiled_steps_ns]
+    control = [ns for run in runs for ns in run.control_steps_ns]
+    if min(len(profiled), len(control)) < ENVELOPE_STEPS:
+        return None
+    above, below = undisturbed(profiled), undisturbed(control)
+    assert above is not None
+    assert below is not None
+    return above, below, undisturbed([ns for run in runs for ns in run.corrected_steps_ns])
+
+
+def _hooks(controls: Sequence[RunRecord]) -> Ratio | None:
+    """Each bare control against the median of its sample's hooked ones."""
+    hooked: dict[str, list[int]] = {}
+    for c in controls:
+        if c.status == "ok" and c.control and not c.control.bare and not c.control.before_profiling:
+            hooked.setdefault(c.sample_id, []).append(c.control.total_ns)
+    bare = [
+        (c.sample_id, c.control.total_ns)
+        for c in controls
+        if c.status == "ok" and c.control and c.control.bare and c.sample_id in hooked
+    ]
+    if not bare:
+        return None
+    return ratio([float(np.median(hooked[s])) for s, _ in bare], [ns for _, ns in bare])
 
 
 def _group(name: str, runs: Sequence[ObservedRun]) -> Residual | None:

@@ -6,13 +6,15 @@ what its raw one means.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from statistics import median
 
 import numpy as np
 
 from trace_timing import schema
 from trace_timing.records import STAGES, VISION_STAGES, RunRecord
+from trace_timing.stats.envelope import undisturbed
+from trace_timing.timeline.corrected import Corrected, SegmentKey, by_stage, segments_of
 from trace_timing.timeline.figures import DeviceFigures, device_figures, groups_by_stage
 from trace_timing.timeline.layout import RunTimeline, StageKey, State, Tiles
 from trace_timing.timeline.tables import step_intervals
@@ -35,7 +37,7 @@ def sample_times(run: RunTimeline) -> Times:
     figures = _figures(run)
     intervals = _intervals(run)
     return {
-        **_parts(run, figures.window_ns, figures),
+        **_tiled_parts(run, figures.window_ns, figures),
         "T_TTFT": _length(_first_token(run)),
         "T_step": median(b - a for a, b in intervals) if intervals else None,
     }
@@ -49,25 +51,52 @@ def busy_times(run: RunTimeline) -> Times:
     first = _first_token(run)
     steps = [busy_within(run.tiles, a, b) for a, b in _intervals(run)]
     return {
-        **_parts(run, figures.busy_ns, figures),
+        **_tiled_parts(run, figures.busy_ns, figures),
         "T_TTFT": busy_within(run.tiles, *first) if first else None,
         "T_step": median(steps) if steps else None,
     }
 
 
-def sample_row(
-    run: RunTimeline, corrected: RunTimeline | None, record: RunRecord | None
-) -> dict[str, object]:
-    """The row's figures, without key, verdicts and metadata."""
-    times = {
-        "": sample_times(run),
-        "_busy": busy_times(run),
-        "_corrected": sample_times(corrected) if corrected else dict.fromkeys(schema.SAMPLE_TIMES),
+def segment_times(segments: Mapping[SegmentKey, int], ranged: Collection[str]) -> Times:
+    """The times of schema.CONTROLLED_TIMES in ns, from a run cut as a control is.
+
+    Args:
+        ranged: stages whose absence from the segments means 0 and not "not there".
+    """
+    stages = by_stage(segments)
+    steps = step_lengths(segments)
+    return {
+        **_parts(
+            {s: stages.get(s, 0 if s in ranged else None) for s in STAGES},
+            sum(stages.values()),
+            len(steps),
+        ),
+        "T_step": median(steps) if steps else None,
     }
+
+
+def step_lengths(segments: Mapping[SegmentKey, int]) -> list[int]:
+    """Decode and what follows it, by step, in ns."""
+    steps = sorted(step for stage, step in segments if stage == "decode" and step is not None)
+    return [segments["decode", k] + segments.get(("sampling", k), 0) for k in steps]
+
+
+def sample_row(
+    run: RunTimeline,
+    corrected: Corrected | None,
+    record: RunRecord | None,
+    control: Mapping[SegmentKey, int],
+) -> dict[str, object]:
+    """The row's figures, without key, verdicts and metadata.
+
+    Args:
+        control: median segments of the run's controls, empty where it has none.
+    """
+    intervals = [b - a for a, b in _intervals(run)]
     row: dict[str, object] = {
-        f"{name}{kind}_ms": None if ns is None else ns / NS_PER_MS
-        for kind, values in times.items()
-        for name, ns in values.items()
+        **_in_ms({"": sample_times(run), "_busy": busy_times(run), **_corrected_times(corrected)}),
+        **_beside_control(run, control),
+        "T_step_undisturbed_ms": _ms(undisturbed(intervals)),
     }
     row["decode_steps"] = decode_steps(run)
     row["gpu_ops"] = len(run.ops)
@@ -75,6 +104,45 @@ def sample_row(
     row["output_tokens"] = record.tokens_out if record else None
     row["output_tokens_total"] = record.tokens_out_total if record else None
     return row
+
+
+def _corrected_times(corrected: Corrected | None) -> dict[str, Times]:
+    """Replayed times and the ends of their intervals; a time that one replay lacks has none."""
+    none: Times = dict.fromkeys(schema.SAMPLE_TIMES)
+    if corrected is None:
+        return {"_corrected": none, "_corrected_lo": none, "_corrected_hi": none}
+    times = sample_times(corrected.run)
+    ends = [times, sample_times(corrected.with_least), sample_times(corrected.with_most)]
+    known = {
+        name: [value for end in ends if (value := end[name]) is not None]
+        for name in schema.SAMPLE_TIMES
+    }
+    return {
+        "_corrected": times,
+        "_corrected_lo": {n: min(v, default=None) for n, v in known.items()},
+        "_corrected_hi": {n: max(v, default=None) for n, v in known.items()},
+    }
+
+
+def _beside_control(run: RunTimeline, control: Mapping[SegmentKey, int]) -> dict[str, object]:
+    names = schema.CONTROLLED_TIMES
+    if not control:
+        return {f"{n}_{kind}": None for n in names for kind in ("control_ms", "observer_effect")}
+    ranged = _ranged(run)
+    own, there = segment_times(segments_of(run), ranged), segment_times(control, ranged)
+    row: dict[str, object] = {f"{name}_control_ms": _ms(there[name]) for name in names}
+    for name in names:
+        above, below = own[name], there[name]
+        row[f"{name}_observer_effect"] = above / below if above and below else None
+    return row
+
+
+def _in_ms(times: Mapping[str, Times]) -> dict[str, object]:
+    return {f"{n}{kind}_ms": _ms(ns) for kind, values in times.items() for n, ns in values.items()}
+
+
+def _ms(ns: float | None) -> float | None:
+    return None if ns is None else ns / NS_PER_MS
 
 
 def decode_steps(run: RunTimeline) -> int:
@@ -95,16 +163,24 @@ def _figures(run: RunTimeline) -> DeviceFigures:
     return device_figures(run.tiles, run.ops, groups, len(STAGES))
 
 
-def _parts(run: RunTimeline, values: IntArray, figures: DeviceFigures) -> Times:
-    ranged = {_stage(run, r.key) for r in run.ranges if r.key is not None}
+def _tiled_parts(run: RunTimeline, values: IntArray, figures: DeviceFigures) -> Times:
+    ranged = _ranged(run)
     by_stage: Mapping[str, int | None] = {
         s: int(values[i]) if s in ranged or figures.window_ns[i] or figures.gpu_ops[i] else None
         for i, s in enumerate(STAGES)
     }
+    return _parts(by_stage, int(values.sum()), decode_steps(run))
+
+
+def _ranged(run: RunTimeline) -> set[str]:
+    return {_stage(run, r.key) for r in run.ranges if r.key is not None}
+
+
+def _parts(by_stage: Mapping[str, int | None], total: int, steps: int) -> Times:
     times: Times = {name: _sum(by_stage, stages) for name, stages in _PARTS.items()}
     times["T_rest"] = _sum(by_stage, _REST) or 0
-    times["T_total"] = int(values.sum())
-    steps, decode = decode_steps(run), times["T_LLM_decode"]
+    times["T_total"] = total
+    decode = times["T_LLM_decode"]
     times["T_decode_per_token"] = decode / steps if steps and decode is not None else None
     return times
 

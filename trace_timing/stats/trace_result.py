@@ -13,7 +13,7 @@ from trace_timing import schema
 from trace_timing.records import Doubt, LawResult, Manifest, RunRecord
 from trace_timing.stats.doubts import law_doubts, run_doubts, trace_doubts
 from trace_timing.stats.observer import ObservedRun
-from trace_timing.stats.samples import sample_row
+from trace_timing.stats.samples import sample_row, step_lengths
 from trace_timing.stats.why import WHY_TABLES, why, window_by_stage
 from trace_timing.timeline.clocks import ClockTolerance, clock_tolerance
 from trace_timing.timeline.corrected import (
@@ -160,12 +160,17 @@ def _observed(run: _Run, source: TraceSource) -> ObservedRun:
     # Its own group's controls, made within seconds of it; the sample's where it has none.
     own = [c for c in source.controls if c.repeat == run.key.repeat]
     control = control_segments(usable_controls(own, run.timeline.clock)) or run.control
+    profiled = segments_of(run.timeline)
+    corrected = segments_of(run.replayed) if run.replayed else None
     return ObservedRun(
         sample_id=run.key.sample_id,
         repeat=run.key.repeat or 0,
-        profiled_ns=by_stage(segments_of(run.timeline)),
-        corrected_ns=by_stage(segments_of(run.replayed)) if run.replayed else None,
+        profiled_ns=by_stage(profiled),
+        corrected_ns=by_stage(corrected) if corrected else None,
         control_ns=by_stage(control),
+        profiled_steps_ns=step_lengths(profiled),
+        corrected_steps_ns=step_lengths(corrected) if corrected else (),
+        control_steps_ns=step_lengths(control),
     )
 
 
@@ -277,7 +282,7 @@ def _sample(
         "sample_id": run.key.sample_id,
         "repeat": run.key.repeat,
         "rank": run.key.rank,
-        **sample_row(run.timeline, run.replayed, source.record),
+        **sample_row(run.timeline, run.corrected, source.record, run.control),
         "laws_hold": all(law.holds for law in (*said.laws, *summary.laws)),
         "doubts": ",".join(sorted(codes)),
         "clock": run.timeline.clock,
