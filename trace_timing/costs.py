@@ -9,31 +9,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from trace_timing.call_names import CallRole, role_of_call
 from trace_timing.records import ProfileMode
 
 CallKind = Literal["launch", "memory", "graph", "sync", "event", "query"]
 CALL_KINDS: tuple[CallKind, ...] = CallKind.__args__  # type: ignore[attr-defined]
 CALIBRATION_VERSION = 1
 
-_SYNCS = ("Synchronize",)
-_EVENTS = ("EventRecord", "StreamWaitEvent")
-_MEMORY = ("Memcpy", "Memset", "Malloc", "Free", "HostAlloc", "MemAlloc", "MemPool")
+_COST_OF_ROLE: Mapping[CallRole, CallKind] = {
+    "launch": "launch",
+    "graph_launch": "graph",
+    "sync": "sync",
+    "event": "event",
+    **dict.fromkeys(("copy", "blocking_copy", "fill", "alloc", "free"), "memory"),
+}
 
 
 def call_kind(name: str) -> CallKind:
-    """Which cost an API call bears, from its name (cuda…, cu…, hip…).
+    """Which cost an API call bears, by what its name says that it does.
 
-    A call of no known kind is a `query`: they are many and cheap, and to be recorded is most of
-    what they cost.
+    The other roles, and a name that is not known, are a `query`: they are many and cheap, and to be
+    recorded is most of what they cost.
     """
-    if "GraphLaunch" in name:
-        return "graph"
-    if "Launch" in name and "Attribute" not in name:
-        return "launch"
-    for kind, parts in (("sync", _SYNCS), ("event", _EVENTS), ("memory", _MEMORY)):
-        if any(part in name for part in parts):
-            return kind  # type: ignore[return-value]
-    return "query"
+    return _COST_OF_ROLE.get(role_of_call(name), "query")
 
 
 @dataclass(frozen=True)

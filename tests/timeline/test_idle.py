@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-import pytest
-
 from tests.timeline.handmade import TWO_STAGES, TWO_STAGES_RUN, make_trace
-from trace_timing.timeline.calls import calls_of_thread, class_of_call
+from trace_timing.timeline.calls import calls_of_thread
 from trace_timing.timeline.idle import CAUSES, DEFINITIONS, idle_causes
 from trace_timing.timeline.layout import State
 
@@ -51,36 +49,6 @@ def test_another_threads_calls_are_not_the_generating_threads() -> None:
     rows = idle_causes(TWO_STAGES, replace(TWO_STAGES_RUN, generating_thread=1))
     assert {row.cause for row in rows} == {"host", "launch_latency", "tail"}
     assert sum(row.idle_ns for row in rows) == 410
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("cudaStreamSynchronize", "sync"),
-        ("cuCtxSynchronize", "sync"),
-        ("hipEventSynchronize", "sync"),
-        ("cudaMemcpy", "sync"),
-        ("cudaMemcpyAsync", "copy"),
-        ("hipMemcpyAsync", "copy"),
-        ("cuMemcpyDtoHAsync_v2", "copy"),
-        ("cuMemcpyDtoH_v2", "sync"),
-        ("cudaMemsetAsync", "copy"),
-        ("cudaMalloc", "alloc"),
-        ("cudaFree", "alloc"),
-        ("cudaMallocAsync", "alloc"),
-        ("cuMemCreate", "alloc"),
-        ("cuMemUnmap", "alloc"),
-        ("cudaHostAlloc", "alloc"),
-        ("cudaLaunchKernelExC", "launch"),
-        ("cuLaunchKernelEx", "launch"),
-        ("cudaGraphLaunch", "launch"),
-        ("hipExtModuleLaunchKernel", "launch"),
-        ("cudaEventQuery", "api"),
-        ("cudaPeekAtLastError", "api"),
-    ],
-)
-def test_a_call_name_tells_what_it_does(name: str, kind: str) -> None:
-    assert class_of_call(name) == kind
 
 
 def test_a_driver_call_inside_a_runtime_call_is_not_counted_again() -> None:

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from trace_timing.costs import Calibration, Estimate, Factor, ModeCosts, call_kind
+from trace_timing.costs import Calibration, Estimate, Factor, ModeCosts
 from trace_timing.errors import TraceError
 from trace_timing.records import encode
 from trace_timing.timeline.overhead import LADDER_SE, Pair, Scale, fit_scale, read_costs
@@ -80,20 +80,3 @@ def test_a_calibration_of_another_shape_or_mode_is_refused_by_name() -> None:
         read_costs(stored, "full")
     with pytest.raises(TraceError, match="version 99"):
         read_costs({**stored, "version": 99})
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("cudaLaunchKernel", "launch"),
-        ("cuLaunchKernelEx", "launch"),
-        ("cudaGraphLaunch", "graph"),
-        ("cudaStreamSynchronize", "sync"),
-        ("hipMemcpyAsync", "memory"),
-        ("cudaEventRecordWithFlags", "event"),
-        ("cudaPeekAtLastError", "query"),
-        ("cudaStreamIsCapturing", "query"),
-    ],
-)
-def test_calls_bear_the_cost_of_their_kind(name: str, kind: str) -> None:
-    assert call_kind(name) == kind

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
+from trace_timing.call_names import ALLOCATING, SYNCHRONIZING
 from trace_timing.report.model import Index, RunKey, SampleDetail
 from trace_timing.timeline.layout import RunTimeline, StageRange
+from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import Kind, Trace
 from trace_timing.units import BoolArray, IntArray
-
-#: Calls in which the host waits for the device, and calls of the allocator: CUDA and HIP names.
-_SYNC = re.compile(r"synchronize", re.IGNORECASE)
-_ALLOC = re.compile(r"^(cuda|hip)(Malloc|Free)|^cuMem(Alloc|Free|Create|Release|Map|Unmap)")
 
 
 def sample_detail(trace: Trace, run: RunTimeline, key: RunKey) -> SampleDetail:
@@ -55,13 +51,11 @@ def sample_detail(trace: Trace, run: RunTimeline, key: RunKey) -> SampleDetail:
 
 def _marks(trace: Trace, run: RunTimeline) -> tuple[IntArray, BoolArray]:
     """Rows of the synchronizing and allocator calls in the window, and which are the latter."""
-    sync = np.array([bool(_SYNC.search(name)) for name in trace.names], bool)
-    alloc = np.array([bool(_ALLOC.search(name)) for name in trace.names], bool)
     calls = trace.events.rows(Kind.CALL)
-    name, start = trace.events.name[calls], trace.events.start_ns[calls]
-    inside = (start >= run.window_start_ns) & (start < run.window_end_ns)
-    chosen = calls[inside & (sync[name] | alloc[name])]
-    return chosen, alloc[trace.events.name[chosen]]
+    start = trace.events.start_ns[calls]
+    calls = calls[(start >= run.window_start_ns) & (start < run.window_end_ns)]
+    marks = calls[calls_that(trace, calls, SYNCHRONIZING | ALLOCATING)]
+    return marks, calls_that(trace, marks, ALLOCATING)
 
 
 def _lanes(device: Index, stream: IntArray) -> tuple[tuple[tuple[int, int], ...], Index]:

@@ -1,35 +1,37 @@
-"""What a runtime or driver API call does to host and device, told by its name."""
+"""The API calls of one thread, by what they do to host and device."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from trace_timing.call_names import CallRole, role_of_call
 from trace_timing.timeline.intervals import Intervals, outermost
-from trace_timing.trace.calls import ALLOCATING, LAUNCHING, SYNCHRONIZING
 from trace_timing.trace.events import Kind, Trace
 from trace_timing.units import IntArray
 
 CallClass = Literal["sync", "alloc", "copy", "launch", "api"]
 CALL_CLASSES: tuple[CallClass, ...] = CallClass.__args__  # type: ignore[attr-defined]
 
-#: First match wins. cudaMemcpyAsync may wait as well, from or to pageable memory, but its name does
-#: not say so: it is a copy.
-_PATTERNS: tuple[tuple[CallClass, re.Pattern[str]], ...] = (
-    ("sync", SYNCHRONIZING),
-    ("alloc", ALLOCATING),
-    ("launch", LAUNCHING),
-    ("copy", re.compile(r"(?:cuda|cu|hip)Mem(?:cpy|set)\w*")),
-)
+_CLASS_OF_ROLE: Mapping[CallRole, CallClass] = {
+    "sync": "sync",
+    "blocking_copy": "sync",
+    "alloc": "alloc",
+    "free": "alloc",
+    "launch": "launch",
+    "graph_launch": "launch",
+    "copy": "copy",
+    "fill": "copy",
+}
 
 
 def class_of_call(name: str) -> CallClass:
     """What a call of this name does: waits, allocates, copies, launches, or none of these."""
-    return next((kind for kind, pattern in _PATTERNS if pattern.fullmatch(name)), "api")
+    return _CLASS_OF_ROLE.get(role_of_call(name), "api")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trace_timing.trace.calls import SYNCHRONIZING, calls_matching
+from trace_timing.call_names import SYNCHRONIZING
+from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.trace.links import gpu_op_rows, launch_rows
 from trace_timing.units import IntArray
@@ -43,7 +44,7 @@ def clock_tolerance(trace: Trace) -> ClockTolerance:
 def _end_to_return(trace: Trace, ends: IntArray) -> int | None:
     events = trace.events
     calls = events.rows(Kind.CALL)
-    waits = calls[calls_matching(events, calls, trace.names, SYNCHRONIZING)]
+    waits = calls[calls_that(trace, calls, SYNCHRONIZING)]
     begins, returns = events.start_ns[waits], events.end_ns[waits]
     last = np.searchsorted(ends, returns, side="right") - 1
     # Only a call during which an op ended has waited for one.

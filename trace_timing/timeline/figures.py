@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from trace_timing.call_names import ALLOCATING, SYNCHRONIZING
 from trace_timing.timeline.attribution import HostMap
 from trace_timing.timeline.layout import HostTimeline, RunOps, RunTimeline, StageKey, State, Tiles
 from trace_timing.timeline.ranges import host_timelines
-from trace_timing.trace.calls import ALLOCATING, SYNCHRONIZING, calls_matching
+from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.units import IntArray
 
@@ -104,8 +105,8 @@ def host_figures(
         inside &= placed.run == run.ordinal
     rows = calls[inside]
     group = group_of_key[np.where(placed.key[inside] == NONE, other, placed.key[inside])]
-    waits = calls_matching(events, rows, trace.names, SYNCHRONIZING)
-    allocs = calls_matching(events, rows, trace.names, ALLOCATING)
+    waits = calls_that(trace, rows, SYNCHRONIZING)
+    allocs = calls_that(trace, rows, ALLOCATING)
     return HostFigures(
         syncs=np.bincount(group[waits], minlength=groups).astype(np.int64),
         sync_wait_ns=sums(group[waits], events.dur_ns[rows][waits], groups),

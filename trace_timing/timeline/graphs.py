@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +9,9 @@ import numpy as np
 from trace_timing.records import Stage
 from trace_timing.timeline.grouping import stage_of_key, stages_of
 from trace_timing.timeline.layout import RunTimeline
+from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import NONE, Trace
 from trace_timing.units import BoolArray
-
-GRAPH_LAUNCH = re.compile(r"(?:cuda|cu|hip)GraphLaunch\w*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +89,6 @@ def graph_nodes(trace: Trace, run: RunTimeline) -> tuple[GraphNode, ...]:
 
 
 def _replayed(trace: Trace, run: RunTimeline) -> BoolArray:
-    launching = np.array([bool(GRAPH_LAUNCH.fullmatch(name)) for name in trace.names], np.bool_)
     launch = run.ops.launch_row
-    name = trace.events.name[np.maximum(launch, 0)]
-    return (launch != NONE) & launching[name] if len(launch) else np.zeros(0, np.bool_)
+    graphs = calls_that(trace, np.maximum(launch, 0), {"graph_launch"})
+    return np.asarray((launch != NONE) & graphs, np.bool_)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trace_timing.costs import call_kind
+from trace_timing.call_names import COPYING
 from trace_timing.timeline.host_costs import call_costs
 from trace_timing.timeline.intervals import outermost
 from trace_timing.timeline.layout import RunOps, RunTimeline
 from trace_timing.timeline.overhead import CostModel
+from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.units import BoolArray, IntArray
 
@@ -137,9 +138,8 @@ def _device_costs(trace: Trace, launch_row: IntArray, costs: CostModel) -> IntAr
     each, node = round(costs.device_op_ns), round(costs.graph_node_ns)
     if each == node:
         return np.full(len(launch_row), each, np.int64)
-    graph = np.array([call_kind(name) == "graph" for name in trace.names], np.bool_)
-    names = trace.events.name[launch_row]
-    return np.where((launch_row != NONE) & graph[names], node, each)
+    graph = (launch_row != NONE) & calls_that(trace, launch_row, {"graph_launch"})
+    return np.where(graph, node, each)
 
 
 def _launch_share(trace: Trace, launch_row: IntArray, costs: CostModel) -> IntArray:
@@ -208,15 +208,10 @@ def _waiting_calls(trace: Trace, run: RunTimeline, rules: OpRules) -> tuple[IntA
     begins = events.start_ns[calls]
     inside = (begins >= run.window_start_ns) & (begins < run.window_end_ns)
     calls = calls[inside & (events.thread[calls] == run.generating_thread)]
-    syncs = np.array(
-        [call_kind(n) == "sync" or ("Free" in n and "Async" not in n) for n in trace.names],
-        np.bool_,
-    )
-    syncing = calls[syncs[events.name[calls]]]
-    copies = np.array(["Memcpy" in n for n in trace.names], np.bool_)
+    syncing = calls[calls_that(trace, calls, {"sync", "free"})]
     launch_row = run.ops.launch_row[rules.order]
     linked = (launch_row != NONE) & (events.thread[launch_row] == run.generating_thread)
-    own = np.flatnonzero(linked & copies[events.name[np.maximum(launch_row, 0)]])
+    own = np.flatnonzero(linked & calls_that(trace, np.maximum(launch_row, 0), COPYING))
     waited = rules.end_ns[own] <= events.end_ns[launch_row[own]]
     own = own[waited]
     rows = np.concatenate([syncing, launch_row[own]])

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trace_timing.trace.calls import LAUNCHING, calls_matching
+from trace_timing.call_names import LAUNCHING
+from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.trace.links import gpu_op_rows
 from trace_timing.units import IntArray, sorted_distinct
@@ -55,7 +56,7 @@ def _overlong(trace: Trace) -> IntArray:
 def _lost(trace: Trace) -> tuple[int, int, int]:
     events = trace.events
     calls = events.rows(Kind.CALL)
-    launching = calls[calls_matching(events, calls, trace.names, LAUNCHING)]
+    launching = calls[calls_that(trace, calls, LAUNCHING)]
     launching = launching[events.correlation[launching] != NONE]
     launching = launching[np.argsort(events.start_ns[launching], kind="stable")]
     launched = sorted_distinct(events.correlation[gpu_op_rows(events)])
