@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -31,12 +32,13 @@ from PIL import Image
 import trace_timing
 from trace_timing.api.analysis import Analysis
 from trace_timing.recording import environment
-from trace_timing.recording.calibration import calibrate
 from trace_timing.recording.inputs import Sample, prepare
 from trace_timing.recording.models import ModelChoice, load
 
 LLAVAS = ("random:llava-1b", "random:llava-8b", "random:llava-olmoe")
 MODES = ("ranges", "full")
+#: Controls beside each profiled run: cheap against a profiled run and its analysis.
+CONTROLS = 2
 TOKENS = {"molmoe": 5}
 SHOWN = ("vision", "prefill", "step", "decode", "total")
 
@@ -48,7 +50,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--tokens", type=int, default=12)
     options = parser.parse_args()
-    costs = calibrate()
+    costs = calibrated()
     found: dict[str, Any] = {}
     for name in options.models:
         found[name] = measure(name, options.pairs, TOKENS.get(name, options.tokens), costs)
@@ -60,11 +62,21 @@ def main() -> None:
                 "date": date.today().isoformat(),
                 "command": " ".join(["python", *sys.argv]),
                 "environment": environment.describe(),
-                "calibration": msgspec.to_builtins(costs),
+                "calibration": costs,
                 "models": found,
             }
         )
     )
+
+
+def calibrated() -> dict[str, Any]:
+    """What `doctor --calibrate` finds, in a process of its own: its sessions are many."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "costs.json"
+        doctor = [sys.executable, "-m", "trace_timing", "doctor", "--calibrate", "-o", str(path)]
+        subprocess.run(doctor, check=True, stdout=sys.stderr)
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
 
 
 def measure(name: str, pairs: int, tokens: int, costs: Any) -> dict[str, Any]:
@@ -106,9 +118,9 @@ def captured(
         folder,
         model,
         profile=mode,
-        control=1,
+        control=CONTROLS,
         keep="json",
-        calibration=msgspec.to_builtins(costs),
+        calibration=costs,
     ) as session:
         for _ in range(pairs):
             session.generate("one", **inputs, max_new_tokens=tokens)
@@ -122,6 +134,8 @@ def told(analysis: Analysis) -> dict[str, Any]:
     return {
         "sentence": effect.sentence,
         "groups": {g.group: msgspec.to_builtins(g) for g in effect.groups if g.group in SHOWN},
+        "undisturbed_step": msgspec.to_builtins(effect.undisturbed_step),
+        "hooked_over_bare": msgspec.to_builtins(effect.hooks),
         "median_ms": {name: round(float(ms), 3) for name, ms in medians.items() if ms == ms},
         "laws_hold": analysis.laws_hold,
         "doubts": [d.code for d in analysis.doubts],

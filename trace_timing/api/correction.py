@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any
 
 from trace_timing.errors import TraceTimingError
@@ -78,10 +79,9 @@ def _pairs(sources: Sequence[TraceSource], model: CostModel, stages: StageMap) -
             continue
         once = replay(trace, run, replace(model, scale=Scale(1.0, 0.0)))
         window = run.window_end_ns - run.window_start_ns
-        totals = sorted(c.total_ns for c in controls)
         yield Pair(
             profiled_ns=window,
-            control_ns=totals[len(totals) // 2],
+            control_ns=round(median(c.total_ns for c in controls)),
             predicted_ns=window - (once.window_end_ns - once.window_start_ns),
         )
 

@@ -1,14 +1,17 @@
 """Measure what profiling costs on this machine: a ladder of small loops, profiled and not.
 
-The loops are timed by the host's clock in interleaved rounds (unprofiled, ranges, full); what each
-added is regressed on what a trace of it holds. What an op costs on the device is measured
-behind a spinning kernel, where the host plays no part.
+Each loop is timed by the host's clock unprofiled and in both modes within a tenth of a second, so
+that a host whose speed wanders is equally slow in all three, and again in every round; what it
+added is regressed on what a trace of it holds. Profiled loops run inside a range, as a model does:
+the profiler then records a correlation beside every call. What an op costs on the device is
+measured behind a spinning kernel, where the host plays no part.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter_ns
@@ -28,9 +31,9 @@ from trace_timing.records import ProfileMode
 from trace_timing.units import NS_PER_MS, FloatArray
 
 MODES: tuple[ProfileMode, ...] = ("ranges", "full")
-ROUNDS = 15
-#: Readings of the clock per loop and round, of a tight loop and of model code.
-BLOCKS, MODEL_BLOCKS = 4, 2
+ROUNDS = 25
+#: Rounds in which the device's own costs are measured; they hardly vary.
+DEVICE_ROUNDS = 8
 SPIN_NS = 40 * NS_PER_MS
 BUDGET_S = 60.0
 #: Below this the host's clock and a loop's own wandering say nothing (ns per iteration).
@@ -41,7 +44,7 @@ _MAD, _MEDIAN = 1.4826, 1.2533
 
 
 def calibrate(device: torch.device | None = None, *, rounds: int = ROUNDS) -> Calibration:
-    """The costs of both profile modes on this machine; takes some 20 to 60 s.
+    """The costs of both profile modes on this machine; takes some 40 to 60 s.
 
     Rounds stop early when the budget of 60 s is spent; at least three are made.
 
@@ -57,7 +60,7 @@ def calibrate(device: torch.device | None = None, *, rounds: int = ROUNDS) -> Ca
     begun = time.monotonic()
     device = device or torch.device("cuda", torch.cuda.current_device())
     bench = _Bench(device)
-    bench.run(rounds, begun + 0.6 * BUDGET_S)
+    bench.run(rounds, begun + 0.75 * BUDGET_S)
     return bench.calibration(begun)
 
 
@@ -80,38 +83,56 @@ class _Bench:
         self.bodies = device_probes(self.device)
 
     def run(self, rounds: int, deadline: float) -> None:
-        self._warm_up(None)
-        self._round(None)
-        before = self._median_unprofiled()
-        for mode in MODES:
-            self._warm_up(mode)  # the first session of a process pays for CUPTI's start
+        for probe in self.probes:
+            self._time(probe, None)
+        self._forget()
+        before = self._unprofiled()
+        for mode in MODES:  # the first session of a process pays for CUPTI's start
+            self._time(self.probes[0], mode)
         self._forget()
         for number in range(rounds):
-            for mode in _rotated((None, *MODES), number):
-                self._round(mode)
+            order = _rotated((None, *MODES), number)
+            for probe in self.probes:
+                for mode in order:
+                    self._time(probe, mode)
+            if number < DEVICE_ROUNDS:
+                for mode in order:
+                    self._time_behind(mode)
             if number >= 2 and time.monotonic() > deadline:
                 break
-        after = self._median_unprofiled()
+        after = self._unprofiled()
         self.lasting_frac = float(np.median([after[n] / before[n] for n in before]) - 1)
 
-    def _round(self, mode: ProfileMode | None) -> None:
-        session = self.sessions[mode] if mode else None
-        if session:
-            session.start()
-        try:
-            for probe in self.probes:
-                blocks = MODEL_BLOCKS if probe in self.models else BLOCKS
-                ns = timed_loop(probe, self.device, blocks, bare=mode is None)
-                self._add(self.host, mode, probe.name, ns)
+    def _unprofiled(self) -> dict[str, float]:
+        """Medians of a few readings of every loop, without a session about."""
+        return {
+            probe.name: float(np.median([timed_loop(probe, self.device) for _ in range(3)]))
+            for probe in self.probes
+        }
+
+    def _time(self, probe: Probe, mode: ProfileMode | None) -> None:
+        with self._recording(mode):
+            ns = timed_loop(probe, self.device, bare=mode is None)
+        self._add(self.host, mode, probe.name, ns)
+
+    def _time_behind(self, mode: ProfileMode | None) -> None:
+        with self._recording(mode):
             for name, (body, ops) in self.bodies.items():
                 self._behind(mode, name, body, ops)
-        finally:
-            if session:
-                session.stop()
 
-    def _warm_up(self, mode: ProfileMode | None) -> None:
-        self._round(mode)
-        self._forget()
+    @contextmanager
+    def _recording(self, mode: ProfileMode | None) -> Iterator[None]:
+        """A session with a range open in it; nothing for no mode."""
+        if mode is None:
+            yield
+            return
+        session = self.sessions[mode]
+        session.start()
+        try:
+            with torch.profiler.record_function("calibration"):
+                yield
+        finally:
+            session.stop()
 
     def _forget(self) -> None:
         self.host.clear()
@@ -125,9 +146,6 @@ class _Bench:
 
     def _add(self, into: dict[Any, list[float]], mode: str | None, name: str, ns: float) -> None:
         into.setdefault((mode, name), []).append(ns)
-
-    def _median_unprofiled(self) -> dict[str, float]:
-        return {name: float(np.median(v)) for (mode, name), v in self.host.items() if mode is None}
 
     def calibration(self, begun: float) -> Calibration:
         modes: dict[ProfileMode, ModeCosts] = {}
@@ -179,17 +197,14 @@ class _Bench:
         return Estimate(one.value_ns - other.value_ns, float(np.hypot(one.se_ns, other.se_ns)))
 
 
-def timed_loop(probe: Probe, device: torch.device, blocks: int, *, bare: bool) -> float:
-    """Nanoseconds per iteration: the median of a few blocks, each begun on an idle device."""
+def timed_loop(probe: Probe, device: torch.device, *, bare: bool = True) -> float:
+    """Nanoseconds per iteration, begun on an idle device after a few iterations to warm up."""
     loop = probe.bare if probe.bare and bare else probe.loop
     loop(max(probe.iterations // 10, 1))
-    readings = []
-    for _ in range(blocks):
-        torch.cuda.synchronize(device)
-        begin = perf_counter_ns()
-        loop(probe.iterations)
-        readings.append((perf_counter_ns() - begin) / probe.iterations)
-    return float(np.median(readings))
+    torch.cuda.synchronize(device)
+    begin = perf_counter_ns()
+    loop(probe.iterations)
+    return (perf_counter_ns() - begin) / probe.iterations
 
 
 def robust(values: Sequence[float] | FloatArray) -> Estimate:
