@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from trace_timing.api.analysis import stage_map
+from trace_timing.api.correction import with_costs
 from trace_timing.api.sources import find_inputs
 from trace_timing.records import Doubt
 from trace_timing.report.annotate import write_annotated
+from trace_timing.report.tracks import AnnotatedRun
+from trace_timing.stats.trace_result import TraceSource, run_keys
+from trace_timing.timeline.corrected import correct
 from trace_timing.timeline.runs import lay_out
-from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap, read_stage_map
+from trace_timing.timeline.stages import StageMap
+from trace_timing.timeline.tables import RunKey
+from trace_timing.trace.events import Trace
 from trace_timing.trace.kineto import read_trace
 
 
@@ -17,7 +24,7 @@ def annotate(
     paths: Sequence[str],
     folder: Path,
     *,
-    stages: Path | None = None,
+    stages: str | Path | StageMap | None = None,
     doubts: Sequence[Doubt] = (),
 ) -> list[Path]:
     """Write an annotated copy of every Kineto trace of `paths` below `folder`.
@@ -25,21 +32,44 @@ def annotate(
     Traces that are there as a compact store alone have no events to stand beside: no copy.
 
     Args:
-        doubts: those of a sample are shown in its trace.
+        doubts: those about a run, and those about no run in particular, are shown in its trace.
     Returns:
         The files written, in the order of the traces.
     Raises:
         TraceError: a trace cannot be read or laid out.
     """
-    stage_map: StageMap = read_stage_map(stages) if stages else DEFAULT_STAGES
+    known_stages = stage_map(stages)
+    found = find_inputs(paths)
     written = []
-    for source in find_inputs(paths).sources:
-        trace = Path(source.location.removeprefix("file://"))
-        if not trace.is_file() or trace.suffix not in (".json", ".gz"):
+    for source in with_costs(found.sources, found.manifests, known_stages).sources:
+        file = Path(source.local)
+        if not file.is_file() or not file.name.endswith((".json", ".json.gz")):
             continue
-        runs = lay_out(read_trace(trace), stage_map).runs
-        mine = [d for d in doubts if d.sample_id in (None, source.sample_id)]
+        cpu_ops = source.costs is not None and source.costs.mode == "full"
+        trace = read_trace(file, cpu_ops=cpu_ops)
+        runs = _runs(trace, source, known_stages, doubts)
         output = folder / f"{source.name.split('.json')[0].replace('/', '-')}.annotated.json.gz"
-        write_annotated(trace, runs, output, doubts=mine)
+        write_annotated(file, trace, runs, output)
         written.append(output)
     return written
+
+
+def _runs(
+    trace: Trace, source: TraceSource, stages: StageMap, doubts: Sequence[Doubt]
+) -> list[AnnotatedRun]:
+    timeline = lay_out(trace, stages)
+    keys = run_keys(source, timeline, trace)
+    return [
+        AnnotatedRun(
+            run=run,
+            corrected=correct(trace, run, source.costs).run if source.costs else None,
+            doubts=tuple(doubt for doubt in doubts if _is_about(doubt, key)),
+        )
+        for run, key in zip(timeline.runs, keys, strict=True)
+    ]
+
+
+def _is_about(doubt: Doubt, key: RunKey) -> bool:
+    named = (doubt.sample_id, doubt.repeat, doubt.rank)
+    own = (key.sample_id, key.repeat, key.rank)
+    return all(said is None or said == mine for said, mine in zip(named, own, strict=True))

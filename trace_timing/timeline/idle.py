@@ -51,6 +51,39 @@ class IdleCause:
     idle_ns: int
 
 
+@dataclass(frozen=True)
+class IdleStretches:
+    """n idle stretches of a run in time order, each of one stage, one cause and one call."""
+
+    start_ns: IntArray
+    end_ns: IntArray
+    #: Index into the run's keys.
+    key: IntArray
+    #: Index into CAUSES.
+    cause: IntArray
+    #: Name of the API call, an index into Trace.names; NONE where the cause is no call.
+    name: IntArray
+
+
+def idle_stretches(trace: Trace, run: RunTimeline) -> IdleStretches:
+    """When the device idled and why: the stretches whose sums are the table `idle`.
+
+    None of a run timed by the host's clock.
+    """
+    if run.clock == "host":
+        return IdleStretches(*(np.empty(0, np.int64) for _ in range(5)))
+    calls = calls_of_thread(trace, run.generating_thread, run.window_start_ns, run.window_end_ns)
+    pieces = _idle_pieces(run, calls)
+    cause, name = _cause_of(run, calls, pieces), np.full(len(pieces.of), NONE, np.int64)
+    inside = np.isin(cause, _CODE_OF_CLASS)
+    name[inside] = calls.name[pieces.by[inside]]
+    key = run.tiles.key[pieces.of].astype(np.int64)
+    first = np.flatnonzero(_begins_interval(pieces, np.stack([key, cause, name])))
+    last = np.append(first[1:], len(key))[: len(first)] - 1
+    end = pieces.start_ns + pieces.dur_ns
+    return IdleStretches(pieces.start_ns[first], end[last], key[first], cause[first], name[first])
+
+
 def idle_causes(trace: Trace, run: RunTimeline) -> tuple[IdleCause, ...]:
     """Causes of the idle time of each stage; those of a stage sum to its idle_ns, exactly.
 

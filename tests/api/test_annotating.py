@@ -1,0 +1,61 @@
+"""annotate(): a copy of each trace with its own runs' doubts and corrected stages."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trace_timing.api.annotating import annotate
+from trace_timing.records import Doubt
+
+SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
+DOUBTS = [
+    Doubt(code="of_all", message="m", evidence="e", remedy="r"),
+    Doubt(code="of_this", message="m", evidence="e", remedy="r", sample_id="short", repeat=0),
+    Doubt(code="of_another", message="m", evidence="e", remedy="r", sample_id="long"),
+]
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shortest sample of a recorded capture."""
+    folder = tmp_path_factory.mktemp("capture")
+    shutil.copy(SAMPLES / "manifest.json", folder)
+    lines = (SAMPLES / "runs.rank0.jsonl").read_text().splitlines()
+    short = [line for line in lines if json.loads(line)["sample_id"] == "short"]
+    (folder / "runs.rank0.jsonl").write_text("\n".join(short) + "\n")
+    (folder / "traces").mkdir()
+    shutil.copy(next((SAMPLES / "traces").glob("short*")), folder / "traces")
+    return folder
+
+
+def tracks(path: Path) -> set[str]:
+    """Names of the threads that we added."""
+    events: list[dict[str, Any]] = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
+    names = [e for e in events if e["name"] == "thread_name" and e["ph"] == "M"]
+    return {e["args"]["name"] for e in names if e["pid"] == 900_000_000}
+
+
+def test_a_recorded_trace_gets_its_corrected_stages_and_its_own_doubts(
+    capture: Path, tmp_path: Path
+) -> None:
+    (written,) = annotate([str(capture)], tmp_path, doubts=DOUBTS)
+    assert written.name.endswith(".annotated.json.gz")
+    assert tracks(written) == {
+        "stages (window)",
+        "stages, corrected (same begin)",
+        "why the GPU idles (longest)",
+        "doubt: of_all",
+        "doubt: of_this",
+    }
+
+
+def test_a_trace_without_a_cost_model_has_no_corrected_track(tmp_path: Path) -> None:
+    trace = next((SAMPLES / "traces").glob("short*"))
+    (written,) = annotate([str(trace)], tmp_path)
+    assert tracks(written) == {"stages (window)", "why the GPU idles (longest)"}
