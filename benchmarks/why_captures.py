@@ -68,6 +68,12 @@ class Maker:
                 return model.generate(**inputs, **limits)
 
             session.measure(folder, run, meta={"batch": rows}, inputs=inputs)
+            refused = [r.reason for r in session.last if r.status == "failed"]
+        if refused:
+            print(folder, "refused:", *refused)
+            with torch.profiler.profile() as profiler:
+                run()
+            profiler.export_chrome_trace(str(self.output / folder / "refused.json.gz"))
 
 
 def _inputs(config: Any, device: str, dtype: torch.dtype, rows: int) -> dict[str, torch.Tensor]:

@@ -410,6 +410,24 @@ LIMITS = Table(
     ),
 )
 
+HTA = Table(
+    "hta",
+    ("sample_id", "repeat", "rank", "stage", "measure", "item"),
+    (
+        *_RUN_KEY,
+        _STAGE,
+        Column(
+            "measure",
+            "string",
+            "",
+            "idle_ns, busy_ns, kernel_sum_ns, launches, launch_latency_p50_ns or max_queue.",
+        ),
+        Column("item", "string", "", "Kernel, kind or cause that it is of.", nullable=True),
+        Column("ours", "float64", "", "Our figure, in the measure's unit.", nullable=True),
+        Column("hta", "float64", "", "HolisticTraceAnalysis's.", nullable=True),
+    ),
+)
+
 TABLES: dict[str, Table] = {
     t.name: t
     for t in (
@@ -428,5 +446,6 @@ TABLES: dict[str, Table] = {
         COMPONENTS,
         VERDICTS,
         LIMITS,
+        HTA,
     )
 }

@@ -50,6 +50,21 @@ def test_kernels_that_a_launch_in_generate_lacks_are_lost() -> None:
     assert losses.generate_ns == 100_000
 
 
+def test_what_is_captured_into_a_graph_does_not_run_and_is_not_lost() -> None:
+    events = [
+        GENERATE,
+        event("cuda_runtime", "cudaStreamEndCapture", 23.0),
+        event("cuda_runtime", "cudaStreamBeginCapture", 20.0),
+        event("cuda_runtime", "cudaLaunchKernel", 21.0, 2),
+        event("cuda_driver", "cuLaunchKernelEx", 22.0, 3),
+        {**event("cuda_runtime", "cudaLaunchKernel", 22.5, 4), "tid": 9},  # another thread's
+        event("cuda_runtime", "cudaGraphLaunch", 24.0, 5),
+        event("kernel", "k", 30.0, 5),
+    ]
+    losses = inspect(document(events), name="a")
+    assert (losses.launches, losses.lost) == (1, 1)
+
+
 def test_nothing_is_lost_on_a_real_gpu_trace(h200: Path) -> None:
     text = gzip.decompress((h200 / "llava_llama1b_user_scope.json.gz").read_bytes())
     # That trace has no generate range; its stage range stands in for one.

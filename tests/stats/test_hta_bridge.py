@@ -14,20 +14,19 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.timeline.handmade import TWO_STAGES, TWO_STAGES_RUN
 from trace_timing.errors import UsageError
 from trace_timing.stats.hta_bridge import HtaFigures, hta_figures
+from trace_timing.timeline.grouping import stage_of_key, stages_of
 from trace_timing.timeline.intervals import union
 from trace_timing.timeline.layout import RunTimeline
 from trace_timing.timeline.queue import queue_depth
 from trace_timing.timeline.runs import lay_out
 from trace_timing.trace.events import Trace
 from trace_timing.trace.kineto import read_trace
-
-# HTA calls pandas in ways that pandas 3 means to drop.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*:FutureWarning")
 
 Case = tuple[Trace, RunTimeline, HtaFigures]
 
@@ -77,6 +76,17 @@ def test_launches_agree_but_for_the_driver_calls_that_hta_does_not_know(case: Ca
 def test_the_greatest_queue_length_agrees_on_a_single_stream(case: Case) -> None:
     _, run, hta = case
     assert hta.max_queue == {7: int(queue_depth(run).depth.max())}
+
+
+def test_gaps_inside_stages_and_between_them_are_the_runs(case: Case) -> None:
+    """What HTA says of each stage and what lies between two stages sum to what it says of all."""
+    trace, run, hta = case
+    stage = stage_of_key(run)[run.ops.key]
+    start, end = run.ops.start_ns, run.ops.end_ns
+    between = int((start[1:] - end[:-1])[stage[1:] != stage[:-1]].sum())
+    stages = [stages_of(run)[code] for code in np.unique(stage)]
+    inside = sum(sum(hta_figures(trace, run, s).idle_ns.values()) for s in stages)
+    assert inside + between == sum(hta.idle_ns.values())
 
 
 def test_a_stage_of_a_hand_made_run_seen_by_hta() -> None:

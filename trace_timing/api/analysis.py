@@ -19,6 +19,7 @@ from trace_timing.api.spreading import spread
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, NothingReadError
 from trace_timing.records import Doubt, Manifest, Rejection, RunRecord
 from trace_timing.report.model import ReportData, SampleDetail, Section
+from trace_timing.stats.hta_bridge import require_hta
 from trace_timing.stats.observer import ObserverEffect, observer_effect
 from trace_timing.stats.trace_result import RunSummary, TraceResult, TraceSummary
 from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap, read_stage_map
@@ -141,6 +142,7 @@ def analyze(
     cache: Path | None = None,
     parts: Path | None = None,
     resume: bool = False,
+    hta: bool = False,
 ) -> Analysis:
     """Derive stage latencies from traces.
 
@@ -153,16 +155,19 @@ def analyze(
         cache: folder for compact stores, from which a trace is read faster the next time.
         parts: folder that holds each result from when it is there until all are.
         resume: go on from the results that an earlier analysis left there, and leave them.
+        hta: run HolisticTraceAnalysis beside our analysis, for the table `hta`.
     Raises:
         NothingReadError: not one of the inputs could be read.
-        UsageError: the stage map is wrong.
+        UsageError: the stage map is wrong, or HTA is asked for and not installed.
     """
+    if hta:
+        require_hta()
     found = find_inputs(str(p) for p in paths)
     known_stages = stage_map(stages)
     correction = with_costs(found.sources, found.manifests, known_stages)
     inputs = replace(found, sources=correction.sources)
     few = len(inputs.sources) <= MOST_DETAILS
-    settings = Settings(stages=known_stages, details=few, cache=cache)
+    settings = Settings(stages=known_stages, details=few, cache=cache, hta=hta)
     kept = Parts(parts, settings) if parts else None
     outcomes: dict[int, Outcome] = {}
     for number, outcome in each(

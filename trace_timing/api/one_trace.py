@@ -25,6 +25,8 @@ class Settings:
     stages: StageMap = DEFAULT_STAGES
     #: Keep what the timeline figure of each run needs.
     details: bool = False
+    #: Fill the table `hta`, with HTA's figures beside ours.
+    hta: bool = False
     #: Folder of compact stores of traces read before; None: read every trace anew.
     cache: Path | None = None
 
@@ -52,7 +54,7 @@ def analyze_trace(source: TraceSource, settings: Settings) -> Outcome:
                 remedy="record it around a generate() call",
             )
         replays = [correct(trace, run, costs) for run in timeline.runs] if costs else []
-        result = result_of(trace, timeline, source, replays)
+        result = result_of(trace, timeline, source, replays, hta=settings.hta)
         details = _details(trace, timeline, source) if settings.details else ()
         return Outcome(source, result, None, details)
     except TraceTimingError as error:

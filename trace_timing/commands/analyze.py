@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--by", help="Summarise by these columns, comma-separated, into summaries.csv.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary on stdout, for programs.")
 @click.option("--no-report", is_flag=True, help="Write the tables without report.html.")
+@click.option("--hta", is_flag=True, help="Set HolisticTraceAnalysis's figures beside ours.")
 @click.option("--annotate", is_flag=True, help="Write traces with our stages beside their events.")
 @click.option("--cdn", is_flag=True, help="Load plotly.js from its CDN: a small file, but online.")
 def command(
@@ -54,6 +55,7 @@ def command(
     by: str | None,
     as_json: bool,
     no_report: bool,
+    hta: bool,
     annotate: bool,
     cdn: bool,
 ) -> int:
@@ -78,7 +80,9 @@ def command(
     with delivered(output) as folder:
         parts = folder / ".parts"
         with _ProgressBar() as bar:
-            analysis = analyze(*paths, progress=bar.advance, parts=parts, resume=resume, **spread)
+            analysis = analyze(
+                *paths, progress=bar.advance, parts=parts, resume=resume, hta=hta, **spread
+            )
         _write(analysis, folder, report=not no_report, cdn=cdn)
         if by is not None:
             _write_summaries(analysis, by, folder / "summaries.csv")

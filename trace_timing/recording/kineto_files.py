@@ -5,29 +5,18 @@ from __future__ import annotations
 import gzip
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from trace_timing.call_names import role_of_call
 from trace_timing.errors import CaptureError
 from trace_timing.recording.files import PARTIAL, refused
 from trace_timing.records import GENERATE
 
-#: Runtime and driver calls that each start one kernel; copies between host buffers start none.
-_KERNEL_LAUNCHES = frozenset(
-    {
-        "cudaLaunchKernel",
-        "cudaLaunchKernelExC",
-        "cudaLaunchCooperativeKernel",
-        "cuLaunchKernel",
-        "cuLaunchKernelEx",
-        "hipLaunchKernel",
-        "hipExtLaunchKernel",
-        "hipModuleLaunchKernel",
-        "hipExtModuleLaunchKernel",
-    }
-)
+_CALLS = frozenset({"cuda_runtime", "cuda_driver", "hip_runtime", "hip_driver"})
 _OPS = frozenset({"kernel", "gpu_memcpy", "gpu_memset"})
 _HOST_NAME = re.compile(rb'"host_?name"\s*:\s*"[^"]*"', re.IGNORECASE)
 _TRACE_NAME = re.compile(rb'"traceName"\s*:\s*"(?:[^"\\]|\\.)*"')
@@ -44,6 +33,8 @@ class _Event(msgspec.Struct):
     name: str = ""
     ts: float = 0.0
     dur: float = 0.0
+    pid: int | str | None = None
+    tid: int | str | None = None
     args: _Args | None = None
 
 
@@ -55,7 +46,8 @@ class _Document(msgspec.Struct):
 class Losses:
     """What a session's trace holds, and what of it is missing.
 
-    `lost` counts kernel launches inside `generate` without their kernel; `ranges` the
+    `lost` counts kernel launches inside `generate` without their kernel, those into a graph that
+    is being captured apart; `ranges` the
     `generate` ranges, `generate_ns` their length on the host. CUPTI builds are
     known that drop a session's first ops (pytorch#192021).
     """
@@ -88,8 +80,8 @@ def inspect(text: bytes, *, name: str) -> Losses:
     ]
     launches = [
         event
-        for event in events
-        if event.name in _KERNEL_LAUNCHES and any(b <= event.ts < e for b, e in windows)
+        for event in _running(events)
+        if role_of_call(event.name) == "launch" and any(b <= event.ts < e for b, e in windows)
     ]
     ops = {_correlation(event) for event in events if event.cat in _OPS}
     lost = sum(_correlation(event) not in ops for event in launches)
@@ -100,6 +92,21 @@ def inspect(text: bytes, *, name: str) -> Losses:
         ranges=len(windows),
         generate_ns=round(sum(end - begin for begin, end in windows) * 1000),
     )
+
+
+def _running(events: list[_Event]) -> Iterator[_Event]:
+    """API calls but those between a thread's begin and end of a capture: what these launch is put
+    into a graph and does not run."""
+    capturing: set[tuple[int | str | None, int | str | None]] = set()
+    calls = [event for event in events if event.cat in _CALLS]
+    for event in sorted(calls, key=lambda event: event.ts):
+        thread = (event.pid, event.tid)
+        if "StreamBeginCapture" in event.name:
+            capturing.add(thread)
+        elif "StreamEndCapture" in event.name:
+            capturing.discard(thread)
+        elif thread not in capturing:
+            yield event
 
 
 def clean(text: bytes, name: str) -> bytes:

@@ -25,6 +25,7 @@ TITLES = {
     "graph_nodes": "CUDA graphs by node",
     "components": "Parts of the model by layer",
     "limits": "Distance to the device's limit",
+    "hta": "Beside HolisticTraceAnalysis",
 }
 RANKS_TITLE = "Slowest rank"
 #: Title, table, what is stacked, what is summed.

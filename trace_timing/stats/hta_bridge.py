@@ -8,7 +8,10 @@ instead, so every time in its answers is in ns, whatever the column says ("sum (
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +45,7 @@ class HtaFigures:
     #: None for the whole run.
     stage: Stage | None
     #: (stream, category) → ns between consecutive ops of the stream: host_wait, kernel_wait, other.
+    #: A gap in which ops of another stage run is not among them.
     idle_ns: Mapping[tuple[int, str], int]
     #: Kernel name → summed ns; HTA joins all but the greatest into `others`.
     kernels_ns: Mapping[str, int]
@@ -56,36 +60,93 @@ class HtaFigures:
     max_queue: Mapping[int, int] | None
 
 
+def require_hta() -> None:
+    """Find HTA, or say how to get it.
+
+    Raises:
+        UsageError: the extra `hta` is not installed.
+    """
+    try:
+        import hta.common.trace
+        import hta.trace_analysis  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            "HTA's analyses need HTA", why=str(error), remedy="pip install 'trace-timing[hta]'"
+        ) from error
+
+
 def hta_figures(trace: Trace, run: RunTimeline, stage: Stage | None = None) -> HtaFigures:
     """Run HTA's idle, kernel, launch and queue analyses on one stage of a run.
 
     Args:
-        stage: ops that belong to it, by our attribution; None for every op of the run.
+        stage: the stage, by our attribution, with an op at least; None for every op of the run.
     Raises:
         UsageError: the extra `hta` is not installed.
     """
-    analysis = _analysis(trace, run, _chosen(run, stage))
-    types, kernels = analysis.get_gpu_kernel_breakdown(
-        visualize=False, num_kernels=1000, duration_ratio=1.0, include_memory_kernels=True
-    )
-    idle, _ = analysis.get_idle_time_breakdown(
-        visualize=False, consecutive_kernel_delay=KERNEL_WAIT_NS
-    )
-    launches = analysis.get_cuda_kernel_launch_stats(
-        ranks=[0], include_memory_events=True, visualize=False
-    )[0]
+    require_hta()
+    chosen = _chosen(run, stage)
+    with _quiet():
+        analysis = _analysis(trace, run, chosen)
+        types, kernels = analysis.get_gpu_kernel_breakdown(
+            visualize=False, num_kernels=1000, duration_ratio=1.0, include_memory_kernels=True
+        )
+        launches = analysis.get_cuda_kernel_launch_stats(
+            ranks=[0], include_memory_events=True, visualize=False
+        )[0]
+        max_queue = _max_queue(analysis)
+        idle_ns = _idle_ns(analysis, trace, run, chosen)
     return HtaFigures(
         stage=stage,
-        idle_ns={
-            (int(row.stream), str(row.idle_category)): int(row.idle_time)
-            for row in idle.itertuples()
-        },
+        idle_ns=idle_ns,
         kernels_ns=_sums(kernels, "name", "sum (us)"),
         kernel_types_ns=_sums(types, "kernel_type", "sum"),
         launches=len(launches),
         launch_delay_median_ns=float(launches["launch_delay"].median()) if len(launches) else None,
-        max_queue=_max_queue(analysis),
+        max_queue=max_queue,
     )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without HTA's own log, and pandas' word on calls that pandas 3 means to drop."""
+    logging.getLogger("hta").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+def _idle_ns(
+    analysis: Any, trace: Trace, run: RunTimeline, chosen: BoolArray
+) -> dict[tuple[int, str], int]:
+    """HTA's idle time, each stretch of a stream in which no other stage runs taken for a stream.
+
+    HTA sums the gaps between a stream's ops. Of the ops of one stage alone, the gaps would hold
+    the time in which other stages run.
+    """
+    frame = analysis.t.traces[0]
+    stretch, stream = _stretches(trace, run, chosen)
+    frame.iloc[: len(stretch), frame.columns.get_loc("stream")] = stretch
+    idle, _ = analysis.get_idle_time_breakdown(
+        visualize=False, consecutive_kernel_delay=KERNEL_WAIT_NS
+    )
+    out: Counter[tuple[int, str]] = Counter()
+    for row in idle.itertuples():
+        out[int(stream[int(row.stream)]), str(row.idle_category)] += int(row.idle_time)
+    return dict(out)
+
+
+def _stretches(trace: Trace, run: RunTimeline, chosen: BoolArray) -> tuple[IntArray, IntArray]:
+    """The number of each chosen op's stretch, and the stream of each stretch."""
+    events, ops = trace.events, run.ops
+    lane = np.stack([ops.device.astype(np.int64), events.stream[ops.row]])
+    order = np.lexsort((ops.start_ns, lane[1], lane[0]))
+    lane, inside = lane[:, order], chosen[order]
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (lane[:, 1:] != lane[:, :-1]).any(axis=0) | (inside[1:] != inside[:-1])
+    number = np.empty(len(order), np.int64)
+    number[order] = np.cumsum(new) - 1
+    return number[chosen], lane[1][new]
 
 
 def _chosen(run: RunTimeline, stage: Stage | None) -> BoolArray:
@@ -113,14 +174,9 @@ def _max_queue(analysis: Any) -> dict[int, int] | None:
 
 def _analysis(trace: Trace, run: RunTimeline, chosen: BoolArray) -> Any:
     """An HTA TraceAnalysis of the chosen ops and the calls that launched them."""
-    try:
-        from hta.common.trace import Trace as HtaTrace
-        from hta.trace_analysis import TraceAnalysis
-    except ImportError as error:
-        raise UsageError(
-            "HTA's analyses need HTA", why=str(error), remedy="pip install 'trace-timing[hta]'"
-        ) from error
-    logging.getLogger("hta").setLevel(logging.ERROR)
+    from hta.common.trace import Trace as HtaTrace
+    from hta.trace_analysis import TraceAnalysis
+
     filled = HtaTrace(trace_files={}, trace_dir=".")
     launch = run.ops.launch_row[chosen]
     calls = np.unique(launch[launch != NONE])

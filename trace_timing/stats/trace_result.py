@@ -134,17 +134,20 @@ def result_of(
     timeline: TraceTimeline,
     source: TraceSource,
     corrected: Sequence[Corrected | None] = (),
+    *,
+    hta: bool = False,
 ) -> TraceResult:
     """Compute every row, law and doubt of a trace.
 
     Args:
         corrected: the replays of each run, where a cost model applies.
+        hta: fill the table `hta`.
     """
     keys = run_keys(source, timeline, trace)
     replays = corrected or [None] * len(keys)
     control = control_segments(usable_controls(source.controls, timeline.runs[0].clock))
     runs = [_Run(*r, control) for r in zip(timeline.runs, keys, replays, strict=True)]
-    tables = _tables(trace, timeline, runs, source)
+    tables = _tables(trace, timeline, runs, source, hta=hta)
     if len(timeline.stray):
         stray = stray_columns(timeline, RunKey(source.sample_id, None, keys[0].rank))
         tables["stages"] = pa.concat_tables([tables["stages"], stray.arrow()])
@@ -175,7 +178,12 @@ def _observed(run: _Run, source: TraceSource) -> ObservedRun:
 
 
 def _tables(
-    trace: Trace, timeline: TraceTimeline, runs: Sequence[_Run], source: TraceSource
+    trace: Trace,
+    timeline: TraceTimeline,
+    runs: Sequence[_Run],
+    source: TraceSource,
+    *,
+    hta: bool,
 ) -> dict[str, pa.Table]:
     makers: Mapping[str, Callable[[_Run], Columns]] = {
         "stages": lambda r: stage_columns(
@@ -188,10 +196,12 @@ def _tables(
     tables = {
         name: join([make(r) for r in runs], schema.TABLES[name]) for name, make in makers.items()
     }
-    return {**tables, **_why_tables(trace, runs, source)}
+    return {**tables, **_why_tables(trace, runs, source, hta=hta)}
 
 
-def _why_tables(trace: Trace, runs: Sequence[_Run], source: TraceSource) -> dict[str, pa.Table]:
+def _why_tables(
+    trace: Trace, runs: Sequence[_Run], source: TraceSource, *, hta: bool
+) -> dict[str, pa.Table]:
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in WHY_TABLES}
     for run in runs:
         corrected = window_by_stage(run.replayed) if run.replayed else None
@@ -201,6 +211,7 @@ def _why_tables(trace: Trace, runs: Sequence[_Run], source: TraceSource) -> dict
             corrected_ns=corrected,
             manifest=source.manifest,
             record=source.record,
+            hta=hta,
         )
         for name, some in taken_apart.rows(asdict(run.key)).items():
             rows[name] += some

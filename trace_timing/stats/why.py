@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from trace_timing.records import Manifest, RunRecord, Stage
+from trace_timing.stats.hta_beside import BesideHta, beside_hta
 from trace_timing.stats.limits import Limit, limits
 from trace_timing.stats.verdicts import StageEvidence, Verdict, verdicts
 from trace_timing.timeline.communication import Communication, communication
@@ -38,6 +39,8 @@ class Why:
     components: tuple[ComponentTime, ...]
     verdicts: tuple[Verdict, ...]
     limits: tuple[Limit, ...] = ()
+    #: Beside HTA: on request alone, it takes longer than all the rest.
+    hta: tuple[BesideHta, ...] = ()
 
     def rows(self, run_key: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
         """Rows of every table, `run_key` (sample_id, repeat, rank) before each."""
@@ -57,12 +60,16 @@ def why(
     corrected_ns: Mapping[Stage, int] | None = None,
     manifest: Manifest | None = None,
     record: RunRecord | None = None,
+    hta: bool = False,
 ) -> Why:
     """Take one run apart.
 
     Args:
         corrected_ns: window of each stage with the observer effect removed, where known.
         manifest, record: what the floors of `limits` rest on; without them there are none.
+        hta: run HTA's analyses beside ours.
+    Raises:
+        UsageError: HTA is asked for and not installed.
     """
     kinds, idle, queue = kind_times(trace, run), idle_causes(trace, run), queue_figures(run)
     loops, nccl, graphs = sync_loops(trace, run), communication(trace, run), graph_use(trace, run)
@@ -97,6 +104,7 @@ def why(
         components=component_times(trace, run),
         verdicts=tuple(said),
         limits=limits(manifest, record, window, busy),
+        hta=beside_hta(trace, run, idle, kinds, queue) if hta else (),
     )
 
 

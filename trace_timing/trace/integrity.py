@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trace_timing.call_names import LAUNCHING
-from trace_timing.trace.calls import calls_that
+from trace_timing.trace.calls import calls_that, captured
 from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.trace.links import gpu_op_rows
 from trace_timing.units import IntArray, sorted_distinct
@@ -58,6 +58,7 @@ def _lost(trace: Trace) -> tuple[int, int, int]:
     calls = events.rows(Kind.CALL)
     launching = calls[calls_that(trace, calls, LAUNCHING)]
     launching = launching[events.correlation[launching] != NONE]
+    launching = launching[~captured(trace, launching)]
     launching = launching[np.argsort(events.start_ns[launching], kind="stable")]
     launched = sorted_distinct(events.correlation[gpu_op_rows(events)])
     missing = ~np.isin(events.correlation[launching], launched)
