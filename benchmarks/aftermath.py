@@ -64,10 +64,10 @@ class Before:
     def __init__(self, run: Callable[[], Any], slot: SinkSlot, folder: Path) -> None:
         self._run, self._slot, self._folder = run, slot, folder
         self._session = ScopedSession("ranges")
+        self._text = b""
         for _ in range(5):
             finished(run)
             self.stored_session()
-        self._text = self._saved()
         self._pause_s = min(timed(self.storing) for _ in range(5)) / 1e9
 
     def all(self) -> Mapping[str, Callable[[], object]]:
