@@ -12,6 +12,8 @@ import pytest
 
 from trace_timing.api.annotating import annotate
 from trace_timing.records import Doubt
+from trace_timing.trace.kineto import read_trace
+from trace_timing.trace.store import write_store
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
 DOUBTS = [
@@ -59,3 +61,15 @@ def test_a_trace_without_a_cost_model_has_no_corrected_track(tmp_path: Path) -> 
     trace = next((SAMPLES / "traces").glob("short*"))
     (written,) = annotate([str(trace)], tmp_path)
     assert tracks(written) == {"stages (window)", "why the GPU idles (longest)"}
+
+
+def test_a_capture_that_has_stores_as_well_is_annotated_from_its_kineto_files(
+    capture: Path, tmp_path: Path
+) -> None:
+    both = tmp_path / "both"
+    shutil.copytree(capture, both)
+    (file,) = (both / "traces").glob("*.json.gz")
+    write_store(read_trace(file), file.with_name(file.name.replace(".json.gz", ".parquet")))
+    assert len(annotate([str(both)], tmp_path / "out")) == 1
+    file.unlink()
+    assert annotate([str(both)], tmp_path / "out") == []

@@ -34,6 +34,18 @@ def test_the_trace_is_served_once_to_the_viewers_origin(trace: Path) -> None:
     assert served == [True]
 
 
+def test_it_answers_a_browser_that_returns_only_when_it_is_closed(trace: Path) -> None:
+    read: list[bytes] = []
+    with one_shot(trace, 0) as server:
+
+        def browse() -> None:
+            with urllib.request.urlopen(url_of(server, trace), timeout=10) as answer:
+                read.append(answer.read())
+
+        assert server.serve_once(20, browse)
+    assert read == [trace.read_bytes()]
+
+
 def test_no_other_file_is_given_out(trace: Path) -> None:
     with one_shot(trace, 0) as server:
         waiting = threading.Thread(target=server.serve_once, args=(20,))
@@ -62,6 +74,31 @@ def test_by_hand_starts_nothing(trace: Path) -> None:
     result = CliRunner().invoke(command, [str(trace), "--no-open"], standalone_mode=False)
     assert result.return_value == 0
     assert str(trace) in result.output
+
+
+SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
+
+
+def test_a_sample_of_a_capture_is_found_by_its_id() -> None:
+    named = [str(SAMPLES), "medium", "--no-open"]
+    result = CliRunner().invoke(command, named, standalone_mode=False)
+    assert result.return_value == 0
+    assert "medium-c082456a.r0.k0.json.gz" in result.output
+
+
+@pytest.mark.parametrize("named", [[str(SAMPLES), "nobody"], [str(SAMPLES)]])
+def test_samples_to_choose_from_are_named(named: list[str]) -> None:
+    error = CliRunner().invoke(command, named, standalone_mode=False).exception
+    assert isinstance(error, UsageError)
+    assert all(sample in error.why for sample in ("short", "medium", "long"))
+
+
+def test_a_compact_store_is_refused_with_what_to_name_instead(tmp_path: Path) -> None:
+    store = tmp_path / "x.parquet"
+    store.write_bytes(b"PAR1")
+    error = CliRunner().invoke(command, [str(store)], standalone_mode=False).exception
+    assert isinstance(error, UsageError)
+    assert ".json.gz" in error.remedy
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

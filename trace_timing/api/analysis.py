@@ -16,6 +16,7 @@ from trace_timing.api.one_trace import Outcome, Settings, analyze_trace
 from trace_timing.api.parts import Parts
 from trace_timing.api.sources import Inputs, find_inputs
 from trace_timing.api.spreading import spread
+from trace_timing.api.unmatched import unmatched_patterns
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, NothingReadError
 from trace_timing.records import Doubt, Manifest, Rejection, RunRecord
 from trace_timing.report.model import ReportData, SampleDetail, Section
@@ -177,9 +178,19 @@ def analyze(
         if progress:
             progress(outcome, len(outcomes), len(inputs.sources))
     analysis = gather(inputs, [outcomes[number] for number in sorted(outcomes)], correction.doubts)
+    if stages is not None:
+        analysis = _with_unmatched(analysis, known_stages, inputs)
     return (
         analysis if few else replace(analysis, details=_telling_details(inputs, settings, analysis))
     )
+
+
+def _with_unmatched(analysis: Analysis, stages: StageMap, inputs: Inputs) -> Analysis:
+    readable = {trace.trace for trace in analysis.traces}
+    first = next((s.local for s in inputs.sources if s.name in readable), None)
+    found = set(analysis.tables["stages"]["stage"].to_pylist())
+    doubt = unmatched_patterns(stages, found, first) if first else None
+    return replace(analysis, doubts=(*analysis.doubts, doubt)) if doubt else analysis
 
 
 def _telling_details(

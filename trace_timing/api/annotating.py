@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from trace_timing.api.analysis import stage_map
 from trace_timing.api.correction import with_costs
-from trace_timing.api.sources import find_inputs
+from trace_timing.api.sources import find_inputs, kineto_file
 from trace_timing.records import Doubt
 from trace_timing.report.annotate import write_annotated
 from trace_timing.report.tracks import AnnotatedRun
@@ -40,18 +40,26 @@ def annotate(
     """
     known_stages = stage_map(stages)
     found = find_inputs(paths)
-    written = []
+    written: list[Path] = []
     for source in with_costs(found.sources, found.manifests, known_stages).sources:
-        file = Path(source.local)
-        if not file.is_file() or not file.name.endswith((".json", ".json.gz")):
+        file = kineto_file(source)
+        if file is None:
             continue
         cpu_ops = source.costs is not None and source.costs.mode == "full"
         trace = read_trace(file, cpu_ops=cpu_ops)
         runs = _runs(trace, source, known_stages, doubts)
-        output = folder / f"{source.name.split('.json')[0].replace('/', '-')}.annotated.json.gz"
+        output = _output(file, folder, written)
         write_annotated(file, trace, runs, output)
         written.append(output)
     return written
+
+
+def _output(file: Path, folder: Path, taken: Collection[Path]) -> Path:
+    """A name of its own for each: traces of two captures may have the same."""
+    stem = file.name.split(".json")[0]
+    names = (stem, *(f"{stem}-{n}" for n in range(2, len(taken) + 2)))
+    paths = (folder / f"{name}.annotated.json.gz" for name in names)
+    return next(path for path in paths if path not in taken)
 
 
 def _runs(

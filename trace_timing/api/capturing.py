@@ -199,7 +199,7 @@ class Session:
             repeat=repeat,
             run=run,
             inputs=known,
-            metadata={**count_tokens(known, self._model.config), **(meta or {})},
+            metadata={**count_tokens(known, getattr(self._model, "config", None)), **(meta or {})},
             repeatable=repeatable,
         )
         if not self._is_warm or repeat == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -143,6 +144,18 @@ def _recorded(fs: Any, inner: str, record: RunRecord, controls: Sequence[RunReco
         record=record,
         controls=tuple(c for c in controls if c.sample_id == record.sample_id),
     )
+
+
+def kineto_file(source: TraceSource) -> Path | None:
+    """The Kineto file of a trace on this machine, also where analysis reads its compact store.
+
+    None where there is none: of a capture with --keep store, or behind a URL.
+    """
+    path = Path(source.local)
+    stem = path.name.removesuffix(STORE_ENDING)
+    beside = [path.with_name(stem + ending) for ending in reversed(KINETO_ENDINGS)]
+    candidates = beside if path.name.endswith(STORE_ENDING) else [path]
+    return next((file for file in candidates if file.is_file()), None)
 
 
 def _distinct(sources: Sequence[TraceSource]) -> list[TraceSource]:

@@ -89,8 +89,9 @@ def command(
         if annotate:
             from trace_timing.api.annotating import annotate as write_annotated
 
-            doubts = analysis.report_data().doubts
-            write_annotated(paths, folder / "annotated", stages=stages, doubts=doubts)
+            doubts = analysis.report_data(pages=False).doubts
+            written = write_annotated(paths, folder / "annotated", stages=stages, doubts=doubts)
+            click.echo(f"annotated {len(written)} of {len(analysis.traces)} traces", err=True)
     if labels:
         _write_labels(analysis, labels)
     if as_json:

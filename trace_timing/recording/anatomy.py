@@ -30,7 +30,8 @@ def describe_model(model: Any, stages: ModelStages) -> dict[str, Any]:
     model; a parameter that two modules share counts once in each stage, and once in the total.
     Experts are counted apart: a step reads only those that its tokens are routed to.
     """
-    config = model.config
+    # A research code's own model has a configuration of its own kind, or none.
+    config = getattr(model, "config", None)
     parts = {
         "vision_encoder": _modules(stages, stages.vision_encoder),
         "projector": _modules(stages, stages.projector),
@@ -51,9 +52,14 @@ def describe_model(model: Any, stages: ModelStages) -> dict[str, Any]:
             for name, modules in parts.items()
         },
         "experts": _weights(_expert_parameters(model)),
-        "text_config": _sizes(config.get_text_config()),
+        "text_config": _sizes(_text_config(config)),
         "vision_config": _sizes(getattr(config, "vision_config", None)),
     }
+
+
+def _text_config(config: Any) -> Any:
+    of_language = getattr(config, "get_text_config", None)
+    return of_language() if of_language else config
 
 
 def _modules(stages: ModelStages, paths: Iterable[str]) -> list[Any]:

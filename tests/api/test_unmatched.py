@@ -1,0 +1,33 @@
+"""A pattern that fits nothing is told with the names that the trace has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import trace_timing
+from trace_timing.records import Doubt
+
+TRACE = next((Path(__file__).resolve().parents[2] / "sample_traces" / "traces").glob("short*"))
+
+
+def doubt(folder: Path, toml: str) -> Doubt | None:
+    """The doubt about its patterns in the analysis of the short sample with this stage map."""
+    file = folder / "stages.toml"
+    file.write_text(f"[stages]\n{toml}\n")
+    found = trace_timing.analyze(TRACE, stages=file).doubts
+    return next((d for d in found if d.code == "pattern_fits_nothing"), None)
+
+
+def test_the_pattern_and_the_names_seen_are_told(tmp_path: Path) -> None:
+    told = doubt(tmp_path, 'decode = "step_.*"')
+    assert told is not None
+    assert "decode = step_.*" in told.evidence
+    assert "decode[1]" in told.evidence
+    assert "whole" in told.remedy
+
+
+@pytest.mark.parametrize("toml", ['prefill = "prefill"', 'generate = "generate"'])
+def test_patterns_that_fit_are_not_doubted(tmp_path: Path, toml: str) -> None:
+    assert doubt(tmp_path, toml) is None

@@ -1,0 +1,36 @@
+"""Patterns of a stage map that fit no range: the names that the traces have are the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from trace_timing.records import Doubt
+from trace_timing.timeline.runs import lay_out
+from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap
+from trace_timing.trace.reading import open_trace
+
+#: Names told at most; a trace of a framework can have hundreds.
+MOST_NAMES = 12
+
+
+def unmatched_patterns(stages: StageMap, found: Collection[str], trace: str) -> Doubt | None:
+    """A doubt that names the user's own patterns whose stage is in no trace; None if all are.
+
+    Args:
+        found: stages that the analysis has.
+        trace: path or URL of a trace, read again for the names of its other ranges.
+    """
+    own = [pair for pair in stages.patterns if pair not in DEFAULT_STAGES.patterns]
+    silent = sorted({stage for _, stage in own if stage not in found and stage != "generate"})
+    if not silent:
+        return None
+    names = lay_out(open_trace(trace), stages).unclaimed_ranges
+    seen = ", ".join(names[:MOST_NAMES]) or "none besides those that fit"
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    patterns = ", ".join(f"{stage} = {p.pattern}" for p, stage in own if stage in silent)
+    return Doubt(
+        code="pattern_fits_nothing",
+        message=f"No range fits the pattern of {', '.join(silent)}, so that time is in other rows.",
+        evidence=f"{patterns}; range names seen: {seen}{more}",
+        remedy="write the pattern so that it fits the whole of one of these names",
+    )
