@@ -36,9 +36,10 @@ def sorted_distinct(values: IntArray) -> IntArray:
     """Ascending, each once.
 
     np.unique hashes integers since numpy 2.3, which takes ten times as long as sorting where
-    nearly all differ, as instants do.
+    nearly all differ, as instants do. The stable sort merges what is in order already: of begins,
+    ends and launches end to end 140,000 took 0.2 ms, numpy's default 5.5.
     """
-    ordered = np.sort(values)
+    ordered = np.sort(values, kind="stable")
     first = np.ones(len(ordered), np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
     return ordered[first]

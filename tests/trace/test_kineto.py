@@ -113,6 +113,22 @@ def test_cpu_ops_are_counted_or_read_as_asked(tmp_path: Path) -> None:
     assert with_them.info.has_cpu_ops
 
 
+def test_events_that_kineto_does_not_write_today_are_counted(tmp_path: Path) -> None:
+    document = [CALL, {**CALL, "cat": "new_thing"}, {**CALL, "ph": "i"}, KERNEL, FLOW, META]
+    expected = {"ac2g": 1, "cuda_runtime": 1, "new_thing": 1, "ph M": 1}
+    assert read(tmp_path, document).info.skipped == expected
+    odd = read(tmp_path, [*document, {**META, "ph": "a new phase"}, {**META, "ph": None}])
+    assert odd.info.skipped == {**expected, "ph ": 1, "ph a new phase": 1}
+    assert len(odd.events) == 2
+
+
+def test_threads_are_told_apart_within_a_piece(tmp_path: Path) -> None:
+    calls = [CALL, {**CALL, "tid": 12}, CALL, {**CALL, "pid": 9}]
+    trace = read(tmp_path, calls)
+    assert trace.events.thread.tolist() == [0, 1, 0, 2]
+    assert trace.threads == (("10", "11"), ("10", "12"), ("9", "11"))
+
+
 def test_sync_events_name_the_stream_and_record_they_wait_for(tmp_path: Path) -> None:
     args = {"device": 0, "stream": 4294967295, "correlation": 9, "wait_on_stream": 7}
     sync = {**KERNEL, "cat": "cuda_sync", "args": {**args, "wait_on_cuda_event_record_corr_id": 5}}

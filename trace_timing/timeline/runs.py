@@ -160,6 +160,7 @@ def _run(
     mine = _run_ops(trace, ops, np.flatnonzero(home == ordinal))
     devices = sorted({int(d) for d in np.unique(mine.device)})
     outside = len(keys) - (2 if found.stages else 1)
+    tiles = tile_ops(window, mine, host, outside_key=outside)
     return RunTimeline(
         ordinal=ordinal,
         window_start_ns=window[0],
@@ -171,9 +172,11 @@ def _run(
         ranges=ranges,
         host=host,
         ops=mine,
-        tiles=tile_ops(window, mine, host, outside_key=outside),
+        tiles=tiles,
         device_tiles={
-            d: tile_ops(window, mine.take(mine.device == d), host, outside_key=outside)
+            d: tiles
+            if len(devices) == 1
+            else tile_ops(window, mine.take(mine.device == d), host, outside_key=outside)
             for d in devices
         },
         clock="device" if len(ops.row) else "host",

@@ -45,9 +45,11 @@ def tile(
     )
     edges = sorted_distinct(edges[(edges >= start) & (edges <= end)])
     left = edges[:-1]
-    owner = _first_launched(left, start_ns, end_ns, launch_ns)
+    first = np.searchsorted(left, start_ns)
+    owner = _first_launched(left, first, end_ns, np.lexsort((start_ns, launch_ns)))
     busy = owner >= 0
-    queued = ~busy & (_count_until(queued_from, left) > _count_until(start_ns, left))
+    launched = np.searchsorted(left, queued_from)
+    queued = ~busy & (_count_until(launched, len(left)) > _count_until(first, len(left)))
     cell_key = _host_key(left, host, outside_key)
     cell_key[busy] = key[owner[busy]]
     cell_key[queued] = _next_key(left[queued], start_ns, launch_ns, key)
@@ -55,8 +57,9 @@ def tile(
     return _merge(edges, cell_key, state.astype(np.uint8))
 
 
-def _count_until(times: IntArray, instants: IntArray) -> IntArray:
-    return np.searchsorted(np.sort(times), instants, side="right")
+def _count_until(cells: IntArray, count: int) -> IntArray:
+    """How many of these lie in each of `count` cells or before it; entries ≥ count lie in none."""
+    return np.cumsum(np.bincount(cells, minlength=count)[:count])
 
 
 def _host_key(left: IntArray, host: HostTimeline, outside_key: int) -> Keys:
@@ -70,21 +73,20 @@ def _next_key(instants: IntArray, start_ns: IntArray, launch_ns: IntArray, key: 
     return key[order[np.searchsorted(start_ns[order], instants, side="right")]]
 
 
-def _first_launched(
-    left: IntArray, start_ns: IntArray, end_ns: IntArray, launch_ns: IntArray
-) -> IntArray:
+def _first_launched(left: IntArray, first: IntArray, end_ns: IntArray, order: IntArray) -> IntArray:
     """For each cell the op launched first among those that cover it, −1 where none does.
 
     A range-minimum table filled backwards: each op writes its launch rank to the two blocks of
     2^k cells that cover its interval, then every block hands its minimum down to its halves.
     O(m + c · log(cells of the longest op)).
+
+    Args:
+        first: the cell in which each op begins. order: the ops by launch.
     """
-    first = np.searchsorted(left, start_ns, side="left")
-    last = np.searchsorted(left, end_ns, side="left")
+    last = np.searchsorted(left, end_ns)
     # An op that began before the window covers its first cell too; zero-length ops cover none.
     width = last - first
     covering = np.flatnonzero(width > 0)
-    order = np.lexsort((start_ns, launch_ns))
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     if not len(covering):
@@ -105,7 +107,7 @@ def _first_launched(
 
 
 def _merge(edges: IntArray, key: Keys, state: npt.NDArray[np.uint8]) -> Tiles:
-    change = np.flatnonzero((np.diff(key) != 0) | (np.diff(state) != 0)) + 1
+    change = np.flatnonzero((key[1:] != key[:-1]) | (state[1:] != state[:-1])) + 1
     begins = np.concatenate([[0], change])
     stops = np.concatenate([change, [len(key)]])
     return Tiles(edges[begins], edges[stops], key[begins], state[begins])

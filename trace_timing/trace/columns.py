@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from itertools import compress
-from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -15,14 +15,17 @@ import numpy.typing as npt
 from trace_timing.trace.decoding import (
     EXACT_US,
     INVALID,
+    Args,
+    Buffer,
+    Complete,
     Event,
+    StrictDecoder,
     decode_loosely,
-    decode_strictly,
     ns_from_us_text,
     whole,
 )
 from trace_timing.trace.events import GPU_OP_KINDS, NONE, Events, Kind
-from trace_timing.units import NS_PER_US, BoolArray, IntArray
+from trace_timing.units import NS_PER_US, IntArray
 
 #: Kineto's categories. ROCm builds write their API calls as cuda_runtime or, by version, under
 #: names of their own; other back ends as privateuse1.
@@ -57,45 +60,75 @@ DTYPES: Mapping[str, type[np.generic]] = {
     "wait_stream": np.int64,
     "wait_correlation": np.int64,
 }
-_ON_DEVICE = np.isin(np.arange(len(Kind)), (*GPU_OP_KINDS, Kind.SYNC))
-_FIRST_UNKNOWN = 64
+_SKIPPED = 255
+
+
+def _table(*kinds: int) -> bytes:
+    """1 at the place of each of these kinds, else 0: selects by bytes.translate, or as an array."""
+    return bytes(kind in kinds for kind in range(256))
+
+
+_KEPT, _NOT_KEPT = _table(*Kind), _table(_SKIPPED)
+_ON_DEVICE = _table(*GPU_OP_KINDS, Kind.SYNC)
+_ON_HOST = _table(*(k for k in Kind if not _ON_DEVICE[k]))
+_SYNC = _table(Kind.SYNC)
+#: Columns that only some kinds of events have.
+_ROWS: Mapping[str, bytes] = {
+    "thread": _ON_HOST,
+    "device": _ON_DEVICE,
+    "stream": _ON_DEVICE,
+    "graph_node": _ON_DEVICE,
+    "wait_stream": _SYNC,
+    "wait_correlation": _SYNC,
+}
+#: Arguments, in which CUPTI's "none" may stand.
+_ARGUMENTS = ("size_bytes", *(name for name in DTYPES if name in Args.__struct_fields__))
+_UNKNOWN = frozenset((NONE, INVALID[0]))
 
 
 class Codes(dict[Any, int]):
     """Numbers keys as they are first met; a plain `codes[key]` looks up or adds."""
 
-    def __init__(self, known: Mapping[Any, int] | None = None, first: int = 0) -> None:
-        super().__init__(known or {})
-        self._next = first
-
     def __missing__(self, key: Any) -> int:
-        self[key] = code = self._next
-        self._next += 1
+        self[key] = code = len(self)
         return code
 
 
+class Kinds(dict[str, int]):
+    """Kind of a category; _SKIPPED for one that is not kept."""
+
+    def __missing__(self, category: str) -> int:
+        return _SKIPPED
+
+
 class Columns:
-    """Grows a piece at a time; `events()` joins them.
+    """Grows a piece at a time; `events()` makes arrays of it.
+
+    A list comprehension and struct.pack take 20 ns a cell, numpy's own ways from objects to an
+    array 33: a trace has millions of cells.
 
     Args:
         cpu_ops: keep CPU ops too.
     """
 
     def __init__(self, cpu_ops: bool) -> None:
-        kept = {cat: int(k) for cat, k in KIND_OF_CATEGORY.items() if cpu_ops or k != Kind.CPU_OP}
-        self._categories = Codes(kept, first=_FIRST_UNKNOWN)
+        self._kinds = Kinds(
+            {cat: int(k) for cat, k in KIND_OF_CATEGORY.items() if cpu_ops or k != Kind.CPU_OP}
+        )
         self._names = Codes()
         self._threads = Codes()
-        self._chunks: list[Events] = []
+        self._kind = bytearray()
+        #: 64-bit integers; of columns in _ROWS, those of the kinds that have them.
+        self._packed = {name: bytearray() for name in DTYPES if name != "kind"}
+        self._decode = StrictDecoder()
         self._loosely = False
-        self._fractions = False
         #: Events that are not kept, by category, or by phase where they have none.
         self.skipped: Counter[str] = Counter()
         #: Events whose times cannot be used: how many, and what is wrong with the first.
         self.bad_count = 0
         self.first_bad = ""
 
-    def add(self, array: bytes) -> None:
+    def add(self, array: Buffer) -> None:
         """Keep what analysis uses of a JSON array of events and count the rest.
 
         Raises:
@@ -105,17 +138,15 @@ class Columns:
             try:
                 if self._add_strictly(array):
                     return
-            except (msgspec.DecodeError, OverflowError):
+            except (msgspec.DecodeError, struct.error):
                 pass  # another type, NaN, or not JSON at all: the loose reader tells these apart
         self._add_loosely(array)
 
     def events(self) -> Events:
-        """All rows so far, in file order."""
-        joined = {
-            name: np.concatenate([np.zeros(0, dtype), *(getattr(c, name) for c in self._chunks)])
-            for name, dtype in DTYPES.items()
-        }
-        return Events(**joined)
+        """All rows, in file order; nothing can be added any more."""
+        kind = np.frombuffer(self._kind, np.uint8)
+        columns = {name: _column(name, packed, kind) for name, packed in self._packed.items()}
+        return Events(kind=kind, **columns)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -130,31 +161,39 @@ class Columns:
     @property
     def rounded_to_us(self) -> bool:
         """Whether every time is a whole µs."""
-        return bool(self._chunks) and not self._fractions
+        times = (np.frombuffer(self._packed[name], np.int64) for name in ("start_ns", "dur_ns"))
+        return bool(self._kind) and not any((t % NS_PER_US).any() for t in times)
 
-    def _add_strictly(self, array: bytes) -> bool:
+    def _add_strictly(self, array: Buffer) -> bool:
         """Whether float64 held the times of the kept events exactly; if not, nothing was added."""
-        events = decode_strictly(array)
-        kind, keep = self._kinds(events)
-        kept = list(compress(events, keep))
-        ts = np.fromiter(map(attrgetter("ts"), kept), np.float64, len(kept))
-        dur = np.fromiter(map(attrgetter("dur"), kept), np.float64, len(kept))
+        events = self._decode(array)
+        kept = [event for event in events if type(event) is Complete]
+        skipped = [event.cat for event in events if type(event) is not Complete]
+        kinds = bytes(map(self._kinds.__getitem__, [event.cat for event in kept]))
+        if _SKIPPED in kinds:
+            keep = kinds.translate(_KEPT)
+            skipped += [event.cat for event in compress(kept, kinds.translate(_NOT_KEPT))]
+            kept, kinds = list(compress(kept, keep)), bytes(compress(kinds, keep))
+        us = _times(kept)
         # NaN fails these comparisons too.
-        if not ((np.abs(ts) < EXACT_US) & (dur >= 0) & (dur < EXACT_US)).all():
-            self._loosely = bool((np.abs(ts) >= EXACT_US).any())
+        if kept and not (np.abs(us).max() < EXACT_US and us[1].min() >= 0):
+            self._loosely = bool((np.abs(us[0]) >= EXACT_US).any())
             return False
-        self._count_skipped(events, kind, keep)
-        self._append(kind[keep], kept, _whole_ns(ts), _whole_ns(dur))
+        start_ns, dur_ns = np.rint(us * NS_PER_US).astype(np.int64)
+        self._append(kept, kinds, start_ns, dur_ns)
+        if "" in skipped:
+            skipped = [e.cat or e.label for e in events if self._is_skipped(e)]
+        self._count_skipped(skipped)
         return True
 
-    def _add_loosely(self, array: bytes) -> None:
-        loose = decode_loosely(array)
-        events = [event.strict() for event in loose]
-        kind, keep = self._kinds(events)
-        kept = list(compress(events, keep))
+    def _add_loosely(self, array: Buffer) -> None:
+        events = decode_loosely(array)
+        kinds = bytes(self._kinds[event.label] if event.complete else _SKIPPED for event in events)
+        sources = list(compress(events, kinds.translate(_KEPT)))
+        kept = [event.strict() for event in sources]
         start_ns = np.zeros(len(kept), np.int64)
         dur_ns = np.zeros(len(kept), np.int64)
-        for row, (event, source) in enumerate(zip(kept, compress(loose, keep), strict=True)):
+        for row, (event, source) in enumerate(zip(kept, sources, strict=True)):
             start, dur = ns_from_us_text(source.ts), ns_from_us_text(source.dur)
             if start is None:
                 self._note_bad(event, "ts", source.ts)
@@ -162,27 +201,18 @@ class Columns:
                 self._note_bad(event, "dur", source.dur)
             else:
                 start_ns[row], dur_ns[row] = start, dur
-        self._count_skipped(events, kind, keep)
-        self._append(kind[keep], kept, start_ns, dur_ns)
+        self._append(kept, bytes(compress(kinds, kinds.translate(_KEPT))), start_ns, dur_ns)
+        skipped = compress(events, kinds.translate(_NOT_KEPT))
+        self._count_skipped([event.label for event in skipped])
 
-    def _kinds(self, events: list[Event]) -> tuple[IntArray, BoolArray]:
-        kind = _column(events, "cat", np.int64, self._categories.__getitem__)
-        keep = kind < _FIRST_UNKNOWN
-        phases = set(map(attrgetter("ph"), compress(events, keep)))
-        if phases - {"X"}:
-            keep &= np.fromiter((event.ph == "X" for event in events), np.bool_, len(events))
-        return kind, keep
+    def _count_skipped(self, labels: list[str]) -> None:
+        for label in set(labels):
+            self.skipped[label] += labels.count(label)
 
-    def _count_skipped(self, events: list[Event], kind: IntArray, keep: BoolArray) -> None:
-        counts = np.bincount(kind[~keep])
-        for category, code in self._categories.items():
-            if category and code < len(counts) and code >= _FIRST_UNKNOWN and counts[code]:
-                self.skipped[category] += int(counts[code])
-        left = ~keep & ((kind < _FIRST_UNKNOWN) | (kind == self._categories[""]))
-        for event in compress(events, left):
-            self.skipped[event.cat or f"ph {event.ph}"] += 1
+    def _is_skipped(self, event: Event) -> bool:
+        return type(event) is not Complete or self._kinds[event.cat] == _SKIPPED
 
-    def _note_bad(self, event: Event, field: str, raw: msgspec.Raw) -> None:
+    def _note_bad(self, event: Complete[str], field: str, raw: msgspec.Raw) -> None:
         self.bad_count += 1
         if not self.first_bad:
             text = bytes(raw).decode()
@@ -190,73 +220,67 @@ class Columns:
             self.first_bad = f"{event.cat} event {event.name!r} {state}"
 
     def _append(
-        self, kind: IntArray, kept: list[Event], start_ns: IntArray, dur_ns: IntArray
+        self, kept: list[Complete[str]], kinds: bytes, start_ns: IntArray, dur_ns: IntArray
     ) -> None:
-        if not kept:
-            return
-        device_rows = _ON_DEVICE[kind]
-        on_device, on_host = _Rows(kept, device_rows), _Rows(kept, ~device_rows)
-        syncs = _Rows(kept, kind == Kind.SYNC)
-        everything = _Rows(kept, np.ones(len(kept), np.bool_))
-        device, stream = on_device.arg("device"), on_device.arg("stream")
-        if (device[device_rows] == NONE).any() or (stream[device_rows] == NONE).any():
-            _place_by_track(kept, kind, device, stream)
-        self._fractions |= bool((start_ns % NS_PER_US).any() or (dur_ns % NS_PER_US).any())
-        chunk = Events(
-            kind=kind.astype(np.uint8),
-            name=_column(kept, "name", np.int32, self._names.__getitem__),
-            start_ns=start_ns,
-            dur_ns=dur_ns,
-            thread=on_host.fill(
-                map(self._threads.__getitem__, map(attrgetter("pid", "tid"), on_host.events))
-            ).astype(np.int32),
-            device=device.astype(np.int32),
-            stream=stream,
-            correlation=everything.arg("correlation"),
-            size_bytes=everything.arg("bytes"),
-            graph_node=on_device.arg("graph_node"),
-            wait_stream=syncs.arg("wait_stream"),
-            wait_correlation=syncs.arg("wait_correlation"),
-        )
-        self._chunks.append(chunk)
+        """Raises struct.error, with nothing done, where an integer has more than 64 bits."""
+        on_device = list(compress(kept, kinds.translate(_ON_DEVICE)))
+        on_host = list(compress(kept, kinds.translate(_ON_HOST)))
+        syncs = list(compress(kept, kinds.translate(_SYNC)))
+        devices = [event.args.device for event in on_device]
+        streams = [event.args.stream for event in on_device]
+        packed = {
+            "name": _pack(list(map(self._names.__getitem__, [event.name for event in kept]))),
+            "start_ns": start_ns.tobytes(),
+            "dur_ns": dur_ns.tobytes(),
+            "thread": self._packed_threads(on_host),
+            "device": _pack(self._or_track(on_device, devices, "pid")),
+            "stream": _pack(self._or_track(on_device, streams, "tid")),
+            "correlation": _pack([event.args.correlation for event in kept]),
+            "size_bytes": _pack([event.args.bytes for event in kept]),
+            "graph_node": _pack([event.args.graph_node for event in on_device]),
+            "wait_stream": _pack([event.args.wait_stream for event in syncs]),
+            "wait_correlation": _pack([event.args.wait_correlation for event in syncs]),
+        }
+        for name, data in packed.items():
+            self._packed[name] += data
+        self._kind += kinds
+
+    def _packed_threads(self, events: list[Complete[str]]) -> bytes:
+        pids, tids = [event.pid for event in events], [event.tid for event in events]
+        if pids and pids.count(pids[0]) == tids.count(tids[0]) == len(events):
+            return _pack([self._threads[pids[0], tids[0]]]) * len(events)
+        return _pack(list(map(self._threads.__getitem__, zip(pids, tids, strict=True))))
+
+    def _or_track(self, events: list[Complete[str]], found: list[int], track: str) -> list[int]:
+        """Of a GPU op without the argument its track's: Kineto's pid = device, tid = stream."""
+        if _UNKNOWN.isdisjoint(found):
+            return found
+        return [
+            whole(getattr(event, track)) if value in _UNKNOWN and self._is_op(event) else value
+            for event, value in zip(events, found, strict=True)
+        ]
+
+    def _is_op(self, event: Complete[str]) -> bool:
+        return self._kinds[event.cat] in GPU_OP_KINDS
 
 
-class _Rows:
-    """Some rows of a piece, to fill a column from; the others are NONE."""
-
-    def __init__(self, events: list[Event], rows: BoolArray) -> None:
-        self.rows = rows
-        self.events = list(compress(events, rows))
-        self._args = list(map(attrgetter("args"), self.events))
-
-    def none(self) -> IntArray:
-        return np.full(len(self.rows), NONE, np.int64)
-
-    def fill(self, values: Iterable[int]) -> IntArray:
-        column = self.none()
-        column[self.rows] = np.fromiter(values, np.int64, len(self.events))
-        return column
-
-    def arg(self, name: str) -> IntArray:
-        column = self.fill(map(attrgetter(name), self._args))
-        column[column == INVALID[0]] = NONE
-        return column
+def _pack(values: Sequence[int]) -> bytes:
+    return struct.pack(f"{len(values)}q", *values)
 
 
-def _column(
-    events: list[Event], field: str, dtype: type[np.generic], code: Callable[[Any], int]
-) -> npt.NDArray[Any]:
-    return np.fromiter(map(code, map(attrgetter(field), events)), dtype, len(events))
+def _times(events: list[Complete[str]]) -> npt.NDArray[np.float64]:
+    """Two rows: begins and durations in µs."""
+    begins, durations = [event.ts for event in events], [event.dur for event in events]
+    flat = struct.pack(f"{2 * len(events)}d", *begins, *durations)
+    return np.frombuffer(flat, np.float64).reshape(2, len(events))
 
 
-def _whole_ns(us: npt.NDArray[np.float64]) -> IntArray:
-    return np.rint(us * NS_PER_US).astype(np.int64)
-
-
-def _place_by_track(kept: list[Event], kind: IntArray, device: IntArray, stream: IntArray) -> None:
-    """GPU ops without these arguments: Kineto's track of one is pid = device, tid = stream."""
-    for row in np.flatnonzero(np.isin(kind, GPU_OP_KINDS)):
-        if device[row] == NONE:
-            device[row] = whole(kept[row].pid)
-        if stream[row] == NONE:
-            stream[row] = whole(kept[row].tid)
+def _column(name: str, packed: bytearray, kind: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+    values = np.frombuffer(packed, np.int64)
+    if name in _ARGUMENTS:
+        values[values == INVALID[0]] = NONE
+    if name not in _ROWS:
+        return values.astype(DTYPES[name], copy=False)
+    column = np.full(len(kind), NONE, DTYPES[name])
+    column[np.frombuffer(_ROWS[name], np.bool_)[kind]] = values
+    return column

@@ -1,7 +1,8 @@
 """JSON text of events -> typed events, by the way Kineto writes them or by any other way.
 
 Two decoders. The strict one names the few fields needed, with the types that Kineto gives them
-today, and is as fast as JSON can be read from Python. Whatever it refuses, or cannot hold
+today, of events with a duration (of all others the category alone), and is as fast as JSON can be
+read from Python. Whatever it refuses, or cannot hold
 exactly, goes through the loose one, which takes any type and keeps the digits of times.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar, Union
 
 import msgspec
 
@@ -22,6 +23,9 @@ EXACT_US = 2.0**43
 
 #: What CUPTI writes for "no stream" and "no correlation", in 32 and in 64 bits.
 INVALID = (2**32 - 1, 2**64 - 1)
+
+#: Text that need not be copied to be decoded.
+Buffer = bytes | bytearray | memoryview
 
 
 class Args(msgspec.Struct, gc=False, frozen=True):
@@ -36,16 +40,29 @@ class Args(msgspec.Struct, gc=False, frozen=True):
     wait_correlation: int = msgspec.field(default=NONE, name="wait_on_cuda_event_record_corr_id")
 
 
-class Event(msgspec.Struct, gc=False):
-    """An event; its times are µs, NaN where absent."""
+Category = TypeVar("Category")
 
-    ph: str = ""
+
+class Event(msgspec.Struct, gc=False, tag_field="ph"):
+    """An event of any phase."""
+
     cat: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its category; its phase where it has none."""
+        return self.cat or f"ph {self.__struct_config__.tag}"
+
+
+class Complete(Event, Generic[Category], gc=False, tag="X"):
+    """An event with a duration; its times are µs, NaN where absent."""
+
+    cat: Category = ""  # type: ignore[assignment]
     name: str = ""
-    ts: float = float("nan")
-    dur: float = float("nan")
     pid: int | str = ""
     tid: int | str = ""
+    ts: float = float("nan")
+    dur: float = float("nan")
     args: Args = Args()
 
 
@@ -77,10 +94,19 @@ class LooseEvent(msgspec.Struct, gc=False):
     tid: Any = None
     args: LooseArgs | list[Any] | str | float | bool | None = None
 
-    def strict(self) -> Event:
+    @property
+    def complete(self) -> bool:
+        """Whether it has a duration."""
+        return bool(self.ph == "X")
+
+    @property
+    def label(self) -> str:
+        """Its category; its phase where it has none."""
+        return _text(self.cat) or f"ph {_text(self.ph)}"
+
+    def strict(self) -> Complete[str]:
         """The same event as Kineto would type it, without its times."""
-        return Event(
-            ph=_text(self.ph),
+        return Complete(
             cat=_text(self.cat),
             name=_text(self.name),
             pid=_whole_or_text(self.pid),
@@ -89,21 +115,59 @@ class LooseEvent(msgspec.Struct, gc=False):
         )
 
 
-_strict = msgspec.json.Decoder(list[Event])
+#: Every phase but X of the Trace Event Format:
+#: https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
+_OTHER_PHASES = "BEiICbneSTpFstfPNODMVvRc(),"
+#: Categories that Kineto writes (libkineto/src/ActivityType.cpp, output_json.cpp). Strings that a
+#: decoder knows are neither made nor hashed anew.
+_CATEGORIES = (
+    "", "Trace", "ac2g", "fwdbwd", "cpu_op", "user_annotation", "gpu_user_annotation",
+    "gpu_memcpy", "gpu_memset", "kernel", "cuda_runtime", "cuda_driver", "cuda_sync", "cuda_event",
+    "cuda_profiler_range", "python_function", "overhead", "cpu_instant_event", "collective_comm",
+    "gpu_pm_counter", "privateuse1_runtime", "privateuse1_driver", "xpu_runtime", "xpu_driver",
+    "mtia_runtime", "mtia_ccp_events", "mtia_insight", "hpu_op", "hip_runtime", "hip_driver",
+)  # fmt: skip
+
+EventsDecoder = msgspec.json.Decoder[list[Event]]
+
+
+def _decoder(category: Any) -> EventsDecoder:
+    others = [
+        msgspec.defstruct(
+            f"Phase{ord(p)}", [("cat", category, "")], bases=(Event,), gc=False, tag=p
+        )
+        for p in _OTHER_PHASES
+    ]
+    any_phase: Any = Union[(Complete[category], *others)]
+    return msgspec.json.Decoder(list[any_phase])
+
+
+_known, _strict = _decoder(Literal[_CATEGORIES]), _decoder(str)
 _loose = msgspec.json.Decoder(list[LooseEvent])
 
 
-def decode_strictly(array: bytes) -> list[Event]:
-    """Events of a JSON array.
+class StrictDecoder:
+    """Decodes the pieces of one trace."""
 
-    Raises:
-        msgspec.ValidationError: it is written in a way that only `decode_loosely` reads.
-        msgspec.DecodeError: it is not one whole JSON array.
-    """
-    return _strict.decode(array)
+    def __init__(self) -> None:
+        self._decoder = _known
+
+    def __call__(self, array: Buffer) -> list[Event]:
+        """Events of a JSON array.
+
+        Raises:
+            msgspec.ValidationError: it is written in a way that only `decode_loosely` reads.
+            msgspec.DecodeError: it is not one whole JSON array.
+        """
+        try:
+            return self._decoder.decode(array)
+        except msgspec.ValidationError:
+            events = _strict.decode(array)
+        self._decoder = _strict  # it was a category: there may be more of its kind
+        return events
 
 
-def decode_loosely(array: bytes) -> list[LooseEvent]:
+def decode_loosely(array: Buffer) -> list[LooseEvent]:
     """Events of a JSON array whose fields may have any type, NaN among them.
 
     Raises:
@@ -161,7 +225,7 @@ def _whole_or_text(value: Any) -> int | str:
 _STRING_OR_NON_FINITE = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|nan|Infinity|inf)\b', re.DOTALL)
 
 
-def quote_non_finite(data: bytes) -> bytes:
+def quote_non_finite(data: Buffer) -> bytes:
     """Put the tokens NaN, Infinity and inf, which JSON does not know, into quotes.
 
     C++ streams and Python's json write them (a bandwidth over a zero duration); as strings they

@@ -26,12 +26,13 @@ _ARRAY = re.compile(rb'"traceEvents"\s*:\s*\[')
 _BETWEEN = re.compile(rb"\s*,\s*\{")
 
 
-def feed(blocks: Iterator[bytes], accept: Callable[[bytes], None]) -> bytes:
+def feed(blocks: Iterator[bytes], accept: Callable[[memoryview], None]) -> bytes:
     """Hand the events of a document on, as JSON arrays, in order.
 
     Args:
         blocks: the document's text.
-        accept: takes one array; raises msgspec.DecodeError, with nothing done, if it is none.
+        accept: takes one array; raises msgspec.DecodeError, with nothing done, if it is none. The
+            text is only there until it returns.
     Returns:
         The document without the events that were handed on.
     """
@@ -40,18 +41,19 @@ def feed(blocks: Iterator[bytes], accept: Callable[[bytes], None]) -> bytes:
         return rest
     separator = _separator(rest)
     wanted = PIECE_BYTES
+    text = bytearray(b"[" + rest)
     for block in blocks:
-        rest += block
-        if len(rest) < wanted:
+        text += block
+        if len(text) < wanted:
             continue
-        end = _accepted_end(rest, separator, accept) if separator else 0
+        end = _accepted_end(text, separator, accept) if separator else 0
         if end:
-            rest = rest[end + len(separator) - 2 :]
+            text = bytearray(b"[") + text[end + len(separator) - 2 :]
             wanted = PIECE_BYTES
         else:
-            wanted = 2 * len(rest)
-            separator = separator or _separator(rest)
-    return head + rest
+            wanted = 2 * len(text)
+            separator = separator or _separator(bytes(text[1:]))
+    return head + text[1:]
 
 
 def _split_head(blocks: Iterator[bytes]) -> tuple[bytes | None, bytes]:
@@ -88,16 +90,20 @@ def _separator(text: bytes) -> bytes:
     return b"}" + between.group() if between else b""
 
 
-def _accepted_end(text: bytes, separator: bytes, accept: Callable[[bytes], None]) -> int:
+def _accepted_end(text: bytearray, separator: bytes, accept: Callable[[memoryview], None]) -> int:
     """Where the events that were handed on end in the text; 0 if none were."""
     end = len(text)
     for _ in range(_PLACES_TRIED):
         end = text.rfind(separator, 0, end) + 1
         if not end:
             break
+        # In place: closed by a bracket for as long as it is looked at.
+        after, text[end] = text[end], ord("]")
         try:
-            accept(b"[" + text[:end] + b"]")
+            with memoryview(text) as whole, whole[: end + 1] as array:
+                accept(array)
         except msgspec.DecodeError:
+            text[end] = after
             continue
         return end
     return 0
