@@ -11,7 +11,8 @@ import pytest
 
 from tests.report.synthetic import report_data, sample_name
 from trace_timing.report.model import ReportData
-from trace_timing.report.page import PAGES, kernel_totals, write_report
+from trace_timing.report.page import PAGES, write_report
+from trace_timing.report.payloads import kernel_totals
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser

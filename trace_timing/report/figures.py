@@ -13,9 +13,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from trace_timing.records import STAGES, Stage
-from trace_timing.report.model import RunKey
 from trace_timing.report.palette import COLOURS, LABELS, in_order
-from trace_timing.report.rows import RUN, of_run
+from trace_timing.report.rows import RUN
 from trace_timing.units import NS_PER_MS
 
 if TYPE_CHECKING:
@@ -144,81 +143,6 @@ def distribution(stages: pd.DataFrame) -> go.Figure:
     return figure.update_yaxes(autorange="reversed")
 
 
-def decode_by_position(steps: pd.DataFrame) -> go.Figure:
-    """Decode latency by step: median over the runs, with the band that holds half of them."""
-    figure = go.Figure()
-    decode = steps[steps["stage"] == "decode"]
-    for column, name, colour, dash in _STEP_LINES:
-        known = decode.dropna(subset=[column])
-        if len(known):
-            _band(figure, known, column, name, colour, dash)
-    return styled(figure, x="decode step", y="ms", height=380)
-
-
-_STEP_LINES = (
-    ("window_ns", "Window", COLOURS["decode"], "solid"),
-    ("corrected_ns", "Corrected", "#7048b6", "dash"),
-    ("control_ns", "Control", "#b6486a", "dashdot"),
-    ("busy_ns", "GPU busy", "#5b6b82", "dot"),
-)
-
-
-def _band(
-    figure: go.Figure, steps: pd.DataFrame, column: str, name: str, colour: str, dash: str
-) -> None:
-    grouped = steps.assign(ms=steps[column].astype(float) / NS_PER_MS).groupby("step")["ms"]
-    spread = grouped.quantile(np.array([0.25, 0.5, 0.75])).unstack()
-    x = spread.index.to_numpy()
-    if int(grouped.size().max()) > 1:
-        figure.add_scatter(
-            x=np.concatenate([x, x[::-1]]),
-            y=np.concatenate([spread[0.75].to_numpy(), spread[0.25].to_numpy()[::-1]]),
-            fill="toself",
-            fillcolor=_faint(colour),
-            line={"width": 0},
-            hoverinfo="skip",
-            showlegend=False,
-            legendgroup=name,
-            meta={"column": column, "band": True},
-        )
-    figure.add_scatter(
-        x=x,
-        y=spread[0.5].to_numpy(),
-        mode="lines+markers" if len(x) < 80 else "lines",
-        name=name,
-        legendgroup=name,
-        line={"color": colour, "dash": dash, "width": 2},
-        marker={"size": 5},
-        customdata=grouped.size().to_numpy(),
-        hovertemplate=f"{name}, step %{{x}}: %{{y:,.3f}} ms, median of %{{customdata}}"
-        "<extra></extra>",
-        meta={"column": column},
-    )
-
-
-def _faint(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.18)"
-
-
-def run_steps(steps: pd.DataFrame) -> go.Figure:
-    """One run's decode steps: window, corrected, control and GPU busy. `steps`: rows of a run."""
-    decode = steps[steps["stage"] == "decode"].sort_values("step")
-    figure = go.Figure()
-    for column, name, colour, dash in _STEP_LINES:
-        figure.add_scatter(
-            x=decode["step"].to_numpy(),
-            y=decode[column].astype(float).to_numpy() / NS_PER_MS,
-            mode="lines+markers",
-            name=name,
-            line={"color": colour, "dash": dash, "width": 2},
-            marker={"size": 5},
-            hovertemplate=f"{name}, step %{{x}}: %{{y:,.3f}} ms<extra></extra>",
-            meta={"column": column},
-        )
-    return styled(figure, x="decode step", y="ms", height=320)
-
-
 def run_stages(stages: pd.DataFrame) -> go.Figure:
     """One run's stages: busy and idle parts of each window. `stages`: rows of a run."""
     by_stage = stages.set_index("stage").reindex(list(STAGES))
@@ -237,44 +161,3 @@ def run_stages(stages: pd.DataFrame) -> go.Figure:
         )
     figure.update_layout(barmode="stack")
     return styled(figure, y="ms", height=320)
-
-
-def top_kernels(kernels: pd.DataFrame, *, per_stage: int = 6) -> go.Figure:
-    """The kernels that take the most time, the top few of each stage, over all runs."""
-    totals = kernels.groupby(["stage", "name"], observed=True)["total_ns"].sum().reset_index()
-    figure, names = go.Figure(), list[str]()
-    for stage in in_order(set(totals["stage"])):
-        top = totals[totals["stage"] == stage].nlargest(per_stage, "total_ns")
-        figure.add_bar(
-            x=top["total_ns"].to_numpy(float) / NS_PER_MS,
-            y=np.arange(len(names), len(names) + len(top)),
-            orientation="h",
-            name=LABELS[stage],
-            marker_color=COLOURS[stage],
-            customdata=[name[:160] for name in top["name"]],
-            hovertemplate="%{customdata}<br>%{x:,.3f} ms<extra></extra>",
-            meta={"column": "total_ns", "stage": stage},
-        )
-        names += [short(name) for name in top["name"]]
-    figure.update_layout(barmode="overlay", bargap=0.25)
-    styled(figure, x="total over all runs, ms", height=120 + 22 * len(names))
-    # By position: two kernels of one stage may share a short name.
-    return figure.update_yaxes(
-        tickvals=list(range(len(names))),
-        ticktext=names,
-        range=[len(names) - 0.5, -0.5],
-        showgrid=False,
-        tickfont={"size": 11},
-    )
-
-
-def short(name: str, limit: int = 36) -> str:
-    """A kernel's name without return type, namespaces and arguments, for an axis."""
-    plain = name.removeprefix("void ").replace("(anonymous namespace)::", "")
-    head = plain.split("(")[0].split("<")[0].split("::")[-1].strip() or name
-    return head if len(head) <= limit else head[: limit - 1] + "…"
-
-
-def for_run(stages: pd.DataFrame, key: RunKey) -> go.Figure:
-    """The split of one run out of the whole table."""
-    return split(of_run(stages, key))

@@ -8,7 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from trace_timing.records import Stage
-from trace_timing.report.figures import short, styled
+from trace_timing.report.figures import styled
+from trace_timing.report.kernel_figure import short
 from trace_timing.report.model import Index, SampleDetail
 from trace_timing.report.palette import BUSY, COLOURS, EMPTY, LABELS, QUEUED, in_order
 from trace_timing.timeline.layout import State
