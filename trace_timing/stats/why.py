@@ -22,7 +22,7 @@ from trace_timing.timeline.layout import RunTimeline, State
 from trace_timing.timeline.queue import QueueFigures, queue_figures
 from trace_timing.timeline.sync_loops import SyncLoop, sync_loops
 from trace_timing.trace.events import Trace
-from trace_timing.units import BoolArray
+from trace_timing.units import BoolArray, distinct_codes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ def _of(stage: Stage, rows: Sequence[Row]) -> tuple[Row, ...]:
 
 def _forwards(run: RunTimeline, stage: Stage) -> int:
     """Distinct keys of the stage that the run has time in."""
-    return len({int(k) for k in np.unique(run.tiles.key) if run.keys[k].stage == stage})
+    return len({int(k) for k in distinct_codes(run.tiles.key) if run.keys[k].stage == stage})
 
 
 def window_by_stage(run: RunTimeline) -> dict[Stage, int]:

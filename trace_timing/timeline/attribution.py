@@ -52,7 +52,9 @@ class HostMap:
         run = self._runs_at(thread, time_ns)
         key = np.full(len(time_ns), NONE, np.int32)
         owner = self._generating_threads(run)
-        own = np.isin(thread, list(self.timelines))
+        own = np.zeros(len(thread), np.bool_)
+        for number in self.timelines:
+            own |= thread == number
         effective = np.where(own, thread, owner)
         for number, timeline in self.timelines.items():
             mine = effective == number

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from trace_timing.call_names import CallRole, role_of_call
 from trace_timing.timeline.intervals import Intervals, outermost
 from trace_timing.trace.events import Kind, Trace
-from trace_timing.units import IntArray
+from trace_timing.units import IntArray, distinct_codes
 
 CallClass = Literal["sync", "alloc", "copy", "launch", "api"]
 CALL_CLASSES: tuple[CallClass, ...] = CallClass.__args__  # type: ignore[attr-defined]
@@ -67,7 +67,7 @@ def calls_of_thread(trace: Trace, thread: int, start_ns: int, end_ns: int) -> Ca
     rows = rows[(events.thread[rows] == thread) & (begins >= start_ns) & (begins < end_ns)]
     rows = rows[outermost(events.start_ns[rows], events.end_ns[rows])]
     classes = np.zeros(len(trace.names), np.uint8)
-    for name in np.unique(events.name[rows]):
+    for name in distinct_codes(events.name[rows]):
         classes[name] = CALL_CLASSES.index(class_of_call(trace.names[name]))
     names = events.name[rows]
     return Calls(rows, events.start_ns[rows], events.end_ns[rows], names, classes[names])

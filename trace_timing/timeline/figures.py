@@ -59,14 +59,16 @@ def device_figures(tiles: Tiles, ops: RunOps, group_of_key: IntArray, groups: in
     """
     tile_group = group_of_key[tiles.key]
     length = tiles.end_ns - tiles.start_ns
-    by_state = [sums(tile_group[s], length[s], groups) for s in _states(tiles)]
+    # Group and state as one number: a sum by both in one pass.
+    by_both = sums(tile_group * len(State) + tiles.state, length, groups * len(State))
+    by_state = by_both.reshape(groups, len(State)).T
     op_group = group_of_key[ops.key]
     first = np.full(groups, np.iinfo(np.int64).max)
     last = np.full(groups, np.iinfo(np.int64).min)
     np.minimum.at(first, op_group, ops.start_ns)
     np.maximum.at(last, op_group, ops.end_ns)
     return DeviceFigures(
-        window_ns=sums(tile_group, length, groups),
+        window_ns=by_state.sum(axis=0),
         busy_ns=by_state[State.BUSY],
         idle_ns=by_state[State.QUEUED] + by_state[State.EMPTY],
         queued_ns=by_state[State.QUEUED],
@@ -78,14 +80,14 @@ def device_figures(tiles: Tiles, ops: RunOps, group_of_key: IntArray, groups: in
     )
 
 
-def _states(tiles: Tiles) -> list[npt.NDArray[np.bool_]]:
-    return [tiles.state == state for state in State]
-
-
 def _launches(ops: RunOps, op_group: IntArray, groups: int) -> IntArray:
+    """Distinct launches by group; one of ops in several groups counts in its first op's."""
     linked = ops.launch_row != NONE
-    _, first = np.unique(ops.launch_row[linked], return_index=True)
-    return np.bincount(op_group[linked][first], minlength=groups).astype(np.int64)
+    launch, group = ops.launch_row[linked], op_group[linked]
+    group_of_launch = np.full(int(launch.max(initial=NONE)) + 1, NONE, np.int64)
+    group_of_launch[launch[::-1]] = group[::-1]  # of several the last write, the first op, stays
+    used = group_of_launch[group_of_launch != NONE]
+    return np.bincount(used, minlength=groups).astype(np.int64)
 
 
 def host_figures(

@@ -9,7 +9,7 @@ import numpy as np
 from trace_timing.costs import CALL_KINDS, call_kind
 from trace_timing.timeline.overhead import CostModel
 from trace_timing.trace.events import Kind, Trace
-from trace_timing.units import FloatArray, IntArray
+from trace_timing.units import FloatArray, IntArray, distinct_codes
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def call_costs(trace: Trace, rows: IntArray, costs: CostModel) -> FloatArray:
     by_kind = np.array([costs.call_ns(kind) for kind in CALL_KINDS])
     names = trace.events.name[rows]
     kinds = np.zeros(len(trace.names), np.int64)
-    for name in np.unique(names):
+    for name in distinct_codes(names):
         kinds[name] = CALL_KINDS.index(call_kind(trace.names[name]))
     amounts: FloatArray = by_kind[kinds[names]]
     return amounts

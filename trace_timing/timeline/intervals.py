@@ -43,18 +43,23 @@ def cut(pieces: Intervals, by: Intervals) -> Pieces:
         np.concatenate([pieces.start_ns, pieces.end_ns, by.start_ns, by.end_ns]).astype(np.int64)
     )
     start, end = borders[:-1], borders[1:]
-    of, other = _containing(start, pieces), _containing(start, by)
+    of, other = _holding(start, pieces), _holding(start, by)
     inside = of != NONE
     return Pieces(start[inside], (end - start)[inside], of[inside], other[inside])
 
 
-def _containing(times: IntArray, intervals: Intervals) -> IntArray:
-    """Number of the interval that holds each instant, NONE where none does."""
+def _holding(cells: IntArray, intervals: Intervals) -> IntArray:
+    """Number of the interval that holds each cell, NONE where none does.
+
+    Args:
+        cells: begins of adjoining cells, ascending; every interval begins and ends at one.
+    """
     if not len(intervals):
-        return np.full(len(times), NONE, np.int64)
-    row = np.searchsorted(intervals.start_ns, times, side="right") - 1
-    inside = (row >= 0) & (times < intervals.end_ns[np.maximum(row, 0)])
-    return np.where(inside, row, NONE).astype(np.int64)
+        return np.full(len(cells), NONE, np.int64)
+    begins = np.searchsorted(cells, intervals.start_ns)
+    row = np.cumsum(np.bincount(begins, minlength=len(cells))[: len(cells)]) - 1
+    inside = (row >= 0) & (cells < intervals.end_ns[np.maximum(row, 0)])
+    return np.where(inside, row, NONE)
 
 
 def outermost(start_ns: IntArray, end_ns: IntArray) -> IntArray:

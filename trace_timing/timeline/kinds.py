@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from trace_timing.trace.events import Events, Kind, Trace
+from trace_timing.units import distinct_codes
 
 OpKind = Literal[
     "gemm",
@@ -117,11 +119,13 @@ _COPIES: tuple[tuple[OpKind, str], ...] = (
 _COPY_TABLE = tuple((kind, re.compile(text, re.IGNORECASE)) for kind, text in _COPIES)
 
 
+@lru_cache(maxsize=4096)
 def kind_of_kernel(name: str) -> OpKind:
     """Kind of a kernel by its name, `other` where no pattern knows it."""
     return next((kind for kind, pattern in _TABLE if pattern.search(name)), "other")
 
 
+@lru_cache(maxsize=4096)
 def kind_of_copy(name: str) -> OpKind:
     """Direction of a memcpy by its name ("Memcpy DtoH (Device -> Pinned)")."""
     return next((kind for kind, pattern in _COPY_TABLE if pattern.search(name)), "memcpy_other")
@@ -153,6 +157,6 @@ def _by_name(
     """Kind code of every interned name that ops of this kind use; the rest stays `other`."""
     classify = kind_of_copy if kind == Kind.MEMCPY else kind_of_kernel
     table = np.full(len(names), OP_KINDS.index("other"), np.uint8)
-    for index in np.unique(events.name[rows[events.kind[rows] == kind]]):
+    for index in distinct_codes(events.name[rows[events.kind[rows] == kind]]):
         table[index] = OP_KINDS.index(classify(names[index]))
     return table

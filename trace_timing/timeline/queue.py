@@ -10,7 +10,7 @@ from trace_timing.records import Stage
 from trace_timing.timeline.grouping import stage_of_key, stages_of
 from trace_timing.timeline.intervals import Intervals, cut, union
 from trace_timing.timeline.layout import RunTimeline
-from trace_timing.units import BoolArray, FloatArray, IntArray
+from trace_timing.units import BoolArray, FloatArray, IntArray, distinct_codes, sorted_distinct
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ def queue_depth(run: RunTimeline) -> Depth:
     clock, before its launch by the host's. It is left to be seen.
     """
     ops = run.ops
-    times = np.concatenate([ops.launch_ns, ops.start_ns])
-    steps = np.repeat(np.array([1, -1], np.int64), len(ops))
-    at, group = np.unique(times, return_inverse=True)
-    change = np.zeros(len(at), np.int64)
-    np.add.at(change, group.ravel(), steps)
-    return Depth(at, np.cumsum(change))
+    at = sorted_distinct(np.concatenate([ops.launch_ns, ops.start_ns]))
+    launched, started = (
+        np.bincount(np.searchsorted(at, times), minlength=len(at))
+        for times in (ops.launch_ns, ops.start_ns)
+    )
+    return Depth(at, np.cumsum(launched - started))
 
 
 def queue_figures(run: RunTimeline) -> tuple[QueueFigures, ...]:
@@ -61,7 +61,7 @@ def queue_figures(run: RunTimeline) -> tuple[QueueFigures, ...]:
     latency = run.ops.start_ns - run.ops.launch_ns
     weights = _depth_in_tiles(run, code_of_key, len(stages))
     rows = []
-    for code in np.unique(stage):
+    for code in distinct_codes(stage):
         own = stage == code
         quick = _percentiles(latency[own & starved])
         area, span, highest = weights[code]
@@ -91,10 +91,14 @@ def _starved(run: RunTimeline) -> BoolArray:
     ops = run.ops
     # An op that starts before its launch, by the two clocks, is outstanding from its start.
     outstanding = union(np.minimum(ops.launch_ns, ops.start_ns), ops.end_ns)
-    opens = np.isin(ops.launch_ns, outstanding.start_ns)
-    first = np.zeros(len(ops), bool)
-    first[np.unique(ops.launch_ns, return_index=True)[1]] = True
-    return opens & first
+    order = np.argsort(ops.launch_ns, kind="stable")
+    launch = ops.launch_ns[order]
+    first = np.ones(len(ops), np.bool_)
+    first[1:] = launch[1:] != launch[:-1]
+    begun = [np.searchsorted(outstanding.start_ns, launch, side) for side in ("left", "right")]
+    starved = np.zeros(len(ops), np.bool_)
+    starved[order] = first & (begun[0] != begun[1])
+    return starved
 
 
 def _depth_in_tiles(

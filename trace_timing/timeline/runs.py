@@ -22,7 +22,7 @@ from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap
 from trace_timing.timeline.tiling import tile
 from trace_timing.trace.events import NONE, Trace
 from trace_timing.trace.links import gpu_op_rows, launch_rows
-from trace_timing.units import IntArray
+from trace_timing.units import IntArray, distinct_codes
 
 OTHER = StageKey("other")
 UNATTRIBUTED = StageKey("unattributed")
@@ -158,7 +158,7 @@ def _run(
     thread = generate.thread if generate else _busiest_thread(ranges)
     host = host_timelines(ranges).get(thread, _NO_STAGES)
     mine = _run_ops(trace, ops, np.flatnonzero(home == ordinal))
-    devices = sorted({int(d) for d in np.unique(mine.device)})
+    devices = (distinct_codes(mine.device + 1) - 1).tolist()  # NONE is −1
     outside = len(keys) - (2 if found.stages else 1)
     tiles = tile_ops(window, mine, host, outside_key=outside)
     return RunTimeline(

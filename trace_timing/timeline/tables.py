@@ -226,22 +226,25 @@ def kernel_columns(trace: Trace, run: RunTimeline, key: RunKey) -> Columns:
     stage = groups_by_stage(run.keys, STAGES)[ops.key]
     name, op_kind = events.name[ops.row].astype(np.int64), events.kind[ops.row]
     code = (stage * len(trace.names) + name) * len(Kind) + op_kind
-    codes, first, group = np.unique(code, return_index=True, return_inverse=True)
     length = ops.end_ns - ops.start_ns
-    total = sums(group, length, len(codes))
-    count = np.bincount(group, minlength=len(codes))
-    longest = np.zeros(len(codes), np.int64)
-    np.maximum.at(longest, group, length)
-    order = np.lexsort((name[first], -total, stage[first]))
+    count = np.bincount(code)
+    total = sums(code, length, len(count))
+    longest = np.zeros(len(count), np.int64)
+    np.maximum.at(longest, code, length)
+    used = np.flatnonzero(count)
+    rest, op_kind = np.divmod(used, len(Kind))
+    stage, name = np.divmod(rest, len(trace.names))
+    order = np.lexsort((name, -total[used], stage))
+    used, stage, name, op_kind = used[order], stage[order], name[order], op_kind[order]
     data = {
         **key.columns(len(order)),
-        "stage": [STAGES[s] for s in stage[first][order]],
-        "name": [trace.names[n] for n in name[first][order]],
-        "op": [OP_WORDS[Kind(k)] for k in op_kind[first][order]],
-        "count": count[order].tolist(),
-        "total_ns": total[order].tolist(),
-        "mean_ns": (total[order] / count[order]).tolist(),
-        "max_ns": longest[order].tolist(),
+        "stage": [STAGES[s] for s in stage],
+        "name": [trace.names[n] for n in name],
+        "op": [OP_WORDS[Kind(k)] for k in op_kind],
+        "count": count[used].tolist(),
+        "total_ns": total[used].tolist(),
+        "mean_ns": (total[used] / count[used]).tolist(),
+        "max_ns": longest[used].tolist(),
     }
     return Columns(schema.KERNELS, data)
 

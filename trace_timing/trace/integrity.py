@@ -61,6 +61,7 @@ def _lost(trace: Trace) -> tuple[int, int, int]:
     launching = launching[~captured(trace, launching)]
     launching = launching[np.argsort(events.start_ns[launching], kind="stable")]
     launched = sorted_distinct(events.correlation[gpu_op_rows(events)])
-    missing = ~np.isin(events.correlation[launching], launched)
+    ids = events.correlation[launching]
+    missing = np.searchsorted(launched, ids, "left") == np.searchsorted(launched, ids, "right")
     head = int(np.argmin(missing)) if len(missing) and not missing.all() else int(missing.sum())
     return int(missing.sum()), len(launching), head
