@@ -16,7 +16,7 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -30,7 +30,7 @@ from trace_timing.recording import environment, kineto_files, ranges
 from trace_timing.recording.inputs import Sample, prepare
 from trace_timing.recording.models import ModelChoice, load
 from trace_timing.recording.resolver import resolve
-from trace_timing.recording.runner import Settling, SinkSlot, devices_of
+from trace_timing.recording.runner import SinkSlot
 from trace_timing.recording.session import ScopedSession, timed
 from trace_timing.stats.observer import ratio
 
@@ -52,7 +52,7 @@ def main() -> None:
 
     slot = SinkSlot()
     with ranges.attach(resolve(loaded.model, None), slot), tempfile.TemporaryDirectory() as folder:
-        things = Before(run, slot, Path(folder), devices_of(loaded.model))
+        things = Before(run, slot, Path(folder))
         times = measured(things.all(), run, options.rounds)
     told = {"date": date.today().isoformat(), "command": f"--model {options.model}"}
     print(json.dumps(told | {"environment": environment.describe(), "after": summary(times)}))
@@ -61,16 +61,9 @@ def main() -> None:
 class Before:
     """What may come before a run."""
 
-    def __init__(
-        self,
-        run: Callable[[], Any],
-        slot: SinkSlot,
-        folder: Path,
-        devices: Sequence[torch.device],
-    ) -> None:
+    def __init__(self, run: Callable[[], Any], slot: SinkSlot, folder: Path) -> None:
         self._run, self._slot, self._folder = run, slot, folder
         self._session = ScopedSession("ranges")
-        self._settle = Settling(devices)
         self._text = b""
         for _ in range(5):
             finished(run)
@@ -85,7 +78,6 @@ class Before:
             "storing alone": self.storing,
             "a session": self.session,
             "a session, then storing": self.stored_session,
-            "the same, then settling": self.settled_session,
         }
 
     def storing(self) -> None:
@@ -105,11 +97,6 @@ class Before:
         self.session()
         self._text = self._saved()
         self.storing()
-
-    def settled_session(self) -> None:
-        """The same, and what a capture does before every run."""
-        self.stored_session()
-        self._settle()
 
     def _saved(self) -> bytes:
         path = self._folder / "x.json"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -47,11 +48,14 @@ def main() -> None:
     print(f"{whole:.3f} {status}")
     chance = random.Random(seed)
     killed = 0
-    for _ in range(kills):
+    while killed < kills:
         pid = child(directory / "killed", loaded)
         time.sleep(chance.uniform(0.05, 0.6) * whole)
         os.kill(pid, signal.SIGKILL)
-        killed += os.waitpid(pid, 0)[1] == signal.SIGKILL
+        if os.waitpid(pid, 0)[1] == signal.SIGKILL:
+            killed += 1
+        else:  # it came to its end first: there is nothing left to kill in that directory
+            shutil.rmtree(directory / "killed")
         print(killed, flush=True)
     print(os.waitpid(child(directory / "killed", loaded), 0)[1])
 

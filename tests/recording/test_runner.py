@@ -97,7 +97,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    def make(loses: Any = lambda number: 0, controls: int = 1) -> Bench:
+    def make(loses: Any = lambda number: 0, controls: int = 1, settle: bool = True) -> Bench:
         session = FakeSession(loses)
         monkeypatch.setattr(
             runner_module,
@@ -115,7 +115,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             slot=SinkSlot(),
             session=session,
             directory=open_directory(tmp_path),
-            settings=RunSettings(controls=controls),
+            settings=RunSettings(controls=controls, settle=settle),
             detached=off,
             on_trace=lambda name: ("json.gz",),
         )
@@ -229,3 +229,16 @@ def test_memory_is_read_before_and_after_each_run(bench: Any) -> None:
     for record in found.records():
         assert record.machine["before"]["rss_bytes"] > 10**7
         assert record.machine["after"]["rss_bytes"] > 10**7
+
+
+@pytest.mark.parametrize(("settle", "calls"), [(True, [2, 3, 2, 3]), (False, [2, 2, 2, 2])])
+def test_no_control_comes_right_after_a_stored_trace(
+    bench: Any, settle: bool, calls: list[int]
+) -> None:
+    here, counts = bench(settle=settle), []
+    for number in range(4):  # control first and profiled first, in turn
+        made: list[int] = []
+        here.group(f"s{number}", lambda made=made: made.append(1) or Model().generate())
+        counts.append(len(made))
+    assert counts == calls
+    assert {r.status for r in here.records()} == {"ok"}, "an unmeasured run moves no random state"

@@ -100,7 +100,10 @@ def capture(
         session=recorder,
         directory=place,
         settings=RunSettings(
-            profile=chosen.profile, controls=chosen.control, cuda_cache=chosen.cuda_cache
+            profile=chosen.profile,
+            controls=chosen.control,
+            cuda_cache=chosen.cuda_cache,
+            settle=chosen.warm_up,
         ),
         detached=hooks.detached,
         on_trace=keeper.keep,

@@ -33,8 +33,6 @@ BARE_EVERY = 10
 #: Taken before the first profiler session of the process, to see whether profiling slows it.
 EARLY_CONTROLS = 3
 #: Sessions in which a sample may be profiled before it is refused for lost kernels.
-#: Longer than the pause it undoes.
-SETTLE_NS = 20_000_000
 ATTEMPTS = 3
 #: Pads double at each loss, since it grows with the sessions; so many cost some 40 ms.
 MOST_PADS = 8192
@@ -48,6 +46,9 @@ class RunSettings:
     profile: ProfileMode = "ranges"
     controls: int = 1
     cuda_cache: CachePolicy = "keep"
+    #: An unmeasured run between a stored trace and the next control: on an H200 a run of 22 ms took
+    #: 4 % to 6 % longer right after one, the run after that no longer (benchmarks/aftermath.py).
+    settle: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +111,6 @@ class Runner:
         self._on_trace = on_trace
         self._watch = MachineWatch()
         self._devices = devices_of(model)
-        self._settle = Settling(self._devices)
         self._spare_events: list[Any] = []
         self._ordinal = 0
         self._groups = 0
@@ -134,6 +134,8 @@ class Runner:
         before = [self._again(random_state, call, index) for index in range(place)]
         _restore(random_state)
         profiled = self.profiled(call)
+        if self._settings.settle and place < controls:
+            self.plain_total(call)
         after = [self._again(random_state, call, index) for index in range(place, controls)]
         records = [outcome.record for outcome in (*before, profiled, *after)]
         self._keep([_paired(record, profiled.record) for record in records])
@@ -161,7 +163,7 @@ class Runner:
         self.last = tuple(records)
 
     def plain_total(self, call: Call) -> int:
-        """Total of one run with hooks in place and nothing recorded, in ns: for the warm-up."""
+        """Total of one run with hooks in place and nothing recorded, in ns: to warm, or settle."""
         random_state = _random_state()
         total_ns = self._timed_bare(call)[1].total_ns
         _restore(random_state)
@@ -173,6 +175,8 @@ class Runner:
         self._in_session(call)
         self._drop_trace(call)
         _restore(random_state)
+        if self._settings.settle:
+            self.plain_total(call)
 
     def profiled(self, call: Call) -> Outcome:
         """One run in a profiler session of its own, tried again where the profiler lost kernels."""
@@ -308,7 +312,6 @@ class Runner:
                 torch.cuda.reset_peak_memory_stats(device)
         ordinal, self._ordinal = self._ordinal, self._ordinal + 1
         before = self._watch.read()
-        self._settle()
         return {"ordinal": ordinal, "started_unix_ns": time.time_ns(), "before": before}
 
     def _record(
@@ -338,26 +341,6 @@ class Runner:
     def _synchronize(self) -> None:
         for device in self._devices:
             torch.cuda.synchronize(device)
-
-
-class Settling:
-    """Small kernels for a while: host and device come out of the pause that storing made.
-
-    On an H200 a run of 23 ms took 6 % longer after a stored session than after another run, and
-    4 % longer after a pause as long (benchmarks/aftermath.py).
-    """
-
-    def __init__(self, devices: Sequence[torch.device]) -> None:
-        # Held, so that settling itself allocates nothing.
-        self._ones = [torch.ones(1, device=device) for device in devices]
-
-    def __call__(self) -> None:
-        for one in self._ones:
-            until = time.perf_counter_ns() + SETTLE_NS
-            while time.perf_counter_ns() < until:
-                for _ in range(100):
-                    one.neg_()
-                torch.cuda.synchronize(one.device)
 
 
 def run_spare_kernels(devices: Sequence[torch.device], number: int) -> None:
