@@ -282,8 +282,9 @@ IDLE = Table(
             "cause",
             "string",
             "",
-            "`launch_latency`: work launched, not started. With an empty queue, what the "
-            "generating thread does: a `sync`, `alloc`, `copy`, `launch`, `api` call, or none "
+            "Launched and not started: onto an idle device `launch_latency`, onto a busy one "
+            "`device_gap`. With an empty queue, what the generating thread does: a `sync`, "
+            "`alloc`, `copy`, `launch`, `api` call, or none "
             "(`host`). `tail`: after the run's last op.",
         ),
         Column("call", "string", "", "The API call, where the cause is one.", nullable=True),
@@ -301,12 +302,23 @@ QUEUE = Table(
         Column("gpu_ops", "int64", "count", "Ops of the stage."),
         Column("mean_depth", "float64", "count", "Ops launched, not started; mean over time."),
         Column("max_depth", "int64", "count", "Most ops launched and not started."),
-        Column("starved_ops", "int64", "count", "Launched when no op was left to run."),
+        Column("launches", "int64", "count", "Calls that launched them; a graph counts once."),
+        Column("starved_launches", "int64", "count", "Those made when no op was left to run."),
+        Column(
+            "launch_bound_ns",
+            "int64",
+            "ns",
+            "Idle time until an op of such a launch started: with `device_gap` and `tail` of the "
+            "table `idle` it sums to the stage's idle time.",
+        ),
+        Column(
+            "launch_bound_frac", "float64", "fraction", "Its share of the window.", nullable=True
+        ),
         Column(
             "latency_p50_ns",
             "float64",
             "ns",
-            "Launch begins → op starts, of starved ops, median.",
+            "Launch begins → op starts, of starved launches, median.",
             nullable=True,
         ),
         Column("latency_p95_ns", "float64", "ns", "Its 95th percentile.", nullable=True),
@@ -327,6 +339,12 @@ SYNC_LOOPS = Table(
         Column("after_compaction", "int64", "count", "Syncs with a nonzero launched just before."),
         Column("after_gemm", "int64", "count", "Syncs with a matrix product launched before."),
         Column("after_copy_to_host", "int64", "count", "Syncs with a copy to the host before."),
+        Column(
+            "drained_ns",
+            "int64",
+            "ns",
+            "Idle time in gaps in which such a call returned: the most that could be won.",
+        ),
     ),
 )
 COMMUNICATION = Table(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from tests.timeline.handmade import TWO_STAGES, TWO_STAGES_RUN, make_trace
+from tests.timeline.handmade import TWO_STAGES, TWO_STAGES_RUN, make_run, make_trace
 from trace_timing.timeline.calls import calls_of_thread
 from trace_timing.timeline.idle import CAUSES, DEFINITIONS, idle_causes
-from trace_timing.timeline.layout import State
+from trace_timing.timeline.layout import StageKey, State
+from trace_timing.timeline.queue import queue_figures
+from trace_timing.trace.events import Kind
 
 
 def test_causes_of_a_hand_made_run() -> None:
@@ -25,6 +27,35 @@ def test_causes_of_a_hand_made_run() -> None:
         ("decode", "tail", None, 1, None, 50),
         ("other", "tail", None, 1, None, 50),
     ]
+
+
+def test_work_launched_in_time_leaves_the_gap_to_the_device() -> None:
+    trace = make_trace(
+        ops=[(Kind.KERNEL, "a", 10, 20), (Kind.KERNEL, "b", 25, 30), (Kind.KERNEL, "c", 45, 50)],
+        calls=[
+            ("cudaLaunchKernel", 1, 2),
+            ("cudaLaunchKernel", 3, 4),
+            ("cudaLaunchKernel", 40, 42),
+        ],
+    )
+    tiles = [
+        (0, 1, 0, State.EMPTY),
+        (1, 10, 0, State.QUEUED),
+        (10, 20, 0, State.BUSY),
+        (20, 25, 0, State.QUEUED),  # b was launched at 3, while a ran
+        (25, 30, 0, State.BUSY),
+        (30, 40, 0, State.EMPTY),
+        (40, 45, 0, State.QUEUED),
+        (45, 50, 0, State.BUSY),
+    ]
+    run = make_run(trace, [StageKey("decode", 1)], tiles, [0, 0, 0], [(0, 0)])
+    assert {(r.cause, r.idle_ns) for r in idle_causes(trace, run)} == {
+        ("host", 1 + 10),
+        ("launch_latency", 9 + 5),
+        ("device_gap", 5),
+    }
+    (queue,) = queue_figures(run)
+    assert queue.launch_bound_ns == 25
 
 
 def test_causes_of_a_stage_sum_to_its_idle_time() -> None:

@@ -28,6 +28,10 @@ def test_figures_of_a_hand_made_run() -> None:
     assert prefill.mean_depth == pytest.approx(220 / 400)
     assert decode.mean_depth == pytest.approx((10 + 70) / 450)
     assert (prefill.max_depth, decode.max_depth) == (2, 1)
-    assert (prefill.gpu_ops, prefill.starved_ops) == (2, 1)
-    assert (decode.gpu_ops, decode.starved_ops) == (2, 1)
+    assert (prefill.gpu_ops, prefill.launches, prefill.starved_launches) == (2, 2, 1)
+    assert (decode.gpu_ops, decode.launches, decode.starved_launches) == (2, 2, 1)
+    # 0…150 before the first op; 350…510 between the two, of which prefill's 350…400.
+    assert (prefill.launch_bound_ns, decode.launch_bound_ns) == (200, 110)
+    assert prefill.launch_bound_frac == pytest.approx(200 / 400)
+    assert decode.launch_bound_frac == pytest.approx(110 / 450)
     assert (prefill.latency_p50_ns, decode.latency_p50_ns) == (50.0, 10.0)

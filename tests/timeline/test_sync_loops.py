@@ -24,6 +24,13 @@ def test_syncs_of_a_hand_made_run() -> None:
     assert (decode.after_gemm, decode.after_copy_to_host) == (1, 0)
 
 
+def test_a_gap_in_which_a_sync_returns_is_its_idle_time() -> None:
+    prefill, decode = sync_loops(TWO_STAGES, TWO_STAGES_RUN)
+    # One returns at 380, in the gap 350…510: prefill's until 400. The other at 820, after the last
+    # op: 800…900, of which decode's until 850.
+    assert (prefill.drained_ns, decode.drained_ns) == (50, 110 + 50)
+
+
 def test_molmoe_decodes_with_a_sync_and_a_compaction_for_every_expert(h200: Path) -> None:
     trace = read_trace(h200 / "molmoe_1crop_user_scope.json.gz")
     (run,) = lay_out(trace).runs

@@ -18,16 +18,20 @@ from trace_timing.timeline.calls import CALL_CLASSES, Calls, calls_of_thread
 from trace_timing.timeline.grouping import stage_of_key, stages_of
 from trace_timing.timeline.intervals import NONE, Intervals, Pieces, cut
 from trace_timing.timeline.layout import RunTimeline, State
+from trace_timing.timeline.queue import ran_dry
 from trace_timing.trace.events import Trace
 from trace_timing.units import IntArray, distinct_codes
 
-Cause = Literal["host", "launch", "launch_latency", "sync", "copy", "alloc", "api", "tail"]
+Cause = Literal[
+    "host", "launch", "launch_latency", "device_gap", "sync", "copy", "alloc", "api", "tail"
+]
 CAUSES: tuple[Cause, ...] = Cause.__args__  # type: ignore[attr-defined]
 
 DEFINITIONS: dict[Cause, str] = {
     "host": "Queue empty, the generating thread in no API call: Python and the framework.",
     "launch": "Queue empty, the generating thread inside a launch call.",
-    "launch_latency": "Work launched and not started yet.",
+    "launch_latency": "Work launched onto an idle device and not started yet.",
+    "device_gap": "Work launched while the device was busy, and not started: its own gap.",
     "sync": "Queue empty, the generating thread inside a synchronizing call.",
     "copy": "Queue empty, the generating thread inside a copy or fill call.",
     "alloc": "Queue empty, the generating thread inside cudaMalloc, cudaFree or kin.",
@@ -119,7 +123,9 @@ def _cause_of(run: RunTimeline, calls: Calls, pieces: Pieces) -> IntArray:
     in_call = pieces.by != NONE
     cause[in_call] = _CODE_OF_CLASS[calls.call_class[pieces.by[in_call]]]
     queued = run.tiles.state[pieces.of] == State.QUEUED
-    cause[queued] = CAUSES.index("launch_latency")
+    late = ran_dry(run.tiles)[pieces.of]
+    cause[queued & late] = CAUSES.index("launch_latency")
+    cause[queued & ~late] = CAUSES.index("device_gap")
     busy_until = run.tiles.end_ns[run.tiles.state == State.BUSY]
     if len(busy_until):
         tail = ~queued & (pieces.start_ns >= int(busy_until[-1]))

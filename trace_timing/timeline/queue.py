@@ -9,7 +9,7 @@ import numpy as np
 from trace_timing.records import Stage
 from trace_timing.timeline.grouping import stage_of_key, stages_of
 from trace_timing.timeline.intervals import Intervals, cut, union
-from trace_timing.timeline.layout import RunTimeline
+from trace_timing.timeline.layout import RunTimeline, State, Tiles
 from trace_timing.units import BoolArray, FloatArray, IntArray, distinct_codes, sorted_distinct
 
 
@@ -30,9 +30,15 @@ class QueueFigures:
     #: Time-weighted over the stage's window; 0 where it has no window.
     mean_depth: float
     max_depth: int
-    #: Ops launched when every earlier op of the run had ended: the device had nothing to do.
-    starved_ops: int
-    #: Launch begins → op starts, of starved ops alone: others wait for their predecessors.
+    #: Calls that launched them: a graph launch counts once.
+    launches: int
+    #: Launches when every earlier op of the run had ended: the device had nothing to do.
+    starved_launches: int
+    #: Idle time that ended when such an op started: what a host that keeps up would win.
+    launch_bound_ns: int
+    #: Its share of the stage's window; None where that is empty.
+    launch_bound_frac: float | None
+    #: Launch begins → op starts, of starved launches: others wait for their predecessors.
     latency_p50_ns: float | None
     latency_p95_ns: float | None
 
@@ -60,6 +66,7 @@ def queue_figures(run: RunTimeline) -> tuple[QueueFigures, ...]:
     starved = _starved(run)
     latency = run.ops.start_ns - run.ops.launch_ns
     weights = _depth_in_tiles(run, code_of_key, len(stages))
+    launch_bound = _launch_bound(run, code_of_key, len(stages))
     rows = []
     for code in distinct_codes(stage):
         own = stage == code
@@ -71,12 +78,34 @@ def queue_figures(run: RunTimeline) -> tuple[QueueFigures, ...]:
                 gpu_ops=int(own.sum()),
                 mean_depth=area / span if span else 0.0,
                 max_depth=highest,
-                starved_ops=int((own & starved).sum()),
+                launches=len(np.unique(run.ops.launch_ns[own])),
+                starved_launches=int((own & starved).sum()),
+                launch_bound_ns=int(launch_bound[code]),
+                launch_bound_frac=int(launch_bound[code]) / span if span else None,
                 latency_p50_ns=None if quick is None else float(quick[0]),
                 latency_p95_ns=None if quick is None else float(quick[1]),
             )
         )
     return tuple(rows)
+
+
+def ran_dry(tiles: Tiles) -> BoolArray:
+    """By tile: whether it is idle and the queue has been empty since an op last ran."""
+    gap = np.cumsum(tiles.state == State.BUSY)
+    empty = np.flatnonzero(tiles.state == State.EMPTY)[::-1]
+    first_empty = np.full(len(tiles) + 1, len(tiles))
+    first_empty[gap[empty]] = empty  # of those of one gap the first is written last
+    idle = tiles.state != State.BUSY
+    return np.asarray(idle & (first_empty[gap] <= np.arange(len(tiles))), np.bool_)
+
+
+def _launch_bound(run: RunTimeline, code_of_key: IntArray, stages: int) -> IntArray:
+    tiles, total = run.tiles, np.zeros(stages, np.int64)
+    busy = np.flatnonzero(tiles.state == State.BUSY)
+    dry = ran_dry(tiles)
+    dry[busy[-1] + 1 if len(busy) else 0 :] = False  # nothing starts any more
+    np.add.at(total, code_of_key[tiles.key[dry]], (tiles.end_ns - tiles.start_ns)[dry])
+    return total
 
 
 def _percentiles(values: IntArray) -> FloatArray | None:

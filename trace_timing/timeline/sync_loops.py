@@ -16,7 +16,7 @@ from trace_timing.records import Stage
 from trace_timing.timeline.calls import CALL_CLASSES, calls_of_thread
 from trace_timing.timeline.grouping import stage_of_key, stages_of
 from trace_timing.timeline.kinds import OP_KINDS, op_kinds
-from trace_timing.timeline.layout import RunTimeline
+from trace_timing.timeline.layout import RunTimeline, State
 from trace_timing.trace.events import Trace
 from trace_timing.units import BoolArray, IntArray
 
@@ -44,6 +44,9 @@ class SyncLoop:
     after_gemm: int
     #: Syncs since whose predecessor a copy to the host was launched.
     after_copy_to_host: int
+    #: Idle time of the stage in gaps in which such a call returned: the host had let the device
+    #: run dry, so this is the most that doing without the calls could win.
+    drained_ns: int
 
 
 def sync_loops(trace: Trace, run: RunTimeline) -> tuple[SyncLoop, ...]:
@@ -57,6 +60,7 @@ def sync_loops(trace: Trace, run: RunTimeline) -> tuple[SyncLoop, ...]:
     ops = np.bincount(before, minlength=len(at) + 1)[: len(at)]
     marks = {what: _seen(before, flag[order], len(at)) for what, flag in _flags(trace, run).items()}
     whole_run = Counter(name.tolist())
+    drained = _drained(run, calls.end_ns[chosen])
     rows = []
     for code, stage in enumerate(stages_of(run)):
         own = (key >= 0) & (stage_of_key(run)[np.maximum(key, 0)] == code)
@@ -72,10 +76,27 @@ def sync_loops(trace: Trace, run: RunTimeline) -> tuple[SyncLoop, ...]:
                 run_call_count=whole_run[most],
                 forwards=_forwards(run, stage),
                 ops_between_median=float(np.median(ops[own])),
+                drained_ns=int(drained[code]),
                 **{what: int(seen[own].sum()) for what, seen in marks.items()},
             )
         )
     return tuple(rows)
+
+
+def _drained(run: RunTimeline, returns_ns: IntArray) -> IntArray:
+    """Idle ns of each stage in the gaps, from one busy instant to the next, that hold a return."""
+    tiles = run.tiles
+    gap = np.cumsum(tiles.state == State.BUSY)
+    idle = tiles.state != State.BUSY
+    # A return at the very end of an op lies in the gap that begins there.
+    at = np.searchsorted(tiles.end_ns, returns_ns, side="right")
+    at = at[at < len(tiles)]
+    holds = np.zeros(int(gap.max(initial=0)) + 1, np.bool_)
+    holds[gap[at[idle[at]]]] = True
+    chosen = idle & holds[gap]
+    total = np.zeros(len(stages_of(run)), np.int64)
+    np.add.at(total, stage_of_key(run)[tiles.key[chosen]], (tiles.end_ns - tiles.start_ns)[chosen])
+    return total
 
 
 def _forwards(run: RunTimeline, stage: Stage) -> int:
