@@ -324,6 +324,17 @@ QUEUE = Table(
         Column("latency_p95_ns", "float64", "ns", "Its 95th percentile.", nullable=True),
     ),
 )
+QUEUE_DEPTH = Table(
+    "queue_depth",
+    ("sample_id", "repeat", "rank", "bin"),
+    (
+        *_RUN_KEY,
+        Column("bin", "int64", "", "Number of the part: 200 equal ones make the window."),
+        Column("start_ns", "int64", "ns", "Where it begins, since the window's begin."),
+        Column("mean_depth", "float64", "count", "Ops launched, not started; mean over the part."),
+        Column("max_depth", "int64", "count", "Most at once in it."),
+    ),
+)
 SYNC_LOOPS = Table(
     "sync_loops",
     ("sample_id", "repeat", "rank", "stage"),
@@ -457,6 +468,7 @@ TABLES: dict[str, Table] = {
         KINDS,
         IDLE,
         QUEUE,
+        QUEUE_DEPTH,
         SYNC_LOOPS,
         COMMUNICATION,
         GRAPHS,

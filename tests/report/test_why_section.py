@@ -7,8 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from trace_timing import analyze
-from trace_timing.report.why_section import TITLES, sentences
+from trace_timing.report.why_section import TITLES, over_runs, sentences
 
+#: Recorded by benchmarks/why_captures.py.
+WHY_TRACES = Path(__file__).resolve().parent.parent / "data" / "why"
 KEY = ["sample_id", "repeat", "rank", "stage"]
 
 
@@ -36,6 +38,45 @@ def test_a_real_trace_has_the_page_with_its_tables(h200: Path) -> None:
     assert any("7,211 cudaStreamSynchronize" in sentence for sentence in section.sentences)
     assert TITLES["idle"] in section.tables
     assert TITLES["graphs"] not in section.tables  # none was launched
+
+
+def test_tables_of_several_runs_become_one_of_means() -> None:
+    columns = [*KEY, "op_kind", "gpu_ops", "busy_ns"]
+    kinds = pd.DataFrame(
+        [
+            ("a", 0, 0, "decode", "gemm", 4, 2_000_000),
+            ("b", 0, 0, "decode", "gemm", 8, 4_000_000),
+            ("b", 0, 0, "decode", "sort", 1, 500_000),
+        ],
+        columns=columns,
+    )
+    assert over_runs(kinds, (*KEY, "op_kind")).to_dict("records") == [
+        {"stage": "decode", "op_kind": "gemm", "runs": 2, "gpu_ops": 6.0, "busy_ms": 3.0},
+        {"stage": "decode", "op_kind": "sort", "runs": 1, "gpu_ops": 1.0, "busy_ms": 0.5},
+    ]
+    alone = over_runs(kinds.iloc[:1], (*KEY, "op_kind"))
+    assert "runs" not in alone
+
+
+def test_of_several_runs_an_assumption_holds_where_it_holds_in_all() -> None:
+    rows = [("a", 0, 0, "decode", "memory", True), ("b", 0, 0, "decode", "memory", False)]
+    limits = pd.DataFrame(rows, columns=[*KEY, "bound_by", "holds"])
+    (row,) = over_runs(limits, KEY).to_dict("records")
+    assert row == {"stage": "decode", "runs": 2, "bound_by": "memory", "holds": False}
+
+
+def test_a_real_capture_with_components_is_drawn_by_layer() -> None:
+    analysis = analyze(WHY_TRACES / "components")
+    (section,) = [s for s in analysis.report_data().sections if s.slug == "why"]
+    layers = section.figures["Busy time by layer: decode"]
+    assert {bar.name for bar in layers.data} == {"attention", "experts", "norm", "router"}
+    assert all(len(bar.x) == 16 for bar in layers.data)
+    in_layers_ms = sum(sum(bar.y) for bar in layers.data)
+    table = analysis.tables["components"].to_pandas()
+    own = table[(table["stage"] == "decode") & table["layer"].notna()]
+    assert abs(in_layers_ms * 1e6 - own["busy_ns"].sum()) < 1
+    depth = section.figures["Ops launched and not started: components"]
+    assert max(depth.data[0].y) == analysis.tables["queue"].to_pandas()["max_depth"].max()
 
 
 def test_bars_of_a_stage_sum_to_its_busy_and_idle_time(h200: Path) -> None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.timeline.handmade import TWO_STAGES_RUN
-from trace_timing.timeline.queue import queue_depth, queue_figures
+from trace_timing.timeline.queue import (
+    DEPTH_BINS,
+    depth_over_time,
+    queue_depth,
+    queue_figures,
+)
 
 
 def test_depth_over_time_of_a_hand_made_run() -> None:
@@ -20,6 +25,18 @@ def test_depth_over_time_of_a_hand_made_run() -> None:
         530: 1,
         600: 0,
     }
+
+
+def test_depth_in_equal_parts_of_the_window_sums_to_the_whole() -> None:
+    bins = depth_over_time(TWO_STAGES_RUN)
+    assert len(bins) == DEPTH_BINS
+    # 900 ns in 200 parts: part 24 is 108…112, with one op launched; 31 is 139…144, with two.
+    assert (bins[24].start_ns, bins[24].mean_depth, bins[24].max_depth) == (108, 1.0, 1)
+    assert (bins[31].start_ns, bins[31].mean_depth, bins[31].max_depth) == (139, 2.0, 2)
+    ends = [*(b.start_ns for b in bins[1:]), 900]
+    area = sum(b.mean_depth * (end - b.start_ns) for b, end in zip(bins, ends, strict=True))
+    # Each op's time from launch to start: 50, 170, 10, 70.
+    assert area == pytest.approx(50 + 170 + 10 + 70)
 
 
 def test_figures_of_a_hand_made_run() -> None:

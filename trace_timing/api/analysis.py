@@ -125,9 +125,10 @@ class Analysis:
         )
 
     def _sections(self) -> tuple[Section, ...]:
-        from trace_timing.report.why_section import TITLES, why_section
+        from trace_timing.report.why_section import why_section
+        from trace_timing.stats.why import WHY_TABLES
 
-        why = why_section({name: self._frame(name) for name in TITLES}, self.stages)
+        why = why_section({name: self._frame(name) for name in WHY_TABLES}, self.stages)
         return (why,) if why else ()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from trace_timing.records import STAGES
+from trace_timing.report.figures import styled
 from trace_timing.report.model import Section
+from trace_timing.schema import TABLES
 from trace_timing.stats.ranks import slowest_ranks
 from trace_timing.units import NS_PER_MS
 
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 TITLES = {
-    "verdicts": "Verdicts",
     "kinds": "Kinds of work",
     "idle": "Why the GPU idles",
     "queue": "Queue depth and launch latency",
@@ -27,6 +28,10 @@ TITLES = {
     "limits": "Distance to the device's limit",
     "hta": "Beside HolisticTraceAnalysis",
 }
+_RUN = ["sample_id", "repeat", "rank"]
+#: Parts of a bar: the colours of the default palette, which would repeat after.
+MOST_PARTS = 10
+_MEAN_MS = "ms, mean over runs"
 RANKS_TITLE = "Slowest rank"
 #: Title, table, what is stacked, what is summed.
 FIGURES = (
@@ -43,7 +48,11 @@ def why_section(tables: Mapping[str, pd.DataFrame], stages: pd.DataFrame) -> Sec
         tables: those of stats.why, as DataFrames by name.
         stages: schema.STAGES.
     """
-    shown = {TITLES[name]: tables[name] for name in TITLES if len(tables[name])}
+    shown = {
+        title: over_runs(tables[name], TABLES[name].key)
+        for name, title in TITLES.items()
+        if len(tables[name])
+    }
     ranks = slowest_ranks(stages, tables["communication"])
     if len(ranks):
         shown[RANKS_TITLE] = ranks
@@ -54,29 +63,95 @@ def why_section(tables: Mapping[str, pd.DataFrame], stages: pd.DataFrame) -> Sec
         "Why",
         sentences=sentences(tables["verdicts"], stages),
         tables=shown,
-        figures={
-            title: _bars(tables[name], part, value)
-            for title, name, part, value in FIGURES
-            if len(tables[name])
-        },
+        figures=dict(_figures(tables)),
     )
+
+
+def over_runs(table: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
+    """A table of `stats.why` for people: a row for each key but the run's, times in ms.
+
+    Of several runs: the mean of numbers over the runs that have the row, how many these are
+    (`runs`), whether all hold, and the most frequent text.
+    """
+    group = [name for name in key if name not in _RUN]
+    rows = table.groupby(group, sort=False, dropna=False)
+    out = rows.agg({name: _together(table[name]) for name in table if name not in key})
+    if len(table[_RUN].drop_duplicates()) > 1:
+        out.insert(0, "runs", rows.size())
+    times = [str(name) for name in out if str(name).endswith("_ns")]
+    in_ms = out.assign(**{name: out[name].astype("float64") / NS_PER_MS for name in times})
+    return in_ms.rename(columns={name: f"{name[:-3]}_ms" for name in times}).reset_index()
+
+
+def _together(values: pd.Series) -> str | Callable[[pd.Series], object]:
+    if values.dtype.kind == "b":
+        return "all"
+    if values.dtype.kind in "if" or str(values.dtype) in ("Int64", "Float64"):
+        return "mean"
+    return lambda texts: texts.mode().iat[0]
+
+
+def _figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, go.Figure]]:
+    for title, name, part, value in FIGURES:
+        if len(tables[name]):
+            yield title, _bars(tables[name], part, value)
+    yield from _by_layer(tables["components"])
+    if len(tables["queue_depth"]):
+        yield _depth(tables["queue_depth"])
+
+
+def _by_layer(components: pd.DataFrame) -> Iterator[tuple[str, go.Figure]]:
+    """Stacked bars, one a layer, for each stage of which ops lie in layers."""
+    import plotly.graph_objects as go
+
+    layered = components[components["layer"].notna()]
+    runs = components[_RUN].drop_duplicates().shape[0]
+    for stage in (stage for stage in STAGES if stage in set(layered["stage"])):
+        own = layered[layered["stage"] == stage]
+        ns = own.groupby(["layer", "component"])["busy_ns"].sum().astype(float)
+        mean_ms = ns.unstack(fill_value=0) / runs / NS_PER_MS
+        bars = [go.Bar(name=str(part), x=mean_ms.index, y=mean_ms[part]) for part in mean_ms]
+        figure = styled(go.Figure(bars, {"barmode": "stack"}), x="layer", y=_MEAN_MS)
+        yield f"Busy time by layer: {stage}", figure
+
+
+def _depth(queue_depth: pd.DataFrame) -> tuple[str, go.Figure]:
+    """Depth over the longest run: mean and maximum in each part of its window."""
+    import plotly.graph_objects as go
+
+    longest = queue_depth.nlargest(1, "start_ns")[_RUN]
+    own = queue_depth.merge(longest, on=_RUN).sort_values("bin")
+    at_ms = own["start_ns"] / NS_PER_MS
+    lines = [
+        go.Scatter(name=name, x=at_ms, y=own[column], mode="lines", line={"shape": "hv"})
+        for name, column in (("most", "max_depth"), ("mean", "mean_depth"))
+    ]
+    name = own["sample_id"].iloc[0]
+    figure = styled(go.Figure(lines), x="ms since the run began", y="ops queued")
+    return f"Ops launched and not started: {name}", figure
 
 
 def _bars(table: pd.DataFrame, part: str, value: str) -> go.Figure:
     """Stacked bars, one a stage: the mean over runs of what each part takes, in ms."""
     import plotly.graph_objects as go
 
-    key = ["sample_id", "repeat", "rank"]
-    runs = table[key].drop_duplicates().shape[0]
-    each = table.groupby([*key, "stage", part])[value].sum().astype(float)
+    runs = table[_RUN].drop_duplicates().shape[0]
+    each = table.groupby([*_RUN, "stage", part])[value].sum().astype(float)
     # A part that a run has not is 0 there: the mean over all runs keeps the sum of the bar true.
     mean_ms = each.groupby(level=["stage", part]).sum().unstack(fill_value=0) / runs / NS_PER_MS
+    mean_ms = _largest(mean_ms)
     order = [stage for stage in STAGES if stage in mean_ms.index]
-    bars = [
-        go.Bar(name=str(name), x=order, y=mean_ms.loc[order, name])
-        for name in mean_ms.sum().sort_values(ascending=False).index
-    ]
-    return go.Figure(bars, {"barmode": "stack", "yaxis": {"title": "ms, mean over runs"}})
+    bars = [go.Bar(name=str(name), x=order, y=mean_ms.loc[order][name]) for name in mean_ms]
+    return styled(go.Figure(bars, {"barmode": "stack"}), y=_MEAN_MS)
+
+
+def _largest(parts: pd.DataFrame) -> pd.DataFrame:
+    """Columns by their sums; those beyond the colours there are, in one."""
+    order = parts.sum().sort_values(ascending=False).index
+    if len(order) <= MOST_PARTS:
+        return parts[order]
+    shown, rest = order[: MOST_PARTS - 1], order[MOST_PARTS - 1 :]
+    return parts[shown].assign(**{f"{len(rest)} smaller": parts[rest].sum(axis=1)})
 
 
 def sentences(verdicts: pd.DataFrame, stages: pd.DataFrame) -> list[str]:

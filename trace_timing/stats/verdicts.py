@@ -9,7 +9,7 @@ shorter by is taken from the host's gaps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,6 +45,12 @@ DEVICE_BOUND_BUSY_FRAC = 0.9
 _HOST_GAPS: tuple[Cause, ...] = ("host", "launch", "launch_latency", "api")
 
 
+_SUBJECTS: Mapping[Stage, str] = {
+    "vision": "Vision outside encoder and projector",
+    "other": "What lies outside the forwards",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageEvidence:
     """What is known of one stage of one run."""
@@ -63,6 +69,11 @@ class StageEvidence:
     communication: tuple[Communication, ...] = ()
     #: Window with the observer effect removed; None where that is not known.
     corrected_ns: int | None = None
+
+    @property
+    def subject(self) -> str:
+        """The stage as a sentence begins with it."""
+        return _SUBJECTS.get(self.stage, self.stage.replace("_", " ").capitalize())
 
     @property
     def true_window_ns(self) -> int:
@@ -130,7 +141,7 @@ def _sync_loop(e: StageEvidence) -> Iterator[Verdict]:
             stage=e.stage,
             code="expert_sync_loop",
             sentence=(
-                f"{e.stage} runs a loop that synchronizes once per expert: the host asks the "
+                f"{e.subject} runs a loop that synchronizes once per expert: the host asks the "
                 f"device which tokens each expert has and waits for the answer, "
                 f"{loop.call_count:,} times ({loop.run_call_count:,} {loop.call} in the run)."
             ),
@@ -146,7 +157,7 @@ def _sync_loop(e: StageEvidence) -> Iterator[Verdict]:
         stage=e.stage,
         code="sync_bound",
         sentence=(
-            f"{e.stage} synchronizes with the device {loop.syncs:,} times, so the host cannot "
+            f"{e.subject} synchronizes with the device {loop.syncs:,} times, so the host cannot "
             f"run ahead."
         ),
         evidence=evidence,
@@ -164,7 +175,7 @@ def _allocator(e: StageEvidence) -> Iterator[Verdict]:
     yield Verdict(
         stage=e.stage,
         code="allocator",
-        sentence=f"{e.stage} waits for the allocator: {idle / e.window_ns:.0%} of its time.",
+        sentence=f"{e.subject} waits for the allocator: {idle / e.window_ns:.0%} of its time.",
         evidence=f"{calls}; {ms_from_ns(idle):.2f} ms idle inside them",
         remedy="do not call empty_cache() before a timed run; warm up at the largest shapes, or "
         "set expandable_segments",
@@ -179,7 +190,7 @@ def _exposed(e: StageEvidence) -> Iterator[Verdict]:
     yield Verdict(
         stage=e.stage,
         code="exposed_communication",
-        sentence=f"{e.stage} waits for collectives: {exposed / e.window_ns:.0%} of its time.",
+        sentence=f"{e.subject} waits for collectives: {exposed / e.window_ns:.0%} of its time.",
         evidence=f"device {worst.device}: {worst.nccl_ops:,} collectives, "
         f"{ms_from_ns(exposed):.2f} ms exposed, {ms_from_ns(worst.hidden_ns):.2f} ms hidden",
         remedy="overlap collectives with computation, or shard so that fewer are needed; check "
@@ -196,7 +207,7 @@ def _copies(e: StageEvidence) -> Iterator[Verdict]:
     yield Verdict(
         stage=e.stage,
         code="copies",
-        sentence=f"{e.stage} copies between host and device {busy / e.window_ns:.0%} of its time.",
+        sentence=f"{e.subject} copies to or from the host {busy / e.window_ns:.0%} of its time.",
         evidence=f"{listed}; {ms_from_ns(busy):.2f} ms",
         remedy="batch the copies, pin the host's memory, copy ahead on another stream",
     )
@@ -212,8 +223,8 @@ def _host_bound(e: StageEvidence) -> Iterator[Verdict]:
         stage=e.stage,
         code="host_bound",
         sentence=(
-            f"{e.stage} is host-bound: the GPU idles {e.idle_frac:.0%} of its time, waiting to be "
-            f"given work."
+            f"{e.subject} is host-bound: the GPU idles {e.idle_frac:.0%} of its time, waiting to "
+            f"be given work."
         ),
         evidence=f"{_busy_of(e)}; {_gap_share(e, gaps)}; {_starved_share(e)}",
         remedy=_host_remedy(e),
@@ -267,8 +278,8 @@ def _held_up(e: StageEvidence) -> Iterator[Verdict]:
         stage=e.stage,
         code="held_up",
         sentence=(
-            f"{e.stage} is held up: {launched / e.window_ns:.0%} of its time work is launched and "
-            f"none of it runs."
+            f"{e.subject} is held up: {launched / e.window_ns:.0%} of its time work is launched "
+            f"and none of it runs."
         ),
         evidence=f"{_busy_of(e)}; {_starved_share(e)}",
         remedy=(
@@ -286,7 +297,7 @@ def _device_bound(e: StageEvidence) -> Iterator[Verdict]:
     yield Verdict(
         stage=e.stage,
         code="device_bound",
-        sentence=f"{e.stage} is device-bound: the GPU is busy {e.busy_ns / e.window_ns:.0%} of it.",
+        sentence=f"{e.subject} is device-bound: the GPU works {e.busy_ns / e.window_ns:.0%} of it.",
         evidence=f"of the busy time: {shares}",
         remedy="the host keeps up: faster kernels, smaller types or less work shorten it; see the "
         "distance to the limit",

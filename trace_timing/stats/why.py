@@ -19,7 +19,7 @@ from trace_timing.timeline.grouping import stage_of_key, stages_of
 from trace_timing.timeline.idle import IdleCause, idle_causes
 from trace_timing.timeline.kind_times import KindTime, kind_times
 from trace_timing.timeline.layout import RunTimeline, State
-from trace_timing.timeline.queue import QueueFigures, queue_figures
+from trace_timing.timeline.queue import DepthBin, QueueFigures, depth_over_time, queue_figures
 from trace_timing.timeline.sync_loops import SyncLoop, sync_loops
 from trace_timing.trace.events import Trace
 from trace_timing.units import BoolArray, distinct_codes
@@ -32,6 +32,7 @@ class Why:
     kinds: tuple[KindTime, ...]
     idle: tuple[IdleCause, ...]
     queue: tuple[QueueFigures, ...]
+    queue_depth: tuple[DepthBin, ...]
     sync_loops: tuple[SyncLoop, ...]
     communication: tuple[Communication, ...]
     graphs: tuple[GraphUse, ...]
@@ -97,6 +98,7 @@ def why(
         kinds=kinds,
         idle=idle,
         queue=queue,
+        queue_depth=depth_over_time(run),
         sync_loops=loops,
         communication=nccl,
         graphs=graphs,

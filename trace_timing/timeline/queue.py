@@ -43,6 +43,22 @@ class QueueFigures:
     latency_p95_ns: float | None
 
 
+#: Parts of a run's window in the table `queue_depth`: enough for a curve on a page, and as many
+#: rows for a run of a thousand tokens as for one of ten.
+DEPTH_BINS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthBin:
+    """A row of the table `queue_depth`: the queue in one part of the run's window."""
+
+    bin: int
+    #: Since the window's begin.
+    start_ns: int
+    mean_depth: float
+    max_depth: int
+
+
 def queue_depth(run: RunTimeline) -> Depth:
     """Depth at every instant at which an op is launched or starts.
 
@@ -130,20 +146,44 @@ def _starved(run: RunTimeline) -> BoolArray:
     return starved
 
 
+def depth_over_time(run: RunTimeline) -> tuple[DepthBin, ...]:
+    """The queue's depth in DEPTH_BINS equal parts of the window; none for a run without ops."""
+    if not len(run.ops):
+        return ()
+    window = run.window_end_ns - run.window_start_ns
+    edges = run.window_start_ns + np.arange(DEPTH_BINS + 1, dtype=np.int64) * window // DEPTH_BINS
+    area, highest = _depth_in(run, Intervals(edges[:-1], edges[1:], np.arange(DEPTH_BINS)))
+    return tuple(
+        DepthBin(
+            bin=i,
+            start_ns=int(edges[i] - run.window_start_ns),
+            mean_depth=int(area[i]) / max(int(edges[i + 1] - edges[i]), 1),
+            max_depth=int(highest[i]),
+        )
+        for i in range(DEPTH_BINS)
+    )
+
+
 def _depth_in_tiles(
     run: RunTimeline, code_of_key: IntArray, stages: int
 ) -> list[tuple[int, int, int]]:
     """By stage: ∫ depth dt, the window it was taken over, the highest depth."""
-    depth, tiles = queue_depth(run), run.tiles
+    tiles, stage = run.tiles, code_of_key[run.tiles.key]
+    area, highest = _depth_in(run, Intervals(tiles.start_ns, tiles.end_ns, stage))
+    total, span, top = (np.zeros(stages, np.int64) for _ in range(3))
+    np.add.at(total, stage, area)
+    np.add.at(span, stage, tiles.end_ns - tiles.start_ns)
+    np.maximum.at(top, stage, highest)
+    return list(zip(total.tolist(), span.tolist(), top.tolist(), strict=True))
+
+
+def _depth_in(run: RunTimeline, parts: Intervals) -> tuple[IntArray, IntArray]:
+    """∫ depth dt in each of n intervals, and the highest depth there; 0 where no op is yet."""
+    depth = queue_depth(run)
     ends = np.append(depth.time_ns[1:], max([run.window_end_ns, *depth.time_ns[-1:]]))
-    steps = Intervals(depth.time_ns, ends, depth.depth)
-    windows = Intervals(tiles.start_ns, tiles.end_ns, tiles.key.astype(np.int64))
-    pieces = cut(windows, steps)
+    pieces = cut(parts, Intervals(depth.time_ns, ends, depth.depth))
     height = np.where(pieces.by >= 0, np.append(depth.depth, 0)[pieces.by], 0)
-    stage = code_of_key[tiles.key[pieces.of]]
-    out = []
-    for code in range(stages):
-        own = stage == code
-        area = int((height[own] * pieces.dur_ns[own]).sum())
-        out.append((area, int(pieces.dur_ns[own].sum()), int(height[own].max(initial=0))))
-    return out
+    area, highest = np.zeros(len(parts), np.int64), np.zeros(len(parts), np.int64)
+    np.add.at(area, pieces.of, height * pieces.dur_ns)
+    np.maximum.at(highest, pieces.of, height)
+    return area, highest
