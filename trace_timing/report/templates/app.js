@@ -309,7 +309,7 @@ function moveTimeline(key) {
   else return false;
   return true;
 }
-$("timeline").addEventListener("keydown", (event) => {
+$("timeline")?.addEventListener("keydown", (event) => {
   if (moveTimeline(event.key)) event.preventDefault();
 });
 document.querySelectorAll("[data-move]").forEach((button) => {
@@ -317,10 +317,11 @@ document.querySelectorAll("[data-move]").forEach((button) => {
 });
 
 // ---- routes
+const first = document.querySelector(".page");
 async function route() {
-  const [, name, value] = location.hash.match(/^#([\w-]+)(?:=(.*))?$/) || [null, "overview"];
+  const [, name, value] = location.hash.match(/^#([\w-]+)(?:=(.*))?$/) || [null, first.id.slice(5)];
   if (name === "main") return;
-  const page = $("page-" + name) || $("page-overview");
+  const page = $("page-" + name) || first;
   document.querySelectorAll(".page").forEach((el) => { el.hidden = el !== page; });
   document.querySelectorAll("nav a").forEach((a) => {
     if (page.id === "page-" + a.dataset.page) a.setAttribute("aria-current", "page");
