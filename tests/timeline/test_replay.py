@@ -21,24 +21,27 @@ from trace_timing.timeline.overhead import (
     NO_COST,
     CostModel,
     Effect,
-    Pair,
     Scale,
     costs_of_effects,
     fit_scale,
 )
-from trace_timing.timeline.replay import replay
+from trace_timing.timeline.replay import pair_of, replay
 from trace_timing.timeline.runs import lay_out
 from trace_timing.trace.events import Kind, Trace
 from trace_timing.trace.kineto import read_trace
 
-CALL, RANGE = 1_500, 4_000
+CALL, RANGE, OP, NODE = 1_500, 4_000, 200, 160
+RECORDED = simulator.Costs(call=CALL, range=RANGE, op=OP, node=NODE, pause=400_000)
 
 
 def model(call: float = CALL, range_: float = RANGE) -> CostModel:
     return CostModel(
         mode="ranges",
         costs=ModeCosts(
-            calls=dict.fromkeys(CALL_KINDS, Estimate(call, 1.0)), range=Estimate(range_, 1.0)
+            calls=dict.fromkeys(CALL_KINDS, Estimate(call, 1.0)),
+            range=Estimate(range_, 1.0),
+            device_op=Estimate(OP, 1.0),
+            graph_node=Estimate(NODE, 1.0),
         ),
         scale=Scale(1.0, 0.0),
     )
@@ -62,7 +65,7 @@ def laid_out(machine: simulator.Machine) -> tuple[Trace, RunTimeline]:
 @pytest.mark.parametrize("program", simulator.PROGRAMS)
 def test_every_stage_comes_back_within_half_a_percent_when_the_cost_is_known(program: Any) -> None:
     _, truth = laid_out(simulator.generate(program))
-    trace, profiled = laid_out(simulator.generate(program, simulator.Costs(CALL, RANGE)))
+    trace, profiled = laid_out(simulator.generate(program, RECORDED))
     corrected = windows(replay(trace, profiled, model()))
     for stage in ("prefill", "decode", "sampling"):
         assert corrected[stage] == pytest.approx(windows(truth)[stage], rel=0.005), stage
@@ -76,19 +79,11 @@ def test_every_stage_comes_back_within_two_percent_with_the_factor_fitted(progra
     pairs = []
     for _ in range(10):
         slow, control_slow = 1 + 0.01 * noise.standard_normal(2)
-        trace, run = laid_out(
-            simulator.generate(program, simulator.Costs(CALL, RANGE), slow=float(slow))
-        )
+        trace, run = laid_out(simulator.generate(program, RECORDED, slow=float(slow)))
         _, control = laid_out(simulator.generate(program, slow=float(control_slow)))
-        pairs.append(
-            Pair(
-                profiled_ns=length(run),
-                control_ns=length(control),
-                predicted_ns=length(run) - length(replay(trace, run, ladder)),
-            )
-        )
+        pairs.append(pair_of(trace, run, ladder, length(control)))
     scale = fit_scale(pairs)
-    trace, profiled = laid_out(simulator.generate(program, simulator.Costs(CALL, RANGE)))
+    trace, profiled = laid_out(simulator.generate(program, RECORDED))
     corrected = windows(replay(trace, profiled, ladder.scaled(scale.value)))
     truth = windows(laid_out(simulator.generate(program))[1])
     for stage in ("prefill", "decode", "sampling"):
@@ -98,7 +93,7 @@ def test_every_stage_comes_back_within_two_percent_with_the_factor_fitted(progra
 def test_a_device_bound_stretch_hides_the_cost_and_a_host_bound_one_bears_it() -> None:
     removed = {}
     for program in (simulator.device_bound, simulator.host_bound):
-        trace, run = laid_out(simulator.generate(program, simulator.Costs(CALL, RANGE)))
+        trace, run = laid_out(simulator.generate(program, RECORDED))
         removed[program] = (
             1 - windows(replay(trace, run, model()))["decode"] / windows(run)["decode"]
         )
@@ -108,14 +103,14 @@ def test_a_device_bound_stretch_hides_the_cost_and_a_host_bound_one_bears_it() -
 
 @pytest.mark.parametrize("program", simulator.PROGRAMS)
 def test_corrected_windows_of_the_stages_sum_to_the_corrected_window(program: Any) -> None:
-    trace, run = laid_out(simulator.generate(program, simulator.Costs(CALL, RANGE)))
+    trace, run = laid_out(simulator.generate(program, RECORDED))
     replayed = replay(trace, run, model())
     assert sum(windows(replayed).values()) == length(replayed)
     assert length(replayed) < length(run)
 
 
 def test_durations_of_ops_are_kept() -> None:
-    trace, run = laid_out(simulator.generate(simulator.mixed, simulator.Costs(CALL, RANGE)))
+    trace, run = laid_out(simulator.generate(simulator.mixed, RECORDED))
     replayed = replay(trace, run, model())
     before = dict(zip(run.ops.row.tolist(), (run.ops.end_ns - run.ops.start_ns), strict=True))
     after = replayed.ops
@@ -138,7 +133,7 @@ def same_times(one: RunTimeline, other: RunTimeline) -> bool:
 
 @pytest.mark.parametrize("program", simulator.PROGRAMS)
 def test_at_no_cost_the_replay_is_the_run(program: Any) -> None:
-    trace, run = laid_out(simulator.generate(program, simulator.Costs(CALL, RANGE)))
+    trace, run = laid_out(simulator.generate(program, RECORDED))
     assert same_times(replay(trace, run, NO_COST), run)
 
 

@@ -11,8 +11,8 @@ from trace_timing.errors import TraceTimingError
 from trace_timing.records import Doubt, Manifest
 from trace_timing.stats.trace_result import TraceSource
 from trace_timing.timeline.corrected import usable_controls
-from trace_timing.timeline.overhead import CostModel, Pair, Scale, fit_scale, read_costs
-from trace_timing.timeline.replay import replay
+from trace_timing.timeline.overhead import CostModel, Pair, fit_scale, read_costs
+from trace_timing.timeline.replay import pair_of
 from trace_timing.timeline.runs import lay_out
 from trace_timing.timeline.stages import StageMap
 from trace_timing.trace.reading import open_trace
@@ -77,13 +77,7 @@ def _pairs(sources: Sequence[TraceSource], model: CostModel, stages: StageMap) -
         controls = usable_controls(own or source.controls, run.clock)
         if not controls:
             continue
-        once = replay(trace, run, replace(model, scale=Scale(1.0, 0.0)))
-        window = run.window_end_ns - run.window_start_ns
-        yield Pair(
-            profiled_ns=window,
-            control_ns=round(median(c.total_ns for c in controls)),
-            predicted_ns=window - (once.window_end_ns - once.window_start_ns),
-        )
+        yield pair_of(trace, run, model, round(median(c.total_ns for c in controls)))
 
 
 _NOT_CALIBRATED = Doubt(

@@ -66,9 +66,9 @@ def host_clock(trace: Trace, thread: int, costs: CostModel, window: tuple[int, i
         half = np.full(len(rows), cost / 2)
         add(events.start_ns[rows], half)
         add(events.end_ns[rows], half)
-    if costs.scale.value:
+    if costs.takes_pauses:
         gaps = _own_gaps(trace, np.flatnonzero(inside))
-        add(events.end_ns[gaps], events.dur_ns[gaps].astype(np.float64))
+        add(events.start_ns[gaps], events.dur_ns[gaps].astype(np.float64))
     return clock_of(np.concatenate(times), np.concatenate(amounts))
 
 

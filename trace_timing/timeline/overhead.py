@@ -61,6 +61,8 @@ class CostModel:
     costs: ModeCosts
     scale: Scale = field(default_factory=Scale)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    #: Whether pauses that the profiler itself recorded are taken out.
+    takes_pauses: bool = True
 
     def call_ns(self, kind: CallKind) -> float:
         """Host time that recording a call of this kind adds.
@@ -110,7 +112,9 @@ def _typical(calls: Mapping[CallKind, Estimate]) -> Estimate | None:
     return known[len(known) // 2] if known else None
 
 
-NO_COST = CostModel(mode="ranges", costs=ModeCosts(calls={}), scale=Scale(0.0, 0.0))
+NO_COST = CostModel(
+    mode="ranges", costs=ModeCosts(calls={}), scale=Scale(0.0, 0.0), takes_pauses=False
+)
 
 
 def read_costs(mapping: Mapping[str, Any], mode: ProfileMode = "ranges") -> CostModel:
@@ -164,8 +168,10 @@ class Pair:
 
     profiled_ns: int
     control_ns: int
-    #: Profiled less corrected with the factor at 1.
+    #: What the factor multiplies: corrected with the factor at 0 less corrected with it at 1.
     predicted_ns: int
+    #: What it does not: profiled less corrected with the factor at 0 (pauses, costs on the device).
+    fixed_ns: int = 0
 
 
 def fit_scale(pairs: Sequence[Pair], *, prior: Scale | None = None) -> Scale:
@@ -180,7 +186,7 @@ def fit_scale(pairs: Sequence[Pair], *, prior: Scale | None = None) -> Scale:
     """
     prior = prior or Scale()
     predicted = np.array([p.predicted_ns for p in pairs], np.float64)
-    added = np.array([p.profiled_ns - p.control_ns for p in pairs], np.float64)
+    added = np.array([p.profiled_ns - p.control_ns - p.fixed_ns for p in pairs], np.float64)
     speaks = predicted > 0
     if not speaks.any():
         return prior

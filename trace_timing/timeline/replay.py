@@ -16,7 +16,7 @@ import numpy as np
 
 from trace_timing.timeline.host_costs import HostClock, host_clock
 from trace_timing.timeline.layout import HostTimeline, RunOps, RunTimeline, StageRange
-from trace_timing.timeline.overhead import CostModel
+from trace_timing.timeline.overhead import CostModel, Pair
 from trace_timing.timeline.replay_order import OpRules, Waits, find_waits, op_rules
 from trace_timing.timeline.runs import tile_ops
 from trace_timing.trace.events import NONE, Trace
@@ -44,6 +44,20 @@ def replay(trace: Trace, run: RunTimeline, costs: CostModel) -> RunTimeline:
     waits = find_waits(trace, run, rules, costs)
     moved = _advance(rules, waits, clock)
     return _rebuilt(run, rules, moved)
+
+
+def pair_of(trace: Trace, run: RunTimeline, costs: CostModel, control_ns: int) -> Pair:
+    """A profiled run beside its control's total: what the costs say was added, by what scales."""
+    profiled, free, once = (
+        one.window_end_ns - one.window_start_ns
+        for one in (run, *(replay(trace, run, costs.scaled(factor)) for factor in (0.0, 1.0)))
+    )
+    return Pair(
+        profiled_ns=profiled,
+        control_ns=control_ns,
+        predicted_ns=free - once,
+        fixed_ns=profiled - free,
+    )
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,8 @@ def find_waits(trace: Trace, run: RunTimeline, rules: OpRules, costs: CostModel)
     held = (target != NONE) & (finish > begin) & (finish <= end)
     cost = np.rint(call_costs(trace, rows, costs)).astype(np.int64)
     own = _own_durations(events.name[rows].astype(np.int64), end - begin, held)
-    share = cost + round(costs.wait_ns / 2)
+    # What a copy costs is paid before its own op begins, and taken out there.
+    share = np.where(own_op != NONE, 0, cost) + round(costs.wait_ns / 2)
     delay = end - finish
     usual = _median(delay[held])
     return Waits(
