@@ -21,7 +21,7 @@ from trace_timing.trace.reading import open_trace
 #: twice. Their median's error is a fifth of one pair's noise.
 MOST_FITTED = 24
 #: What must agree between the machine that was calibrated and the one that captured.
-_SAME = ("device", "driver", "torch", "cuda")
+_SAME = ("device", "driver", "torch", "cuda", "cupti")
 
 
 @dataclass(frozen=True)
@@ -128,5 +128,6 @@ def _flat(environment: Mapping[str, Any]) -> dict[str, Any]:
         "device": devices[0].get("name"),
         "driver": environment.get("driver"),
         "cuda": environment.get("cuda"),
+        "cupti": environment.get("cupti"),
         "torch": (environment.get("packages") or {}).get("torch"),
     }

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
@@ -22,6 +21,7 @@ import torch
 
 from trace_timing.costs import CALL_KINDS, Calibration, Estimate, Factor, Ladder, ModeCosts
 from trace_timing.errors import CaptureError
+from trace_timing.recording.environment import cupti_version, driver_version
 from trace_timing.recording.probes import Probe, Spin, device_probes, host_probes
 from trace_timing.recording.rates import measure_rates
 from trace_timing.recording.recorded import count_recorded
@@ -315,28 +315,3 @@ def environment(device: torch.device) -> dict[str, Any]:
         "cupti": cupti_version(),
         "backend": open_session("ranges")[1],
     }
-
-
-def driver_version() -> str | None:
-    """The NVIDIA driver's version; None where nvidia-ml-py or the driver does not say."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        return str(pynvml.nvmlSystemGetDriverVersion())
-    except Exception:  # an ornament of the record: its absence stops nothing
-        return None
-
-
-def cupti_version() -> int | None:
-    """CUPTI's API version number as its library reports it; None where it is not loaded."""
-    import ctypes
-
-    try:
-        maps = Path("/proc/self/maps").read_text()
-        path = next(line.split(maxsplit=5)[5] for line in maps.splitlines() if "libcupti" in line)
-        version = ctypes.c_uint32()
-        ctypes.CDLL(path.strip()).cuptiGetVersion(ctypes.byref(version))
-    except (OSError, StopIteration, AttributeError):
-        return None
-    return version.value

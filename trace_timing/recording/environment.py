@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,18 +32,38 @@ def _version(name: str) -> str | None:
 
 def _device_versions() -> dict[str, Any]:
     if not torch.cuda.is_available():
-        return {"cuda": None, "driver": None}
-    return {"cuda": torch.version.cuda, "hip": torch.version.hip, "driver": _driver()}
+        return {"cuda": None, "driver": None, "cupti": None}
+    return {
+        "cuda": torch.version.cuda,
+        "hip": torch.version.hip,
+        "driver": driver_version(),
+        "cupti": cupti_version(),
+    }
 
 
-def _driver() -> str | None:
+def driver_version() -> str | None:
+    """The NVIDIA driver's version; None where nvidia-ml-py or the driver does not say."""
     try:
         import pynvml
 
         pynvml.nvmlInit()
         return str(pynvml.nvmlSystemGetDriverVersion())
-    except Exception:  # an ornament of the record: no failure of it may stop a capture
+    except Exception:  # an ornament of the record: its absence stops nothing
         return None
+
+
+def cupti_version() -> int | None:
+    """CUPTI's API version number as its library reports it; None where it is not loaded."""
+    import ctypes
+
+    try:
+        maps = Path("/proc/self/maps").read_text()
+        path = next(line.split(maxsplit=5)[5] for line in maps.splitlines() if "libcupti" in line)
+        version = ctypes.c_uint32()
+        ctypes.CDLL(path.strip()).cuptiGetVersion(ctypes.byref(version))
+    except (OSError, StopIteration, AttributeError):
+        return None
+    return version.value
 
 
 def _devices() -> list[dict[str, Any]]:
