@@ -439,6 +439,37 @@ LIMITS = Table(
     ),
 )
 
+SPANS = Table(
+    "spans",
+    ("sample_id", "repeat", "rank", "stage"),
+    (
+        *_RUN_KEY,
+        _STAGE,
+        Column("begin_unix_ns", "int64", "ns", "Its first instant, since 1970."),
+        Column("end_unix_ns", "int64", "ns", "Its last. Ranks of one host share this clock."),
+    ),
+)
+RANKS = Table(
+    "ranks",
+    ("sample_id", "repeat", "stage"),
+    (
+        *_RUN_KEY[:2],
+        _STAGE,
+        Column("ranks", "int64", "count", "Ranks that ran the stage of this run."),
+        Column("slowest_rank", "int64", "", "The one that works longest outside collectives."),
+        Column("own_ns", "int64", "ns", "Its busy time outside exposed collectives."),
+        Column("spread_ns", "int64", "ns", "That less the same of the fastest rank."),
+        Column(
+            "begins_apart_ns",
+            "int64",
+            "ns",
+            "First rank begins → last one begins. Empty where ranks did not run at one time.",
+            nullable=True,
+        ),
+        Column("ends_apart_ns", "int64", "ns", "First rank ends → last one ends.", nullable=True),
+        Column("last_rank", "int64", "", "The one that ends last.", nullable=True),
+    ),
+)
 HTA = Table(
     "hta",
     ("sample_id", "repeat", "rank", "stage", "measure", "item"),
@@ -476,6 +507,8 @@ TABLES: dict[str, Table] = {
         COMPONENTS,
         VERDICTS,
         LIMITS,
+        SPANS,
+        RANKS,
         HTA,
     )
 }

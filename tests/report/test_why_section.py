@@ -65,6 +65,14 @@ def test_of_several_runs_an_assumption_holds_where_it_holds_in_all() -> None:
     assert row == {"stage": "decode", "runs": 2, "bound_by": "memory", "holds": False}
 
 
+def test_of_several_ranks_the_slowest_is_named() -> None:
+    data = analyze(WHY_TRACES / "ranks").report_data()
+    (section,) = [s for s in data.sections if s.slug == "why"]
+    assert section.sentences[-1].startswith("Of 2 ranks, rank 1 is furthest behind, in prefill")
+    assert "more than the fastest; they end" in section.sentences[-1]
+    assert TITLES["ranks"] in section.tables
+
+
 def test_a_real_capture_with_components_is_drawn_by_layer() -> None:
     analysis = analyze(WHY_TRACES / "components")
     (section,) = [s for s in analysis.report_data().sections if s.slug == "why"]

@@ -77,12 +77,7 @@ class Analysis:
         return self._frame("kernels")
 
     def _frame(self, name: str) -> pd.DataFrame:
-        # Nullable integers: a null must not turn nanoseconds into floats.
-        import pandas as pd
-
-        kinds = {pa.int64(): pd.Int64Dtype()}
-        frame: pd.DataFrame = self.tables[name].to_pandas(types_mapper=kinds.get)
-        return frame
+        return _frame(self.tables[name])
 
     @property
     def laws_hold(self) -> bool:
@@ -128,7 +123,8 @@ class Analysis:
         from trace_timing.report.why_section import why_section
         from trace_timing.stats.why import WHY_TABLES
 
-        why = why_section({name: self._frame(name) for name in WHY_TABLES}, self.stages)
+        names = (*WHY_TABLES, "ranks")
+        why = why_section({name: self._frame(name) for name in names}, self.stages)
         return (why,) if why else ()
 
 
@@ -263,7 +259,9 @@ def gather(inputs: Inputs, outcomes: Iterable[Outcome], doubts: Sequence[Doubt] 
         )
     observer = _observer(inputs, results)
     return Analysis(
-        tables={name: _joined(name, [r.tables[name] for r in results]) for name in schema.TABLES},
+        tables=_with_ranks(
+            {name: _joined(name, [r.tables[name] for r in results]) for name in results[0].tables}
+        ),
         runs=tuple(run for r in results for run in r.runs),
         traces=tuple(r.summary for r in results),
         rejections=rejections,
@@ -281,6 +279,27 @@ def _observer(inputs: Inputs, results: Sequence[TraceResult]) -> ObserverEffect 
     if not recorded:
         return None
     return observer_effect([o for r in results for o in r.observed], inputs.controls, recorded)
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    # Nullable integers: a null must not turn nanoseconds into floats.
+    import pandas as pd
+
+    kinds = {pa.int64(): pd.Int64Dtype()}
+    frame: pd.DataFrame = table.to_pandas(types_mapper=kinds.get)
+    return frame
+
+
+def _with_ranks(tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+    """The table `ranks` beside those of each trace: it compares the traces of one sample."""
+    expected = schema.RANKS.arrow()
+    if len(tables["stages"]["rank"].unique()) < 2:
+        return {**tables, "ranks": expected.empty_table()}
+    from trace_timing.stats.ranks import compare_ranks
+
+    frames = (_frame(tables[name]) for name in ("stages", "communication", "spans"))
+    found = compare_ranks(*frames)[list(schema.RANKS.names)]
+    return {**tables, "ranks": pa.Table.from_pandas(found, schema=expected, preserve_index=False)}
 
 
 def _joined(name: str, parts: Sequence[pa.Table]) -> pa.Table:

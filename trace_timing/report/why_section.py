@@ -9,7 +9,6 @@ from trace_timing.records import STAGES
 from trace_timing.report.figures import styled
 from trace_timing.report.model import Section
 from trace_timing.schema import TABLES
-from trace_timing.stats.ranks import slowest_ranks
 from trace_timing.units import NS_PER_MS
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ TITLES = {
     "idle": "Why the GPU idles",
     "queue": "Queue depth and launch latency",
     "sync_loops": "Between synchronizations",
+    "ranks": "Ranks of one sample",
     "communication": "Collectives, hidden and exposed",
     "graphs": "CUDA graphs",
     "graph_nodes": "CUDA graphs by node",
@@ -32,7 +32,6 @@ _RUN = ["sample_id", "repeat", "rank"]
 #: Parts of a bar: the colours of the default palette, which would repeat after.
 MOST_PARTS = 10
 _MEAN_MS = "ms, mean over runs"
-RANKS_TITLE = "Slowest rank"
 #: Title, table, what is stacked, what is summed.
 FIGURES = (
     ("Busy time by kind of work", "kinds", "op_kind", "busy_ns"),
@@ -53,15 +52,12 @@ def why_section(tables: Mapping[str, pd.DataFrame], stages: pd.DataFrame) -> Sec
         for name, title in TITLES.items()
         if len(tables[name])
     }
-    ranks = slowest_ranks(stages, tables["communication"])
-    if len(ranks):
-        shown[RANKS_TITLE] = ranks
     if not shown:
         return None
     return Section(
         "why",
         "Why",
-        sentences=sentences(tables["verdicts"], stages),
+        sentences=[*sentences(tables["verdicts"], stages), *_of_ranks(tables["ranks"])],
         tables=shown,
         figures=dict(_figures(tables)),
     )
@@ -73,10 +69,11 @@ def over_runs(table: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
     Of several runs: the mean of numbers over the runs that have the row, how many these are
     (`runs`), whether all hold, and the most frequent text.
     """
-    group = [name for name in key if name not in _RUN]
+    run = [name for name in _RUN if name in key]
+    group = [name for name in key if name not in run]
     rows = table.groupby(group, sort=False, dropna=False)
     out = rows.agg({name: _together(table[name]) for name in table if name not in key})
-    if len(table[_RUN].drop_duplicates()) > 1:
+    if len(table[run].drop_duplicates()) > 1:
         out.insert(0, "runs", rows.size())
     times = [str(name) for name in out if str(name).endswith("_ns")]
     in_ms = out.assign(**{name: out[name].astype("float64") / NS_PER_MS for name in times})
@@ -143,6 +140,24 @@ def _bars(table: pd.DataFrame, part: str, value: str) -> go.Figure:
     order = [stage for stage in STAGES if stage in mean_ms.index]
     bars = [go.Bar(name=str(name), x=order, y=mean_ms.loc[order][name]) for name in mean_ms]
     return styled(go.Figure(bars, {"barmode": "stack"}), y=_MEAN_MS)
+
+
+def _of_ranks(ranks: pd.DataFrame) -> list[str]:
+    """The stage of the run in which the slowest rank is furthest behind the fastest."""
+    if ranks.empty:
+        return []
+    worst = ranks.nlargest(1, "spread_ns").to_dict("records")[0]
+    apart = worst["ends_apart_ns"]
+    ends = "" if not isinstance(apart, int) else f"; they end {_ms(apart)} apart"
+    return [
+        f"Of {worst['ranks']} ranks, rank {worst['slowest_rank']} is furthest behind, in "
+        f"{worst['stage']} of {worst['sample_id']}: it works {_ms(worst['own_ns'])} there, outside "
+        f"collectives, {_ms(worst['spread_ns'])} more than the fastest{ends}."
+    ]
+
+
+def _ms(ns: int) -> str:
+    return f"{ns / NS_PER_MS:.3g} ms"
 
 
 def _largest(parts: pd.DataFrame) -> pd.DataFrame:

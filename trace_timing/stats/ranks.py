@@ -1,4 +1,4 @@
-"""Ranks of one sample side by side: which was slowest, and how long the others waited for it.
+"""Ranks of one sample side by side: which was slowest, and how far apart they began and ended.
 
 Never tiled together: each rank has its own window, and collectives make the fast wait for the slow.
 """
@@ -10,27 +10,49 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
+_RUN = ["sample_id", "repeat"]
 
-def slowest_ranks(stages: pd.DataFrame, communication: pd.DataFrame) -> pd.DataFrame:
+
+def compare_ranks(
+    stages: pd.DataFrame, communication: pd.DataFrame, spans: pd.DataFrame
+) -> pd.DataFrame:
     """One row a sample, repeat and stage that several ranks ran.
 
     The slowest rank is the one that is busy longest with work of its own: windows hardly differ
     between ranks that wait for each other, and the slow one waits least in collectives.
 
+    Ranks are aligned where each says when it was and all of them were at work at one instant:
+    otherwise they did not run together, or their clocks are not one, and nothing is said.
+
     Args:
-        stages: schema.STAGES; communication: schema.COMMUNICATION.
+        stages: schema.STAGES; communication: schema.COMMUNICATION; spans: schema.SPANS.
     Returns:
-        sample_id, repeat, stage, ranks, slowest_rank, own_ns (its busy time outside exposed
-        collectives), spread_ns (that less the fastest rank's), by sample, repeat and stage.
+        schema.RANKS, by sample, repeat and stage.
     """
-    key = ["sample_id", "repeat", "rank", "stage"]
+    key = [*_RUN, "rank", "stage"]
     exposed = communication.groupby(key)["exposed_ns"].max().rename("exposed_ns").reset_index()
-    rows = stages.dropna(subset=["busy_ns"]).merge(exposed, on=key, how="left")
+    rows = stages.dropna(subset=["busy_ns"])[[*key, "busy_ns"]].merge(exposed, on=key, how="left")
     rows["own_ns"] = rows["busy_ns"] - rows["exposed_ns"].fillna(0)
-    by_stage = rows.groupby(["sample_id", "repeat", "stage"], sort=True)
-    slowest = rows.loc[by_stage["own_ns"].idxmax()].set_index(["sample_id", "repeat", "stage"])
-    spread = by_stage["own_ns"].max() - by_stage["own_ns"].min()
+    by_stage = rows.groupby([*_RUN, "stage"], sort=True)
+    slowest = rows.loc[by_stage["own_ns"].idxmax()].set_index([*_RUN, "stage"])
     found = slowest[["rank", "own_ns"]].rename(columns={"rank": "slowest_rank"})
     found.insert(0, "ranks", by_stage["rank"].nunique())
-    found["spread_ns"] = spread
-    return found[found["ranks"] > 1].astype("int64").reset_index()
+    found["spread_ns"] = by_stage["own_ns"].max() - by_stage["own_ns"].min()
+    found = found[found["ranks"] > 1].astype("int64").reset_index()
+    return found.merge(_apart(spans), on=[*_RUN, "stage", "ranks"], how="left")
+
+
+def _apart(spans: pd.DataFrame) -> pd.DataFrame:
+    """Between the first rank and the last: begins, ends; only of ranks that ran at one time."""
+    times = ["begin_unix_ns", "end_unix_ns"]
+    run = spans.groupby([*_RUN, "rank"]).agg({times[0]: "min", times[1]: "max"}).groupby(_RUN)
+    together = (run[times[0]].max() < run[times[1]].min()).rename("together").reset_index()
+    rows = spans.merge(together[together["together"]], on=_RUN)
+    by_stage = rows.groupby([*_RUN, "stage"])
+    out = by_stage["rank"].nunique().rename("ranks").to_frame()
+    out["begins_apart_ns"], out["ends_apart_ns"] = (
+        (by_stage[time].max() - by_stage[time].min()).astype("Int64") for time in times
+    )
+    last = rows.loc[by_stage[times[1]].idxmax()].set_index([*_RUN, "stage"])
+    out["last_rank"] = last["rank"].astype("Int64")
+    return out.reset_index()

@@ -20,6 +20,7 @@ from trace_timing.timeline.idle import IdleCause, idle_causes
 from trace_timing.timeline.kind_times import KindTime, kind_times
 from trace_timing.timeline.layout import RunTimeline, State
 from trace_timing.timeline.queue import DepthBin, QueueFigures, depth_over_time, queue_figures
+from trace_timing.timeline.spans import Span, spans
 from trace_timing.timeline.sync_loops import SyncLoop, sync_loops
 from trace_timing.trace.events import Trace
 from trace_timing.units import BoolArray, distinct_codes
@@ -39,6 +40,7 @@ class Why:
     graph_nodes: tuple[GraphNode, ...]
     components: tuple[ComponentTime, ...]
     verdicts: tuple[Verdict, ...]
+    spans: tuple[Span, ...]
     limits: tuple[Limit, ...] = ()
     #: Beside HTA: on request alone, it takes longer than all the rest.
     hta: tuple[BesideHta, ...] = ()
@@ -105,6 +107,7 @@ def why(
         graph_nodes=graph_nodes(trace, run),
         components=component_times(trace, run),
         verdicts=tuple(said),
+        spans=spans(trace, run),
         limits=limits(manifest, record, window, busy),
         hta=beside_hta(trace, run, idle, kinds, queue) if hta else (),
     )
