@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,13 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=[*LLAVAS, "molmoe"])
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--tokens", type=int, default=12)
+    parser.add_argument("--modes", nargs="+", default=list(MODES), choices=MODES)
     options = parser.parse_args()
     costs = calibrated()
     found: dict[str, Any] = {}
     for name in options.models:
-        found[name] = measure(name, options.pairs, TOKENS.get(name, options.tokens), costs)
+        tokens = TOKENS.get(name, options.tokens)
+        found[name] = measure(name, options.modes, options.pairs, tokens, costs)
         gc.collect()  # a model holds itself in cycles, and the next one needs its memory
         torch.cuda.empty_cache()
     print(
@@ -79,11 +81,11 @@ def calibrated() -> dict[str, Any]:
         return found
 
 
-def measure(name: str, pairs: int, tokens: int, costs: Any) -> dict[str, Any]:
-    """Both modes on one model: its ratios, verdicts and sentences."""
+def measure(name: str, modes: Sequence[str], pairs: int, tokens: int, costs: Any) -> dict[str, Any]:
+    """The modes on one model: its ratios, verdicts and sentences."""
     model, inputs = built(name)
     figures: dict[str, Any] = {}
-    for mode in MODES:
+    for mode in modes:
         begun = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             captured(Path(folder), model, inputs, mode, pairs, tokens, costs)

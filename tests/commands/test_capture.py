@@ -15,6 +15,8 @@ import pytest
 pytest.importorskip("torch")
 from PIL import Image
 
+import trace_timing
+from tests.recording.saved_model import PATCHES, PROMPT_WORDS, save_llava
 from trace_timing.commands import cli
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, UsageError
 from trace_timing.recording.files import read_records
@@ -103,6 +105,55 @@ def test_repeats_and_limit(samples: Path, tmp_path: Path) -> None:
     ]
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("saved") / "my-llava"
+    save_llava(folder)
+    return folder
+
+
+@pytest.mark.parametrize("more", [(), ("--device-map", "auto")], ids=["device", "device map"])
+def test_a_model_in_a_folder_is_loaded_with_its_processor_and_template(
+    samples: Path, tmp_path: Path, saved: Path, more: tuple[str, ...]
+) -> None:
+    samples.write_text(
+        json.dumps({"id": "a", "image": "a.png", "prompt": "what is this", "max_new_tokens": 3})
+    )
+    out = tmp_path / "traces"
+    assert run(samples, out, "--no-warm-up", "--model", str(saved), *more) == EXIT_GOOD
+    records = read_records(out / "runs.rank0.jsonl")
+    assert {(r.tokens_in, r.tokens_out) for r in records} == {(PATCHES + PROMPT_WORDS, 3)}
+    settings = json.loads((out / "manifest.json").read_text())["settings"]
+    assert settings["model"] == "my-llava"
+
+
+def test_a_tensor_parallel_run_leaves_a_trace_a_rank_tied_by_its_sample(
+    samples: Path, tmp_path: Path, saved: Path
+) -> None:
+    samples.write_text(
+        json.dumps({"id": "a", "image": "a.png", "prompt": "what is this", "max_new_tokens": 3})
+    )
+    out = tmp_path / "traces"
+    wanted = arguments(samples, out, "--no-warm-up", "--model", str(saved), "--tensor-parallel")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    subprocess.run(
+        [*torchrun, "-m", "trace_timing", *wanted],
+        env=environment(),
+        capture_output=True,
+        check=True,
+        timeout=300,
+    )
+    by_rank = [read_records(out / f"runs.rank{rank}.jsonl") for rank in range(2)]
+    runs = [next(r for r in records if r.role == "profiled") for records in by_rank]
+    assert [(r.sample_id, r.rank) for r in runs] == [("a", 0), ("a", 1)]
+    assert runs[0].tokens_sha256 == runs[1].tokens_sha256
+    samples_table = trace_timing.analyze(out).samples
+    assert samples_table[["sample_id", "rank", "decode_steps"]].values.tolist() == [
+        ["a", 0, 2],
+        ["a", 1, 2],
+    ]
+
+
 def test_two_ranks_share_one_directory(
     samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,8 +170,9 @@ def test_two_ranks_share_one_directory(
     assert (out / "manifest.json").exists()
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_finishes_the_sample_and_tells_how_to_go_on(
-    samples: Path, tmp_path: Path
+    samples: Path, tmp_path: Path, sent: signal.Signals
 ) -> None:
     out = tmp_path / "traces"
     runs = out / "runs.rank0.jsonl"
@@ -130,7 +182,7 @@ def test_an_interrupt_finishes_the_sample_and_tells_how_to_go_on(
     deadline = time.monotonic() + 90
     while not (runs.exists() and runs.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, text = process.communicate(timeout=60)
     assert process.returncode == EXIT_REJECTED
     assert "finishing this sample" in text
