@@ -7,33 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.stats.label_rows import run, step_table
 from trace_timing.api.analysis import analyze
 from trace_timing.records import RunRecord
-from trace_timing.stats.labels import TARGETS, LabelTables, label_rows, scaling_fits
-
-
-def run(
-    i: int, repeat: int, *, steps: int = 3, slow: float = 1.0, doubts: str = ""
-) -> dict[str, object]:
-    prefill = (10 + 0.02 * (100 + 50 * i)) * slow
-    row: dict[str, object] = {
-        f"{t}{k}_ms": 5.0 + repeat for t in TARGETS for k in ("", "_busy", "_corrected")
-    }
-    row |= {"sample_id": f"s{i}", "repeat": repeat, "rank": 0, "crops": i + 1}
-    row |= {"T_LLM_prefill_ms": prefill, "T_total_ms": 5 * prefill, "input_tokens": 100 + 50 * i}
-    row |= {"output_tokens": steps + 1, "decode_steps": steps, "doubts": doubts, "laws_hold": True}
-    return row | ({"T_decode_per_token_ms": None} if steps == 0 else {})
-
-
-def step_table(samples: pd.DataFrame) -> pd.DataFrame:
-    rows = [
-        {"sample_id": s["sample_id"], "repeat": s["repeat"], "rank": 0, "stage": "decode"}
-        | {"step": k, "busy_ns": 10**6, "interval_ns": None, "corrected_ns": None}
-        | {"window_ns": 4 * 10**6 + 10**3 * k, "corrected_lo_ns": None, "corrected_hi_ns": None}
-        for s in samples.to_dict("records")
-        for k in range(1, int(s["decode_steps"]) + 1)
-    ]
-    return pd.DataFrame(rows)
+from trace_timing.stats.labels import LabelTables, label_rows
 
 
 def labels(rows: list[dict[str, object]], records: tuple[RunRecord, ...] = ()) -> LabelTables:
@@ -80,15 +57,6 @@ def test_one_row_a_step_with_position_and_cache_length() -> None:
     steps = labels([run(0, 0)]).steps
     assert steps["position"].tolist() == [1, 2, 3]
     assert steps["kv_length"].tolist() == [101, 102, 103]
-
-
-def test_the_lines_behind_the_rows_are_found() -> None:
-    fits = scaling_fits(labels([run(i, 0) for i in range(8)]))
-    prefill, step = fits["T_LLM_prefill_ms ~ input_tokens"], fits["window_ms ~ position"]
-    assert prefill is not None
-    assert (prefill.slope, prefill.intercept) == pytest.approx((0.02, 10))
-    assert step is not None
-    assert (step.slope, step.intercept) == pytest.approx((0.001, 4))
 
 
 def test_a_real_trace_gives_rows(h200: Path) -> None:

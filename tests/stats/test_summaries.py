@@ -11,17 +11,11 @@ from scipy import stats
 
 from trace_timing.api.analysis import analyze
 from trace_timing.errors import UsageError
-from trace_timing.records import RunRecord
-from trace_timing.stats.bootstrap import interval
-from trace_timing.stats.scaling import fit_line
-from trace_timing.stats.summaries import (
-    causes,
-    mad,
-    noise_floor,
-    outliers,
-    summarise,
-    summary_table,
-)
+from trace_timing.schema import SAMPLE_TIMES
+from trace_timing.stats.bootstrap import SEED, interval
+from trace_timing.stats.summaries import summarise, summary_table
+
+SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
 
 
 def test_a_summary_by_hand() -> None:
@@ -30,11 +24,6 @@ def test_a_summary_by_hand() -> None:
     assert (found.n, found.median, found.mean, found.mad) == (10, 5.5, 5.5, 2.5)
     assert (found.p90, found.p95, found.p99) == pytest.approx((9.1, 9.55, 9.91))
     assert summarise(np.array([np.nan])) is None
-
-
-def test_mad_agrees_with_scipy() -> None:
-    values = np.random.default_rng(1).lognormal(size=50)
-    assert mad(values) == pytest.approx(stats.median_abs_deviation(values))
 
 
 def test_the_bootstrap_interval_is_seeded_and_is_scipys() -> None:
@@ -55,59 +44,77 @@ def test_equal_values_have_an_interval_without_width_and_two_have_none() -> None
     assert interval(np.array([1.0, 2.0])) is None
 
 
-def test_the_outlier_bound_is_3_5() -> None:
-    # MAD 1 around 0: the modified z is 0.6745 x, so 5.19 crosses 3.5 and 5.18 does not.
-    values = np.array([-1, -1, 0, 1, 1, 0, 5.18])
-    assert not outliers(np.array([-1, -1, 0, 1, 1, 0, 5.18])).any()
-    assert outliers(np.where(values == 5.18, 5.20, values)).tolist() == [False] * 6 + [True]
-    assert not outliers(np.array([3, 3, 3, 3, 900.0])).any()
+@pytest.fixture(scope="module")
+def sample_rows() -> pd.DataFrame:
+    return analyze(SAMPLES).samples
 
 
-def test_a_line_is_found_under_an_outlier() -> None:
-    x = np.arange(10.0)
-    y = 5 + 2 * x
-    y[9] = 1_000
-    fit = fit_line(x, y)
-    assert fit is not None
-    assert (fit.slope, fit.intercept) == pytest.approx((2, 5))
-    assert fit.slope_interval is not None
-    assert fit.slope in fit.slope_interval
-    assert fit_line(np.ones(9), y[:9]) is None
+def test_the_sample_traces_are_summarised_as_numpy_and_scipy_do(sample_rows: pd.DataFrame) -> None:
+    table = summary_table(sample_rows).set_index("time")
+    assert len(table) == 11
+    for time, row in table.iterrows():
+        values = sample_rows[time].to_numpy(float)
+        assert row["n"] == 3
+        assert row["median_ms"] == np.median(values)
+        assert row["mean_ms"] == pytest.approx(np.mean(values))
+        assert (row["p90_ms"], row["p95_ms"], row["p99_ms"]) == pytest.approx(
+            tuple(np.percentile(values, [90, 95, 99]))
+        )
+        assert row["mad_ms"] == pytest.approx(stats.median_abs_deviation(values))
+        known = stats.bootstrap(
+            (values,),
+            np.median,
+            method="BCa",
+            n_resamples=2_000,
+            random_state=np.random.default_rng(SEED),
+        ).confidence_interval
+        assert (row["median_lo_ms"], row["median_hi_ms"]) == (known.low, known.high)
 
 
-def test_four_points_bear_no_interval_at_95_percent_and_five_do() -> None:
-    # All slopes together miss in 2 of n! orders: 8.3 % of four points, 1.7 % of five.
-    x = np.arange(5.0)
-    y = np.array([0, 3, 4, 9, 11.0])
-    four, five = fit_line(x[:4], y[:4]), fit_line(x, y)
-    assert four is not None
-    assert five is not None
-    assert four.slope_interval is None
-    assert five.slope_interval is not None
-
-
-def record(i: int, *, mhz: float = 1_900, retries: int = 0) -> RunRecord:
-    machine = {
-        "before": {"devices": [{"sm_mhz": 1_900, "alloc_retries": 0}]},
-        "after": {"devices": [{"sm_mhz": mhz, "alloc_retries": retries}]},
-    }
-    return RunRecord(sample_id=f"s{i}", role="profiled", repeat=0, ordinal=i, machine=machine)
-
-
-def test_the_machines_state_names_causes() -> None:
-    found = causes([record(0), record(1, mhz=1_700), record(2, retries=1), record(3)])
-    assert [found[f"s{i}", 0, 0] for i in range(4)] == [
-        ("first_run",),
-        ("clock_drop",),
-        ("allocator",),
-        (),
+def test_groups_of_several_metadata_keys_are_summarised_apart() -> None:
+    rows = pd.DataFrame(
+        [
+            {
+                "sample_id": f"s{i}",
+                "crops": crops,
+                "top_k": k,
+                **{f"{t}_ms": ms for t in SAMPLE_TIMES},
+            }
+            for i, (crops, k, ms) in enumerate(
+                [(1, 4, 10.0), (1, 4, 30.0), (1, 8, 7.0), (2, 4, 5.0)]
+            )
+        ]
+    )
+    table = summary_table(rows, by=["crops", "top_k"])
+    total = table[table["time"] == "T_total_ms"]
+    assert total[["crops", "top_k", "n", "median_ms"]].values.tolist() == [
+        [1, 4, 2, 20],
+        [1, 8, 1, 7],
+        [2, 4, 1, 5],
     ]
 
 
-def test_noise_floor_by_hand() -> None:
-    table = pd.DataFrame({"sample_id": list("aaabb"), "T_total_ms": [9.0, 10, 12, 1, 5]})
-    assert noise_floor(table) == pytest.approx(0.1)
-    assert noise_floor(table[3:]) is None
+def test_the_repeats_of_a_sample_count_once() -> None:
+    rows = pd.DataFrame(
+        [
+            {"sample_id": i, **{f"{t}_ms": ms for t in SAMPLE_TIMES}}
+            for i, ms in [("a", 1.0), ("a", 2.0), ("a", 9.0), ("b", 4.0)]
+        ]
+    )
+    (total,) = summary_table(rows).query("time == 'T_total_ms'").to_dict("records")
+    assert (total["n"], total["median_ms"], total["mean_ms"]) == (2, 3, 3)
+
+
+def test_the_sample_traces_are_grouped_by_their_metadata(sample_rows: pd.DataFrame) -> None:
+    table = summary_table(sample_rows, by=["n_images", "n_text_tokens"])
+    decode = table[table["time"] == "T_decode_per_token_ms"]
+    assert decode[["n_images", "n_text_tokens", "n"]].values.tolist() == [
+        [1, 4, 1],
+        [1, 10, 1],
+        [1, 57, 1],
+    ]
+    by_tokens = sample_rows.set_index("n_text_tokens")["T_decode_per_token_ms"]
+    assert decode["median_ms"].tolist() == [by_tokens[n] for n in (4, 10, 57)]
 
 
 def test_a_real_run_is_summarised_and_grouped(h200: Path) -> None:

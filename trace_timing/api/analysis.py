@@ -28,6 +28,8 @@ from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap, read_stage_ma
 if TYPE_CHECKING:
     import pandas as pd
 
+    from trace_timing.stats.statistics import Statistics
+
 
 #: Runs whose whole timeline the report carries.
 MOST_DETAILS = 12
@@ -79,6 +81,13 @@ class Analysis:
     def _frame(self, name: str) -> pd.DataFrame:
         return _frame(self.tables[name])
 
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Noise floor, growth with size and outliers over the runs."""
+        from trace_timing.stats.statistics import statistics
+
+        return statistics(self.samples, self.steps, self.records, self.controls)
+
     @property
     def laws_hold(self) -> bool:
         """Whether every law holds on every run and trace."""
@@ -97,10 +106,11 @@ class Analysis:
 
     def summary(self) -> dict[str, Any]:
         """What summary.json holds: plain values, ready for JSON."""
-        from trace_timing.report.export import plain, summary_of
+        from trace_timing.report.export import plain, statistics_summary, summary_of
 
         said = summary_of(self.runs, self.traces, self.rejections, self.manifests, self.doubts)
-        return {**said, "observer_effect": plain(self.observer)}
+        told = statistics_summary(self.statistics)
+        return {**said, "observer_effect": plain(self.observer), **told}
 
     def report_data(self, *, pages: bool = True) -> ReportData:
         """Everything the report is drawn from.
@@ -120,12 +130,14 @@ class Analysis:
         )
 
     def _sections(self) -> tuple[Section, ...]:
+        from trace_timing.report.statistics_section import statistics_section
         from trace_timing.report.why_section import why_section
         from trace_timing.stats.why import WHY_TABLES
 
         names = (*WHY_TABLES, "ranks")
         why = why_section({name: self._frame(name) for name in names}, self.stages)
-        return (why,) if why else ()
+        numbers = statistics_section(self.statistics, self.samples)
+        return (why, numbers) if why else (numbers,)
 
 
 Progress = Callable[[Outcome, int, int], None]

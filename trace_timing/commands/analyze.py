@@ -123,7 +123,7 @@ def _write_labels(analysis: Analysis, path: Path) -> None:
     """`labels.parquet`, and `labels.steps.parquet` beside it."""
     from trace_timing.stats.labels import label_rows
 
-    tables = label_rows(analysis.samples, analysis.steps, analysis.records)
+    tables = label_rows(analysis.samples, analysis.steps, analysis.records, analysis.observer)
     path.parent.mkdir(parents=True, exist_ok=True)
     tables.samples.to_parquet(path)
     tables.steps.to_parquet(path.with_name(f"{path.stem}.steps{path.suffix}"))
@@ -159,12 +159,15 @@ def _print_json(summary: dict[str, Any]) -> None:
 def _print_story(analysis: Analysis, output: str) -> None:
     from rich.console import Console
 
+    from trace_timing.report.statistics_text import statistics_lines
     from trace_timing.report.text import render
 
     console = Console()
     console.print(render(analysis.report_data(pages=False), width=console.width))
     if analysis.observer:
         click.echo(analysis.observer.sentence)
+    for line in statistics_lines(analysis.statistics):
+        click.echo(line)
     for rejection in analysis.rejections:
         click.echo(f"rejected: {rejection.source}: {rejection.reason}", err=True)
         click.echo(f"  do: {rejection.remedy}", err=True)

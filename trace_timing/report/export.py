@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from trace_timing import schema
 from trace_timing.records import FORMAT_VERSION, TOOL_VERSION, Doubt, Manifest, Rejection
+from trace_timing.stats.statistics import Statistics
 from trace_timing.stats.trace_result import RunSummary, TraceSummary
 
 
@@ -61,6 +62,15 @@ def summary_of(
     }
     plain: dict[str, Any] = msgspec.to_builtins(summary)
     return plain
+
+
+def statistics_summary(statistics: Statistics) -> dict[str, Any]:
+    """The keys `noise_floor`, `scaling` and `outliers` of summary.json, as plain values."""
+    return {
+        "noise_floor": plain(statistics.noise_floor),
+        "scaling": [fit.row() for fit in statistics.scaling],
+        "outliers": plain(statistics.outliers),
+    }
 
 
 def _trace_entry(trace: TraceSummary) -> dict[str, Any]:

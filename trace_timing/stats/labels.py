@@ -13,9 +13,9 @@ from scipy import special
 from trace_timing import schema
 from trace_timing.records import RunRecord
 from trace_timing.stats.bootstrap import LEVEL
-from trace_timing.stats.scaling import LineFit, fit_line
-from trace_timing.stats.summaries import causes, outliers
-from trace_timing.units import NS_PER_MS, FloatArray
+from trace_timing.stats.observer import ObserverEffect
+from trace_timing.stats.outliers import causes, outliers
+from trace_timing.units import NS_PER_MS
 
 #: Targets of a sample, from schema.SAMPLES; decode is per step, so it fits any output length.
 TARGETS = (
@@ -46,8 +46,11 @@ class LabelTables:
     """`samples`: a row a sample. `steps`: a row a run and decode step. Times in ms (float).
 
     Both have `usable` and `reasons` (comma-separated, empty where usable). In `samples` each
-    target has `_lo_ms` and `_hi_ms`: 95 % by Student's t over repeats, null below three. A sample
-    without a decode step is usable for all but decode: `usable_decode` says so.
+    target has `_lo_ms` and `_hi_ms`: 95 % by Student's t over repeats, null below three. That of a
+    corrected target holds the correction's own interval too, and below three repeats that alone.
+    A sample without a decode step is usable for all but decode: `usable_decode` says so.
+    `usable_corrected` is false where nothing was corrected or the correction misses its controls;
+    `reasons_corrected` has the verdict of each group of stages that is not good.
     """
 
     samples: pd.DataFrame
@@ -55,7 +58,10 @@ class LabelTables:
 
 
 def label_rows(
-    samples: pd.DataFrame, steps: pd.DataFrame, records: Sequence[RunRecord] = ()
+    samples: pd.DataFrame,
+    steps: pd.DataFrame,
+    records: Sequence[RunRecord] = (),
+    observer: ObserverEffect | None = None,
 ) -> LabelTables:
     """Training rows from the tables of an analysis.
 
@@ -63,11 +69,17 @@ def label_rows(
         samples, steps: schema.SAMPLES (with metadata columns) and STEPS.
         records: run records; with them, an outlier among a sample's repeats whose machine state
             explains it is left out of that sample's medians, and named in its reasons.
+        observer: what the corrected figures were found to be good to.
     """
+    judged = with_reasons(samples, records)
+    return LabelTables(_sample_rows(judged, observer), step_rows(judged, steps))
+
+
+def with_reasons(samples: pd.DataFrame, records: Sequence[RunRecord] = ()) -> pd.DataFrame:
+    """The runs that belong to a sample, with `_reasons` against each (comma-separated)."""
     samples = samples[samples["sample_id"].notna()].copy()
     samples["_reasons"] = _run_reasons(samples, records)
-    rows = [_sample_row(str(i), group) for i, group in samples.groupby("sample_id", sort=False)]
-    return LabelTables(pd.DataFrame(rows), _step_rows(samples, steps))
+    return samples
 
 
 def _run_reasons(samples: pd.DataFrame, records: Sequence[RunRecord]) -> pd.Series[str]:
@@ -92,49 +104,77 @@ def _metadata(samples: pd.DataFrame) -> list[str]:
     return [str(name) for name in own]
 
 
-def _sample_row(sample_id: str, runs: pd.DataFrame) -> dict[str, object]:
-    good = runs[runs["_reasons"] == ""]
-    used = good if len(good) else runs
-    first = used.iloc[0]
-    usable, has_steps = len(good) > 0, bool((used["decode_steps"] > 0).all())
-    excluded = {part for text in runs["_reasons"] for part in text.split(",") if part}
-    reasons = sorted(excluded) + ([] if has_steps else ["no_decode_step"])
-    row: dict[str, object] = {"sample_id": sample_id}
-    row |= {name: first[name] for name in _metadata(runs)}
-    row |= {name: _whole(first[name]) for name in ("input_tokens", "output_tokens")}
-    row |= {"decode_steps": int(first["decode_steps"]), "repeats": len(used)}
-    for target in TARGETS:
-        row |= _target(target, used)
-    row |= {"usable": usable, "usable_decode": usable and has_steps, "reasons": ",".join(reasons)}
-    return row
+def _sample_rows(runs: pd.DataFrame, observer: ObserverEffect | None) -> pd.DataFrame:
+    good = runs["_reasons"] == ""
+    any_good = good.groupby(runs["sample_id"]).transform("any")
+    used = runs[good | ~any_good]
+    by_sample = used.groupby("sample_id", sort=False)
+    table = by_sample[[*_metadata(runs), "input_tokens", "output_tokens", "decode_steps"]].first()
+    table["repeats"] = by_sample.size()
+    targets = [
+        _target(used, f"{name}{kind}") for name in TARGETS for kind in ("", "_busy", "_corrected")
+    ]
+    table = pd.concat([table, *targets], axis=1)
+    has_steps = by_sample["decode_steps"].min() > 0
+    table["usable"] = any_good.groupby(runs["sample_id"]).first()
+    table["usable_decode"] = table["usable"] & has_steps
+    said = runs.groupby("sample_id", sort=False)["_reasons"].agg(_distinct)
+    table["reasons"] = [
+        ",".join([*found, *([] if steps else ["no_decode_step"])])
+        for found, steps in zip(said[table.index], has_steps[table.index], strict=True)
+    ]
+    verdicts = {} if observer is None else {g.group: g.verdict for g in observer.groups}
+    corrected = table["T_total_corrected_ms"].notna()
+    table["usable_corrected"] = table["usable"] & corrected & ("off" not in verdicts.values())
+    doubted = ",".join(f"{group}_{said}" for group, said in verdicts.items() if said != "good")
+    table["reasons_corrected"] = np.where(corrected, doubted, "not_corrected")
+    return table.reset_index()
 
 
-def _target(name: str, runs: pd.DataFrame) -> dict[str, float]:
-    """Median over repeats of window, busy and corrected time, and the interval of each mean."""
-    found = {}
-    for kind in ("", "_busy", "_corrected"):
-        values = np.asarray(runs[f"{name}{kind}_ms"].astype(float), np.float64)
-        values = values[np.isfinite(values)]
-        low, high = _interval(values)
-        found[f"{name}{kind}_ms"] = float(np.median(values)) if len(values) else float("nan")
-        found[f"{name}{kind}_lo_ms"], found[f"{name}{kind}_hi_ms"] = low, high
-    return found
+def _distinct(texts: pd.Series[str]) -> list[str]:
+    return sorted({part for text in texts for part in text.split(",") if part})
 
 
-def _interval(values: FloatArray) -> tuple[float, float]:
-    n = len(values)
-    if n < FEWEST_REPEATS:
-        return float("nan"), float("nan")
+def _target(runs: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Median over a sample's repeats, and the interval of the mean, a row a sample."""
+    values = runs[f"{name}_ms"].astype(float)
+    by_sample = values.groupby(runs["sample_id"], sort=False)
+    n, mean = by_sample.count(), by_sample.mean()
     # Student's t and no bootstrap: three repeats of two thousand samples would take minutes.
-    half = special.stdtrit(n - 1, (1 + LEVEL) / 2) * values.std(ddof=1) / np.sqrt(n)
-    return float(values.mean() - half), float(values.mean() + half)
+    quantile = special.stdtrit(np.maximum(n - 1, 1), (1 + LEVEL) / 2)
+    low = high = (quantile * by_sample.std() / np.sqrt(n)).where(n >= FEWEST_REPEATS)
+    if name.endswith("_corrected") and f"{name}_lo_ms" in runs:
+        low = _with_own(low, values - runs[f"{name}_lo_ms"].astype(float), runs)
+        high = _with_own(high, runs[f"{name}_hi_ms"].astype(float) - values, runs)
+    return pd.DataFrame(
+        {
+            f"{name}_ms": by_sample.median(),
+            f"{name}_lo_ms": mean - low,
+            f"{name}_hi_ms": mean + high,
+        }
+    )
+
+
+def _with_own(
+    half: pd.Series[float], own: pd.Series[float], runs: pd.DataFrame
+) -> pd.Series[float]:
+    """Half a width over repeats and the correction's own, which all repeats share: as a root sum
+    of squares, and where there are too few repeats the correction's alone.
+    """
+    shared = own.groupby(runs["sample_id"], sort=False).median()
+    return (half.fillna(0) ** 2 + shared**2) ** 0.5
 
 
 def _whole(value: Any) -> int | None:
     return None if pd.isna(value) else int(value)
 
 
-def _step_rows(samples: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
+def step_rows(samples: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
+    """A row a run and decode step: position, cache length, times, whether usable.
+
+    Args:
+        samples: runs, from with_reasons.
+    """
     features = [*_RUN, "input_tokens", *_metadata(samples), "_reasons"]
     rows = steps[steps["stage"] == "decode"].merge(samples[features], on=_RUN)
     table = rows[[*_RUN, "input_tokens", *_metadata(samples), "step"]].copy()
@@ -146,19 +186,3 @@ def _step_rows(samples: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
     table["usable"] = rows["_reasons"] == ""
     table["reasons"] = rows["_reasons"]
     return table
-
-
-def scaling_fits(labels: LabelTables) -> dict[str, LineFit | None]:
-    """Prefill against input tokens, a decode step against position and KV length; usable rows."""
-    samples, steps = (t[t["usable"]] for t in (labels.samples, labels.steps))
-    return {
-        "T_LLM_prefill_ms ~ input_tokens": _fit(samples, "input_tokens", "T_LLM_prefill_ms"),
-        "window_ms ~ position": _fit(steps, "position", "window_ms"),
-        "window_ms ~ kv_length": _fit(steps, "kv_length", "window_ms"),
-    }
-
-
-def _fit(table: pd.DataFrame, x: str, y: str) -> LineFit | None:
-    columns = (pd.to_numeric(table[name], errors="coerce").astype("Float64") for name in (x, y))
-    a, b = (np.asarray(c.astype(float), np.float64) for c in columns)
-    return fit_line(a, b)

@@ -1,4 +1,4 @@
-"""Summaries of times over runs: location, spread, tail, interval, outliers, noise floor."""
+"""Summaries of times over runs: location, spread, tail, interval, and how many lie far out."""
 
 from __future__ import annotations
 
@@ -11,16 +11,9 @@ import pandas as pd
 
 from trace_timing import schema
 from trace_timing.errors import UsageError
-from trace_timing.records import RunRecord
 from trace_timing.stats.bootstrap import Interval, interval
-from trace_timing.units import BoolArray, FloatArray
-
-#: Modified z above which a value is an outlier, and the constant that makes MAD a sigma.
-#: Source: B. Iglewicz and D. Hoaglin, How to Detect and Handle Outliers (1993), section 3.
-OUTLIER_Z = 3.5
-MAD_TO_SIGMA = 0.6745
-#: An SM clock this far below the capture's usual one is a drop.
-CLOCK_DROP_FRAC = 0.05
+from trace_timing.stats.outliers import mad, outliers
+from trace_timing.units import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,58 +48,6 @@ def summarise(values: FloatArray) -> Summary | None:
         mad=mad(known),
         outliers=int(outliers(known).sum()),
     )
-
-
-def mad(values: FloatArray) -> float:
-    """Median absolute deviation from the median, not scaled."""
-    return float(np.median(np.abs(values - np.median(values))))
-
-
-def outliers(values: FloatArray) -> BoolArray:
-    """Which of n values lie far out, by the modified z-score.
-
-    Where more than half the values are equal (MAD 0) none is called an outlier: there is no
-    spread to be far out of.
-    """
-    spread = mad(values)
-    if spread == 0:
-        return np.zeros(len(values), dtype=bool)
-    far: BoolArray = MAD_TO_SIGMA * np.abs(values - np.median(values)) / spread > OUTLIER_Z
-    return far
-
-
-def causes(records: Sequence[RunRecord]) -> dict[tuple[str, int, int], tuple[str, ...]]:
-    """What the machine's state says against each profiled run, by (sample_id, repeat, rank).
-
-    `first_run`: the first of its process. `allocator`: the device allocator retried or grew
-    within it. `clock_drop`: an SM clock more than 5 % below the capture's median.
-    """
-    profiled = [record for record in records if record.role == "profiled"]
-    clocks = {id(r): _device_figures(r, "after", "sm_mhz") for r in profiled}
-    all_clocks = [clock for found in clocks.values() for clock in found]
-    usual = float(np.median(all_clocks)) if all_clocks else 0.0
-    return {
-        (r.sample_id, r.repeat, r.rank): tuple(
-            name
-            for name, raised in (
-                ("first_run", r.ordinal == 0),
-                ("allocator", _rose(r, "alloc_retries") or _rose(r, "device_allocs")),
-                ("clock_drop", any(c < usual * (1 - CLOCK_DROP_FRAC) for c in clocks[id(r)])),
-            )
-            if raised
-        )
-        for r in profiled
-    }
-
-
-def _rose(record: RunRecord, figure: str) -> bool:
-    before, after = (_device_figures(record, when, figure) for when in ("before", "after"))
-    return sum(after) > sum(before) if before and after else False
-
-
-def _device_figures(record: RunRecord, when: str, figure: str) -> list[float]:
-    devices = (record.machine.get(when) or {}).get("devices") or []
-    return [float(device[figure]) for device in devices if device.get(figure) is not None]
 
 
 def summary_table(samples: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
@@ -154,17 +95,3 @@ def _flat(summary: Summary) -> dict[str, Any]:
         "mad_ms": summary.mad,
         "outliers": summary.outliers,
     }
-
-
-def noise_floor(samples: pd.DataFrame, time: str = "T_total_ms") -> float | None:
-    """How much repeats of one input differ: median over samples of MAD ÷ median of the repeats.
-
-    A fraction; differences below it are noise. None where no sample has three repeats.
-    """
-    known = samples[["sample_id", time]].dropna()
-    found = [
-        mad(values) / float(np.median(values))
-        for _, group in known.groupby("sample_id")[time]
-        if len(values := np.asarray(group, np.float64)) >= 3 and np.median(values) > 0
-    ]
-    return float(np.median(found)) if found else None

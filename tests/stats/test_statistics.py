@@ -1,0 +1,81 @@
+"""Growth with size: the lines behind made rows, and scipy's on a real capture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from tests.stats.label_rows import run, step_table
+from trace_timing.api.analysis import Analysis, analyze
+from trace_timing.report.statistics_text import statistics_lines
+from trace_timing.stats.statistics import scaling_fits, statistics
+
+SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
+
+
+@pytest.fixture(scope="module")
+def analysis() -> Analysis:
+    return analyze(SAMPLES)
+
+
+def test_the_lines_behind_the_rows_are_found() -> None:
+    samples = pd.DataFrame([run(i, 0) for i in range(8)])
+    found = {(f.of, f.kind, f.against): f.line for f in scaling_fits(samples, step_table(samples))}
+    prefill = found["prefill", "window", "input_tokens"]
+    assert (prefill.slope, prefill.intercept) == pytest.approx((0.02, 10))
+    step = found["decode step", "window", "position"]
+    assert (step.slope, step.intercept) == pytest.approx((0.001, 4))
+
+
+def test_runs_that_cannot_be_used_bend_no_line() -> None:
+    rows = [run(i, 0) for i in range(8)] + [run(9, 0, slow=50, doubts="lost_ops")]
+    samples = pd.DataFrame(rows)
+    found = {(f.of, f.kind, f.against): f.line for f in scaling_fits(samples, step_table(samples))}
+    assert found["prefill", "window", "input_tokens"].points == 8
+
+
+def test_the_sample_traces_lines_are_scipys(analysis: Analysis) -> None:
+    made = statistics(analysis.samples, analysis.steps, analysis.records, analysis.controls)
+    found = {(f.of, f.kind, f.against): f.line for f in made.scaling}
+    decode = analysis.steps[analysis.steps["stage"] == "decode"]
+    x, y = decode["step"].to_numpy(float), decode["busy_ns"].to_numpy(float) / 1e6
+    known = stats.theilslopes(y, x, alpha=0.95, method="joint")
+    ours = found["decode step", "busy", "position"]
+    assert (ours.points, ours.slope) == (33, pytest.approx(known.slope))
+    assert ours.slope_interval is not None
+    assert (ours.slope_interval.low, ours.slope_interval.high) == pytest.approx(
+        (known.low_slope, known.high_slope)
+    )
+    # Three lengths bear a slope, by the median of three pairs, and no interval of it.
+    samples = analysis.samples
+    x, y = (samples[c].to_numpy(float) for c in ("input_tokens", "T_LLM_prefill_busy_ms"))
+    pairs = [(y[j] - y[i]) / (x[j] - x[i]) for i, j in ((0, 1), (0, 2), (1, 2))]
+    prefill = found["prefill", "busy", "input_tokens"]
+    assert prefill.slope == pytest.approx(np.median(pairs))
+    assert prefill.slope_interval is None
+
+
+def test_they_are_said_in_a_line_each_and_stand_in_the_summary(analysis: Analysis) -> None:
+    noise, growth = statistics_lines(analysis.statistics)
+    assert noise.startswith("Noise floor: controls of one input differ by 3.3% in total")
+    assert "prefill +15.46 µs an input token (3 points, too few for an interval)" in growth
+    assert "33 points, no growth shown" in growth
+    summary = json.loads(json.dumps(analysis.summary()))
+    assert [floor["figure"] for floor in summary["noise_floor"]] == [
+        "total",
+        "vision",
+        "prefill",
+        "decode",
+    ]
+    assert {(row["of"], row["time"]) for row in summary["scaling"]} >= {("decode step", "busy")}
+    assert summary["outliers"] == []
+
+
+def test_one_trace_alone_has_no_noise_floor_and_says_so(h200: Path) -> None:
+    analysis = analyze(h200 / "llava_llama1b_user_scope.json.gz")
+    assert statistics_lines(analysis.statistics)[0].startswith("Noise floor unknown")

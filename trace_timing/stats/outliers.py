@@ -1,0 +1,134 @@
+"""Values far out of the others, and what the machine's state says caused them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from trace_timing.records import RunRecord
+from trace_timing.units import BoolArray, FloatArray
+
+#: (sample_id, repeat, rank).
+RunId = tuple[str, int, int]
+#: Modified z above which a value is an outlier, and the constant that makes MAD a sigma.
+#: Source: B. Iglewicz and D. Hoaglin, How to Detect and Handle Outliers (1993), section 3.
+OUTLIER_Z = 3.5
+MAD_TO_SIGMA = 0.6745
+#: An SM clock this far below the capture's usual one is a drop.
+CLOCK_DROP_FRAC = 0.05
+#: Of three values two are often close by chance, and the third then stands out.
+FEWEST_TO_STAND_OUT_OF = 5
+
+
+def mad(values: FloatArray) -> float:
+    """Median absolute deviation from the median, not scaled."""
+    return float(np.median(np.abs(values - np.median(values))))
+
+
+def outliers(values: FloatArray) -> BoolArray:
+    """Which of n values lie far out, by the modified z-score.
+
+    Where more than half the values are equal (MAD 0) none is called an outlier: there is no
+    spread to be far out of.
+    """
+    spread = mad(values)
+    if spread == 0:
+        return np.zeros(len(values), dtype=bool)
+    far: BoolArray = MAD_TO_SIGMA * np.abs(values - np.median(values)) / spread > OUTLIER_Z
+    return far
+
+
+def causes(records: Sequence[RunRecord]) -> dict[RunId, tuple[str, ...]]:
+    """What the machine's state says against each profiled run, by (sample_id, repeat, rank).
+
+    `first_run`: the first of its process. `allocator`: the device allocator retried or grew
+    within it. `clock_drop`: an SM clock more than 5 % below the capture's median.
+    """
+    profiled = [record for record in records if record.role == "profiled"]
+    clocks = {id(r): _device_figures(r, "after", "sm_mhz") for r in profiled}
+    all_clocks = [clock for found in clocks.values() for clock in found]
+    usual = float(np.median(all_clocks)) if all_clocks else 0.0
+    return {
+        (r.sample_id, r.repeat, r.rank): tuple(
+            name
+            for name, raised in (
+                ("first_run", r.ordinal == 0),
+                ("allocator", _rose(r, "alloc_retries") or _rose(r, "device_allocs")),
+                ("clock_drop", any(c < usual * (1 - CLOCK_DROP_FRAC) for c in clocks[id(r)])),
+            )
+            if raised
+        )
+        for r in profiled
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlier:
+    """One profiled run whose figure lies far from those it should be like (ms)."""
+
+    sample_id: str
+    repeat: int
+    rank: int
+    time: str
+    ms: float
+    median_ms: float
+    #: What it was held against: the sample's repeats, or all runs where a step is alike in all.
+    among: str
+    #: From `causes`; empty where the machine's state explains nothing.
+    causes: tuple[str, ...]
+
+
+def find_outliers(samples: pd.DataFrame, records: Sequence[RunRecord] = ()) -> tuple[Outlier, ...]:
+    """Runs that stand out: totals among a sample's repeats, decode steps among all runs.
+
+    Totals of other inputs differ rightly; a decode step hardly depends on the input.
+
+    Args:
+        samples: schema.SAMPLES.
+    """
+    known = causes(records)
+    rows = samples[samples["sample_id"].notna()]
+    groups = [
+        *(("T_total_ms", "repeats", group) for _, group in rows.groupby(["sample_id", "rank"])),
+        ("T_decode_per_token_ms", "all runs", rows),
+    ]
+    return tuple(
+        outlier
+        for time, among, group in groups
+        for outlier in _among(group[group[time].notna()], time, among, known)
+    )
+
+
+def _among(
+    runs: pd.DataFrame, time: str, among: str, known: Mapping[RunId, tuple[str, ...]]
+) -> Iterator[Outlier]:
+    values = np.asarray(runs[time].astype(float), np.float64)
+    if len(values) < FEWEST_TO_STAND_OUT_OF:
+        return
+    far, median = outliers(values), float(np.median(values))
+    for run, ms in zip(runs[far].to_dict("records"), values[far], strict=True):
+        sample_id, rank = str(run["sample_id"]), int(run["rank"])
+        repeat = 0 if pd.isna(run["repeat"]) else int(run["repeat"])
+        yield Outlier(
+            sample_id=sample_id,
+            repeat=repeat,
+            rank=rank,
+            time=time,
+            ms=float(ms),
+            median_ms=median,
+            among=among,
+            causes=known.get((sample_id, repeat, rank), ()),
+        )
+
+
+def _rose(record: RunRecord, figure: str) -> bool:
+    before, after = (_device_figures(record, when, figure) for when in ("before", "after"))
+    return sum(after) > sum(before) if before and after else False
+
+
+def _device_figures(record: RunRecord, when: str, figure: str) -> list[float]:
+    devices = (record.machine.get(when) or {}).get("devices") or []
+    return [float(device[figure]) for device in devices if device.get(figure) is not None]
