@@ -9,21 +9,24 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from tests.trace.kineto_files import CALL, KERNEL, RANGE, write
-from trace_timing.api import spreading
+from trace_timing.api import one_trace, spreading
 from trace_timing.api.analysis import Analysis, analyze
 from trace_timing.api.one_trace import Outcome, Settings, analyze_trace
 from trace_timing.api.sources import find_inputs
 from trace_timing.api.spreading import spread
 from trace_timing.api.watching import watch
 from trace_timing.errors import UsageError
-from trace_timing.stats.trace_result import TraceSource
+from trace_timing.stats.trace_result import TraceResult, TraceSource, result_of
+from trace_timing.trace.events import Trace
 
 KILLER = "killer"
+SAMPLES = Path(__file__).parent.parent.parent / "sample_traces"
 
 
 @pytest.fixture
@@ -143,6 +146,46 @@ def test_a_damaged_part_is_made_anew(folder: Path, tmp_path: Path) -> None:
     assert_same(analyze(folder, parts=parts, resume=True), expected)
 
 
+def test_resuming_keeps_what_controls_say(tmp_path: Path) -> None:
+    first = analyze(SAMPLES, parts=tmp_path, resume=True)
+    assert first.observer is not None
+    assert first.observer.groups
+    resumed = analyze(SAMPLES, parts=tmp_path, resume=True)
+    assert_same(resumed, first)
+    assert [d.run for d in resumed.details] == [d.run for d in first.details]
+
+
+def test_a_defect_of_ours_costs_the_trace_that_shows_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(trace: Trace, *rest: Any, **more: Any) -> TraceResult:
+        if trace.source.endswith("run05.json"):
+            raise ZeroDivisionError("by nothing\nat all")
+        return result_of(trace, *rest, **more)
+
+    monkeypatch.setattr(one_trace, "result_of", breaks)
+    found = analyze(folder)
+    assert (len(found.runs), found.exit_code) == (15, 1)
+    (rejection,) = (r for r in found.rejections if r.source == "run05.json")
+    assert rejection.reason.endswith("ZeroDivisionError: by nothing")
+    assert "--debug" in rejection.remedy
+    with pytest.raises(ZeroDivisionError):
+        analyze(folder, debug=True)
+
+
+def test_no_trace_is_handed_out_far_ahead_of_one_under_way(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = find_inputs([str(folder)]).sources[0]
+    waiting = [(7, source)]
+    monkeypatch.setattr(spreading, "_WINDOW", 5)
+    assert spreading._may_send(waiting, [(3, source)], 9)
+    assert not spreading._may_send(waiting, [(2, source), (6, source)], 9)
+    assert not spreading._may_send(waiting, [(5, source), (6, source)], 2)
+    assert spreading._may_send(waiting, [], 2)
+    assert not spreading._may_send([], [], 2)
+
+
 def test_a_complete_analysis_leaves_no_parts(folder: Path, tmp_path: Path) -> None:
     analyze(folder, parts=tmp_path / "parts")
     assert not (tmp_path / "parts").exists()
@@ -175,9 +218,13 @@ def test_watching_reads_each_trace_once_and_a_half_written_one_again(
 
     monkeypatch.setattr(spreading, "analyze_trace", counting)
     seen: list[tuple[int, int]] = []
+    shown: list[int] = []
     with suppress(KeyboardInterrupt):
-        seen.extend((len(a.runs), len(a.rejections)) for a in watch(tmp_path, idle=idle))
+        for found in watch(tmp_path, idle=idle):
+            seen.append((len(found.runs), len(found.rejections)))
+            shown.append(len(found.details))
     assert seen == [(1, 0), (1, 1), (2, 0), (3, 0)]
+    assert shown == [1, 1, 2, 3]  # timelines in the report
     assert read == ["run00.json", "run01.json", "run01.json", "run02.json"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from trace_timing.api.one_trace import Outcome, Settings, analyze_trace
 from trace_timing.api.parts import Parts
 from trace_timing.api.sources import Inputs, find_inputs
 from trace_timing.api.spreading import spread
+from trace_timing.api.stored_tables import StoredTables, TableWriters
 from trace_timing.api.unmatched import unmatched_patterns
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, NothingReadError
 from trace_timing.records import Doubt, Manifest, Rejection, RunRecord
@@ -39,7 +40,7 @@ MOST_DETAILS = 12
 class Analysis:
     """The result of analyze(): tables as pandas DataFrames, and what to say about them."""
 
-    tables: Mapping[str, pa.Table]
+    tables: StoredTables
     runs: tuple[RunSummary, ...]
     traces: tuple[TraceSummary, ...]
     rejections: tuple[Rejection, ...]
@@ -143,6 +144,20 @@ class Analysis:
 Progress = Callable[[Outcome, int, int], None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How an analysis is done. Its result depends on the settings alone."""
+
+    settings: Settings
+    jobs: int = 1
+    scheduler: str | None = None
+    parts: Parts | None = None
+    resume: bool = False
+    #: Folder for the tables; None: one that goes with the Analysis.
+    tables: Path | None = None
+    progress: Progress | None = None
+
+
 def analyze(
     *paths: str | Path,
     stages: str | Path | StageMap | None = None,
@@ -150,9 +165,11 @@ def analyze(
     jobs: int = 1,
     scheduler: str | None = None,
     cache: Path | None = None,
+    tables: Path | None = None,
     parts: Path | None = None,
     resume: bool = False,
     hta: bool = False,
+    debug: bool = False,
 ) -> Analysis:
     """Derive stage latencies from traces.
 
@@ -163,9 +180,11 @@ def analyze(
         jobs: processes to spread the traces over; the results do not depend on it.
         scheduler: address of a Dask scheduler to spread them over instead.
         cache: folder for compact stores, from which a trace is read faster the next time.
+        tables: folder to write the tables to, as Parquet; without, they go with the result.
         parts: folder that holds each result from when it is there until all are.
         resume: go on from the results that an earlier analysis left there, and leave them.
         hta: run HolisticTraceAnalysis beside our analysis, for the table `hta`.
+        debug: let a defect of ours end the analysis; otherwise it costs the trace that shows it.
     Raises:
         NothingReadError: not one of the inputs could be read.
         UsageError: the stage map is wrong, or HTA is asked for and not installed.
@@ -174,23 +193,80 @@ def analyze(
         require_hta()
     found = find_inputs(str(p) for p in paths)
     known_stages = stage_map(stages)
-    correction = with_costs(found.sources, found.manifests, known_stages)
+    correction = with_costs(found.sources, found.manifests, known_stages, cache=cache)
     inputs = replace(found, sources=correction.sources)
+    settings = Settings(stages=known_stages, cache=cache, hta=hta, debug=debug)
+    way = Way(
+        settings=settings,
+        jobs=jobs,
+        scheduler=scheduler,
+        parts=Parts(parts, settings) if parts else None,
+        resume=resume,
+        tables=tables,
+        progress=progress,
+    )
+    analysis = analysis_of(inputs, way, doubts=correction.doubts)
+    return analysis if stages is None else _with_unmatched(analysis, known_stages, inputs)
+
+
+def analysis_of(
+    inputs: Inputs,
+    way: Way,
+    *,
+    doubts: Sequence[Doubt] = (),
+    timelines: dict[str, tuple[SampleDetail, ...]] | None = None,
+) -> Analysis:
+    """Analyse what was found. The tables are written as results come; here only summaries stay.
+
+    Args:
+        doubts: about the analysis as a whole, that of the observer effect apart.
+        timelines: of earlier analyses, by trace; those of this one are added.
+    Raises:
+        NothingReadError: there is no result.
+    """
+    timelines = {} if timelines is None else timelines
     few = len(inputs.sources) <= MOST_DETAILS
-    settings = Settings(stages=known_stages, details=few, cache=cache, hta=hta)
-    kept = Parts(parts, settings) if parts else None
-    outcomes: dict[int, Outcome] = {}
-    for number, outcome in each(
-        inputs, settings, kept, resume=resume, jobs=jobs, scheduler=scheduler
-    ):
-        outcomes[number] = outcome
-        if progress:
-            progress(outcome, len(outcomes), len(inputs.sources))
-    analysis = gather(inputs, [outcomes[number] for number in sorted(outcomes)], correction.doubts)
-    if stages is not None:
-        analysis = _with_unmatched(analysis, known_stages, inputs)
-    return (
-        analysis if few else replace(analysis, details=_telling_details(inputs, settings, analysis))
+    results: list[TraceResult] = []
+    rejections = list(inputs.rejections)
+    with TableWriters(way.tables) as writers:
+        outcomes = each(inputs, replace(way, settings=replace(way.settings, details=few)))
+        for done, outcome in enumerate(outcomes, 1):
+            if outcome.result:
+                writers.append(outcome.result.tables)
+                results.append(replace(outcome.result, tables={}))
+            if outcome.rejection:
+                rejections.append(outcome.rejection)
+            if outcome.details:
+                timelines[outcome.source.name] = outcome.details
+            if way.progress:
+                way.progress(outcome, done, len(inputs.sources))
+        if not results:
+            raise _nothing_read(rejections)
+    if len({run.rank for result in results for run in result.runs}) > 1:
+        _write_ranks(writers.tables)
+    if way.parts and not way.resume:
+        way.parts.clear()
+    observer = _observer(inputs, results)
+    analysis = Analysis(
+        tables=writers.tables,
+        runs=tuple(run for r in results for run in r.runs),
+        traces=tuple(r.summary for r in results),
+        rejections=tuple(rejections),
+        manifests=inputs.manifests,
+        records=tuple(s.record for s in inputs.sources if s.record),
+        controls=inputs.controls,
+        doubts=(*doubts, *(observer.doubts if observer else ())),
+        observer=observer,
+    )
+    return replace(analysis, details=_details(inputs, way.settings, analysis, timelines))
+
+
+def _nothing_read(rejections: Sequence[Rejection]) -> NothingReadError:
+    first = rejections[0] if rejections else None
+    return NothingReadError(
+        "no trace could be read",
+        why="; ".join(f"{r.source}: {r.reason}" for r in rejections[:5]) or "no input named",
+        remedy=first.remedy if first else "name a trace, a directory or a URL",
     )
 
 
@@ -202,17 +278,30 @@ def _with_unmatched(analysis: Analysis, stages: StageMap, inputs: Inputs) -> Ana
     return replace(analysis, doubts=(*analysis.doubts, doubt)) if doubt else analysis
 
 
-def _telling_details(
-    inputs: Inputs, settings: Settings, analysis: Analysis
+def _details(
+    inputs: Inputs,
+    settings: Settings,
+    analysis: Analysis,
+    timelines: dict[str, tuple[SampleDetail, ...]],
 ) -> tuple[SampleDetail, ...]:
-    """Of many runs: those around the median, the slowest and the fastest, in full."""
-    order = analysis.samples.sort_values("T_total_ms")["trace"].drop_duplicates().tolist()
-    middle = len(order) // 2
-    near = order[max(middle - MOST_DETAILS // 4, 0) : middle + MOST_DETAILS // 4]
-    chosen = {*near, *order[: MOST_DETAILS // 4], *order[-(MOST_DETAILS // 4) :]}
+    """Timelines of the runs that the report shows in full; those that are not there are made."""
     full = replace(settings, details=True)
-    picked = [s for s in inputs.sources if s.name in chosen]
-    return tuple(d for s in picked for d in analyze_trace(s, full).details)
+    chosen = _telling(analysis)
+    for name in timelines.keys() - chosen:
+        del timelines[name]
+    for source in inputs.sources:
+        if source.name in chosen and source.name not in timelines:
+            timelines[source.name] = analyze_trace(source, full).details
+    return tuple(d for s in inputs.sources if s.name in chosen for d in timelines[s.name])
+
+
+def _telling(analysis: Analysis) -> set[str]:
+    """Traces worth looking at: of many those around the median, the slowest and the fastest."""
+    order = analysis.samples.sort_values("T_total_ms")["trace"].drop_duplicates().tolist()
+    if len(order) <= MOST_DETAILS:
+        return set(order)
+    some, middle = MOST_DETAILS // 4, len(order) // 2
+    return {*order[middle - some : middle + some], *order[:some], *order[-some:]}
 
 
 def stage_map(stages: str | Path | StageMap | None) -> StageMap:
@@ -222,68 +311,25 @@ def stage_map(stages: str | Path | StageMap | None) -> StageMap:
     return stages if isinstance(stages, StageMap) else read_stage_map(stages)
 
 
-def each(
-    inputs: Inputs,
-    settings: Settings,
-    parts: Parts | None = None,
-    *,
-    resume: bool = False,
-    jobs: int = 1,
-    scheduler: str | None = None,
-) -> Iterator[tuple[int, Outcome]]:
-    """Outcomes with the positions of their sources, as they come; each position once.
-
-    Those with a part come first and cost no analysis; the others leave one.
-    """
-    waiting = []
+def each(inputs: Inputs, way: Way) -> Iterator[Outcome]:
+    """The outcome of each source, in their order. Those with a part cost no analysis."""
+    parts = way.parts
+    keys = [parts.key(source) if parts else None for source in inputs.sources]
+    known = [bool(parts and way.resume and parts.has(key)) for key in keys]
+    waiting = [(n, s) for n, s in enumerate(inputs.sources) if not known[n]]
+    fresh = spread(waiting, way.settings, jobs=way.jobs, scheduler=way.scheduler)
+    early: dict[int, Outcome] = {}
     for number, source in enumerate(inputs.sources):
-        known = parts.load(source) if parts and resume else None
-        if known:
-            yield number, known
-        else:
-            waiting.append((number, source))
-    for number, outcome in spread(waiting, settings, jobs=jobs, scheduler=scheduler):
-        if parts:
-            parts.save(outcome)
-        yield number, outcome
-    if parts and not resume:
-        parts.clear()
-
-
-def gather(inputs: Inputs, outcomes: Iterable[Outcome], doubts: Sequence[Doubt] = ()) -> Analysis:
-    """Join the outcomes of an analysis.
-
-    Args:
-        doubts: about the analysis as a whole, that of the observer effect apart.
-
-    Raises:
-        NothingReadError: there is no result among them.
-    """
-    outcomes = list(outcomes)
-    results = [o.result for o in outcomes if o.result]
-    rejections = (*inputs.rejections, *(o.rejection for o in outcomes if o.rejection))
-    if not results:
-        first = rejections[0] if rejections else None
-        raise NothingReadError(
-            "no trace could be read",
-            why="; ".join(f"{r.source}: {r.reason}" for r in rejections[:5]) or "no input named",
-            remedy=first.remedy if first else "name a trace, a directory or a URL",
-        )
-    observer = _observer(inputs, results)
-    return Analysis(
-        tables=_with_ranks(
-            {name: _joined(name, [r.tables[name] for r in results]) for name in results[0].tables}
-        ),
-        runs=tuple(run for r in results for run in r.runs),
-        traces=tuple(r.summary for r in results),
-        rejections=rejections,
-        manifests=inputs.manifests,
-        records=tuple(s.record for s in inputs.sources if s.record),
-        controls=inputs.controls,
-        doubts=(*doubts, *(observer.doubts if observer else ())),
-        observer=observer,
-        details=tuple(d for o in outcomes for d in o.details),
-    )
+        key = keys[number]
+        if known[number] and parts and key:
+            yield parts.load(source, key) or analyze_trace(source, way.settings)
+            continue
+        while number not in early:
+            other, outcome = next(fresh)
+            early[other] = outcome
+            if parts:
+                parts.save(outcome, keys[other])
+        yield early.pop(number)
 
 
 def _observer(inputs: Inputs, results: Sequence[TraceResult]) -> ObserverEffect | None:
@@ -302,19 +348,11 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def _with_ranks(tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+def _write_ranks(tables: StoredTables) -> None:
     """The table `ranks` beside those of each trace: it compares the traces of one sample."""
-    expected = schema.RANKS.arrow()
-    if len(tables["stages"]["rank"].unique()) < 2:
-        return {**tables, "ranks": expected.empty_table()}
     from trace_timing.stats.ranks import compare_ranks
 
     frames = (_frame(tables[name]) for name in ("stages", "communication", "spans"))
     found = compare_ranks(*frames)[list(schema.RANKS.names)]
-    return {**tables, "ranks": pa.Table.from_pandas(found, schema=expected, preserve_index=False)}
-
-
-def _joined(name: str, parts: Sequence[pa.Table]) -> pa.Table:
-    # Metadata columns may be there in some samples only, or as int here and float there.
-    joined = pa.concat_tables(parts, promote_options="permissive")
-    return schema.check(joined, schema.TABLES[name])
+    rows = pa.Table.from_pandas(found, schema=schema.RANKS.arrow(), preserve_index=False)
+    tables.replace("ranks", rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -15,7 +16,7 @@ from trace_timing.timeline.overhead import CostModel, Pair, fit_scale, read_cost
 from trace_timing.timeline.replay import pair_of
 from trace_timing.timeline.runs import lay_out
 from trace_timing.timeline.stages import StageMap
-from trace_timing.trace.reading import open_trace
+from trace_timing.trace.cache import open_through
 
 #: Pairs that the factor is fitted on: spread over the capture, so that a large one is not read
 #: twice. Their median's error is a fifth of one pair's noise.
@@ -33,7 +34,11 @@ class Correction:
 
 
 def with_costs(
-    sources: Sequence[TraceSource], manifests: Sequence[Manifest], stages: StageMap
+    sources: Sequence[TraceSource],
+    manifests: Sequence[Manifest],
+    stages: StageMap,
+    *,
+    cache: Path | None = None,
 ) -> Correction:
     """Give each recorded trace the cost model of its capture, its factor fitted on the pairs.
 
@@ -53,7 +58,7 @@ def with_costs(
             continue
         doubts.extend(_mismatch(manifest.calibration, manifest))
         mine = [i for i, s in enumerate(sources) if s.manifest is manifest]
-        pairs = list(_pairs([sources[i] for i in mine], model, stages))
+        pairs = list(_pairs([sources[i] for i in mine], model, stages, cache))
         model = replace(model, scale=fit_scale(pairs, prior=model.scale))
         for i in mine:
             told[i] = replace(sources[i], costs=model)
@@ -64,12 +69,14 @@ def _mode(manifest: Manifest) -> Any:
     return manifest.settings.get("profile", "ranges")
 
 
-def _pairs(sources: Sequence[TraceSource], model: CostModel, stages: StageMap) -> Iterator[Pair]:
+def _pairs(
+    sources: Sequence[TraceSource], model: CostModel, stages: StageMap, cache: Path | None
+) -> Iterator[Pair]:
     paired = [s for s in sources if any(c.status == "ok" for c in s.controls)]
     step = max(len(paired) // MOST_FITTED, 1)
     for source in paired[::step][:MOST_FITTED]:
         try:
-            trace = open_trace(source.local, cpu_ops=model.mode == "full")
+            trace = open_through(source.local, cache, cpu_ops=model.mode == "full")
             run = lay_out(trace, stages).runs[0]
         except (TraceTimingError, IndexError):
             continue  # rejected with its reason when its turn comes

@@ -13,9 +13,8 @@ from trace_timing.stats.trace_result import TraceResult, TraceSource, result_of,
 from trace_timing.timeline.corrected import correct
 from trace_timing.timeline.runs import TraceTimeline, lay_out
 from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap
-from trace_timing.trace.cache import open_cached
+from trace_timing.trace.cache import open_through
 from trace_timing.trace.events import Trace
-from trace_timing.trace.reading import open_trace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +24,8 @@ class Settings:
     stages: StageMap = DEFAULT_STAGES
     #: Keep what the timeline figure of each run needs.
     details: bool = False
+    #: Let a defect of ours end the analysis with its traceback.
+    debug: bool = False
     #: Fill the table `hta`, with HTA's figures beside ours.
     hta: bool = False
     #: Folder of compact stores of traces read before; None: read every trace anew.
@@ -59,13 +60,25 @@ def analyze_trace(source: TraceSource, settings: Settings) -> Outcome:
         return Outcome(source, result, None, details)
     except TraceTimingError as error:
         return Outcome(source, None, reject(source, error))
+    except Exception as error:
+        if settings.debug:
+            raise
+        return Outcome(source, None, reject(source, _defect(error)))
+
+
+def _defect(error: Exception) -> TraceError:
+    """A defect of ours costs the trace that shows it, not the others."""
+    first, *_ = str(error).splitlines() or [""]
+    return TraceError(
+        "trace-timing failed on it in a way that it does not expect",
+        why=f"{type(error).__name__}: {first}",
+        remedy="run the same with `trace-timing --debug …` on this trace and report what it shows",
+    )
 
 
 def _open(source: TraceSource, settings: Settings) -> Trace:
     wanted = source.costs is not None and source.costs.mode == "full"
-    if settings.cache:
-        return open_cached(source.local, settings.cache, cpu_ops=wanted)
-    return open_trace(source.local, cpu_ops=wanted)
+    return open_through(source.local, settings.cache, cpu_ops=wanted)
 
 
 def _details(

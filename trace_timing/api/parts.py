@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from trace_timing import schema
 from trace_timing.api.one_trace import Outcome, Settings
 from trace_timing.atomic import replacing
 from trace_timing.records import TOOL_VERSION
+from trace_timing.stats.observer import ObservedRun
 from trace_timing.stats.trace_result import RunSummary, TraceResult, TraceSource, TraceSummary
 
 _ENDING = ".part"
@@ -31,27 +31,40 @@ class _Part(msgspec.Struct, frozen=True):
     tables: dict[str, bytes]
     runs: tuple[RunSummary, ...]
     summary: TraceSummary
+    observed: tuple[ObservedRun, ...]
 
 
-@dataclass(frozen=True)
 class Parts:
-    """The parts in a folder; those of other settings are passed over."""
+    """The parts in a folder; those of other settings are passed over.
 
-    folder: Path
-    settings: Settings
+    Timelines for the report's figures are not kept: they are large, and of few runs.
+    """
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self._folder = folder
+        self._settings = settings
+        #: Not on disk: what failed is tried again, but not as long as this lives.
+        self._rejected: dict[str, Outcome] = {}
 
     def clear(self) -> None:
         """Delete them all: the analysis is complete."""
-        for part in self.folder.glob(f"*{_ENDING}"):
+        for part in self._folder.glob(f"*{_ENDING}"):
             part.unlink(missing_ok=True)
         with suppress(OSError):
-            self.folder.rmdir()
+            self._folder.rmdir()
 
-    def load(self, source: TraceSource) -> Outcome | None:
-        """The outcome of a trace that was analysed before; None where it is to be done (again)."""
-        key = fingerprint(source, self.settings)
-        if key is None or self.settings.details:  # a part has no timelines to show
-            return None
+    def key(self, source: TraceSource) -> str | None:
+        """What the outcome of a trace is found by, as the trace is now; None where it is gone."""
+        return fingerprint(source, self._settings)
+
+    def has(self, key: str | None) -> bool:
+        """Whether there is an outcome; reading it may still fail."""
+        return key is not None and (key in self._rejected or self._path(key).exists())
+
+    def load(self, source: TraceSource, key: str) -> Outcome | None:
+        """The outcome; None where it is damaged."""
+        if key in self._rejected:
+            return self._rejected[key]
         try:
             part = msgspec.msgpack.decode(self._path(key).read_bytes(), type=_Part)
             tables = {
@@ -59,22 +72,26 @@ class Parts:
             }
         except (OSError, msgspec.DecodeError, pa.ArrowException, ValueError):
             return None
-        return Outcome(
-            source, TraceResult(tables=tables, runs=part.runs, summary=part.summary), None
+        result = TraceResult(
+            tables=tables, runs=part.runs, summary=part.summary, observed=part.observed
         )
+        return Outcome(source, result, None)
 
-    def save(self, outcome: Outcome) -> None:
-        """Keep a result. Rejections are not kept: what failed is tried again."""
-        key = fingerprint(outcome.source, self.settings)
+    def save(self, outcome: Outcome, key: str | None) -> None:
+        """Keep an outcome under the key that its trace had before it was read."""
+        if key is None:
+            return
         result = outcome.result
-        if result is None or key is None or self.settings.details:
+        if result is None:
+            self._rejected[key] = outcome
             return
         tables = {name: _ipc(table) for name, table in result.tables.items()}
+        part = _Part(tables, result.runs, result.summary, result.observed)
         with replacing(self._path(key)) as partial:
-            partial.write_bytes(msgspec.msgpack.encode(_Part(tables, result.runs, result.summary)))
+            partial.write_bytes(msgspec.msgpack.encode(part))
 
     def _path(self, key: str) -> Path:
-        return self.folder / f"{key}{_ENDING}"
+        return self._folder / f"{key}{_ENDING}"
 
 
 def fingerprint(source: TraceSource, settings: Settings) -> str | None:

@@ -101,7 +101,10 @@ def _capture_directory(fs: Any, inner: str) -> Inputs:
             read = _record(line, f"{_base(file)} line {number}")
             (records if isinstance(read, RunRecord) else rejections).append(read)  # type: ignore[arg-type]
     latest = {_identity(r): r for r in records}.values()
-    controls = [r for r in latest if r.role == "control"]
+    controls: dict[str, list[RunRecord]] = {}
+    for record in latest:
+        if record.role == "control":
+            controls.setdefault(record.sample_id, []).append(record)
     sources: list[TraceSource] = []
     for record in latest:
         if record.status == "failed" and record.role == "profiled":
@@ -113,8 +116,10 @@ def _capture_directory(fs: Any, inner: str) -> Inputs:
                 )
             )
         elif record.role == "profiled":
-            sources.append(replace(_recorded(fs, inner, record, controls), manifest=manifest))
-    return Inputs(tuple(sources), tuple(rejections), (manifest,), tuple(controls))
+            mine = controls.get(record.sample_id, [])
+            sources.append(replace(_recorded(fs, inner, record, mine), manifest=manifest))
+    every = tuple(r for r in latest if r.role == "control")
+    return Inputs(tuple(sources), tuple(rejections), (manifest,), every)
 
 
 def _identity(record: RunRecord) -> tuple[object, ...]:
@@ -142,7 +147,7 @@ def _recorded(fs: Any, inner: str, record: RunRecord, controls: Sequence[RunReco
         repeat=record.repeat,
         rank=record.rank,
         record=record,
-        controls=tuple(c for c in controls if c.sample_id == record.sample_id),
+        controls=tuple(controls),
     )
 
 

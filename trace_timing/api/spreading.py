@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -20,6 +20,9 @@ from trace_timing.stats.trace_result import TraceSource
 
 #: Traces handed out ahead of each worker: enough that none waits, few enough to hold.
 _AHEAD = 3
+#: No trace is handed out this far after one that is still under way: results are wanted in order,
+#: and those that came before their turn have to be held.
+_WINDOW = 200
 #: Fewer are done before the processes have imported what they need.
 _WORTH_A_POOL = 8
 CONNECT_TIMEOUT = "20s"
@@ -71,7 +74,7 @@ def _pool_until_broken(
     with _pool(jobs) as pool:
         try:
             while waiting or running:
-                while waiting and len(running) < jobs * _AHEAD:
+                while _may_send(waiting, running.values(), jobs * _AHEAD):
                     # Noted before it is sent: a pool that breaks here must not lose it.
                     item = waiting[-1]
                     running[pool.submit(analyze_trace, item[1], settings)] = item
@@ -86,6 +89,13 @@ def _pool_until_broken(
                     yield item[0], future.result()
                 else:
                     suspects.append(item)
+
+
+def _may_send(waiting: Sequence[Numbered], running: Collection[Numbered], most: int) -> bool:
+    if not waiting or not running:
+        return bool(waiting)
+    oldest = min(number for number, _ in running)
+    return len(running) < most and waiting[-1][0] - oldest < _WINDOW
 
 
 def _alone(source: TraceSource, settings: Settings) -> Outcome:
@@ -145,7 +155,7 @@ def _through(
         queue.add(future)
 
     ahead = max(sum(client.nthreads().values()), 1) * _AHEAD
-    while waiting and len(running) < ahead:
+    while _may_send(waiting, running.values(), ahead):
         send()
     for future in queue:
         number, source = running.pop(future)
@@ -153,7 +163,7 @@ def _through(
             outcome = future.result()
         except distributed.KilledWorker as error:
             outcome = _killer(source, f"it killed the workers that analysed it: {error}")
-        if waiting:
+        while _may_send(waiting, running.values(), ahead):
             send()
         yield number, outcome
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-from trace_timing.api.analysis import Analysis, gather, stage_map
-from trace_timing.api.one_trace import Outcome, Settings
-from trace_timing.api.parts import fingerprint
+from trace_timing.api.analysis import Analysis, Way, analysis_of, stage_map
+from trace_timing.api.one_trace import Settings
+from trace_timing.api.parts import Parts
 from trace_timing.api.sources import find_inputs
-from trace_timing.api.spreading import spread
+from trace_timing.errors import NothingReadError
+from trace_timing.report.model import SampleDetail
 from trace_timing.timeline.stages import StageMap
 
 INTERVAL_S = 2.0
@@ -27,18 +31,23 @@ def watch(
     """Analyses of all traces so far, one whenever there are new ones. Does not end by itself.
 
     A trace that was refused is tried again once its file has changed: it may have been half
-    written.
+    written. Nothing is corrected: the factor of the costs would change with every pair, and with
+    it every trace.
     """
     settings = Settings(stages=stage_map(stages), cache=cache)
-    known: dict[str | None, Outcome] = {}
-    while True:
-        inputs = find_inputs(str(p) for p in paths)
-        keys = [fingerprint(source, settings) for source in inputs.sources]
-        new = [n for n, key in enumerate(keys) if key is not None and key not in known]
-        numbered = [(n, inputs.sources[n]) for n in new]
-        for number, outcome in spread(numbered, settings, jobs=jobs, scheduler=scheduler):
-            known[keys[number]] = outcome
-        outcomes = [known[key] for key in keys if key in known]
-        if new and any(outcome.result for outcome in outcomes):
-            yield gather(inputs, outcomes)
-        idle()
+    timelines: dict[str, tuple[SampleDetail, ...]] = {}
+    with tempfile.TemporaryDirectory(prefix="trace-timing-") as folder:
+        parts = Parts(Path(folder), settings)
+        way = Way(settings=settings, parts=parts, resume=True, jobs=jobs, scheduler=scheduler)
+        while True:
+            found = find_inputs(str(p) for p in paths)
+            keys = [parts.key(source) for source in found.sources]
+            if any(key is not None and not parts.has(key) for key in keys):
+                there = [s for s, key in zip(found.sources, keys, strict=True) if key is not None]
+                for source, key in zip(found.sources, keys, strict=True):
+                    if not parts.has(key):
+                        timelines.pop(source.name, None)
+                inputs = replace(found, sources=tuple(there))
+                with suppress(NothingReadError):
+                    yield analysis_of(inputs, way, timelines=timelines)
+            idle()

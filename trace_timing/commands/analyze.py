@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 @click.option("--hta", is_flag=True, help="Set HolisticTraceAnalysis's figures beside ours.")
 @click.option("--annotate", is_flag=True, help="Write traces with our stages beside their events.")
 @click.option("--cdn", is_flag=True, help="Load plotly.js from its CDN: a small file, but online.")
+@click.pass_context
 def command(
+    context: click.Context,
     paths: tuple[str, ...],
     output: str,
     stages: Path | None,
@@ -81,7 +83,15 @@ def command(
         parts = folder / ".parts"
         with _ProgressBar() as bar:
             analysis = analyze(
-                *paths, progress=bar.advance, parts=parts, resume=resume, hta=hta, **spread
+                *paths,
+                progress=bar.advance,
+                # What goes to a URL is gone from here before the last word about it.
+                tables=None if "://" in output else folder,
+                parts=parts,
+                resume=resume,
+                hta=hta,
+                debug=context.find_root().params["debug"],
+                **spread,
             )
         _write(analysis, folder, report=not no_report, cdn=cdn)
         if by is not None:
@@ -102,9 +112,10 @@ def command(
 
 
 def _write(analysis: Analysis, folder: Path, *, report: bool, cdn: bool) -> None:
-    from trace_timing.report.export import write_summary, write_tables
+    from trace_timing.report.export import write_csv, write_summary
 
-    write_tables(analysis.tables, folder)
+    analysis.tables.copy_to(folder)
+    write_csv(analysis.tables["samples"], folder)
     write_summary(analysis.summary(), folder)
     if report:
         from trace_timing.report.page import write_report

@@ -10,9 +10,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
-from trace_timing import schema
 from trace_timing.records import FORMAT_VERSION, TOOL_VERSION, Doubt, Manifest, Rejection
 from trace_timing.stats.statistics import Statistics
 from trace_timing.stats.trace_result import RunSummary, TraceSummary
@@ -100,19 +98,13 @@ def _environment(traces: Sequence[TraceSummary]) -> dict[str, Any]:
     return {**versions, "devices": sorted({d for t in traces for d in t.devices})}
 
 
-def write_tables(tables: Mapping[str, pa.Table], folder: Path) -> list[Path]:
-    """Write every table as Parquet, samples also as CSV, each atomically."""
+def write_csv(samples: pa.Table, folder: Path) -> Path:
+    """Write samples.csv, atomically."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, table in tables.items():
-        checked = schema.check(table, schema.TABLES[name])
-        path = folder / f"{name}.parquet"
-        with _atomically(path) as partial:
-            pq.write_table(checked, partial, compression="zstd")
-        written.append(path)
-    with _atomically(folder / "samples.csv") as partial:
-        pa_csv.write_csv(_flat(tables["samples"]), partial)
-    return [*written, folder / "samples.csv"]
+    path = folder / "samples.csv"
+    with _atomically(path) as partial:
+        pa_csv.write_csv(_flat(samples), partial)
+    return path
 
 
 def _flat(table: pa.Table) -> pa.Table:

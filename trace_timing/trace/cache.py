@@ -27,6 +27,13 @@ def default_folder() -> Path:
     return Path(base) / "trace-timing"
 
 
+def open_through(path: str | Path, folder: Path | None, *, cpu_ops: bool = False) -> Trace:
+    """As `open_trace`, through the cache in `folder` where there is one."""
+    if folder is None:
+        return open_trace(path, cpu_ops=cpu_ops)
+    return open_cached(path, folder, cpu_ops=cpu_ops)
+
+
 def open_cached(path: str | Path, folder: Path, *, cpu_ops: bool = False) -> Trace:
     """As `open_trace`, through the cache in `folder`; a URL or a store is read directly.
 
