@@ -67,7 +67,9 @@ def test_costs_survive_their_json_and_a_negative_one_stays_negative() -> None:
 def test_a_calibration_tried_on_model_code_starts_from_what_that_showed() -> None:
     costs = ModeCosts(calls={"launch": Estimate(1000, 20)}, in_context=Factor(1.7, 0.1))
     model = read_costs(json.loads(encode(Calibration(modes={"ranges": costs}))))
-    assert model.scale == Scale(1.7, 0.1)
+    assert model.scale.value == 1.7
+    # By hand: 15 % of 1.7 is 0.255, beside its own 0.1.
+    assert model.scale.se == pytest.approx(0.2739, abs=1e-4)
     assert model.call_ns("launch") == pytest.approx(1700)
     assert fit_scale([], prior=model.scale) == model.scale
 
