@@ -55,8 +55,10 @@ def observed(repeat: int, profiled: list[int], control: list[int]) -> ObservedRu
 def test_steps_at_the_undisturbed_speed_leave_a_slow_run_out() -> None:
     quick = observed(0, [112] * 8, [100] * 8)
     disturbed = observed(1, [300] * 8, [250] * 8)
-    step = observer_effect([quick, disturbed], (), 2).undisturbed_step
+    effect = observer_effect([quick, disturbed], (), 2)
+    step = effect.undisturbed_step
     assert step is not None
+    assert "a decode step takes 0.00 ms" in effect.sentence
     assert (step.profiled_ns, step.corrected_ns, step.control_ns) == (112, 102, 100)
     assert step.residual == pytest.approx(1.02)
 

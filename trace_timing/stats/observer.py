@@ -16,6 +16,7 @@ import numpy as np
 from trace_timing.records import STAGES, VISION_STAGES, Doubt, RunRecord, Stage
 from trace_timing.stats.bootstrap import Interval, interval
 from trace_timing.stats.envelope import undisturbed
+from trace_timing.units import NS_PER_MS
 
 Verdict = Literal["good", "imprecise", "off", "cannot_tell", "uncorrected", "too_few"]
 #: Fewer pairs than this have no interval.
@@ -97,6 +98,12 @@ class Undisturbed:
     def residual(self) -> float | None:
         """Corrected ÷ control."""
         return self.corrected_ns / self.control_ns if self.corrected_ns else None
+
+    def __str__(self) -> str:
+        text = f"{self.control_ns / NS_PER_MS:.2f} ms, profiled {self.profiled_ns / NS_PER_MS:.2f}"
+        if self.corrected_ns is None:
+            return text
+        return f"{text}, corrected {self.corrected_ns / NS_PER_MS:.2f} (×{self.residual:.3f})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,11 +193,15 @@ def observer_effect(
         profiled_runs: how many profiled runs there are in all.
     """
     groups = tuple(r for r in (_group(name, runs) for name in GROUPS) if r)
+    quick = _undisturbed_step(runs)
+    sentence = _sentence(groups, corrected=any(r.corrected_ns for r in runs))
+    if quick:
+        sentence += f" Where nothing disturbs the host, a decode step takes {quick}."
     return ObserverEffect(
         groups=groups,
-        undisturbed_step=_undisturbed_step(runs),
+        undisturbed_step=quick,
         hooks=_hooks(controls),
-        sentence=_sentence(groups, corrected=any(r.corrected_ns for r in runs)),
+        sentence=sentence,
         doubts=(
             *_missing_controls(len(runs), profiled_runs),
             *_verdict_doubts(groups),
