@@ -419,6 +419,13 @@ COMPONENTS = Table(
         Column("gpu_ops", "int64", "count", "Ops that it launched."),
         Column("kernel_sum_ns", "int64", "ns", "Sum of their durations; parts sum to the stage."),
         Column("busy_ns", "int64", "ns", "Busy time that is theirs; parts sum to the stage."),
+        Column(
+            "source",
+            "string",
+            "",
+            "What tells the part: `ranges` of `capture --detail components`, else `cpu_ops`, their "
+            "order in a full profile, or `cannot tell:` and why.",
+        ),
     ),
 )
 LIMITS = Table(

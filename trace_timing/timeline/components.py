@@ -1,8 +1,9 @@
 """Which part of the model launched each op: attention, MLP, router, experts, norm, head, by layer.
 
 From ranges named `component:<part>` or `component:<part>[<layer>]`, which `capture --detail
-components` records. As with stages, the innermost range open on the launching thread at the time of
-the launch counts; an op launched in none is `rest`.
+components` records; without them from the order of CPU ops, where these were read (`structure`).
+As with stages, the innermost range open on the launching thread at the time of the launch counts;
+an op launched in none is `rest`.
 """
 
 from __future__ import annotations
@@ -17,13 +18,11 @@ from trace_timing.timeline.grouping import stage_of_key, stages_of
 from trace_timing.timeline.kind_times import busy_pieces
 from trace_timing.timeline.layout import RunTimeline, StageRange
 from trace_timing.timeline.ranges import host_timelines
+from trace_timing.timeline.structure import REST, Part, Structure, structure
 from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.units import IntArray
 
 RANGE_NAME = re.compile(r"component:(?P<part>\w+)(?:\[(?P<layer>\d+)\])?")
-REST = "rest"
-#: The part of the model and the layer, where it lies in one.
-Part = tuple[str, int | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,21 +35,28 @@ class ComponentTime:
     gpu_ops: int
     kernel_sum_ns: int
     busy_ns: int
+    #: What tells the part: `ranges`, `cpu_ops`, or `cannot tell: …` with the reason.
+    source: str
 
 
 def component_times(trace: Trace, run: RunTimeline) -> tuple[ComponentTime, ...]:
     """Ops and times by stage and component; those of a stage sum to it, exactly.
 
-    Empty where the trace has no component ranges: `rest` alone would say nothing.
+    Empty where neither ranges nor CPU ops tell a part: `rest` alone would say nothing.
 
     Raises:
         AttributionError: ranges of one thread cross.
     """
-    parts, ranges = _ranges(trace)
+    parts, ranges = recorded_parts(trace)
+    source, unknown = "ranges", dict[Stage, str]()
     if not ranges:
-        return ()
+        found = structure(trace, run)
+        if found is None:
+            return ()
+        source, unknown = "cpu_ops", dict(found.unknown)
+        parts, ranges = _ranges_of(found, run.generating_thread)
     part = _part_of_ops(trace, run, ranges, rest=len(parts))
-    parts = [*parts, (REST, None)]
+    parts = [*parts, REST]
     stages, stage = stages_of(run), stage_of_key(run)
     count, total, busy = (np.zeros((len(stages), len(parts)), np.int64) for _ in range(3))
     own = stage[run.ops.key]
@@ -66,12 +72,13 @@ def component_times(trace: Trace, run: RunTimeline) -> tuple[ComponentTime, ...]
             gpu_ops=int(count[s, p]),
             kernel_sum_ns=int(total[s, p]),
             busy_ns=int(busy[s, p]),
+            source=f"cannot tell: {unknown[stages[s]]}" if stages[s] in unknown else source,
         )
         for s, p in np.argwhere((count > 0) | (busy > 0))
     )
 
 
-def _ranges(trace: Trace) -> tuple[list[Part], list[StageRange]]:
+def recorded_parts(trace: Trace) -> tuple[list[Part], list[StageRange]]:
     """The parts in order of first appearance, and their ranges, which point at them by number."""
     events = trace.events
     rows = events.rows(Kind.RANGE)
@@ -90,6 +97,18 @@ def _ranges(trace: Trace) -> tuple[list[Part], list[StageRange]]:
             end_ns=int(events.start_ns[row] + events.dur_ns[row]),
         )
         for row in rows
+    ]
+    return list(parts), ranges
+
+
+def _ranges_of(found: Structure, thread: int) -> tuple[list[Part], list[StageRange]]:
+    """The same of what the CPU ops say."""
+    parts: dict[Part, int] = {}
+    ranges = [
+        StageRange(
+            key=parts.setdefault(part, len(parts)), thread=thread, start_ns=start, end_ns=end
+        )
+        for part, start, end in found.stretches
     ]
     return list(parts), ranges
 
