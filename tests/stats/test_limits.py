@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tests.conftest import REPOSITORY
 from tests.timeline.handmade import TWO_STAGES, TWO_STAGES_RUN
+from trace_timing import analyze
 from trace_timing.costs import HardwareRates
 from trace_timing.records import Manifest, RunRecord
 from trace_timing.stats.limits import Work, limit, limits, work_by_stage
@@ -115,3 +118,37 @@ def test_limits_come_from_manifest_and_record_into_the_run() -> None:
     windows, busy = {"prefill": 400}, {"prefill": 200}
     assert limits(replace(manifest, calibration=None), record, windows, busy) == ()
     assert limits(manifest, None, windows, busy) == ()
+
+
+@pytest.mark.parametrize("folder", ["sample_traces", "tests/data/why/components"])
+def test_on_real_captures_the_floor_lies_below_the_busy_time_and_that_in_the_window(
+    folder: str,
+) -> None:
+    limits_table = analyze(REPOSITORY / folder).tables["limits"].to_pylist()
+    stages = {(row["sample_id"], row["stage"]) for row in limits_table}
+    assert {stage for _, stage in stages} >= {"vision_encoder", "prefill", "decode"}
+    for row in limits_table:
+        assert 0 < row["floor_ns"] <= row["busy_ns"] <= row["window_ns"], row
+        assert row["holds"]
+    # Decoding one row reads every weight: memory binds it, on any device.
+    assert {row["bound_by"] for row in limits_table if row["stage"] == "decode"} == {"memory"}
+
+
+def test_the_floor_of_a_real_decode_by_hand() -> None:
+    capture = REPOSITORY / "sample_traces"
+    manifest = json.loads((capture / "manifest.json").read_text())
+    records = [json.loads(line) for line in (capture / "runs.rank0.jsonl").read_text().splitlines()]
+    profiled = next(r for r in records if r["role"] == "profiled" and r["sample_id"] == "short")
+    rows = analyze(capture).tables["limits"].to_pylist()
+    (row,) = (r for r in rows if r["stage"] == "decode" and r["sample_id"] == "short")
+    text, language = manifest["model"]["text_config"], manifest["model"]["stages"]["language"]
+    steps, prompt = profiled["tokens_out"] - 1, profiled["tokens_in"]
+    # Llama 8B in bfloat16: all weights but the embedding table, 2 bytes each, once a step.
+    table = text["vocab_size"] * text["hidden_size"]
+    assert row["weight_bytes"] == steps * 2 * (language["parameters"] - table)
+    # Keys and values: 2 · layers · kv_heads · head_dim of 2 bytes a position read.
+    positions = sum(prompt + i for i in range(1, steps + 1))
+    kv = 2 * 2 * text["layers"] * text["kv_heads"] * text["head_dim"] * positions
+    assert row["kv_bytes"] == kv
+    rate = manifest["calibration"]["rates"]["copy_bytes_per_s"]
+    assert row["floor_ns"] == pytest.approx((row["weight_bytes"] + kv) / rate * 1e9, rel=1e-6)

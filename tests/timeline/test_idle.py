@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections import Counter
 from dataclasses import replace
 
+from tests.conftest import REPOSITORY
 from tests.timeline.handmade import TWO_STAGES, TWO_STAGES_RUN, make_run, make_trace
 from trace_timing.timeline.calls import calls_of_thread
 from trace_timing.timeline.idle import CAUSES, DEFINITIONS, idle_causes
 from trace_timing.timeline.layout import StageKey, State
 from trace_timing.timeline.queue import queue_figures
+from trace_timing.timeline.runs import lay_out
 from trace_timing.trace.events import Kind
+from trace_timing.trace.reading import open_trace
+
+WHY_TRACES = REPOSITORY / "tests" / "data" / "why"
 
 
 def test_causes_of_a_hand_made_run() -> None:
@@ -95,6 +102,22 @@ def test_a_driver_call_inside_a_runtime_call_is_not_counted_again() -> None:
     ]
     nested = make_trace(calls=[("cudaLaunchKernel", 0, 10), ("cuLaunchKernel", 2, 8)])
     assert len(calls_of_thread(nested, 0, 0, 100)) == 1
+
+
+def test_allocator_calls_of_a_real_run_are_counted_and_timed_by_stage() -> None:
+    path = WHY_TRACES / "allocator/traces/allocator-09290cc1.r0.k0.json.gz"
+    events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
+    (prefill,) = (e for e in events if e["name"] == "prefill" and e["cat"] == "user_annotation")
+    mallocs = [e for e in events if e["name"] == "cudaMalloc"]
+    begin, end = prefill["ts"], prefill["ts"] + prefill["dur"]
+    assert all(begin <= e["ts"] < end for e in mallocs)
+    trace = open_trace(path)
+    (run,) = lay_out(trace).runs
+    (row,) = (r for r in idle_causes(trace, run) if r.cause == "alloc")
+    assert (row.stage, row.call, row.count) == ("prefill", "cudaMalloc", len(mallocs))
+    assert row.call_ns == round(sum(e["dur"] for e in mallocs) * 1000)
+    # Nothing was queued while it allocated: all of it is idle time.
+    assert row.idle_ns == row.call_ns
 
 
 def test_every_cause_is_defined() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import REPOSITORY
 from tests.timeline.handmade import make_trace
 from trace_timing.timeline.kinds import (
     DEFINITIONS,
@@ -155,6 +156,16 @@ def test_at_most_two_percent_of_kernel_time_is_of_no_known_kind(shared: Path, na
     print(f"{name}: {other_frac:.2%} of {times.total() / 1e3:.1f} ms of kernel time in other")
     assert other_frac <= 0.02
     assert len(times) > 3
+
+
+def test_the_traces_beside_the_tests_leave_next_to_nothing_without_a_kind() -> None:
+    folders = (REPOSITORY / "sample_traces", REPOSITORY / "tests" / "data")
+    paths = [path for folder in folders for path in sorted(folder.rglob("*.json.gz"))]
+    assert len(paths) >= 7
+    for path in paths:
+        times = _kernel_time_by_kind(path)
+        print(f"{path.name}: {times['other'] / times.total():.2%} in other")
+        assert times["other"] <= 0.02 * times.total()
 
 
 def test_the_expert_loop_of_molmoe_is_seen_as_sorts_gathers_and_gemms(h200: Path) -> None:

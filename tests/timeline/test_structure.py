@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import REPOSITORY
+from trace_timing import analyze
 from trace_timing.timeline.components import RANGE_NAME, component_times
 from trace_timing.timeline.runs import lay_out
 from trace_timing.timeline.structure import Unknown, parts_of_forward
@@ -129,3 +130,14 @@ def test_without_cpu_ops_and_ranges_there_are_no_parts(h200: Path) -> None:
     trace = open_trace(h200 / "llava_llama1b_user_scope.json.gz", cpu_ops=True)
     (run,) = lay_out(trace).runs
     assert component_times(trace, run) == ()
+
+
+def test_analysis_reads_cpu_ops_where_a_full_profile_was_recorded_or_on_request(
+    h200: Path,
+) -> None:
+    table = analyze(WHY_TRACES / "full_dense").tables["components"].to_pandas()
+    assert set(table["source"]) == {"ranges"}
+    others = h200 / "llava_llama1b_cpu_cuda.json.gz"
+    assert analyze(others).tables["components"].num_rows == 0
+    asked = analyze(others, components=True).tables["components"].to_pandas()
+    assert set(asked["source"]) == {"cpu_ops"}

@@ -11,8 +11,9 @@ import pytest
 from trace_timing.timeline.idle import idle_causes
 from trace_timing.timeline.kind_times import kind_times
 from trace_timing.timeline.layout import RunTimeline, State
-from trace_timing.timeline.queue import queue_depth, queue_figures
+from trace_timing.timeline.queue import depth_over_time, queue_depth, queue_figures
 from trace_timing.timeline.runs import lay_out
+from trace_timing.trace.events import Trace
 from trace_timing.trace.kineto import read_trace
 
 TRACES = [
@@ -34,6 +35,37 @@ def _tiled(run: RunTimeline, *, busy: bool) -> Counter[str]:
     return out
 
 
+def _check_launch_bound(trace: Trace, run: RunTimeline) -> None:
+    """What is not launch-bound of the idle time is the device's own gaps and the tail."""
+    own: Counter[str] = Counter()
+    for cause in idle_causes(trace, run):
+        if cause.cause not in ("device_gap", "tail"):
+            own[cause.stage] += cause.idle_ns
+    for row in queue_figures(run):
+        assert row.launch_bound_ns == own[row.stage]
+
+
+def _check_depth(run: RunTimeline) -> None:
+    """Over all parts of the window the depth sums to the time that ops waited to start in it."""
+    bins = depth_over_time(run)
+    begin, end = run.window_start_ns, run.window_end_ns
+    ends = [*(b.start_ns for b in bins[1:]), end - begin]
+    area = sum(b.mean_depth * (e - b.start_ns) for b, e in zip(bins, ends, strict=True))
+    since = np.clip(run.ops.launch_ns, begin, end)
+    until = np.clip(run.ops.start_ns, begin, end)
+    assert area == pytest.approx(int((until - since).sum()), rel=1e-9)
+    assert max(b.max_depth for b in bins) == max(row.max_depth for row in queue_figures(run))
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_the_queue_over_time_of_a_real_run_sums_to_the_waits_of_its_ops(
+    shared: Path, name: str
+) -> None:
+    trace = read_trace(shared / "traces" / f"{name}.json.gz")
+    for run in lay_out(trace).runs:
+        _check_depth(run)
+
+
 @pytest.mark.parametrize("name", TRACES)
 def test_causes_and_kinds_sum_to_their_stage_exactly(shared: Path, name: str) -> None:
     trace = read_trace(shared / "traces" / f"{name}.json.gz")
@@ -45,6 +77,7 @@ def test_causes_and_kinds_sum_to_their_stage_exactly(shared: Path, name: str) ->
             busy[kind.stage] += kind.busy_ns
             total[kind.stage] += kind.kernel_sum_ns
         assert +idle == _tiled(run, busy=False)
+        _check_launch_bound(trace, run)
         assert +busy == _tiled(run, busy=True)
         expected = Counter[str]()
         for key, start, end in zip(

@@ -168,6 +168,7 @@ def analyze(
     tables: Path | None = None,
     parts: Path | None = None,
     resume: bool = False,
+    components: bool = False,
     hta: bool = False,
     debug: bool = False,
 ) -> Analysis:
@@ -183,6 +184,8 @@ def analyze(
         tables: folder to write the tables to, as Parquet; without, they go with the result.
         parts: folder that holds each result from when it is there until all are.
         resume: go on from the results that an earlier analysis left there, and leave them.
+        components: tell the parts of the model by the order of CPU ops also in traces that `capture
+            --profile full` did not record; to read these takes longer.
         hta: run HolisticTraceAnalysis beside our analysis, for the table `hta`.
         debug: let a defect of ours end the analysis; otherwise it costs the trace that shows it.
     Raises:
@@ -195,7 +198,9 @@ def analyze(
     known_stages = stage_map(stages)
     correction = with_costs(found.sources, found.manifests, known_stages, cache=cache)
     inputs = replace(found, sources=correction.sources)
-    settings = Settings(stages=known_stages, cache=cache, hta=hta, debug=debug)
+    settings = Settings(
+        stages=known_stages, cache=cache, components=components, hta=hta, debug=debug
+    )
     way = Way(
         settings=settings,
         jobs=jobs,

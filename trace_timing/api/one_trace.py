@@ -26,6 +26,8 @@ class Settings:
     details: bool = False
     #: Let a defect of ours end the analysis with its traceback.
     debug: bool = False
+    #: Read the CPU ops of every trace, to tell the parts of the model by them.
+    components: bool = False
     #: Fill the table `hta`, with HTA's figures beside ours.
     hta: bool = False
     #: Folder of compact stores of traces read before; None: read every trace anew.
@@ -77,7 +79,8 @@ def _defect(error: Exception) -> TraceError:
 
 
 def _open(source: TraceSource, settings: Settings) -> Trace:
-    wanted = source.costs is not None and source.costs.mode == "full"
+    mode = source.manifest.settings.get("profile") if source.manifest else None
+    wanted = settings.components or "full" in (mode, source.costs and source.costs.mode)
     return open_through(source.local, settings.cache, cpu_ops=wanted)
 
 

@@ -104,7 +104,9 @@ def fingerprint(source: TraceSource, settings: Settings) -> str | None:
     state = [str(found.get(k)) for k in ("size", "mtime", "ETag", "LastModified", "md5Hash")]
     stages = [(pattern.pattern, str(stage)) for pattern, stage in settings.stages.patterns]
     columns = [(name, table.names) for name, table in sorted(schema.TABLES.items())]
-    content = msgspec.msgpack.encode((TOOL_VERSION, source, state, stages, columns, settings.hta))
+    content = msgspec.msgpack.encode(
+        (TOOL_VERSION, source, state, stages, columns, settings.hta, settings.components)
+    )
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--by", help="Summarise by these columns, comma-separated, into summaries.csv.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary on stdout, for programs.")
 @click.option("--no-report", is_flag=True, help="Write the tables without report.html.")
+@click.option("--components", is_flag=True, help="Tell attention, MLP, … by others' CPU ops, too.")
 @click.option("--hta", is_flag=True, help="Set HolisticTraceAnalysis's figures beside ours.")
 @click.option("--annotate", is_flag=True, help="Write traces with our stages beside their events.")
 @click.option("--cdn", is_flag=True, help="Load plotly.js from its CDN: a small file, but online.")
@@ -57,6 +58,7 @@ def command(
     by: str | None,
     as_json: bool,
     no_report: bool,
+    components: bool,
     hta: bool,
     annotate: bool,
     cdn: bool,
@@ -89,6 +91,7 @@ def command(
                 tables=None if "://" in output else folder,
                 parts=parts,
                 resume=resume,
+                components=components,
                 hta=hta,
                 debug=context.find_root().params["debug"],
                 **spread,
