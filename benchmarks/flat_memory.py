@@ -17,7 +17,8 @@ from statistics import median
 
 from PIL import Image
 
-from trace_timing.api.capturing import SampleLoop, capture, capture_samples
+from trace_timing.api.capturing import capture
+from trace_timing.api.sample_loop import SampleLoop, capture_samples
 from trace_timing.recording.files import read_records
 from trace_timing.recording.inputs import Sample
 from trace_timing.recording.machine import resident_bytes

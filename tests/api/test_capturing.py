@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 import trace_timing
-from trace_timing.api.capturing import SampleLoop, capture_samples
+from trace_timing.api.sample_loop import SampleLoop, capture_samples
 from trace_timing.errors import UsageError
 from trace_timing.recording.files import StorageError, read_records
 from trace_timing.recording.inputs import Sample, prepare

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from trace_timing.api.capturing import SampleLoop, capture, capture_samples
+from trace_timing.api.capturing import capture
+from trace_timing.api.sample_loop import SampleLoop, capture_samples
 from trace_timing.recording.inputs import Sample
 from trace_timing.recording.models import ModelChoice, load
 

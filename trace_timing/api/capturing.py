@@ -1,62 +1,38 @@
-"""capture(): the recorder around a user's own loop, and the loop that the command runs."""
+"""capture(): the recorder around a user's own loop."""
 
 from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
+from trace_timing.api.capture_manifest import begun, manifest_of
+from trace_timing.api.capture_options import CaptureOptions
 from trace_timing.api.keeping import Keep, Keeper
-from trace_timing.errors import UsageError
-from trace_timing.recording import environment, ranges
-from trace_timing.recording.anatomy import describe_model
+from trace_timing.recording import ranges
 from trace_timing.recording.components import component_ranges
-from trace_timing.recording.files import CaptureDirectory, StorageError, finished, open_directory
+from trace_timing.recording.files import CaptureDirectory, finished, open_directory
 from trace_timing.recording.health import Finding
-from trace_timing.recording.inputs import Sample, count_tokens, prepare, seed_everything
+from trace_timing.recording.inputs import count_tokens
 from trace_timing.recording.resolver import read_overrides, resolve
 from trace_timing.recording.runner import (
     TOKENS_DIFFER,
-    CachePolicy,
     Call,
     Runner,
     RunSettings,
     SinkSlot,
 )
 from trace_timing.recording.session import open_session
-from trace_timing.recording.shards import Shard, shard_of_process
+from trace_timing.recording.shards import shard_of_process
 from trace_timing.recording.sinks import ProfilerSink
 from trace_timing.recording.warmup import warm_up
-from trace_timing.records import TOOL_VERSION, Manifest, ProfileMode, RunRecord, decode
+from trace_timing.records import Manifest, RunRecord
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class CaptureOptions:
-    """How to record; what the manifest's settings repeat."""
-
-    profile: ProfileMode = "ranges"
-    #: Controls for each profiled run.
-    control: int = 1
-    cuda_cache: CachePolicy = "keep"
-    keep: str = "both"
-    #: `components` opens a range around each part of each layer as well; that slows the host.
-    detail: Literal["stages", "components"] = "stages"
-    stages_of: Path | None = None
-    #: Until steady before the first sample, and once before each other one.
-    warm_up: bool = True
-    #: The ranks of torchrun make each run together, and each records it.
-    tensor_parallel: bool = False
-    resume: bool = False
-    #: What `trace-timing doctor --calibrate -o FILE` measured on this machine: a file or its JSON.
-    calibration: Path | Mapping[str, Any] | None = None
-    #: What else the manifest should say: the model's name, the command's options.
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -89,8 +65,8 @@ def capture(
     recorder, backend = open_session(chosen.profile)
     overrides = read_overrides(chosen.stages_of) if chosen.stages_of else None
     stages = resolve(model, overrides)
-    manifest = _manifest(model, stages, chosen, shard, backend)
-    manifest = _begin(place, manifest, shard)
+    manifest = manifest_of(model, stages, chosen, shard, backend)
+    manifest = begun(place, manifest, shard)
     slot = SinkSlot()
     hooks = _Hooks(functools.partial(ranges.attach, stages, slot), _details(chosen, model, slot))
     keeper = Keeper(place, Keep.parse(chosen.keep))
@@ -278,74 +254,6 @@ class Session:
         return self._repeats[""] - 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """Where a capture of samples is, after one of its runs."""
-
-    done: int
-    total: int
-    #: The profiled run and its controls, or what failed; empty where the run was there already.
-    records: tuple[RunRecord, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SampleLoop:
-    """How samples are put through a model."""
-
-    max_new_tokens: int = 32
-    repeats: int = 1
-    seed: int = 0
-    generate_options: Mapping[str, Any] = field(default_factory=dict)
-
-
-def capture_samples(
-    session: Session,
-    samples: Sequence[Sample],
-    model: Any,
-    processor: Any,
-    loop: SampleLoop,
-    *,
-    stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Step]:
-    """Put every sample through generate(), `repeats` times; a sample that fails fails alone.
-
-    Yields:
-        a step after each run; between two of them the caller may draw, or end the loop.
-    Raises:
-        StorageError: the disk is full; everything before is stored.
-    """
-    plan = [(sample, repeat) for repeat in range(loop.repeats) for sample in samples]
-    for done, (sample, repeat) in enumerate(plan, 1):
-        if stop():
-            return
-        if session.is_done(sample.id, repeat):
-            session.skip(sample.id)
-            yield Step(done=done, total=len(plan), records=())
-            continue
-        _one_sample(session, sample, model, processor, loop)
-        yield Step(done=done, total=len(plan), records=session.last)
-
-
-def _one_sample(
-    session: Session, sample: Sample, model: Any, processor: Any, loop: SampleLoop
-) -> None:
-    try:
-        prepared = prepare(sample, processor, model)
-    except Exception as error:  # whatever a processor makes of odd input fails this sample alone
-        session.failed(sample.id, error, sample.metadata)
-        return
-    seed_everything(loop.seed)
-    tokens = {"max_new_tokens": sample.max_new_tokens or loop.max_new_tokens}
-    arguments = {**prepared.inputs, **loop.generate_options, **tokens}
-    meta = {**prepared.metadata, **tokens, **sample.metadata}
-    try:
-        session.generate(sample.id, meta=meta, **arguments)
-    except StorageError:
-        raise
-    except Exception:  # recorded as failed by the runner; the other samples go on
-        return
-
-
 def _details(
     options: CaptureOptions, model: Any, slot: SinkSlot
 ) -> Callable[[], AbstractContextManager[None]]:
@@ -394,69 +302,3 @@ class _Hooks(AbstractContextManager["_Hooks"]):
         if self._attachment is None:  # a bare control
             return nullcontext()
         return self._attachment.generate_range()
-
-
-def _manifest(
-    model: Any, stages: Any, options: CaptureOptions, shard: Shard, backend: str
-) -> Manifest:
-    settings = {
-        **options.settings,
-        "profile": options.profile,
-        "profiler_backend": backend,
-        "control": options.control,
-        "cuda_cache": options.cuda_cache,
-        "keep": options.keep,
-        "detail": options.detail,
-        "warm_up": options.warm_up,
-        "world_size": shard.world,
-        "stage_modules": {name: list(paths) for name, paths in stages.paths().items()},
-        "stages_source": stages.source,
-    }
-    return Manifest(
-        tool_version=TOOL_VERSION,
-        environment=environment.describe(),
-        settings=settings,
-        model=describe_model(model, stages),
-        calibration=_calibration(options.calibration),
-    )
-
-
-def _calibration(given: Path | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    if given is None or isinstance(given, Mapping):
-        return given
-    try:
-        content = given.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"the calibration {given.name} cannot be read",
-            why=error.strerror or str(error),
-            remedy="write it with trace-timing doctor --calibrate -o FILE",
-        ) from error
-    return decode(content, dict[str, Any], source=given.name)
-
-
-#: What may differ between a capture and its resumption.
-_FREE_SETTINGS = frozenset({"warm_up", "sessions", "world_size", "keep", "repeats"})
-
-
-def _begin(place: CaptureDirectory, manifest: Manifest, shard: Shard) -> Manifest:
-    """Write the manifest, or go on with the one there if it speaks of this capture."""
-    before = place.read_manifest()
-    if before is not None:
-        _check_same(before, manifest)
-        return before
-    if shard.rank == 0:
-        place.write_manifest(manifest)
-    return manifest
-
-
-def _check_same(before: Manifest, now: Manifest) -> None:
-    names = (set(before.settings) | set(now.settings)) - _FREE_SETTINGS
-    differing = sorted(n for n in names if before.settings.get(n) != now.settings.get(n))
-    if differing:
-        name = differing[0]
-        raise UsageError(
-            f"this capture was begun with another {name}",
-            why=f"{before.settings.get(name)!r} then, {now.settings.get(name)!r} now",
-            remedy="resume with the settings it was begun with, or give another directory",
-        )

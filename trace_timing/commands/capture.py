@@ -17,7 +17,7 @@ from trace_timing.records import VISION_STAGES
 from trace_timing.units import ms_from_ns
 
 if TYPE_CHECKING:
-    from trace_timing.api.capturing import Step
+    from trace_timing.api.sample_loop import Step
     from trace_timing.recording.health import Finding
     from trace_timing.records import ControlTimes, RunRecord
 
@@ -66,7 +66,8 @@ def command(ctx: click.Context, /, **options: Any) -> int:
 
 
 def _run(options: dict[str, Any]) -> int:
-    from trace_timing.api import capturing
+    from trace_timing.api.capturing import capture
+    from trace_timing.api.sample_loop import SampleLoop, capture_samples
     from trace_timing.recording.inputs import read_samples, shard
     from trace_timing.recording.models import load
     from trace_timing.recording.shards import shard_of_process
@@ -76,17 +77,15 @@ def _run(options: dict[str, Any]) -> int:
     loaded = load(_choice(options), local_rank=part.local_rank)
     if not options["tensor_parallel"]:
         samples = shard(samples, part.rank, part.world)
-    loop = capturing.SampleLoop(
+    loop = SampleLoop(
         max_new_tokens=options["max_new_tokens"], repeats=options["repeats"], seed=options["seed"]
     )
     tally = Tally()
     with (
         _stop_on_interrupt() as stop,
-        capturing.capture(options["output"], loaded.model, _capture_options(options)) as session,
+        capture(options["output"], loaded.model, _capture_options(options)) as session,
     ):
-        steps = capturing.capture_samples(
-            session, samples, loaded.model, loaded.processor, loop, stop=stop
-        )
+        steps = capture_samples(session, samples, loaded.model, loaded.processor, loop, stop=stop)
         for step in _drawn(steps, rank=part.rank):
             tally.add(step)
         findings = session.findings()
@@ -128,7 +127,7 @@ def _choice(options: dict[str, Any]) -> Any:
 
 
 def _capture_options(options: dict[str, Any]) -> Any:
-    from trace_timing.api.capturing import CaptureOptions
+    from trace_timing.api.capture_options import CaptureOptions
 
     names = (
         "profile",

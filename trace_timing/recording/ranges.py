@@ -283,43 +283,36 @@ def _chunks(*, leaves_last: bool) -> Around:
     return around
 
 
-def _vision(*, projects: bool) -> Around:
+def _within(
+    begin: Callable[[Generation], int | None], end: Callable[[Generation, int], None]
+) -> Around:
+    """A call between what opens a range and what closes it; alone where nothing was opened."""
+
     def around(
         generation: Generation, original: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        if (depth := generation.begin_vision()) is None:
+        if (depth := begin(generation)) is None:
             return original(*args, **kwargs)
         try:
             return original(*args, **kwargs)
         finally:
-            generation.end_vision(depth, projects=projects)
+            end(generation, depth)
 
     return around
+
+
+def _vision(*, projects: bool) -> Around:
+    return _within(Generation.begin_vision, lambda g, depth: g.end_vision(depth, projects=projects))
 
 
 def _vision_part(stage: VisionPart, *, last_projector: bool) -> Around:
-    def around(
-        generation: Generation, original: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        if (depth := generation.begin_part(stage)) is None:
-            return original(*args, **kwargs)
-        try:
-            return original(*args, **kwargs)
-        finally:
-            generation.end_part(depth, last_projector=last_projector)
-
-    return around
+    return _within(
+        lambda g: g.begin_part(stage),
+        lambda g, depth: g.end_part(depth, last_projector=last_projector),
+    )
 
 
-def _text_encoder(
-    generation: Generation, original: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    if (depth := generation.begin_text_encoder()) is None:
-        return original(*args, **kwargs)
-    try:
-        return original(*args, **kwargs)
-    finally:
-        generation.close_to(depth)
+_text_encoder = _within(Generation.begin_text_encoder, Generation.close_to)
 
 
 def _candidates(
