@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,3 +61,20 @@ def test_one_replay_of_a_real_trace_holds_nearly_all_its_ops(peers: Path) -> Non
     (run,) = lay_out(trace).runs
     (row,) = graph_use(trace, run)
     assert (row.graph_launches, row.graph_ops, row.nodes) == (1, 421, None)
+
+
+def test_graphs_among_other_launches_of_a_real_trace(peers: Path) -> None:
+    path = peers / "hta_negative_queue_length.json.gz"
+    events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
+    ids = [e["args"]["correlation"] for e in events if e["name"] == "cudaGraphLaunch"]
+    of_graphs = [
+        e
+        for e in events
+        if e.get("cat") in ("kernel", "gpu_memcpy", "gpu_memset")
+        and e["args"]["correlation"] in set(ids)
+    ]
+    trace = read_trace(path)
+    (run,) = lay_out(trace).runs
+    (row,) = graph_use(trace, run)
+    assert (row.graph_launches, row.graph_ops) == (len(ids), len(of_graphs)) == (70, 345)
+    assert row.kernel_sum_ns == sum(round(e["dur"] * 1000) for e in of_graphs)

@@ -45,10 +45,7 @@ DEVICE_BOUND_BUSY_FRAC = 0.9
 _HOST_GAPS: tuple[Cause, ...] = ("host", "launch", "launch_latency", "api")
 
 
-_SUBJECTS: Mapping[Stage, str] = {
-    "vision": "Vision outside encoder and projector",
-    "other": "What lies outside the forwards",
-}
+_SUBJECTS: Mapping[Stage, str] = {"other": "What lies outside the forwards"}
 
 
 @dataclass(frozen=True, kw_only=True)

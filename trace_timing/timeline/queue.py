@@ -94,7 +94,7 @@ def queue_figures(run: RunTimeline) -> tuple[QueueFigures, ...]:
                 gpu_ops=int(own.sum()),
                 mean_depth=area / span if span else 0.0,
                 max_depth=highest,
-                launches=len(np.unique(run.ops.launch_ns[own])),
+                launches=len(sorted_distinct(run.ops.launch_ns[own])),
                 starved_launches=int((own & starved).sum()),
                 launch_bound_ns=int(launch_bound[code]),
                 launch_bound_frac=int(launch_bound[code]) / span if span else None,
@@ -107,12 +107,12 @@ def queue_figures(run: RunTimeline) -> tuple[QueueFigures, ...]:
 
 def ran_dry(tiles: Tiles) -> BoolArray:
     """By tile: whether it is idle and the queue has been empty since an op last ran."""
-    gap = np.cumsum(tiles.state == State.BUSY)
-    empty = np.flatnonzero(tiles.state == State.EMPTY)[::-1]
-    first_empty = np.full(len(tiles) + 1, len(tiles))
-    first_empty[gap[empty]] = empty  # of those of one gap the first is written last
-    idle = tiles.state != State.BUSY
-    return np.asarray(idle & (first_empty[gap] <= np.arange(len(tiles))), np.bool_)
+    at = np.arange(len(tiles))
+    busy, empty = (
+        np.maximum.accumulate(np.where(tiles.state == state, at, -1))
+        for state in (State.BUSY, State.EMPTY)
+    )
+    return np.asarray(empty > busy, np.bool_)
 
 
 def _launch_bound(run: RunTimeline, code_of_key: IntArray, stages: int) -> IntArray:
