@@ -10,7 +10,6 @@ templates/unpack.js reads it; what it reads back equals what went in, to the las
 from __future__ import annotations
 
 import base64
-import gzip
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -32,7 +31,14 @@ def pack(value: Any) -> str:
     binary = bytearray()
     text = json.dumps(_packed(value, binary), separators=(",", ":"), allow_nan=False).encode()
     whole = len(text).to_bytes(4, "little") + text + bytes(binary)
-    return base64.b64encode(gzip.compress(whole, 9, mtime=0)).decode()
+    return base64.b64encode(zipped(whole)).decode()
+
+
+def zipped(data: bytes) -> bytes:
+    """gzip, the same for the same data. A tenth larger than zlib's level 9, ten times as fast."""
+    from isal import igzip
+
+    return bytes(igzip.compress(data, 3, mtime=0))
 
 
 def columns(table: pd.DataFrame) -> dict[str, Any]:

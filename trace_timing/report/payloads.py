@@ -10,7 +10,7 @@ from trace_timing.report import figures, kernel_figure, step_figures
 from trace_timing.report.model import ReportData, RunKey, SampleDetail
 from trace_timing.report.packing import columns, pack
 from trace_timing.report.rows import RUN, median_run, of_run, run_key
-from trace_timing.report.timeline_figure import timeline
+from trace_timing.report.timeline_figure import timeline_json
 from trace_timing.units import NS_PER_MS
 
 if TYPE_CHECKING:
@@ -125,6 +125,6 @@ def _detail(detail: SampleDetail, kernels: pd.DataFrame) -> dict[str, Any]:
     )
     return {
         "note": note,
-        "figure": timeline(detail).to_plotly_json(),
+        "figure": timeline_json(detail),
         "kernels": columns(kernel_totals(kernels).head(200)),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trace_timing.atomic import replacing
 from trace_timing.report import sentences
 from trace_timing.report.model import Section
-from trace_timing.report.packing import columns
+from trace_timing.report.packing import columns, zipped
 from trace_timing.report.palette import COLOURS, LABELS
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def packed_plotly() -> str:
     """The plotly.js that this plotly brings, gzip in base64: 2 MB where the text is 5."""
     from plotly.offline import get_plotlyjs
 
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
+    return base64.b64encode(zipped(get_plotlyjs().encode())).decode()
 
 
 def plotly_cdn() -> str:

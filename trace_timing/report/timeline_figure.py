@@ -23,22 +23,37 @@ STATE_NAMES = {
 _STATE_COLOURS = {State.BUSY: BUSY, State.QUEUED: QUEUED, State.EMPTY: EMPTY}
 
 
+#: Traces of a figure as plotly.js takes them. plotly's own objects look at every string of every
+#: op, which takes seconds for a run.
+Traces = list[dict[str, Any]]
+
+
 def timeline(detail: SampleDetail) -> go.Figure:
     """A row for the stages, one for the device, one a stream, and the host's ranges and marks.
 
     Ops are drawn by WebGL, so that tens of thousands can be zoomed; each is a line from start to
     end whose hover names the kernel. x is ms since the window begins.
     """
-    figure = go.Figure()
+    return go.Figure(timeline_json(detail))
+
+
+def timeline_json(detail: SampleDetail) -> dict[str, Any]:
+    """The same as plotly.js takes it, with numpy arrays for numbers and names."""
+    traces: Traces = []
     rows = _Rows()
-    _stage_bands(figure, detail, rows.add("stages"))
+    _stage_bands(traces, detail, rows.add("stages"))
     if len(detail.op_start_ns):
-        _device_states(figure, detail, rows.add("device"))
+        _device_states(traces, detail, rows.add("device"))
         lanes = [rows.add(_lane_name(detail, lane)) for lane in range(len(detail.lanes))]
-        _ops(figure, detail, np.array(lanes, float))
-    _host_ranges(figure, detail, rows)
+        _ops(traces, detail, np.array(lanes, float))
+    _host_ranges(traces, detail, rows)
     if len(detail.mark_start_ns):
-        _marks(figure, detail, rows.add("sync, alloc"))
+        _marks(traces, detail, rows.add("sync, alloc"))
+    return {"data": traces, "layout": _layout(detail, rows).to_plotly_json()["layout"]}
+
+
+def _layout(detail: SampleDetail, rows: _Rows) -> go.Figure:
+    figure = go.Figure()
     styled(figure, x="ms since the window begins", height=120 + 44 * len(rows.names))
     figure.update_xaxes(range=[0, detail.window_ns / NS_PER_MS])
     figure.update_yaxes(
@@ -69,7 +84,7 @@ def _lane_name(detail: SampleDetail, lane: int) -> str:
     return f"GPU {device}, stream {stream}" if several else f"stream {stream}"
 
 
-def _stage_bands(figure: go.Figure, detail: SampleDetail, y: float) -> None:
+def _stage_bands(traces: Traces, detail: SampleDetail, y: float) -> None:
     """Adjoining tiles of one key are one band."""
     key = detail.tile_key
     first = np.flatnonzero(np.diff(key, prepend=-2) != 0)
@@ -79,7 +94,7 @@ def _stage_bands(figure: go.Figure, detail: SampleDetail, y: float) -> None:
     label = np.array([detail.label_of(k) if k >= 0 else "other" for k in key[first]], dtype=object)
     for one in in_order(set(stage)):
         mine = stage == one
-        _bars(figure, start[mine], end[mine], y, 0.8, label[mine], COLOURS[one], LABELS[one])
+        _bars(traces, start[mine], end[mine], y, 0.8, label[mine], COLOURS[one], LABELS[one])
 
 
 def _stages(detail: SampleDetail, key: Index) -> Any:
@@ -88,7 +103,7 @@ def _stages(detail: SampleDetail, key: Index) -> Any:
 
 
 def _bars(
-    figure: go.Figure,
+    traces: Traces,
     start: IntArray,
     end: IntArray,
     y: float,
@@ -99,24 +114,27 @@ def _bars(
     *,
     legend: bool = True,
 ) -> None:
-    figure.add_bar(
-        base=start / NS_PER_MS,
-        x=(end - start) / NS_PER_MS,
-        y=np.full(len(start), y),
-        width=width,
-        orientation="h",
-        name=name,
-        legendgroup=name,
-        showlegend=legend,
-        marker={"color": colour, "line": {"width": 0}},
-        text=list(label),
-        textposition="none",
-        hovertemplate="%{text}: %{x:,.3f} ms from %{base:,.3f}<extra></extra>",
-        meta={"row": "stages" if legend else "host"},
+    traces.append(
+        {
+            "type": "bar",
+            "base": start / NS_PER_MS,
+            "x": (end - start) / NS_PER_MS,
+            "y": np.full(len(start), y),
+            "width": width,
+            "orientation": "h",
+            "name": name,
+            "legendgroup": name,
+            "showlegend": legend,
+            "marker": {"color": colour, "line": {"width": 0}},
+            "text": list(label),
+            "textposition": "none",
+            "hovertemplate": "%{text}: %{x:,.3f} ms from %{base:,.3f}<extra></extra>",
+            "meta": {"row": "stages" if legend else "host"},
+        }
     )
 
 
-def _device_states(figure: go.Figure, detail: SampleDetail, y: float) -> None:
+def _device_states(traces: Traces, detail: SampleDetail, y: float) -> None:
     """Busy and idle over the window; adjoining tiles of one state are one piece."""
     first = np.flatnonzero(np.diff(detail.tile_state.astype(np.int64), prepend=-1) != 0)
     last = np.append(first[1:], len(detail.tile_state)) - 1
@@ -126,21 +144,21 @@ def _device_states(figure: go.Figure, detail: SampleDetail, y: float) -> None:
         mine = state == one
         if mine.any():
             name = STATE_NAMES[one]
-            text = [name] * int(mine.sum())
-            _lines(figure, start[mine], end[mine], y, text, _STATE_COLOURS[one], name, 16, "device")
+            _lines(traces, start[mine], end[mine], y, name, _STATE_COLOURS[one], name, 16, "device")
 
 
-def _ops(figure: go.Figure, detail: SampleDetail, lane_y: FloatArray) -> None:
+def _ops(traces: Traces, detail: SampleDetail, lane_y: FloatArray) -> None:
     stage = _stages(detail, detail.op_key)
-    names = [name if len(name) <= 90 else short(name, 90) for name in detail.names]
+    short_names = [name if len(name) <= 90 else short(name, 90) for name in detail.names]
+    names = np.array(short_names, dtype=object)
     for one in in_order(set(stage)):
         mine = np.flatnonzero(stage == one)
         _lines(
-            figure,
+            traces,
             detail.op_start_ns[mine],
             detail.op_end_ns[mine],
             lane_y[detail.op_lane[mine]],
-            [names[i] for i in detail.op_name[mine]],
+            names[detail.op_name[mine]],
             COLOURS[one],
             LABELS[one],
             14,
@@ -149,36 +167,43 @@ def _ops(figure: go.Figure, detail: SampleDetail, lane_y: FloatArray) -> None:
 
 
 def _lines(
-    figure: go.Figure,
+    traces: Traces,
     start: IntArray,
     end: IntArray,
     y: FloatArray | float,
-    text: list[str],
+    text: str | Any,
     colour: str,
     name: str,
     width: int,
     row: str,
 ) -> None:
-    """A line from start over the middle to end of each piece, and a gap after it."""
+    """A line from start over the middle to end of each piece, and a gap after it.
+
+    Args:
+        text: what hovering says: one for all, or an array, one a piece.
+    """
     x = np.full((len(start), 4), np.nan)
     x[:, 0], x[:, 1], x[:, 2] = start, (start + end) // 2, end
     ys = np.repeat(np.broadcast_to(np.asarray(y, float), (len(start),)), 4)
-    figure.add_scattergl(
-        x=x.reshape(-1) / NS_PER_MS,
-        y=ys,
-        mode="lines",
-        line={"color": colour, "width": width},
-        name=name,
-        legendgroup=name,
-        showlegend=row == "device",
-        text=[words for one in text for words in (one,) * 4],
-        customdata=np.repeat((end - start) / NS_PER_US, 4),
-        hovertemplate="%{text}<br>%{customdata:,.3f} µs, at %{x:,.4f} ms<extra></extra>",
-        meta={"row": row, "pieces": len(start)},
+    traces.append(
+        {
+            "type": "scattergl",
+            "x": x.reshape(-1) / NS_PER_MS,
+            "y": ys,
+            "mode": "lines",
+            "line": {"color": colour, "width": width},
+            "name": name,
+            "legendgroup": name,
+            "showlegend": row == "device",
+            "text": text if isinstance(text, str) else np.repeat(text, 4),
+            "customdata": np.repeat((end - start) / NS_PER_US, 4),
+            "hovertemplate": "%{text}<br>%{customdata:,.3f} µs, at %{x:,.4f} ms<extra></extra>",
+            "meta": {"row": row, "pieces": len(start)},
+        }
     )
 
 
-def _host_ranges(figure: go.Figure, detail: SampleDetail, rows: _Rows) -> None:
+def _host_ranges(traces: Traces, detail: SampleDetail, rows: _Rows) -> None:
     for depth in range(int(detail.range_depth.max()) + 1 if len(detail.range_depth) else 0):
         y = rows.add("host" if depth == 0 else f"host, inside {depth}")
         here = detail.range_depth == depth
@@ -189,14 +214,14 @@ def _host_ranges(figure: go.Figure, detail: SampleDetail, rows: _Rows) -> None:
             name = "generate" if one == "generate" else LABELS[_stage(one)]
             colour = "#9aa3b2" if one == "generate" else COLOURS[_stage(one)]
             start, end = detail.range_start_ns[mine], detail.range_end_ns[mine]
-            _bars(figure, start, end, y, 0.5, label, colour, name, legend=False)
+            _bars(traces, start, end, y, 0.5, label, colour, name, legend=False)
 
 
 def _stage(name: str) -> Stage:
     return name  # type: ignore[return-value]
 
 
-def _marks(figure: go.Figure, detail: SampleDetail, y: float) -> None:
+def _marks(traces: Traces, detail: SampleDetail, y: float) -> None:
     for alloc, name, symbol, colour in (
         (False, "synchronizing call", "line-ns", "#b6486a"),
         (True, "allocator call", "diamond", "#7048b6"),
@@ -205,19 +230,22 @@ def _marks(figure: go.Figure, detail: SampleDetail, y: float) -> None:
         if not mine.any():
             continue
         start, end = detail.mark_start_ns[mine], detail.mark_end_ns[mine]
-        figure.add_scattergl(
-            x=start / NS_PER_MS,
-            y=np.full(len(start), y),
-            mode="markers",
-            marker={
-                "symbol": symbol,
-                "size": 11,
-                "color": colour,
-                "line": {"width": 1.5, "color": colour},
-            },
-            name=name,
-            text=[detail.names[i] for i in detail.mark_name[mine]],
-            customdata=(end - start) / NS_PER_US,
-            hovertemplate="%{text}<br>%{customdata:,.1f} µs, at %{x:,.4f} ms<extra></extra>",
-            meta={"row": "marks", "pieces": len(start)},
+        traces.append(
+            {
+                "type": "scattergl",
+                "x": start / NS_PER_MS,
+                "y": np.full(len(start), y),
+                "mode": "markers",
+                "marker": {
+                    "symbol": symbol,
+                    "size": 11,
+                    "color": colour,
+                    "line": {"width": 1.5, "color": colour},
+                },
+                "name": name,
+                "text": [detail.names[i] for i in detail.mark_name[mine]],
+                "customdata": (end - start) / NS_PER_US,
+                "hovertemplate": "%{text}<br>%{customdata:,.1f} µs, at %{x:,.4f} ms<extra></extra>",
+                "meta": {"row": "marks", "pieces": len(start)},
+            }
         )

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
 from trace_timing import schema
 from trace_timing.records import RunRecord
@@ -137,6 +136,8 @@ def _distinct(texts: pd.Series[str]) -> list[str]:
 
 def _target(runs: pd.DataFrame, name: str) -> pd.DataFrame:
     """Median over a sample's repeats, and the interval of the mean, a row a sample."""
+    from scipy import special  # slow to load, and most analyses need none of it
+
     values = runs[f"{name}_ms"].astype(float)
     by_sample = values.groupby(runs["sample_id"], sort=False)
     n, mean = by_sample.count(), by_sample.mean()

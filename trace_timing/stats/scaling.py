@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from scipy import special
 
 from trace_timing.stats.bootstrap import LEVEL, SEED, Interval
 from trace_timing.units import FloatArray, IntArray
@@ -84,7 +84,7 @@ def _interval(x: FloatArray, y: FloatArray, slopes: FloatArray, level: float) ->
     variance = (_ties(np.array([n])) - _ties(_counts(x)) - _ties(_counts(y))) / 18
     if variance <= 0:  # nearly all values tied: no order of the points to tell by
         return None
-    width = float(special.ndtri((1 + level) / 2)) * math.sqrt(variance)
+    width = float(NormalDist().inv_cdf((1 + level) / 2)) * math.sqrt(variance)
     last = len(slopes) - 1
     low = max(round((len(slopes) - width) / 2) - 1, 0)
     high = min(round((len(slopes) + width) / 2), last)
