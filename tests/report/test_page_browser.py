@@ -9,27 +9,19 @@ from typing import Any
 
 import pytest
 
+from tests.report.browsing import Visit, chromium
 from tests.report.synthetic import report_data, sample_name
 from trace_timing.report.model import ReportData
 from trace_timing.report.page import PAGES, write_report
 from trace_timing.report.payloads import kernel_totals
 
-sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
-
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-#: Software rendering's own remark on reading pixels: of the driver, not of the page.
-DRIVER_REMARK = "GL Driver Message"
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        path = str(CHROMIUM) if CHROMIUM.exists() else None
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -42,32 +34,6 @@ def report(data: ReportData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
     write_report(data, path)
     return path
-
-
-class Visit:
-    """A page with what its console said."""
-
-    def __init__(self, browser: Any, path: Path, **context: Any) -> None:
-        self.context = browser.new_context(offline=True, **context)
-        self.page = self.context.new_page()
-        self.said: list[str] = []
-        self.page.on("console", lambda message: self._note(message.type, message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.path = path
-
-    def _note(self, kind: str, text: str) -> None:
-        if kind in ("error", "warning") and DRIVER_REMARK not in text:
-            self.said.append(text)
-
-    def go(self, name: str) -> Any:
-        self.page.goto(f"{self.path.as_uri()}#{name}")
-        return self.ready(name.split("=")[0])
-
-    def ready(self, name: str) -> Any:
-        self.page.wait_for_function(
-            "name => document.documentElement.dataset.ready === name", arg=name, timeout=30_000
-        )
-        return self.page
 
 
 @pytest.fixture

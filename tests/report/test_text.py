@@ -41,6 +41,24 @@ def test_a_doubt_stands_under_the_table_with_its_remedy() -> None:
     assert text.index("Decode") < text.index("too few") < text.index("record more")
 
 
+def test_as_many_doubts_as_thirty_lines_take_are_shown_and_the_rest_is_counted() -> None:
+    doubts = [
+        Doubt(code="c", message=f"figure {i} is odd", evidence="e", remedy="look")
+        for i in range(40)
+    ]
+    text = printed(replace(report_data(), summary={"doubts": doubts}), 80)
+    lines = text.splitlines()
+    assert len(lines) == 30
+    shown = sum(line.startswith("doubt:") for line in lines)
+    assert lines[-1] == f"and {40 - shown} more doubts: see the report"
+
+
+def test_what_profiling_did_and_what_to_do_is_said_once() -> None:
+    sentence = "Profiling made runs ×1.1 as long; corrected totals are good to 5 %; do this."
+    text = printed(replace(report_data(), summary={"observer_effect": {"sentence": sentence}}), 200)
+    assert text.count(sentence) == 1
+
+
 def test_the_hosts_clock_is_said_in_words() -> None:
     data = report_data()
     text = printed(replace(data, samples=data.samples.assign(clock="host")))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +125,18 @@ def _write(analysis: Analysis, folder: Path, *, report: bool, cdn: bool) -> None
     if report:
         from trace_timing.report.page import write_report
 
-        write_report(analysis.report_data(), folder / "report.html", cdn=cdn)
+        data = analysis.report_data()
+        told = {**data.summary, "commands": _commands(data.summary.get("settings") or {})}
+        write_report(replace(data, summary=told), folder / "report.html", cdn=cdn)
+
+
+def _commands(settings: Mapping[str, Any]) -> list[str]:
+    """What led to this report: the capture, as far as its settings tell, and this very call."""
+    from trace_timing.report.reproducing import analyze_command, capture_command
+
+    own = sys.argv[sys.argv.index("analyze") + 1 :] if "analyze" in sys.argv else []
+    capture = capture_command(settings)
+    return [*([capture] if capture else []), *([analyze_command(own)] if own else [])]
 
 
 def _write_summaries(analysis: Analysis, by: str, path: Path) -> None:
@@ -177,11 +190,8 @@ def _print_story(analysis: Analysis, output: str) -> None:
     from trace_timing.report.text import render
 
     console = Console()
-    console.print(render(analysis.report_data(pages=False), width=console.width))
-    if analysis.observer:
-        click.echo(analysis.observer.sentence)
-    for line in statistics_lines(analysis.statistics):
-        click.echo(line)
+    more = statistics_lines(analysis.statistics)
+    console.print(render(analysis.report_data(pages=False), more, width=console.width))
     for rejection in analysis.rejections:
         click.echo(f"rejected: {rejection.source}: {rejection.reason}", err=True)
         click.echo(f"  do: {rejection.remedy}", err=True)

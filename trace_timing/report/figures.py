@@ -31,14 +31,14 @@ def styled(figure: go.Figure, *, x: str = "", y: str = "", height: int = 360) ->
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "system-ui, sans-serif", "size": 13, "color": "#6b7280"},
-        margin={"l": 56, "r": 16, "t": 12, "b": 48},
+        margin={"l": 56, "r": 16, "t": 12, "b": 56},
         height=height,
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
         hoverlabel={"font": {"size": 13}},
     )
     grid = {"gridcolor": "rgba(128,128,128,0.22)", "zerolinecolor": "rgba(128,128,128,0.4)"}
-    figure.update_xaxes(title=x, automargin=True, **grid)
-    figure.update_yaxes(title=y, automargin=True, **grid)
+    figure.update_xaxes(title={"text": x, "standoff": 8}, automargin=True, **grid)
+    figure.update_yaxes(title={"text": y, "standoff": 8}, automargin=True, **grid)
     return figure
 
 
@@ -63,9 +63,10 @@ def split(stages: pd.DataFrame) -> go.Figure:
             textfont={"color": "#111111" if stage not in _DARK else "#ffffff"},
             hovertemplate=f"{LABELS[stage]}: %{{x:,.3f}} ms, {share:.1%}<extra></extra>",
         )
-    figure.update_layout(barmode="stack", bargap=0.1)
-    styled(figure, x="ms", height=190)
-    figure.update_xaxes(range=[0, max(float(total), 1.0) / NS_PER_MS])
+    figure.update_layout(barmode="stack", bargap=0.1, meta={"keys": "below"})
+    styled(figure, height=140)
+    figure.update_xaxes(range=[0, max(float(total), 1.0) / NS_PER_MS], ticksuffix=" ms", title="")
+    figure.update_layout(margin={"l": 4, "r": 24, "b": 24})
     return figure.update_yaxes(visible=False)
 
 

@@ -32,7 +32,7 @@ def top_kernels(kernels: pd.DataFrame, *, per_stage: int = 6) -> go.Figure:
             meta={"column": "total_ns", "stage": stage},
         )
         names += [short(name) for name in top["name"]]
-    figure.update_layout(barmode="overlay", bargap=0.25)
+    figure.update_layout(barmode="overlay", bargap=0.25, meta={"keys": "below"})
     styled(figure, x="total over all runs, ms", height=120 + 22 * len(names))
     # By position: two kernels of one stage may share a short name.
     return figure.update_yaxes(

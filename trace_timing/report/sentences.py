@@ -6,6 +6,8 @@ from trace_timing.report.model import ReportData
 from trace_timing.report.palette import LABELS
 from trace_timing.report.rows import StageRow, median_run, stage_rows
 
+#: Where a figure is not known: pages say so in words.
+CANNOT_TELL = "cannot tell"
 #: Below this share of busy time a stage is called host-bound, above the other device-bound.
 HOST_BOUND_BUSY_FRAC = 0.5
 DEVICE_BOUND_BUSY_FRAC = 0.9
@@ -29,7 +31,13 @@ def percent(value: float | None) -> str:
 def findings(data: ReportData) -> list[str]:
     """What the report says first: where the time goes, what bounds it, what a token costs."""
     rows = stage_rows(data)
-    said = [_clock(data), _largest(data, rows), _bound(data, rows), _token(rows), _observer(rows)]
+    said = [
+        _clock(data),
+        _largest(data, rows),
+        _bound(data, rows),
+        _token(rows),
+        _observer(data, rows),
+    ]
     return [sentence for sentence in said if sentence]
 
 
@@ -72,9 +80,9 @@ def _bound(data: ReportData, rows: list[StageRow]) -> str:
     ]
     if bound and idle > 1 - HOST_BOUND_BUSY_FRAC:
         return (
-            f"The GPU is idle {percent(idle)} of the time: these runs are host-bound, so a window "
-            "includes the host's time and is as long as the host took to launch the work. The "
-            f"busy figure says what the GPU did of it ({', '.join(bound)})."
+            f"The GPU is idle {percent(idle)} of the time: these runs are host-bound "
+            f"({', '.join(bound)}), so a window is as long as the host took to launch the work; "
+            "busy says what the GPU did of it."
         )
     if idle < 1 - DEVICE_BOUND_BUSY_FRAC:
         return (
@@ -95,16 +103,14 @@ def _token(rows: list[StageRow]) -> str:
     return f"A decode step takes {ms(decode.per_token_ms)} in the median{of_it}."
 
 
-def _observer(rows: list[StageRow]) -> str:
-    known = [row for row in rows if row.observer_effect is not None and row.window_ms]
-    if not known:
+def _observer(data: ReportData, rows: list[StageRow]) -> str:
+    """How much the profiler stretched the runs, what corrected figures are good to, what to do."""
+    judged = data.summary.get("observer_effect") or {}
+    if judged.get("sentence"):
+        return str(judged["sentence"])
+    if not any(row.observer_effect is not None for row in rows):
         return (
             "No unprofiled control was recorded, so these windows include what profiling costs, "
             "by an amount that this report cannot state."
         )
-    worst = max(known, key=lambda row: abs((row.observer_effect or 1) - 1))
-    effect = worst.observer_effect or 1
-    return (
-        f"Profiling changed {LABELS[worst.stage].lower()} the most: ×{effect:.2f} against the "
-        "unprofiled control."
-    )
+    return ""

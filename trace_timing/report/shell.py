@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from trace_timing.report import sentences
 from trace_timing.report.model import Section
 from trace_timing.report.packing import columns, zipped
 from trace_timing.report.palette import COLOURS, LABELS
+from trace_timing.schema import TABLES
 
 if TYPE_CHECKING:
     import jinja2
@@ -40,6 +41,7 @@ def render(template: str, *, packed: Mapping[str, str], cdn: bool, **words: Any)
             app_js=(TEMPLATES / "app.js").read_text(),
             colours=COLOURS,
             colours_json=json.dumps(COLOURS),
+            definitions_json=json.dumps(_definitions()),
             labels=LABELS,
             **words,
         )
@@ -84,10 +86,23 @@ def _environment() -> jinja2.Environment:
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["ms"] = sentences.ms
-    environment.filters["percent"] = sentences.percent
-    environment.filters["ratio"] = lambda value: "n/a" if value is None else f"×{value:.2f}"
+    for name, filter_ in (("ms", sentences.ms), ("percent", sentences.percent), ("ratio", _ratio)):
+        environment.filters[name] = _or_cannot_tell(filter_)
     return environment
+
+
+def _or_cannot_tell(say: Callable[[float], str]) -> Callable[[float | None], str]:
+    """A cell is never empty where its figure is not known."""
+    return lambda value: sentences.CANNOT_TELL if value is None or value != value else say(value)
+
+
+def _ratio(value: float) -> str:
+    return f"×{value:.2f}"
+
+
+def _definitions() -> dict[str, str]:
+    """Column → definition, for the headings of tables; of a name in several tables, the first."""
+    return {c.name: c.definition for table in reversed(TABLES.values()) for c in table}
 
 
 def packed_plotly() -> str:

@@ -31,7 +31,13 @@ def decode_by_position(steps: pd.DataFrame) -> go.Figure:
         known = decode.dropna(subset=[column])
         if len(known):
             _band(figure, known, column, name, colour, dash)
-    return styled(figure, x="decode step", y="ms", height=380)
+    return _from_zero(styled(figure, x="decode step", y="ms", height=380))
+
+
+def _from_zero(figure: go.Figure) -> go.Figure:
+    """Busy and window compare by length, so both begin at 0; steps are whole numbers."""
+    figure.update_yaxes(rangemode="tozero")
+    return figure.update_xaxes(tickformat="d", nticks=12, minor_ticks="")
 
 
 def _band(
@@ -87,4 +93,4 @@ def run_steps(steps: pd.DataFrame) -> go.Figure:
             hovertemplate=f"{name}, step %{{x}}: %{{y:,.3f}} ms<extra></extra>",
             meta={"column": column},
         )
-    return styled(figure, x="decode step", y="ms", height=320)
+    return _from_zero(styled(figure, x="decode step", y="ms", height=320))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,25 +13,35 @@ from trace_timing.report.model import ReportData
 from trace_timing.report.palette import LABELS, RICH
 from trace_timing.report.rows import StageRow, stage_rows
 from trace_timing.report.sentences import findings, ms, percent
-from trace_timing.report.trust import doubt_groups, law_line
+from trace_timing.report.trust import DoubtGroup, doubt_groups, law_line
 
 #: Columns of the terminal from which the table shows more.
 TINY, NARROW, WIDE = 50, 70, 100
-#: Doubts shown; the rest is counted, and stands in summary.json and the page.
-MOST_DOUBTS = 4
+#: Lines in all. Doubts that do not fit are counted; they stand in summary.json and the page.
+MOST_LINES = 30
+#: Doubts shown however narrow the terminal.
+LEAST_DOUBTS = 2
 
 
-def render(data: ReportData, *, width: int | None = None) -> RenderableType:
+def render(
+    data: ReportData, more: Sequence[str] = (), *, width: int | None = None
+) -> RenderableType:
     """A stage table with its sentences and doubts, to be printed with a rich Console.
 
     Args:
+        more: sentences to add to those about the stages.
         width: columns of the terminal; a narrow one gets fewer columns, never cut ones.
     """
-    rows = stage_rows(data)
-    parts: list[RenderableType] = [_heading(data), _table(rows, WIDE if width is None else width)]
-    parts += [Text(sentence) for sentence in findings(data)]
-    parts += _verdict(data)
-    return Group(*parts)
+    rows, width = stage_rows(data), WIDE if width is None else width
+    law = law_line(data)
+    said = [_heading(data), *(Text(sentence) for sentence in (*findings(data), *more))]
+    said.append(Text(law.sentence, style="bold red" if law.broken else ""))
+    room = MOST_LINES - len(rows) - 1 - sum(_lines(text, width) for text in said)
+    return Group(said[0], _table(rows, width), *said[1:], *_doubts(data, room, width))
+
+
+def _lines(text: Text, width: int) -> int:
+    return len(textwrap.wrap(text.plain, width))
 
 
 def _heading(data: ReportData) -> Text:
@@ -72,16 +83,23 @@ def _columns(rows: list[StageRow], width: int) -> dict[str, Callable[[StageRow],
     return columns
 
 
-def _verdict(data: ReportData) -> list[RenderableType]:
-    law = law_line(data)
-    lines: list[RenderableType] = [Text(law.sentence, style="bold red" if law.broken else "")]
+def _doubts(data: ReportData, room: int, width: int) -> list[Text]:
+    """As many doubts as `room` lines take, each with what to do; then how many more there are."""
     groups = doubt_groups(data.doubts)
-    for group in groups[:MOST_DOUBTS]:
-        times = f" ({group.times} times)" if group.times > 1 else ""
-        lines.append(Text(f"doubt: {group.message}{times}", style="yellow"))
-        lines.append(
-            Text(f"  {group.evidence}; {group.remedy}" if group.remedy else f"  {group.evidence}")
-        )
-    if len(groups) > MOST_DOUBTS:
-        lines.append(Text(f"and {len(groups) - MOST_DOUBTS} more doubts: see the report"))
-    return lines
+    shown: list[Text] = []
+    for group in groups:
+        text = _doubt(group)
+        room -= _lines(text, width)
+        if len(shown) >= LEAST_DOUBTS and room < (len(shown) + 1 < len(groups)):
+            break
+        shown.append(text)
+    left = len(groups) - len(shown)
+    if left:
+        shown.append(Text(f"and {left} more doubt{'' if left == 1 else 's'}: see the report"))
+    return shown
+
+
+def _doubt(group: DoubtGroup) -> Text:
+    times = f" ({group.times} times)" if group.times > 1 else ""
+    text = Text(f"doubt: {group.message}{times}", style="yellow")
+    return text.append(f" → {group.remedy}" if group.remedy else "", style="default")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from trace_timing.records import Doubt
 from trace_timing.report.model import ReportData
-from trace_timing.report.palette import LABELS
 from trace_timing.report.rows import StageRow
+from trace_timing.report.sentences import CANNOT_TELL
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,54 @@ def trust_lines(data: ReportData, rows: list[StageRow]) -> list[TrustLine]:
 
 
 def _observer(rows: list[StageRow]) -> Iterable[TrustLine]:
-    known = [row for row in rows if row.observer_effect is not None]
-    if not known:
+    if all(row.observer_effect is None for row in rows):
         yield TrustLine("warn", "No unprofiled control: the cost of profiling is not known.")
-        return
-    words = ", ".join(f"{LABELS[r.stage].lower()} ×{r.observer_effect:.2f}" for r in known)
-    yield TrustLine(
-        "good" if all(abs((r.observer_effect or 1) - 1) < 0.1 for r in known) else "warn",
-        f"Observer effect, profiled ÷ control: {words}.",
-    )
+
+
+#: What stats.observer concludes of a group of stages, in a few words.
+VERDICTS = {
+    "good": "good to 5%",
+    "imprecise": "not shown to be good to 5%",
+    "off": "off by more than chance",
+    "cannot_tell": "cannot tell: noise is larger",
+    "uncorrected": "not corrected",
+    "too_few": "cannot tell: too few pairs",
+}
+
+
+@dataclass(frozen=True)
+class ObservedGroup:
+    """What profiling did to a group of stages, and what correction left of it."""
+
+    group: str
+    effect: str
+    #: "cannot tell" where nothing was corrected.
+    residual: str
+    verdict: str
+    pairs: int
+
+
+def observed_groups(data: ReportData) -> list[ObservedGroup]:
+    """The observer effect by group of stages; empty without controls."""
+    judged = data.summary.get("observer_effect") or {}
+    return [
+        ObservedGroup(
+            group=group["group"],
+            effect=_ratio(group["effect"]),
+            residual=_ratio(group["residual"]),
+            verdict=VERDICTS.get(group["verdict"], group["verdict"]),
+            pairs=group["effect"]["runs"],
+        )
+        for group in judged.get("groups", ())
+    ]
+
+
+def _ratio(ratio: Mapping[str, Any] | None) -> str:
+    if ratio is None:
+        return CANNOT_TELL
+    around = ratio.get("interval")
+    ends = f" [{around['low']:.3f}, {around['high']:.3f}]" if around else ""
+    return f"×{ratio['median']:.3f}{ends}"
 
 
 def _unattributed(data: ReportData, rows: list[StageRow]) -> Iterable[TrustLine]:

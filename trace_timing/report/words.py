@@ -9,7 +9,7 @@ from trace_timing.records import TOOL_VERSION
 from trace_timing.report import sentences
 from trace_timing.report.model import ReportData
 from trace_timing.report.rows import median_run, stage_rows
-from trace_timing.report.trust import doubt_groups, law_line, trust_lines
+from trace_timing.report.trust import doubt_groups, law_line, observed_groups, trust_lines
 
 
 def page_words(data: ReportData) -> dict[str, Any]:
@@ -35,6 +35,7 @@ def page_words(data: ReportData) -> dict[str, Any]:
         "has_control": any(row.control_ms is not None for row in rows),
         "laws": law_line(data),
         "trust": trust_lines(data, rows),
+        "observed": observed_groups(data),
         "doubts": groups,
         "doubt_count": len(data.doubts),
         "host_clock": data.host_clock,
@@ -67,8 +68,8 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{key}.")
         elif isinstance(value, (list, tuple)):
-            flat[f"{prefix}{key}"] = ", ".join(_brief(v) for v in value)
-        elif value is not None:
+            flat[f"{prefix}{key}"] = ", ".join(_brief(v) for v in value) or "none"
+        elif value is not None and value != "":
             flat[f"{prefix}{key}"] = value
     return flat
 

@@ -50,6 +50,9 @@ function withTheme(layout) {
     out.margin = { ...out.margin, l: 8, r: 8 };
     if (out.xaxis?.title?.text?.includes("(")) out.xaxis.title.text = out.xaxis.title.text.split("(")[0];
     if (out.meta?.runs) out.xaxis.showticklabels = false;
+    if (out.meta?.keys === "below") out.showlegend = false;
+    const names = out.yaxis?.ticktext;
+    if (names) out.yaxis.ticktext = names.map((name) => (name.length > 18 ? name.slice(0, 17) + "…" : name));
   }
   return out;
 }
@@ -58,6 +61,10 @@ function withTheme(layout) {
 const CONFIG = { responsive: true, displaylogo: false, displayModeBar: false };
 async function draw(el, figure, config = {}) {
   const P = await plotly();
+  if (!P) {
+    el.textContent = "This figure needs the network: the report was written with --cdn. Tables do not.";
+    return;
+  }
   await P.react(el, figure.data, withTheme(figure.layout), { ...CONFIG, ...config });
   el.dataset.drawn = "yes";
 }
@@ -65,7 +72,7 @@ async function drawPage(page) {
   for (const el of page.querySelectorAll("[data-figure]")) {
     if (el.dataset.drawn) continue;
     await draw(el, await load("figure-" + el.dataset.figure));
-    if (el.dataset.figure === "samples") {
+    if (el.dataset.figure === "samples" && el.on) {
       el.on("plotly_click", (event) => open(event.points[0].customdata));
     }
   }
@@ -73,12 +80,28 @@ async function drawPage(page) {
 
 // ---- tables
 const TEXT = (v) => typeof v === "string";
+const DEFINITIONS = JSON.parse($("definitions").textContent);
+const FIGURE = /_(ms|ns|us|frac)$|^observer_effect$|_observer_effect$|^(ours|hta)$/;
+// What an empty cell means: there is no such thing, or it is not known.
+function absent(column, columns, i) {
+  if (!FIGURE.test(column)) return ["", ""];
+  const of = (name) => (name in columns ? columns[name][i] : undefined);
+  if (of("decode_steps") === 0 && /decode|step/.test(column)) {
+    return ["no step", "One output token comes from prefill alone: no decode step."];
+  }
+  if (column.startsWith("call_") && of("call") === null) return ["", ""];
+  const why = /corrected/.test(column) ? "Nothing was calibrated, so the profiler's cost is not known."
+    : /control|observer_effect/.test(column) ? "No unprofiled control stands beside it."
+    : of("clock") === "host" ? "The trace has no GPU timeline." : "The trace does not tell.";
+  return ["cannot tell", why];
+}
 function show(column, v) {
   if (v === null || v === undefined) return "";
   if (typeof v === "boolean") return v ? "yes" : "no";
   if (TEXT(v)) return v;
   if (column.endsWith("_frac")) return (100 * v).toFixed(1) + " %";
-  if (column.endsWith("_ms")) return v.toLocaleString("en", { minimumFractionDigits: 3, maximumFractionDigits: 3 });
+  if (column.endsWith("_ms") && v !== 0 && Math.abs(v) < 0.1) return v.toLocaleString("en", { maximumSignificantDigits: 3 });
+  if (/_(ms|us)$/.test(column)) return v.toLocaleString("en", { minimumFractionDigits: 3, maximumFractionDigits: 3 });
   return v.toLocaleString("en", { maximumFractionDigits: 4 });
 }
 // A condition `column > 3`, `stage = decode`, or words that must all occur in the row.
@@ -102,10 +125,14 @@ function predicate(text, columns) {
   });
   return (i) => tests.every((test) => test(i));
 }
+// Repeat and rank say nothing where every row has the same.
+function telling(columns) {
+  return Object.keys(columns).filter((name) => !["repeat", "rank"].includes(name) || columns[name].some((v) => v));
+}
 class Table {
   constructor(el, columns, options = {}) {
     Object.assign(this, { el, columns, options, from: 0, size: 50, sort: null, down: false });
-    this.shown = options.shown || Object.keys(columns);
+    this.shown = options.shown || telling(columns);
     this.count = Object.values(columns)[0]?.length || 0;
     this.filter("");
   }
@@ -133,6 +160,7 @@ class Table {
     for (const name of this.shown) {
       const th = document.createElement("th"), button = document.createElement("button");
       th.scope = "col"; button.type = "button"; button.textContent = name;
+      if (DEFINITIONS[name]) th.title = DEFINITIONS[name];
       if (this.columns[name].some(TEXT)) th.className = "text";
       if (this.sort === name) th.ariaSort = this.down ? "descending" : "ascending";
       button.addEventListener("click", () => {
@@ -152,6 +180,10 @@ class Table {
       const value = this.columns[name][i], cell = document.createElement(at ? "td" : "th");
       if (!at) cell.scope = "row";
       cell.textContent = show(name, value);
+      if (value === null || value === undefined) {
+        [cell.textContent, cell.title] = absent(name, this.columns, i);
+        cell.classList.add("muted");
+      }
       if (TEXT(value)) { cell.className = name === "name" ? "text name" : "text"; cell.title = value; }
       if (name === "stage" && COLOURS[value]) cell.prepend(swatch(value));
       tr.append(cell);
@@ -210,7 +242,7 @@ function open(name) { location.hash = hashOf(name); }
 const builders = {
   async samples() {
     const all = await loadSamples();
-    const brief = BRIEF.filter((name) => name in all && all[name].some((v) => v !== null));
+    const known = telling(all), brief = BRIEF.filter((name) => known.includes(name) && all[name].some((v) => v !== null));
     const table = new Table($("sample-table"), all, { shown: brief, pick: (i) => hashOf(runNames[i]) });
     searchable($("filter"), $("filter-count"), table);
     $("all-columns").addEventListener("change", (event) => {
@@ -324,7 +356,10 @@ async function route() {
   const page = $("page-" + name) || first;
   document.querySelectorAll(".page").forEach((el) => { el.hidden = el !== page; });
   document.querySelectorAll("nav a").forEach((a) => {
-    if (page.id === "page-" + a.dataset.page) a.setAttribute("aria-current", "page");
+    if (page.id === "page-" + a.dataset.page) {
+      a.setAttribute("aria-current", "page");
+      a.scrollIntoView({ block: "nearest", inline: "nearest" });
+    }
     else a.removeAttribute("aria-current");
   });
   await build(name, page);
@@ -333,7 +368,20 @@ async function route() {
   root.dataset.ready = name;
 }
 addEventListener("hashchange", () => { root.dataset.ready = ""; scrollTo(0, 0); route(); });
-addEventListener("beforeprint", async () => {
-  for (const page of document.querySelectorAll(".page:not(#page-sample)")) await drawPage(page);
+// ---- paper: the page on the screen, in the light theme; all of them by the button
+let themeBefore = null;
+addEventListener("beforeprint", () => { themeBefore = root.dataset.theme; setTheme("light"); });
+addEventListener("afterprint", () => { if (themeBefore) setTheme(themeBefore); });
+async function showAll() {
+  root.classList.add("all-pages");
+  for (const page of document.querySelectorAll(".page:not(#page-sample)")) {
+    await build(page.id.replace("page-", ""), page);
+    await drawPage(page);
+  }
+}
+$("print-all").addEventListener("click", async () => {
+  await showAll();
+  print();
+  root.classList.remove("all-pages");
 });
 addEventListener("DOMContentLoaded", route);

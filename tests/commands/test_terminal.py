@@ -1,0 +1,77 @@
+"""What `analyze` prints: to a terminal in colour, to a pipe and under NO_COLOR without."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TRACE = next((Path(__file__).resolve().parents[2] / "sample_traces" / "traces").glob("short*"))
+#: SGR codes that set a colour: 30–38, 40–48, 90–97, 100–107.
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])[;m]")
+
+
+def command(folder: Path) -> list[str]:
+    out = str(folder / "out")
+    return [sys.executable, "-m", "trace_timing", "analyze", str(TRACE), "-o", out, "--no-report"]
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the other end is closed: this is how a terminal ends on Linux
+        return b""
+
+
+def on_a_terminal(folder: Path, **environment: str) -> str:
+    """What the command writes to a pseudo-terminal."""
+    primary, secondary = pty.openpty()
+    surroundings = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS")}
+    process = subprocess.Popen(
+        command(folder),
+        stdout=secondary,
+        stderr=secondary,
+        env={**surroundings, "TERM": "xterm-256color", "COLUMNS": "80", **environment},
+    )
+    os.close(secondary)
+    written = b""
+    while select.select([primary], [], [], 60)[0] and (some := _read(primary)):
+        written += some
+    os.close(primary)
+    assert process.wait(timeout=60) == 0
+    return written.decode()
+
+
+def test_a_terminal_gets_each_stage_in_its_colour(tmp_path: Path) -> None:
+    assert COLOUR.search(on_a_terminal(tmp_path))
+
+
+def test_no_color_is_obeyed_on_a_terminal(tmp_path: Path) -> None:
+    text = on_a_terminal(tmp_path, NO_COLOR="1")
+    assert "Prefill" in text
+    assert not COLOUR.search(text)
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(40, 45), (80, 31)])
+def test_nothing_is_cut_or_wider_than_the_terminal(
+    tmp_path: Path, columns: int, lines: int
+) -> None:
+    text = on_a_terminal(tmp_path, COLUMNS=str(columns), NO_COLOR="1")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
+    assert max(map(len, [line for line in plain if not line.startswith("wrote")])) <= columns
+    assert len(plain) <= lines
+    assert "…" not in text
+    for stage in ("Vision encoder", "Prefill", "Decode", "Sampling"):
+        assert any(stage in line and line.count(" ms") >= 2 for line in plain)
+
+
+def test_a_pipe_gets_no_escape_sequence(tmp_path: Path) -> None:
+    done = subprocess.run(command(tmp_path), capture_output=True, check=True)
+    assert b"\x1b" not in done.stdout + done.stderr
+    assert b"Prefill" in done.stdout

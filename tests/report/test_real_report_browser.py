@@ -1,0 +1,200 @@
+"""The report of real traces, page by page: silent, accessible, whole on a phone and on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import trace_timing
+from tests.report.browsing import Visit, chromium
+from trace_timing.report.model import ReportData
+from trace_timing.report.page import write_report
+
+pytestmark = pytest.mark.browser
+SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def data() -> ReportData:
+    return trace_timing.analyze(SAMPLES).report_data()
+
+
+@pytest.fixture(scope="module")
+def report(data: ReportData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("real") / "report.html"
+    write_report(data, path)
+    return path
+
+
+@pytest.fixture
+def visit(browser: Any, report: Path) -> Iterator[Visit]:
+    one = Visit(browser, report, viewport={"width": 1280, "height": 900})
+    yield one
+    one.context.close()
+
+
+def pages_of(visit: Visit) -> list[str]:
+    names: list[str] = visit.go("overview").evaluate(
+        "[...document.querySelectorAll('nav a')].map((a) => a.dataset.page)"
+    )
+    return names
+
+
+def test_every_page_has_its_figures_and_says_nothing_on_the_console(visit: Visit) -> None:
+    names = pages_of(visit)
+    assert {"overview", "samples", "sample", "steps", "why", "kernels", "methods"} <= set(names)
+    for name in names:
+        page = visit.go(name)
+        for figure in page.locator(f"#page-{name} .figure").all():
+            assert figure.locator(".main-svg").count() > 0
+            assert (figure.bounding_box() or {"height": 0})["height"] > 100
+    assert visit.said == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_no_serious_violation_on_any_page(browser: Any, report: Path, theme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python")
+    script = (Path(axe.__file__).parent / "axe.min.js").read_text()
+    visit = Visit(browser, report, color_scheme=theme, viewport={"width": 1280, "height": 900})
+    found = []
+    for name in pages_of(visit):
+        page = visit.go(name)
+        page.evaluate(script)
+        result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        found += [
+            (name, v["id"], [n["html"][:120] for n in v["nodes"]][:3])
+            for v in result["violations"]
+            if v["impact"] in ("serious", "critical")
+        ]
+    visit.context.close()
+    assert found == []
+
+
+def test_no_page_is_wider_than_a_phone(browser: Any, report: Path) -> None:
+    visit = Visit(browser, report, viewport={"width": 390, "height": 844})
+    for name in pages_of(visit):
+        page = visit.go(name)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+        assert page.locator("nav a[aria-current=page]").evaluate(
+            "(a) => { const box = a.getBoundingClientRect();"
+            "return box.left >= 0 && box.right <= 391; }"
+        ), name
+    visit.context.close()
+
+
+def test_the_keyboard_leads_from_page_to_page_and_sorts(visit: Visit) -> None:
+    page = visit.go("overview")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent") == "Samples":
+            break
+    page.keyboard.press("Enter")
+    visit.ready("samples")
+    page.focus("#sample-table thead button >> nth=1")
+    page.keyboard.press("Enter")
+    assert page.locator("#sample-table th[aria-sort=descending]").inner_text() == "T_total_ms"
+    page.focus("#sample-table tbody a >> nth=0")
+    page.keyboard.press("Enter")
+    visit.ready("sample")
+    assert page.locator("#h-sample").inner_text() == "long"
+
+
+def test_the_overview_says_what_profiling_did_and_what_corrected_figures_are_good_to(
+    visit: Visit, data: ReportData
+) -> None:
+    page = visit.go("overview")
+    judged = data.summary["observer_effect"]
+    assert judged["sentence"] in page.locator("#page-overview .findings").inner_text()
+    rows = page.locator("[aria-label='Observer effect'] tbody tr").all_inner_texts()
+    assert len(rows) == len(judged["groups"])
+    assert f"×{judged['groups'][0]['effect']['median']:.3f}" in rows[0]
+
+
+def test_methods_tell_the_commands_that_made_the_report(
+    browser: Any, data: ReportData, tmp_path: Path
+) -> None:
+    commands = ["trace-timing analyze sample_traces/ -o report/"]
+    path = tmp_path / "report.html"
+    write_report(replace(data, summary={**data.summary, "commands": commands}), path)
+    visit = Visit(browser, path)
+    assert commands[0] in visit.go("methods").locator("#page-methods pre").inner_text()
+    visit.context.close()
+
+
+def test_paper_has_the_page_on_the_screen_in_dark_ink(browser: Any, report: Path) -> None:
+    visit = Visit(browser, report, color_scheme="dark", viewport={"width": 1280, "height": 900})
+    page = visit.go("steps")
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(23, 32, 46)"
+    assert page.locator("main section:visible").count() == 1
+    assert not page.locator("nav").is_visible()
+    visit.context.close()
+
+
+def test_the_button_prints_every_page_with_its_figures(visit: Visit) -> None:
+    page = visit.go("overview")
+    page.evaluate(
+        "() => { window.print = () => { window.drawn = [...document.querySelectorAll("
+        "'.page:not(#page-sample)')].filter((p) => p.offsetHeight).map((p) => "
+        "[p.id, p.querySelectorAll('.figure:not([data-drawn])').length]); }; }"
+    )
+    page.click("#print-all")
+    page.wait_for_function("window.drawn")
+    drawn = dict(page.evaluate("window.drawn"))
+    assert {"page-overview", "page-samples", "page-why", "page-kernels"} <= set(drawn)
+    assert set(drawn.values()) == {0}
+    assert page.locator("main section:visible").count() == 1
+
+
+def test_a_report_that_loads_plotly_from_its_cdn_is_small_and_says_what_it_lacks_offline(
+    browser: Any, data: ReportData, tmp_path: Path
+) -> None:
+    path = tmp_path / "small.html"
+    with_details = write_report(data, path, cdn=True)
+    assert with_details < write_report(data, tmp_path / "whole.html") - 1_000_000
+    assert "https://cdn.plot.ly/plotly-" in path.read_text()
+    visit = Visit(browser, path)
+    page = visit.go("overview")
+    assert "needs the network" in page.locator("[data-figure=split]").inner_text()
+    page = visit.go("samples")
+    assert page.locator("#sample-table tbody tr").count() == 3
+    visit.context.close()
+
+
+def test_a_figure_that_is_not_known_is_said_so_and_one_that_cannot_be_too(
+    browser: Any, data: ReportData, tmp_path: Path
+) -> None:
+    samples = data.samples.copy()
+    samples.loc[0, ["T_LLM_decode_ms", "T_decode_per_token_ms"]] = None
+    samples.loc[0, "decode_steps"] = 0
+    samples.loc[1, "T_TTFT_ms"] = None
+    stages = data.stages.assign(control_ns=None, observer_effect=None)
+    stages.loc[stages["stage"] == "prefill", "corrected_ns"] = None
+    path = tmp_path / "nulls.html"
+    write_report(replace(data, samples=samples, stages=stages), path)
+    visit = Visit(browser, path, viewport={"width": 1280, "height": 900})
+    page = visit.go("overview")
+    prefill = page.locator("#stage-table tr[data-stage=prefill] td").all_inner_texts()
+    assert "cannot tell" in prefill
+    page = visit.go("samples")
+    head = page.locator("#sample-table thead th").all_inner_texts()
+    rows = [
+        r.locator("th,td").all_inner_texts() for r in page.locator("#sample-table tbody tr").all()
+    ]
+    shown = [dict(zip(head, row, strict=True)) for row in rows]
+    assert shown[0]["T_LLM_decode_ms"] == "no step"
+    assert shown[1]["T_TTFT_ms"] == "cannot tell"
+    assert page.locator("#sample-table td:text-is('cannot tell')").first.get_attribute("title")
+    visit.context.close()

@@ -1,0 +1,49 @@
+"""The command lines that lead to a report: of the capture as its settings tell, and of analysis."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+#: Setting of a capture → option of `trace-timing capture`.
+_OPTIONS = {
+    "model": "--model",
+    "profile": "--profile",
+    "detail": "--detail",
+    "control": "--control",
+    "cuda_cache": "--cuda-cache",
+    "max_new_tokens": "--max-new-tokens",
+    "dtype": "--dtype",
+    "seed": "--seed",
+    "repeats": "--repeats",
+    "keep": "--keep",
+}
+
+
+def capture_command(settings: Mapping[str, Any]) -> str | None:
+    """`trace-timing capture` with a capture's settings; None where a user's own loop recorded.
+
+    The file of the samples is not recorded: it reads `samples.jsonl`.
+    """
+    if not settings.get("model"):
+        return None
+    options = [
+        word
+        for name, option in _OPTIONS.items()
+        if settings.get(name) is not None
+        for word in (option, str(settings[name]))
+    ]
+    words = ["trace-timing", "capture", *options, "--inputs", "samples.jsonl", "-o", "traces/"]
+    return shlex.join(words)
+
+
+def analyze_command(arguments: Sequence[str]) -> str:
+    """`trace-timing analyze` with these arguments, absolute paths by their last part alone."""
+    return shlex.join(["trace-timing", "analyze", *(_without_folders(word) for word in arguments)])
+
+
+def _without_folders(word: str) -> str:
+    path = PurePath(word)
+    return path.name if path.is_absolute() else word
