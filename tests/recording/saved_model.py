@@ -80,4 +80,5 @@ def _tokenizer() -> object:
         eos_token="</s>",
         unk_token="<unk>",
         additional_special_tokens=["<image>"],
+        model_input_names=["input_ids", "attention_mask"],
     )

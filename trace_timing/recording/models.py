@@ -100,7 +100,7 @@ def _load(choice: ModelChoice, local_rank: int) -> Loaded:
 
 
 def _placement(choice: ModelChoice, local_rank: int) -> dict[str, Any]:
-    options: dict[str, Any] = {"dtype": _DTYPES[choice.dtype] or "auto"}
+    options: dict[str, Any] = {_dtype_option(): _DTYPES[choice.dtype] or "auto"}
     if choice.attn:
         options["attn_implementation"] = choice.attn
     if choice.tensor_parallel:
@@ -108,6 +108,14 @@ def _placement(choice: ModelChoice, local_rank: int) -> dict[str, Any]:
     else:
         options["device_map"] = choice.device_map or device_of(choice, local_rank)
     return options
+
+
+def _dtype_option() -> str:
+    """The option's name, which transformers 4.56 shortened."""
+    import transformers
+
+    major, minor = (int(part) for part in transformers.__version__.split(".")[:2])
+    return "dtype" if (major, minor) >= (4, 56) else "torch_dtype"
 
 
 def _first_class(choice: ModelChoice, options: dict[str, Any]) -> Any:
