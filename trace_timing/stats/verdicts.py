@@ -125,7 +125,7 @@ def _sync_loop(e: StageEvidence) -> Iterator[Verdict]:
     if loop is None or not e.syncs_in_a_loop:
         return
     evidence = (
-        f"{loop.call_count:,} {loop.call} ({loop.call_count / max(e.forwards, 1):,.0f} a forward, "
+        f"{loop.call_count:,} {loop.call} ({loop.call_count / e.forwards:,.0f} a forward, "
         f"{loop.run_call_count:,} in the run); {loop.after_compaction:,} of {loop.syncs:,} "
         f"synchronizations follow a compaction (nonzero), {loop.after_gemm:,} a matrix product; "
         f"{loop.ops_between_median:.0f} GPU ops lie between two (median); the GPU idles "

@@ -15,7 +15,7 @@ from trace_timing.stats.verdicts import StageEvidence, Verdict, verdicts
 from trace_timing.timeline.communication import Communication, communication
 from trace_timing.timeline.components import ComponentTime, component_times
 from trace_timing.timeline.graphs import GraphNode, GraphUse, graph_nodes, graph_use
-from trace_timing.timeline.grouping import stage_of_key, stages_of
+from trace_timing.timeline.grouping import forwards, stage_of_key, stages_of
 from trace_timing.timeline.idle import IdleCause, idle_causes
 from trace_timing.timeline.kind_times import KindTime, kind_times
 from trace_timing.timeline.layout import RunTimeline, State
@@ -23,7 +23,7 @@ from trace_timing.timeline.queue import DepthBin, QueueFigures, depth_over_time,
 from trace_timing.timeline.spans import Span, spans
 from trace_timing.timeline.sync_loops import SyncLoop, sync_loops
 from trace_timing.trace.events import Trace
-from trace_timing.units import BoolArray, distinct_codes
+from trace_timing.units import BoolArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ def why(
             window_ns=window[stage],
             busy_ns=busy[stage],
             run_ns=run.window_end_ns - run.window_start_ns,
-            forwards=_forwards(run, stage),
+            forwards=forwards(run, stage),
             causes=_of(stage, idle),
             kinds=_of(stage, kinds),
             queue=next(iter(_of(stage, queue)), None),
@@ -118,11 +118,6 @@ Row = TypeVar("Row", IdleCause, KindTime, QueueFigures, SyncLoop, GraphUse, Comm
 
 def _of(stage: Stage, rows: Sequence[Row]) -> tuple[Row, ...]:
     return tuple(row for row in rows if row.stage == stage)
-
-
-def _forwards(run: RunTimeline, stage: Stage) -> int:
-    """Distinct keys of the stage that the run has time in."""
-    return len({int(k) for k in distinct_codes(run.tiles.key) if run.keys[k].stage == stage})
 
 
 def window_by_stage(run: RunTimeline) -> dict[Stage, int]:

@@ -18,3 +18,12 @@ def stage_of_key(run: RunTimeline) -> IntArray:
     """For each of the run's keys, the number of its stage in `stages_of(run)`."""
     stages = stages_of(run)
     return np.array([stages.index(key.stage) for key in run.keys], np.int64)
+
+
+def forwards(run: RunTimeline, stage: Stage) -> int:
+    """How often the run was in a stage: its steps, 1 for a stage without numbers or ranges.
+
+    By its ranges, for `keys` may hold those of a trace's other runs as well.
+    """
+    keys = {r.key for r in run.ranges if r.key is not None and run.keys[r.key].stage == stage}
+    return max(len(keys), 1)

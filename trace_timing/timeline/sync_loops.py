@@ -14,7 +14,7 @@ import numpy as np
 
 from trace_timing.records import Stage
 from trace_timing.timeline.calls import CALL_CLASSES, calls_of_thread
-from trace_timing.timeline.grouping import stage_of_key, stages_of
+from trace_timing.timeline.grouping import forwards, stage_of_key, stages_of
 from trace_timing.timeline.kinds import OP_KINDS, op_kinds
 from trace_timing.timeline.layout import RunTimeline, State
 from trace_timing.trace.events import Trace
@@ -74,7 +74,7 @@ def sync_loops(trace: Trace, run: RunTimeline) -> tuple[SyncLoop, ...]:
                 call=trace.names[most],
                 call_count=count,
                 run_call_count=whole_run[most],
-                forwards=_forwards(run, stage),
+                forwards=forwards(run, stage),
                 ops_between_median=float(np.median(ops[own])),
                 drained_ns=int(drained[code]),
                 **{what: int(seen[own].sum()) for what, seen in marks.items()},
@@ -97,11 +97,6 @@ def _drained(run: RunTimeline, returns_ns: IntArray) -> IntArray:
     total = np.zeros(len(stages_of(run)), np.int64)
     np.add.at(total, stage_of_key(run)[tiles.key[chosen]], (tiles.end_ns - tiles.start_ns)[chosen])
     return total
-
-
-def _forwards(run: RunTimeline, stage: Stage) -> int:
-    """Distinct keys of the stage among the run's ranges (run.keys may hold other runs' as well)."""
-    return len({r.key for r in run.ranges if r.key is not None and run.keys[r.key].stage == stage})
 
 
 def _flags(trace: Trace, run: RunTimeline) -> dict[str, BoolArray]:
