@@ -184,24 +184,36 @@ def _drawn(steps: Iterator[Step], *, rank: int) -> Iterator[Step]:
         MofNCompleteColumn,
         Progress,
         TextColumn,
-        TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
     console = Console(stderr=True)
     with Progress(
-        TextColumn("capture"),
-        BarColumn(),
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[last]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[rate]}"),
+        # Gets the width that is left, and gives it up before the others.
+        TextColumn(
+            "{task.fields[last]}",
+            table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+        ),
         console=console,
+        expand=True,
         disable=not console.is_terminal or rank != 0,
     ) as progress:
-        task = progress.add_task("capture", total=None, last="")
+        task = progress.add_task("capture", total=None, last="", rate="")
+        begun, made = time.monotonic(), 0
         for step in steps:
-            progress.update(task, completed=step.done, total=step.total, last=_last(step))
+            made += bool(step.records)  # those that were there already took no time
+            progress.update(
+                task,
+                completed=step.done,
+                total=step.total,
+                rate=f"{60 * made / (time.monotonic() - begun):.1f}/min",
+                last=_last(step),
+            )
             yield step
 
 
@@ -214,8 +226,9 @@ def _last(step: Step) -> str:
             return f"{record.sample_id}: {record.reason}"
     control = next((r.control for r in step.records if r.control and r.control.segments), None)
     profiled = next(r for r in step.records if r.role == "profiled")
-    text = f"{profiled.sample_id}: {profiled.tokens_out} tokens"
-    return text if control is None else f"{text}, {_stages(control, profiled)}"
+    if control is None:
+        return f"{profiled.sample_id}: {profiled.tokens_out} tokens"
+    return f"{profiled.sample_id}: {_stages(control, profiled)}"
 
 
 def _stages(control: ControlTimes, profiled: RunRecord) -> str:
@@ -225,7 +238,7 @@ def _stages(control: ControlTimes, profiled: RunRecord) -> str:
         sums[name] = sums.get(name, 0) + segment.duration_ns
     shown = [f"{name} {ms_from_ns(sums[name]):.1f}" for name in _SHOWN if name in sums]
     generate_ns = profiled.machine["session"]["generate_ns"]
-    return " ".join(shown) + f" ms, profiled ×{generate_ns / control.total_ns:.2f}"
+    return f"profiled ×{generate_ns / control.total_ns:.2f}, " + " ".join(shown) + " ms"
 
 
 def _finish(tally: Tally, output: Path, findings: list[Finding], *, stopped: bool) -> int:
