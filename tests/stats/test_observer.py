@@ -82,3 +82,19 @@ def test_hooks_cost_what_hooked_controls_took_more_than_bare_ones() -> None:
 
 def test_without_a_bare_control_nothing_is_said_of_hooks() -> None:
     assert observer_effect([], [control(100, bare=False)], 0).hooks is None
+
+
+def lingers(early: list[int], late: list[int]) -> bool:
+    controls = [control(ns, bare=False, early=True) for ns in early]
+    controls += [control(ns, bare=False) for ns in late]
+    return "profiling_lingers" in {d.code for d in observer_effect([], controls, 0).doubts}
+
+
+def test_controls_that_all_take_longer_than_before_any_profiling_are_a_doubt() -> None:
+    assert lingers([100, 101, 102], [110, 112, 111, 130])
+
+
+def test_a_noisy_machine_or_a_small_rise_is_none() -> None:
+    assert not lingers([100, 101, 140], [110, 112, 111, 130]), "4 of 12 pairs say the opposite"
+    assert not lingers([100, 101, 102], [103, 104, 104, 103])
+    assert not lingers([100, 101], [110, 112, 111, 130]), "two runs are no measure"

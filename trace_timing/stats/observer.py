@@ -25,8 +25,10 @@ LEAST_PAIRS = 3
 MOST_PAIRS = 500
 #: A tenth percentile of fewer steps than this is their minimum.
 ENVELOPE_STEPS = 10
-#: Unprofiled runs slower than those before any profiling by more than this are worth a doubt.
+#: Unprofiled runs slower than those before any profiling by more than this are worth a doubt, where
+#: this share of the pairs of one such and one later run say so (Mann and Whitney's U as a share).
 LASTING = 1.05
+LASTING_SHARE = 0.95
 #: A correction is good where its whole interval is this near to the control; an interval that holds
 #: 1 and is wider shows only that nothing worse is known.
 GOOD = 0.05
@@ -366,8 +368,10 @@ def _lasting(controls: Sequence[RunRecord]) -> Iterator[Doubt]:
     late = [c.total_ns for s, c in totals if s in samples and not c.before_profiling]
     if len(early) < LEAST_PAIRS or len(late) < LEAST_PAIRS:
         return
-    before, after = np.median([ns for _, ns in early]), np.median(late)
-    if after > before * LASTING:
+    first = np.array([ns for _, ns in early])
+    slower = float(np.mean(np.array(late) > first[:, None]))
+    before, after = np.median(first), np.median(late)
+    if after > before * LASTING and slower >= LASTING_SHARE:
         yield Doubt(
             code="profiling_lingers",
             message="Unprofiled runs are slower once the process has profiled.",
