@@ -29,6 +29,7 @@ from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap, read_stage_ma
 if TYPE_CHECKING:
     import pandas as pd
 
+    from trace_timing.report.notebook import Figures
     from trace_timing.stats.statistics import Statistics
 
 
@@ -36,9 +37,12 @@ if TYPE_CHECKING:
 MOST_DETAILS = 12
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Analysis:
-    """The result of analyze(): tables as pandas DataFrames, and what to say about them."""
+    """The result of analyze(): tables as pandas DataFrames, and what to say about them.
+
+    Shows itself in a notebook; `figures` has the report's figures to restyle.
+    """
 
     tables: StoredTables
     runs: tuple[RunSummary, ...]
@@ -88,6 +92,27 @@ class Analysis:
         from trace_timing.stats.statistics import statistics
 
         return statistics(self.samples, self.steps, self.records, self.controls)
+
+    @property
+    def figures(self) -> Figures:
+        """The report's figures as plotly figures: `.split()`, `.steps()`, `.timeline("id")` …"""
+        from trace_timing.report.notebook import Figures
+
+        return Figures(self._brief_data)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of an analysis."""
+        from trace_timing.report.notebook import summary_html
+
+        return summary_html(self._brief_data)
+
+    def __repr__(self) -> str:
+        samples, doubts = self.samples["sample_id"].nunique(), len(self._brief_data.doubts)
+        return f"<Analysis of {len(self.runs)} runs, {samples} samples, {doubts} doubts>"
+
+    @cached_property
+    def _brief_data(self) -> ReportData:
+        return self.report_data(pages=False)
 
     @property
     def laws_hold(self) -> bool:

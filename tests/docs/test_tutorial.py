@@ -1,0 +1,62 @@
+"""The tutorial notebook runs from top to bottom on the sample traces.
+
+It is committed without outputs: these would go stale with every change, and running takes seconds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat")
+nbclient = pytest.importorskip("nbclient")
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOK = ROOT / "docs" / "tutorial.ipynb"
+
+
+@pytest.fixture(scope="module")
+def ran() -> Any:
+    """The notebook after it ran, in the folder where a reader opens it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        notebook = nbformat.read(NOTEBOOK, as_version=4)
+        nbclient.NotebookClient(
+            notebook, timeout=120, resources={"metadata": {"path": str(NOTEBOOK.parent)}}
+        ).execute()
+    return notebook
+
+
+def outputs(notebook: Any) -> list[Any]:
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def test_it_is_stored_without_outputs() -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    assert outputs(notebook) == []
+    assert all(cell.get("execution_count") is None for cell in notebook.cells)
+
+
+def test_every_cell_runs_and_the_last_line_of_each_shows_something(ran: Any) -> None:
+    code = [cell for cell in ran.cells if cell.cell_type == "code"]
+    assert all(cell.outputs for cell in code)
+    assert not [o for o in outputs(ran) if o.output_type == "error" or o.get("name") == "stderr"]
+
+
+def test_the_analysis_shows_itself_and_figures_are_plotlys(ran: Any) -> None:
+    data = [o.data for o in outputs(ran) if "data" in o]
+    assert "Vision encoder" in data[0]["text/html"]
+    drawn = [d for d in data if "application/vnd.plotly.v1+json" in d]
+    assert len(drawn) == 2
+    titles = [d["application/vnd.plotly.v1+json"]["layout"].get("title", {}) for d in drawn]
+    assert titles[0]["text"] == "Decode latency by position"
+
+
+def test_it_tells_the_slope_of_decode_with_its_interval(ran: Any) -> None:
+    printed = "".join(o.text for o in outputs(ran) if o.output_type == "stream")
+    assert "decode step = 6." in printed
+    assert "µs a position" in printed
+    assert "Profiling made runs" in printed

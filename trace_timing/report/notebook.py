@@ -1,0 +1,168 @@
+"""An analysis in a notebook: a compact summary without scripts, and figures to restyle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from trace_timing.errors import UsageError
+from trace_timing.report.model import ReportData, RunKey
+from trace_timing.report.palette import COLOURS, LABELS
+from trace_timing.report.rows import StageRow, median_run, of_run, stage_rows
+from trace_timing.report.sentences import CANNOT_TELL, findings, ms, percent
+from trace_timing.report.trust import doubt_groups, law_line
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+#: Colours of the notebook's own theme are kept: lines are grey on any ground, text inherits.
+_CELL = "padding:2px 12px 2px 0;text-align:right;font-variant-numeric:tabular-nums"
+_HEAD = f"{_CELL};border-bottom:1px solid rgba(128,128,128,.45);font-weight:600"
+_BAR = "display:flex;height:14px;max-width:640px;margin:6px 0;border-radius:3px;overflow:hidden"
+_KEY = "display:inline-block;width:.7em;height:.7em;margin-right:.5em;border-radius:2px"
+
+
+def summary_html(data: ReportData) -> str:
+    """The overview as self-contained HTML: sentences, the split, the stage table, doubts.
+
+    No script and no style sheet, so it reads the same in every notebook, also a saved one.
+    """
+    rows = stage_rows(data)
+    parts = [
+        f"<p style='margin:4px 0'><b>{escape(_heading(data))}</b></p>",
+        _split(rows),
+        _table(rows),
+        *(f"<p style='margin:3px 0;max-width:80ch'>{escape(s)}</p>" for s in findings(data)),
+        f"<p style='margin:3px 0;max-width:80ch'>{escape(law_line(data).sentence)}</p>",
+        _doubts(data),
+    ]
+    return f"<div style='background:transparent;color:inherit'>{''.join(parts)}</div>"
+
+
+def _heading(data: ReportData) -> str:
+    runs, inputs = len(data.samples), data.samples["sample_id"].nunique()
+    clocks = ", ".join(sorted(set(data.samples["clock"])))
+    return f"trace-timing: {inputs} sample{'' if inputs == 1 else 's'}, {runs} run" + (
+        f"{'' if runs == 1 else 's'}, clock = {clocks}; medians over runs"
+    )
+
+
+def _split(rows: list[StageRow]) -> str:
+    pieces = [
+        f"<span title='{escape(LABELS[row.stage])}' style='background:{COLOURS[row.stage]};"
+        f"width:{100 * row.share_frac:.2f}%'></span>"
+        for row in rows
+        if row.share_frac
+    ]
+    return f"<div style='{_BAR}' aria-hidden='true'>{''.join(pieces)}</div>" if pieces else ""
+
+
+def _table(rows: list[StageRow]) -> str:
+    names = ("stage", "window", "share", "GPU busy", "idle", "corrected", "control")
+    head = "".join(_cell(name, _HEAD, "th", left=not i) for i, name in enumerate(names))
+    body = "".join(f"<tr style='background:transparent'>{_row(row)}</tr>" for row in rows)
+    return (
+        "<table style='border-collapse:collapse;background:transparent;color:inherit;font:inherit'>"
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _row(row: StageRow) -> str:
+    key = f"<span style='{_KEY};background:{COLOURS[row.stage]}'></span>"
+    name = f"<th style='{_CELL};text-align:left;font-weight:400'>{key}{LABELS[row.stage]}</th>"
+    times = (row.busy_ms, row.corrected_ms, row.control_ms)
+    busy, corrected, control = (CANNOT_TELL if t is None else ms(t) for t in times)
+    idle = CANNOT_TELL if row.idle_frac is None else percent(row.idle_frac)
+    values = (ms(row.window_ms), percent(row.share_frac), busy, idle, corrected, control)
+    return name + "".join(_cell(value, _CELL, "td") for value in values)
+
+
+def _cell(text: str, style: str, tag: str, *, left: bool = False) -> str:
+    aligned = f"{style};text-align:left" if left else style
+    return f"<{tag} style='{aligned}'>{escape(text)}</{tag}>"
+
+
+def _doubts(data: ReportData) -> str:
+    groups = doubt_groups(data.doubts)
+    if not groups:
+        return ""
+    items = "".join(
+        f"<li><code>{escape(g.code)}</code> {escape(g.message)} {escape(g.evidence)}"
+        f"<br>→ {escape(g.remedy)}</li>"
+        for g in groups
+    )
+    return (
+        f"<details style='margin:6px 0'><summary>{len(groups)} doubt"
+        f"{'' if len(groups) == 1 else 's'}</summary><ul>{items}</ul></details>"
+    )
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The report's figures as plotly figures: each call makes a new one, to be restyled freely."""
+
+    data: ReportData
+
+    def split(self, sample_id: str | None = None, repeat: int = 0) -> go.Figure:
+        """One run's window by stage; without a sample, the run whose total is the median."""
+        from trace_timing.report.figures import split
+
+        return split(of_run(self.data.stages, self._run(sample_id, repeat)))
+
+    def samples(self) -> go.Figure:
+        """Every run's stages stacked, shortest to longest."""
+        from trace_timing.report.figures import sample_stages
+
+        return sample_stages(self.data.stages, self.data.samples)
+
+    def distribution(self) -> go.Figure:
+        """How each stage's window spreads over the runs."""
+        from trace_timing.report.figures import distribution
+
+        return distribution(self.data.stages)
+
+    def steps(self, sample_id: str | None = None, repeat: int = 0) -> go.Figure:
+        """Decode latency by position over all runs; with a sample, that run's own steps."""
+        from trace_timing.report.step_figures import decode_by_position, run_steps
+
+        if sample_id is None:
+            return decode_by_position(self.data.steps)
+        return run_steps(of_run(self.data.steps, self._run(sample_id, repeat)))
+
+    def kernels(self, per_stage: int = 6) -> go.Figure:
+        """The operations of each stage that take the most time."""
+        from trace_timing.report.kernel_figure import top_kernels
+
+        return top_kernels(self.data.kernels, per_stage=per_stage)
+
+    def timeline(self, sample_id: str | None = None, repeat: int = 0) -> go.Figure:
+        """One run's timeline: stages, device, streams, host ranges, synchronizing calls.
+
+        Raises:
+            UsageError: the analysis kept no timeline of that run (it keeps those of a dozen).
+        """
+        from trace_timing.report.timeline_figure import timeline
+
+        key = self._run(sample_id, repeat)
+        if key not in self.data.details:
+            kept = ", ".join(known.sample_id for known in self.data.details) or "none"
+            raise UsageError(
+                f"there is no timeline of {key.sample_id}, repeat {key.repeat}",
+                why=f"kept: {kept}",
+                remedy="analyse its trace alone",
+            )
+        return timeline(self.data.details[key])
+
+    def _run(self, sample_id: str | None, repeat: int) -> RunKey:
+        known = median_run(self.data.samples)
+        if sample_id is None and known:
+            return known
+        same = self.data.samples["sample_id"] == sample_id
+        mine = self.data.samples[same & (self.data.samples["repeat"].fillna(0) == repeat)]
+        if mine.empty:
+            names = ", ".join(self.data.samples["sample_id"].unique()[:8])
+            raise UsageError(
+                f"there is no run {sample_id}, repeat {repeat}", remedy=f"samples: {names}, …"
+            )
+        return RunKey(str(sample_id), repeat, int(mine["rank"].iloc[0]))
