@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from trace_timing.records import Doubt, LawResult, RunRecord
 from trace_timing.stats.samples import decode_steps
+from trace_timing.stats.unknown_names import unknown_names
 from trace_timing.timeline.clocks import ClockTolerance
 from trace_timing.timeline.layout import RunTimeline
 from trace_timing.timeline.runs import TraceTimeline
@@ -26,6 +27,7 @@ def trace_doubts(
     """What the recording itself gives reason to doubt."""
     yield from _unattributed(timeline)
     yield from _integrity(integrity)
+    yield from unknown_names(trace)
     if clocks.early_ops:
         yield Doubt(
             code="clock_skew",
