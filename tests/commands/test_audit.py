@@ -14,8 +14,9 @@ import pytest
 from rich.console import Console
 
 from trace_timing.report.audit_text import render
-from trace_timing.stats.audit import audit, judge
+from trace_timing.stats.audit import audit
 from trace_timing.stats.older_against import hold_against
+from trace_timing.stats.older_judged import judge
 from trace_timing.stats.older_results import read_older
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 
 from trace_timing.report.result_sections import audit_section, comparison_section
 from trace_timing.stats.audit import audit
-from trace_timing.stats.comparison import ComparisonResult, Figure, judge_figures
+from trace_timing.stats.compared_figures import Figure
+from trace_timing.stats.comparison import ComparisonResult, judge_figures
 from trace_timing.stats.older_results import read_older
 
 

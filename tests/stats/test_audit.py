@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from trace_timing.errors import TraceError, UsageError
-from trace_timing.stats.audit import audit, cleaned_rows, judge, step_rate
+from trace_timing.stats.audit import audit
+from trace_timing.stats.older_cleaned import cleaned_rows
+from trace_timing.stats.older_fencepost import step_rate
+from trace_timing.stats.older_judged import judge
 from trace_timing.stats.older_results import OlderResults, read_older
 
 

@@ -12,15 +12,8 @@ import pandas as pd
 import pytest
 
 from trace_timing.errors import UsageError
-from trace_timing.stats.comparison import (
-    ComparedRow,
-    Figure,
-    Level,
-    Tables,
-    compare,
-    judge_figures,
-    pairs_needed,
-)
+from trace_timing.stats.compared_figures import Figure, Level, Tables
+from trace_timing.stats.comparison import ComparedRow, compare, judge_figures, pairs_needed
 from trace_timing.stats.gates import check_gate, parse_gate
 
 NAMES: list[tuple[Level, str]] = [

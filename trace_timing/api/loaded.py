@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pandas as pd
 
 from trace_timing.errors import UsageError
+from trace_timing.stats.noise import NoiseFloor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,7 @@ class Loaded:
     kernels: pd.DataFrame
     environment: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    noise: tuple[NoiseFloor, ...] = ()
 
 
 def load(path: str) -> Loaded:
@@ -76,4 +79,5 @@ def _conditions(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "environment": summary.get("environment") or {},
         "settings": summary.get("settings") or {},
+        "noise": msgspec.convert(summary.get("noise_floor") or (), tuple[NoiseFloor, ...]),
     }

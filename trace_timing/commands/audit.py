@@ -14,7 +14,8 @@ from trace_timing.errors import EXIT_GOOD, TraceTimingError, UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trace_timing.stats.audit import AuditResult, Judged
+    from trace_timing.stats.audit import AuditResult
+    from trace_timing.stats.older_judged import Judged
     from trace_timing.stats.older_results import OlderResults
 
 
@@ -50,7 +51,8 @@ def command(
 
     Exit code 0 when every file was audited, whatever its rows are worth.
     """
-    from trace_timing.stats.audit import audit, judge
+    from trace_timing.stats.audit import audit
+    from trace_timing.stats.older_judged import judge
     from trace_timing.stats.older_results import read_older
 
     if estimate and output is None:
@@ -108,7 +110,7 @@ def _captured(against: str | None) -> pd.DataFrame | None:
 def _write(older: OlderResults, judged: Judged, target: Path, *, estimate: bool) -> None:
     import pandas as pd
 
-    from trace_timing.stats.audit import cleaned_rows
+    from trace_timing.stats.older_cleaned import cleaned_rows
     from trace_timing.stats.older_results import ROWS
 
     rows = cleaned_rows(older, judged, estimate=estimate)

@@ -10,7 +10,8 @@ import click
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED
 
 if TYPE_CHECKING:
-    from trace_timing.stats.comparison import Basis, ComparisonResult, Tables
+    from trace_timing.stats.compared_figures import Basis, Tables
+    from trace_timing.stats.comparison import ComparisonResult
     from trace_timing.stats.gates import GateOutcome
 
 
@@ -60,11 +61,16 @@ def command(
 
 def _tables(path: str) -> Tables:
     from trace_timing.api.loaded import load
-    from trace_timing.stats.comparison import Tables
+    from trace_timing.stats.compared_figures import Tables
 
     loaded = load(path)
     return Tables(
-        loaded.source, loaded.samples, loaded.kernels, loaded.environment, loaded.settings
+        loaded.source,
+        loaded.samples,
+        loaded.kernels,
+        loaded.environment,
+        loaded.settings,
+        loaded.noise,
     )
 
 

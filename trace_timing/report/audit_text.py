@@ -8,8 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from trace_timing.stats.audit import REASONS, Against, AuditGroup, AuditResult, Fencepost
+from trace_timing.stats.audit import AuditGroup, AuditResult
 from trace_timing.stats.bootstrap import Interval
+from trace_timing.stats.older_against import Against
+from trace_timing.stats.older_fencepost import Fencepost
+from trace_timing.stats.older_judged import REASONS
 
 #: Negative rows that are shown with their arithmetic; --json has all.
 SHOWN = 3

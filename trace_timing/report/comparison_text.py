@@ -8,7 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from trace_timing.stats.comparison import ComparedRow, ComparisonResult, Level
+from trace_timing.stats.compared_figures import Level
+from trace_timing.stats.comparison import ComparedRow, ComparisonResult
+from trace_timing.stats.paired import FEWEST
 
 #: Kinds and kernels that are shown, by what they changed; --json has all.
 SHOWN = 8
@@ -32,6 +34,8 @@ def _parts(result: ComparisonResult) -> Iterator[RenderableType]:
     yield Text("")
     main: tuple[Level, ...] = ("total", "stage", "minor stage")
     yield _table([row for row in result.rows if row.level in main])
+    for sentence in needed_sentences(result):
+        yield Text(sentence)
     rest: tuple[Level, ...] = ("kind", "kernel")
     for level in rest:
         yield from _changed(result, level)
@@ -74,6 +78,30 @@ def _table(rows: list[ComparedRow]) -> Table:
             Text(_verdict(row), style=_STYLES.get(row.verdict, "")),
         )
     return table
+
+
+def needed_sentences(result: ComparisonResult) -> list[str]:
+    """For total and main stages that cannot be told: at hand, the spread, and how many would."""
+    main: tuple[Level, ...] = ("total", "stage")
+    unsure = [r for r in result.rows if r.level in main and r.verdict == "cannot tell"]
+    said = [_needed(row, result) for row in unsure if row.needed is not None]
+    unknown = [row.name for row in unsure if row.needed is None]
+    if unknown:
+        said.append(
+            f"{', '.join(unknown)}: nothing says how runs of one input differ here; capture "
+            f"{FEWEST} samples or more on each side, or one with --control 3."
+        )
+    return said
+
+
+def _needed(row: ComparedRow, result: ComparisonResult) -> str:
+    pairs = result.paired or row.spread_of != "these"
+    each = "pairs" if pairs else "runs a side"
+    ours = "they spread by" if row.spread_of == "these" else f"{row.spread_of} put their spread at"
+    return (
+        f"{row.name}: {row.n} {each} cannot tell; {ours} {row.spread_frac:.1%}, so some "
+        f"{row.needed} {each} would show a change of {result.margin_frac:.0%}."
+    )
 
 
 def _verdict(row: ComparedRow) -> str:

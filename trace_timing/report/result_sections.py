@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from trace_timing.report.model import Section
-from trace_timing.stats.audit import REASONS, AuditResult
+from trace_timing.stats.audit import AuditResult
 from trace_timing.stats.comparison import ComparisonResult
+from trace_timing.stats.older_judged import REASONS
 
 
 def audit_section(results: Sequence[AuditResult]) -> Section:

@@ -10,32 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import pandas as pd
-from scipy import stats
 
 from trace_timing.records import Doubt
 from trace_timing.stats.bootstrap import Interval, interval
+from trace_timing.stats.older_against import Against
+from trace_timing.stats.older_fencepost import Fencepost, fit_fencepost, step_rate
+from trace_timing.stats.older_judged import REASONS, ROUNDING_MS, Judged, column, judge
 from trace_timing.stats.older_results import OlderResults
-from trace_timing.stats.scaling import LineFit, fit_line
-from trace_timing.units import BoolArray, FloatArray
-
-#: Reason of an invalid row → what it means, in the order in which reasons are listed.
-REASONS: dict[str, str] = {
-    "missing_figure": "a needed figure is missing or not finite",
-    "no_output_tokens": "no output token: nothing was generated",
-    "one_token_no_decode_step": "one output token takes no decode step: no decode figure applies",
-    "parts_exceed_total": "vision and prefill together exceed the total: decode would be negative",
-    "decode_zero_with_tokens": "decode reads 0 though tokens were generated: a clamped difference",
-    "decode_negative": "decode is below zero",
-    "vit_exceeds_vision_total": "the encoder alone exceeds the vision total it is part of",
-}
-#: Two figures written with a rounding to 0.01 ms count as equal.
-ROUNDING_MS = 0.015
-#: Rows of a group that a rate may be read from.
-FEWEST_ROWS = 3
+from trace_timing.units import BoolArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,38 +55,6 @@ class AuditGroup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LengthRates:
-    """Median rates of the rows of one output length: what dividing by N and by N − 1 gives."""
-
-    output_tokens: int
-    rows: int
-    per_token_ms: float
-    per_step_ms: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fencepost:
-    """N output tokens take N − 1 steps: which divisor the file used and which one is flat.
-
-    Rows with two tokens or more and an unclamped decode. `line` is decode against steps;
-    `zero_at_tokens` is the output length at which it crosses zero: 1 where steps are N − 1, 0
-    where each token would take a step. `tau_*` is Kendall's rank correlation of a rate with the
-    output length: a false divisor makes a constant step look as if it grew.
-    """
-
-    rows: int
-    divisor: str
-    line: LineFit | None
-    zero_at_tokens: float | None
-    tau_per_token: float
-    p_per_token: float
-    tau_per_step: float
-    p_per_step: float
-    verdict: str
-    by_length: tuple[LengthRates, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Bias:
     """What the difference reads on rows whose decode is nothing: rows with one output token.
 
@@ -115,45 +67,6 @@ class Bias:
     median_interval: Interval | None
     p5_ms: float
     p95_ms: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class AgainstRow:
-    """One figure of one sample, older against captured (ms)."""
-
-    sample_id: str
-    figure: str
-    older_ms: float
-    captured_ms: float
-    difference_ms: float
-    valid: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class AgainstSummary:
-    """One figure over the samples that both have; `valid_only` leaves out invalid older rows."""
-
-    figure: str
-    valid_only: bool
-    rows: int
-    median_difference_ms: float
-    interval: Interval | None
-    median_ratio: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Against:
-    """Older rows against a capture of the same samples.
-
-    Like with like: the older decode is the total less two parts, so it is held against decode +
-    sampling + rest of the capture.
-    """
-
-    source: str
-    matched: int
-    unmatched: int
-    summaries: tuple[AgainstSummary, ...]
-    rows: tuple[AgainstRow, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,44 +90,6 @@ class AuditResult:
     step_interval: Interval | None
     findings: tuple[Doubt, ...]
     against: Against | None = None
-
-
-@dataclass(frozen=True)
-class Judged:
-    """The rows of a file, judged: shapes (n,), in the file's order.
-
-    `difference_ms` is the unclamped total less vision less prefill, NaN where one is missing.
-    """
-
-    valid: BoolArray
-    reasons: tuple[tuple[str, ...], ...]
-    difference_ms: FloatArray
-
-    @property
-    def negative(self) -> BoolArray:
-        """Rows whose parts exceed their total."""
-        return self.difference_ms < 0
-
-
-def judge(older: OlderResults) -> Judged:
-    """Each row with the reasons for which its decode or vision figures cannot be used."""
-    f = older.figures
-    difference = column(f, "T_total") - column(f, "T_vision_total") - column(f, "T_LLM_prefill")
-    tokens, decode = column(f, "output_tokens"), column(f, "T_LLM_decode")
-    flags: dict[str, BoolArray] = {
-        "missing_figure": ~np.isfinite(difference + tokens + decode),
-        "no_output_tokens": tokens < 1,
-        "one_token_no_decode_step": tokens == 1,
-        "parts_exceed_total": difference < 0,
-        "decode_zero_with_tokens": (decode == 0) & (tokens > 0),
-        "decode_negative": decode < 0,
-        "vit_exceeds_vision_total": column(f, "T_vit") > column(f, "T_vision_total"),
-    }
-    matrix = np.column_stack([flags[name] for name in REASONS])
-    reasons = tuple(
-        tuple(name for name, raised in zip(REASONS, row, strict=True) if raised) for row in matrix
-    )
-    return Judged(np.logical_not(matrix.any(axis=1)), reasons, difference)
 
 
 def audit(
@@ -252,12 +127,6 @@ def audit(
         findings=_findings(older, judged, fencepost, bias),
         against=against,
     )
-
-
-def column(table: pd.DataFrame, name: str) -> FloatArray:
-    """A numeric column as float64, shape (n,)."""
-    values: FloatArray = table[name].to_numpy(dtype=np.float64)
-    return values
 
 
 def _groups(older: OlderResults, judged: Judged, name: str) -> list[AuditGroup]:
@@ -306,58 +175,6 @@ def _negatives(older: OlderResults, judged: Judged) -> tuple[NegativeRow, ...]:
     )
 
 
-def fit_fencepost(older: OlderResults, judged: Judged) -> Fencepost | None:
-    """Fit decode against output length; None where fewer than three rows or one length remain."""
-    tokens, decode = column(older.figures, "output_tokens"), column(older.figures, "T_LLM_decode")
-    usable = (tokens >= 2) & (decode > 0) & ~judged.negative
-    tokens, decode = tokens[usable], decode[usable]
-    if len(tokens) < FEWEST_ROWS or np.ptp(tokens) == 0:
-        return None
-    line = fit_line(tokens - 1, decode)
-    per_token, per_step = decode / tokens, decode / (tokens - 1)
-    by_token, by_step = stats.kendalltau(tokens, per_token), stats.kendalltau(tokens, per_step)
-    return Fencepost(
-        rows=len(tokens),
-        divisor=_divisor(older),
-        line=line,
-        zero_at_tokens=1 - line.intercept / line.slope if line and line.slope > 0 else None,
-        tau_per_token=float(by_token.statistic),
-        p_per_token=float(by_token.pvalue),
-        tau_per_step=float(by_step.statistic),
-        p_per_step=float(by_step.pvalue),
-        verdict=_fencepost_verdict(by_token.statistic, by_token.pvalue, by_step.statistic),
-        by_length=tuple(
-            LengthRates(
-                output_tokens=int(length),
-                rows=int((tokens == length).sum()),
-                per_token_ms=float(np.median(per_token[tokens == length])),
-                per_step_ms=float(np.median(per_step[tokens == length])),
-            )
-            for length in np.unique(tokens)
-        ),
-    )
-
-
-def _divisor(older: OlderResults) -> str:
-    """What the file's own per-token figure was divided by: `tokens`, `steps` or `unknown`."""
-    f = older.figures
-    tokens, decode = column(f, "output_tokens"), column(f, "T_LLM_decode")
-    rate = column(f, "T_decode_per_token")
-    rows = np.isfinite(rate) & (tokens >= 2) & (decode > 0)
-    if not rows.any():
-        return "unknown"
-    for name, divisor in (("tokens", tokens), ("steps", tokens - 1)):
-        if np.allclose((rate * divisor)[rows], decode[rows], rtol=1e-3, atol=ROUNDING_MS):
-            return name
-    return "unknown"
-
-
-def _fencepost_verdict(tau_token: float, p_token: float, tau_step: float) -> str:
-    if p_token < 0.05 and tau_token > 0 and abs(tau_step) < tau_token:
-        return "steps are N − 1: the per-token rate rises with length, the per-step rate does less"
-    return "cannot tell N from N − 1 on these rows: their rates vary more than the divisor does"
-
-
 def bias_at_one_token(older: OlderResults, judged: Judged) -> Bias | None:
     """The difference on rows with one output token; None without such rows."""
     one = column(older.figures, "output_tokens") == 1
@@ -373,16 +190,6 @@ def bias_at_one_token(older: OlderResults, judged: Judged) -> Bias | None:
         p5_ms=float(low),
         p95_ms=float(high),
     )
-
-
-def step_rate(older: OlderResults, judged: Judged) -> tuple[float, Interval | None] | None:
-    """Median ms a decode step of the valid rows, and its 95 % interval. Steps, not tokens."""
-    tokens, decode = column(older.figures, "output_tokens"), column(older.figures, "T_LLM_decode")
-    rows = judged.valid & (tokens >= 2)
-    if not rows.any():
-        return None
-    rates = decode[rows] / (tokens[rows] - 1)
-    return float(np.median(rates)), interval(rates)
 
 
 def _findings(
@@ -452,47 +259,3 @@ def _repeated_ids(older: OlderResults) -> Doubt | None:
         evidence=f"{repeated} of {len(ids)} rows repeat an earlier id",
         remedy="nothing to do for this audit; --against leaves such ids out",
     )
-
-
-def cleaned_rows(
-    older: OlderResults, judged: Judged, *, estimate: bool = False
-) -> list[dict[str, Any]]:
-    """The file's rows, untouched, with the audit's columns behind them.
-
-    `valid`; `invalid_reasons`; `T_LLM_decode_unclamped` (every row); `T_LLM_decode_negative`
-    (the unclamped difference where it is negative, null elsewhere). With `estimate`, for invalid
-    rows that did decode: `T_LLM_decode_estimated` = steps × the valid rows' rate, its 95 % bounds
-    and the flag `T_LLM_decode_is_estimate`. No estimate is given where there is no step.
-    """
-    rate = step_rate(older, judged) if estimate else None
-    tokens = column(older.figures, "output_tokens")
-    rows = []
-    for i, record in enumerate(older.records):
-        difference = _number_or_none(judged.difference_ms[i])
-        row: dict[str, Any] = dict(record)
-        row["valid"] = bool(judged.valid[i])
-        row["invalid_reasons"] = list(judged.reasons[i])
-        row["T_LLM_decode_unclamped"] = difference
-        row["T_LLM_decode_negative"] = (
-            difference if difference is not None and difference < 0 else None
-        )
-        if estimate:
-            steps = int(tokens[i]) - 1 if np.isfinite(tokens[i]) and tokens[i] >= 2 else None
-            row |= _estimate(rate, None if judged.valid[i] else steps)
-        rows.append(row)
-    return rows
-
-
-def _estimate(rate: tuple[float, Interval | None] | None, steps: int | None) -> dict[str, Any]:
-    value = rate[0] * steps if rate and steps else None
-    bounds = rate[1] if rate and steps else None
-    return {
-        "T_LLM_decode_estimated": value,
-        "T_LLM_decode_estimated_lo": bounds.low * steps if bounds and steps else None,
-        "T_LLM_decode_estimated_hi": bounds.high * steps if bounds and steps else None,
-        "T_LLM_decode_is_estimate": value is not None,
-    }
-
-
-def _number_or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

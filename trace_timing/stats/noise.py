@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -37,9 +38,31 @@ class NoiseFloor:
     samples: int
 
     @property
-    def pair_spread(self) -> float:
-        """Standard deviation of log(B ÷ A) of two runs of one input, as if noise were normal."""
-        return float(np.sqrt(2) * self.frac / MAD_TO_SIGMA)
+    def sigma(self) -> float:
+        """Standard deviation of the log of one run, as if noise were normal."""
+        return self.frac / MAD_TO_SIGMA
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairSpread:
+    """Standard deviation of log(B ÷ A) of one run each of one input; `of` says what told it."""
+
+    spread: float
+    of: Source
+
+
+def pair_spreads(a: Sequence[NoiseFloor], b: Sequence[NoiseFloor]) -> dict[str, PairSpread]:
+    """What pairs are to be expected to differ by, per figure that either side's floor is known of.
+
+    A side without a floor is taken to be as noisy as the other.
+    """
+    left, right = ({floor.figure: floor for floor in floors} for floors in (a, b))
+    found = {}
+    for name in {**left, **right}:
+        one = left.get(name) or right[name]
+        other = right.get(name) or one
+        found[name] = PairSpread(spread=math.hypot(one.sigma, other.sigma), of=one.of)
+    return found
 
 
 def noise_floors(

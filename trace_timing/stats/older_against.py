@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
 from trace_timing.errors import UsageError
-from trace_timing.stats.audit import Against, AgainstRow, AgainstSummary, Judged, column
-from trace_timing.stats.bootstrap import interval
+from trace_timing.stats.bootstrap import Interval, interval
+from trace_timing.stats.older_judged import Judged, column
 from trace_timing.stats.older_results import OlderResults
 
 #: Older figure → the columns of the sample table that it holds. The older decode is what is left
@@ -18,6 +20,45 @@ LIKE_WITH_LIKE: dict[str, tuple[str, ...]] = {
     "T_LLM_decode": ("T_LLM_decode", "T_sampling", "T_rest"),
     "T_total": ("T_total",),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgainstRow:
+    """One figure of one sample, older against captured (ms)."""
+
+    sample_id: str
+    figure: str
+    older_ms: float
+    captured_ms: float
+    difference_ms: float
+    valid: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgainstSummary:
+    """One figure over the samples that both have; `valid_only` leaves out invalid older rows."""
+
+    figure: str
+    valid_only: bool
+    rows: int
+    median_difference_ms: float
+    interval: Interval | None
+    median_ratio: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Against:
+    """Older rows against a capture of the same samples.
+
+    Like with like: the older decode is the total less two parts, so it is held against decode +
+    sampling + rest of the capture.
+    """
+
+    source: str
+    matched: int
+    unmatched: int
+    summaries: tuple[AgainstSummary, ...]
+    rows: tuple[AgainstRow, ...]
 
 
 def hold_against(
