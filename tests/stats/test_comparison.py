@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.stats.compared_tables import tables
 from trace_timing.errors import UsageError
 from trace_timing.stats.compared_figures import Figure, Level, Tables
 from trace_timing.stats.comparison import ComparedRow, compare, judge_figures, pairs_needed
@@ -23,8 +23,6 @@ NAMES: list[tuple[Level, str]] = [
     *(("kind", f"kind {i}") for i in range(5)),
     *(("kernel", f"kernel {i}") for i in range(10)),
 ]
-TIMES = ["T_vision_encoder", "T_projector", "T_vision_total", "T_LLM_prefill", "T_LLM_decode"]
-TIMES += ["T_sampling", "T_rest", "T_total"]
 
 
 def figures(rng: np.random.Generator, n: int, spread: float, decode: float = 0.0) -> list[Figure]:
@@ -97,25 +95,6 @@ def test_a_tight_equality_is_no_difference_shown() -> None:
     rows = judge_figures(figures(np.random.default_rng(14), 30, 0.005))
     assert {row.verdict for row in rows} == {"no difference shown"}
     assert all(row.needed is None for row in rows)
-
-
-def tables(seed: int, *, decode: float = 1.0, n: int = 24, **change: Any) -> Tables:
-    """One side: samples s0 … with two repeats, windows and one kernel a stage."""
-    truth, rng = np.random.default_rng(0), np.random.default_rng(seed)
-    scale = dict(zip(TIMES, (6.0, 1.0, 7.0, 20.0, 120.0, 4.0, 1.0, 152.0), strict=True))
-    samples, kernels = [], []
-    for i in range(n):
-        size = truth.uniform(0.8, 1.2)
-        for repeat in range(2):
-            times = {t: v * size * float(np.exp(rng.normal(0, 0.01))) for t, v in scale.items()}
-            times["T_LLM_decode"] *= decode
-            key = {"sample_id": f"s{i}", "repeat": repeat, "rank": 0}
-            row = {**key, "decode_steps": 10, "input_tokens": 600, "clock": "device"}
-            row |= {f"{name}_ms": value for name, value in times.items()}
-            samples.append(row | change)
-            kernel = {"stage": "decode", "name": "ampere_sgemm_32x32", "op": "kernel"}
-            kernels.append({**key, **kernel, "total_ns": int(times["T_LLM_decode"] * 1e5)})
-    return Tables(f"side {seed}", pd.DataFrame(samples), pd.DataFrame(kernels), {}, {})
 
 
 def verdicts(a: Tables, b: Tables) -> dict[str, str]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write a cleaned copy of each file into this directory.",
+    help="Write audit.html and a cleaned copy of each file into this directory.",
 )
 @click.option("--estimate", is_flag=True, help="With -o: add T_LLM_decode_estimated, flagged.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on stdout.")
@@ -72,7 +72,8 @@ def command(
         results.append(audit(older, by=columns, against=held))
         if file in targets:
             _write(older, judged, targets[file], estimate=estimate)
-    _show(results, targets, as_json=as_json)
+    page = None if output is None else _write_page(results, output)
+    _show(results, targets, page, as_json=as_json)
     return EXIT_GOOD
 
 
@@ -134,7 +135,19 @@ def _write(older: OlderResults, judged: Judged, target: Path, *, estimate: bool)
         ) from error
 
 
-def _show(results: list[AuditResult], targets: dict[Path, Path], *, as_json: bool) -> None:
+def _write_page(results: list[AuditResult], folder: Path) -> Path:
+    from trace_timing.report.audit_section import audit_sections
+    from trace_timing.report.result_page import write_result
+
+    path = folder / "audit.html"
+    files = results[0].source if len(results) == 1 else f"{len(results)} files"
+    write_result(audit_sections(results), path, title="Audit of older results", subtitle=files)
+    return path
+
+
+def _show(
+    results: list[AuditResult], targets: dict[Path, Path], page: Path | None, *, as_json: bool
+) -> None:
     if as_json:
         from trace_timing.records import encode
 
@@ -150,3 +163,5 @@ def _show(results: list[AuditResult], targets: dict[Path, Path], *, as_json: boo
         console.print()
     for source, target in targets.items():
         console.print(f"cleaned copy of {source.name}: {target}")
+    if page is not None:
+        console.print(f"report: {page}")

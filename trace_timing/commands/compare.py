@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -41,9 +42,21 @@ if TYPE_CHECKING:
     metavar="'decode > 5%'",
     help="Exit 1 where B is shown slower by more than this. Repeatable.",
 )
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write compare.html, one offline page, into this directory.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON on stdout.")
 def command(
-    a: str, b: str, basis: Basis, margin: float, gates: tuple[str, ...], as_json: bool
+    a: str,
+    b: str,
+    basis: Basis,
+    margin: float,
+    gates: tuple[str, ...],
+    output: Path | None,
+    as_json: bool,
 ) -> int:
     """Compare B with the baseline A: report or capture directories, or traces.
 
@@ -55,7 +68,8 @@ def command(
     bounds = [parse_gate(text) for text in gates]
     result = compare(_tables(a), _tables(b), basis=basis, margin_frac=margin / 100)
     outcomes = [check_gate(bound, result) for bound in bounds]
-    _show(result, outcomes, as_json=as_json)
+    page = None if output is None else _write_page(result, outcomes, output)
+    _show(result, outcomes, page, as_json=as_json)
     return EXIT_REJECTED if any(outcome.fails for outcome in outcomes) else EXIT_GOOD
 
 
@@ -74,7 +88,19 @@ def _tables(path: str) -> Tables:
     )
 
 
-def _show(result: ComparisonResult, outcomes: list[GateOutcome], *, as_json: bool) -> None:
+def _write_page(result: ComparisonResult, outcomes: list[GateOutcome], folder: Path) -> Path:
+    from trace_timing.report.comparison_section import comparison_section
+    from trace_timing.report.result_page import write_result
+
+    path = folder / "compare.html"
+    section = comparison_section(result, outcomes)
+    write_result([section], path, title="Comparison", subtitle=f"{result.b} against {result.a}")
+    return path
+
+
+def _show(
+    result: ComparisonResult, outcomes: list[GateOutcome], page: Path | None, *, as_json: bool
+) -> None:
     if as_json:
         from trace_timing.records import encode
 
@@ -83,11 +109,11 @@ def _show(result: ComparisonResult, outcomes: list[GateOutcome], *, as_json: boo
         return
     from rich.console import Console
 
-    from trace_timing.report.comparison_text import render
+    from trace_timing.report.comparison_text import gate_line, render
 
     width = None if sys.stdout.isatty() else 150
     Console(width=width, soft_wrap=True, highlight=False).print(render(result))
     for outcome in outcomes:
-        said = "FAILS" if outcome.fails else "cannot tell" if outcome.unsure else "holds"
-        gate = outcome.gate
-        click.echo(f"{said}: {gate.name} > {gate.limit_frac:.2%} (ratio {outcome.row.ratio:.3f})")
+        click.echo(gate_line(outcome))
+    if page is not None:
+        click.echo(f"wrote {page}", err=not sys.stdout.isatty())

@@ -10,12 +10,14 @@ from rich.text import Text
 
 from trace_timing.stats.audit import AuditGroup, AuditResult
 from trace_timing.stats.bootstrap import Interval
-from trace_timing.stats.older_against import Against
+from trace_timing.stats.older_against import LIKE_WITH_LIKE, Against, AgainstRow
 from trace_timing.stats.older_fencepost import Fencepost
 from trace_timing.stats.older_judged import REASONS
 
 #: Negative rows that are shown with their arithmetic; --json has all.
 SHOWN = 3
+#: Samples whose differences from a capture are shown; --json and the page have all.
+SHOWN_AGAINST = 12
 
 
 def render(result: AuditResult) -> RenderableType:
@@ -23,11 +25,13 @@ def render(result: AuditResult) -> RenderableType:
     return Group(*_parts(result))
 
 
+def counts_sentence(result: AuditResult) -> str:
+    """How many rows can be used."""
+    return f"{result.source}: {result.valid} of {result.rows} rows valid ({result.valid_frac:.2%})"
+
+
 def _parts(result: AuditResult) -> Iterator[RenderableType]:
-    yield Text(
-        f"{result.source}: {result.valid} of {result.rows} rows valid ({result.valid_frac:.2%})",
-        style="bold",
-    )
+    yield Text(counts_sentence(result), style="bold")
     for name, count in result.reasons.items():
         if count:
             yield Text(f"  {count:>6}  {name}: {REASONS[name]}")
@@ -72,19 +76,26 @@ def _groups(groups: tuple[AuditGroup, ...]) -> Table:
     return table
 
 
-def _fencepost(fencepost: Fencepost) -> Iterator[RenderableType]:
-    yield Text("\nN output tokens take N − 1 decode steps", style="bold")
-    line = fencepost.line
+def fencepost_sentences(fencepost: Fencepost) -> list[str]:
+    """The line of decode over steps, how each rate goes with length, and the verdict."""
+    line, said = fencepost.line, []
     if line is not None and fencepost.zero_at_tokens is not None:
-        yield Text(
-            f"  decode = {line.intercept:.2f} ms + {line.slope:.2f}{_within(line.slope_interval)} "
+        said.append(
+            f"decode = {line.intercept:.2f} ms + {line.slope:.2f}{_within(line.slope_interval)} "
             f"ms a step; it reaches 0 at {fencepost.zero_at_tokens:.2f} tokens ({line.points} rows)"
         )
-    yield Text(
-        f"  rate against length (Kendall τ): per token {fencepost.tau_per_token:+.2f} "
+    said.append(
+        f"rate against length (Kendall τ): per token {fencepost.tau_per_token:+.2f} "
         f"(p {fencepost.p_per_token:.2g}), per step {fencepost.tau_per_step:+.2f} "
-        f"(p {fencepost.p_per_step:.2g})\n  {fencepost.verdict}"
+        f"(p {fencepost.p_per_step:.2g})"
     )
+    return [*said, fencepost.verdict]
+
+
+def _fencepost(fencepost: Fencepost) -> Iterator[RenderableType]:
+    yield Text("\nN output tokens take N − 1 decode steps", style="bold")
+    for sentence in fencepost_sentences(fencepost):
+        yield Text(f"  {sentence}")
     table = Table(box=None, pad_edge=False)
     for name in ("output tokens", "rows", "ms per token", "ms per step"):
         table.add_column(name, justify="right")
@@ -94,13 +105,19 @@ def _fencepost(fencepost: Fencepost) -> Iterator[RenderableType]:
     yield table
 
 
-def _against(against: Against) -> Iterator[RenderableType]:
-    yield Text(
-        f"\nagainst {against.source}: {against.matched} samples in both, "
+def against_sentences(against: Against) -> list[str]:
+    """What was held against what."""
+    return [
+        f"against {against.source}: {against.matched} samples in both, "
         f"{against.unmatched} rows without a partner",
-        style="bold",
-    )
-    yield Text("  decode is held against decode + sampling + rest: what the difference contains")
+        "decode is held against decode + sampling + rest: what the difference contains",
+    ]
+
+
+def _against(against: Against) -> Iterator[RenderableType]:
+    first, second = against_sentences(against)
+    yield Text(f"\n{first}", style="bold")
+    yield Text(f"  {second}")
     table = Table(box=None, pad_edge=False)
     for name in ("figure", "rows", "older − captured, ms", "95 %", "older ÷ captured"):
         table.add_column(name, justify="left" if name == "figure" else "right")
@@ -113,6 +130,33 @@ def _against(against: Against) -> Iterator[RenderableType]:
             f"{summary.median_ratio:.3f}",
         )
     yield table
+    yield Text(f"\nrow by row{_first(against)}", style="bold")
+    yield _by_row(against)
+
+
+def _first(against: Against) -> str:
+    return f", the first {SHOWN_AGAINST} of {against.matched}" if _many(against) else ""
+
+
+def _many(against: Against) -> bool:
+    return against.matched > SHOWN_AGAINST
+
+
+def _by_row(against: Against) -> Table:
+    """A sample a line, older less captured of each figure."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("sample")
+    for figure in LIKE_WITH_LIKE:
+        table.add_column(figure, justify="right")
+    table.add_column("")
+    rows: dict[str, dict[str, AgainstRow]] = {}
+    for row in against.rows:
+        rows.setdefault(row.sample_id, {})[row.figure] = row
+    for sample_id, figures in list(rows.items())[:SHOWN_AGAINST]:
+        cells = [f"{figures[n].difference_ms:+.2f}" if n in figures else "" for n in LIKE_WITH_LIKE]
+        valid = all(row.valid for row in figures.values())
+        table.add_row(sample_id, *cells, "" if valid else "invalid")
+    return table
 
 
 def _within(interval: Interval | None) -> str:

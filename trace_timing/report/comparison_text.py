@@ -10,6 +10,7 @@ from rich.text import Text
 
 from trace_timing.stats.compared_figures import Level
 from trace_timing.stats.comparison import ComparedRow, ComparisonResult
+from trace_timing.stats.gates import GateOutcome
 from trace_timing.stats.paired import FEWEST
 
 #: Kinds and kernels that are shown, by what they changed; --json has all.
@@ -78,6 +79,13 @@ def _table(rows: list[ComparedRow]) -> Table:
             Text(_verdict(row), style=_STYLES.get(row.verdict, "")),
         )
     return table
+
+
+def gate_line(outcome: GateOutcome) -> str:
+    """`FAILS: decode > 5.00% (ratio 1.100)`."""
+    said = "FAILS" if outcome.fails else "cannot tell" if outcome.unsure else "holds"
+    gate = outcome.gate
+    return f"{said}: {gate.name} > {gate.limit_frac:.2%} (ratio {outcome.row.ratio:.3f})"
 
 
 def needed_sentences(result: ComparisonResult) -> list[str]:

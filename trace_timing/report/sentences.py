@@ -28,6 +28,11 @@ def percent(value: float | None) -> str:
     return f"{value:.1%}" if 0 < abs(value) < 0.0995 else f"{value:.0%}"
 
 
+def sentence(text: str) -> str:
+    """Begun with a capital and ended with a full stop."""
+    return f"{text[0].upper()}{text[1:].rstrip('.')}."
+
+
 def findings(data: ReportData) -> list[str]:
     """What the report says first: where the time goes, what bounds it, what a token costs."""
     rows = stage_rows(data)

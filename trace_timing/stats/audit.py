@@ -17,7 +17,14 @@ from trace_timing.records import Doubt
 from trace_timing.stats.bootstrap import Interval, interval
 from trace_timing.stats.older_against import Against
 from trace_timing.stats.older_fencepost import Fencepost, fit_fencepost, step_rate
-from trace_timing.stats.older_judged import REASONS, ROUNDING_MS, Judged, column, judge
+from trace_timing.stats.older_judged import (
+    REASONS,
+    ROUNDING_MS,
+    Judged,
+    column,
+    judge,
+    number_or_none,
+)
 from trace_timing.stats.older_results import OlderResults
 from trace_timing.units import BoolArray
 
@@ -34,6 +41,19 @@ class NegativeRow:
     prefill_ms: float
     difference_ms: float
     recorded_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditedRow:
+    """One row with what the audit says of it (ms); figures that a row lacks are None."""
+
+    sample_id: str
+    output_tokens: int | None
+    #: Unclamped: total less vision less prefill.
+    difference_ms: float | None
+    recorded_ms: float | None
+    valid: bool
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +109,8 @@ class AuditResult:
     step_ms: float | None
     step_interval: Interval | None
     findings: tuple[Doubt, ...]
+    #: Every row, in the file's order.
+    judged: tuple[AuditedRow, ...]
     against: Against | None = None
 
 
@@ -125,6 +147,7 @@ def audit(
         step_ms=None if rate is None else rate[0],
         step_interval=None if rate is None else rate[1],
         findings=_findings(older, judged, fencepost, bias),
+        judged=_every_row(older, judged),
         against=against,
     )
 
@@ -155,6 +178,22 @@ def _group(
         negative_mean_ms=float(negative.mean()) if len(negative) else None,
         negative_min_ms=float(negative.min()) if len(negative) else None,
         negative_max_ms=float(negative.max()) if len(negative) else None,
+    )
+
+
+def _every_row(older: OlderResults, judged: Judged) -> tuple[AuditedRow, ...]:
+    tokens = column(older.figures, "output_tokens")
+    recorded = column(older.figures, "T_LLM_decode")
+    return tuple(
+        AuditedRow(
+            sample_id=str(sample_id),
+            output_tokens=int(tokens[i]) if np.isfinite(tokens[i]) else None,
+            difference_ms=number_or_none(judged.difference_ms[i]),
+            recorded_ms=number_or_none(recorded[i]),
+            valid=bool(judged.valid[i]),
+            reasons=judged.reasons[i],
+        )
+        for i, sample_id in enumerate(older.figures["sample_id"])
     )
 
 

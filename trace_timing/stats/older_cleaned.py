@@ -8,7 +8,7 @@ import numpy as np
 
 from trace_timing.stats.bootstrap import Interval
 from trace_timing.stats.older_fencepost import step_rate
-from trace_timing.stats.older_judged import Judged, column
+from trace_timing.stats.older_judged import Judged, column, number_or_none
 from trace_timing.stats.older_results import OlderResults
 
 
@@ -26,7 +26,7 @@ def cleaned_rows(
     tokens = column(older.figures, "output_tokens")
     rows = []
     for i, record in enumerate(older.records):
-        difference = _number_or_none(judged.difference_ms[i])
+        difference = number_or_none(judged.difference_ms[i])
         row: dict[str, Any] = dict(record)
         row["valid"] = bool(judged.valid[i])
         row["invalid_reasons"] = list(judged.reasons[i])
@@ -50,7 +50,3 @@ def _estimate(rate: tuple[float, Interval | None] | None, steps: int | None) -> 
         "T_LLM_decode_estimated_hi": bounds.high * steps if bounds and steps else None,
         "T_LLM_decode_is_estimate": value is not None,
     }
-
-
-def _number_or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -66,3 +66,8 @@ def column(table: pd.DataFrame, name: str) -> FloatArray:
     """A numeric column as float64, shape (n,)."""
     values: FloatArray = table[name].to_numpy(dtype=np.float64)
     return values
+
+
+def number_or_none(value: float) -> float | None:
+    """None for what is missing, so that it is null in JSON."""
+    return float(value) if np.isfinite(value) else None
