@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from tests.stats.older_rows import ERRORS, SAMPLES, known_rows, older_file
+from trace_timing.api.analysis import analyze
 from trace_timing.report.audit_text import render
 from trace_timing.stats.audit import audit
 from trace_timing.stats.older_against import hold_against
@@ -64,6 +66,41 @@ def test_runs_on_the_recorded_files(shared: Path) -> None:
     assert "\x1b[" not in done.stdout
 
 
+def test_a_known_file_gives_its_figures(tmp_path: Path) -> None:
+    path = tmp_path / "known.json"
+    path.write_text(json.dumps({"per_sample_results": known_rows()}))
+    done = run(path)
+    assert done.returncode == 0, done.stderr
+    assert "335.32 − 181.28 − 207.17 = -53.13 ms, recorded as 0.00" in done.stdout
+    (whole,) = (line for line in done.stdout.splitlines() if line.startswith("all rows"))
+    # Rows, valid, with one token, zero, negative, share, mean and range.
+    expected = "2000 1543 0 457 457 22.85% -21.73 -53.13 … -0.04"
+    assert whole.split()[2:] == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "figures"),
+    [
+        ("*imgsizetier*", "60 35 20 4 4 6.67% -58.46 -143.36 … -22.27"),
+        ("*full-forward*", "60 35 20 20 20 33.33% -26.13 -151.92 … -7.59"),
+    ],
+)
+def test_the_recorded_files_give_theirs(shared: Path, pattern: str, figures: str) -> None:
+    (path,) = (shared / "legacy").glob(pattern)
+    done = run(path, "--by", "actual_num_crops,top_k")
+    lines = done.stdout.splitlines()
+    (whole,) = (line for line in lines if line.startswith("all rows"))
+    assert whole.split()[2:] == figures.split()
+    # All negative rows have one token, and no row with one token is valid.
+    (one,) = (line.split() for line in lines if line.startswith("output_tokens = 1 "))
+    assert one[3:8] == ["20", "0", "20", *figures.split()[3:5]]
+    assert sum(line.startswith("actual_num_crops = ") for line in lines) == 12
+    assert sum(line.startswith("top_k = ") for line in lines) == 1
+    assert any(line.split()[:2] == ["6", "vit_exceeds_vision_total:"] for line in lines)
+    assert "steps are N − 1" in done.stdout
+    assert "per-token decode divides the time of N − 1 steps by N tokens" in done.stdout
+
+
 def test_json_holds_every_negative_row(shared: Path) -> None:
     (path,) = (shared / "legacy").glob("*full-forward*")
     (result,) = json.loads(run(path, "--json").stdout)
@@ -109,6 +146,43 @@ def test_against_holds_decode_to_decode_with_sampling_and_rest(small: Path, capt
     done = run(small, "--against", captured)
     assert done.returncode == 0, done.stderr
     assert "3 samples in both, 1 rows without a partner" in done.stdout
+
+
+def test_against_a_real_capture_shows_each_rows_error(tmp_path: Path) -> None:
+    """The older rows are the capture's controls with stated errors: they come back, row by row.
+
+    Decode is what is left, so it is off by −1 − 2 − 5 = −8 ms; where it clamped, by all of it.
+    """
+    file = older_file(tmp_path)
+    (result,) = json.loads(run(file, "--against", SAMPLES, "--json").stdout)
+    against = result["against"]
+    assert (against["basis"], against["matched"], against["unmatched"]) == ("control", 3, 0)
+    found = {(r["sample_id"], r["figure"]): r for r in against["rows"]}
+    for sample_id, errors in ERRORS.items():
+        for figure, error in errors.items():
+            assert found[sample_id, figure]["difference_ms"] == pytest.approx(error)
+    for sample_id in ("medium", "long"):
+        assert found[sample_id, "T_LLM_decode"]["difference_ms"] == pytest.approx(-8)
+    clamped = found["short", "T_LLM_decode"]
+    assert (clamped["older_ms"], clamped["valid"]) == (0, False)
+    controls = analyze(SAMPLES).samples.set_index("sample_id").loc["short"]
+    rest = sum(controls[f"{n}_control_ms"] for n in ("T_LLM_decode", "T_sampling", "T_rest"))
+    assert clamped["difference_ms"] == pytest.approx(-rest)
+    valid = {s["figure"]: s for s in against["summaries"] if s["valid_only"]}
+    assert valid["T_LLM_decode"]["rows"] == 2
+    assert valid["T_LLM_decode"]["median_difference_ms"] == pytest.approx(-8)
+
+
+def test_against_a_real_capture_is_printed_row_by_row(tmp_path: Path) -> None:
+    done = run(older_file(tmp_path), "--against", SAMPLES)
+    assert done.returncode == 0, done.stderr
+    assert "held against the capture's unprofiled controls" in done.stdout
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["medium", "+2.00", "+5.00", "-8.00", "-1.00"] in lines
+    assert ["long", "+2.00", "+5.00", "-8.00", "-1.00"] in lines
+    assert any(
+        line[:3] == ["short", "+2.00", "+100.00"] and line[-1] == "invalid" for line in lines
+    )
 
 
 def test_against_other_samples_is_refused(small: Path, captured: Path) -> None:

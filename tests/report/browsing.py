@@ -50,3 +50,34 @@ class Visit:
             "name => document.documentElement.dataset.ready === name", arg=name, timeout=30_000
         )
         return self.page
+
+
+def figures_of(page: Any, selector: str) -> list[dict[str, Any]]:
+    """Traces of the drawn figure as plotly holds them: type, meta, x and y."""
+    traces: list[dict[str, Any]] = page.evaluate(
+        "s => document.querySelector(s).data.map(t => "
+        "({type: t.type, meta: t.meta, x: Array.from(t.x || []), y: Array.from(t.y || [])}))",
+        selector,
+    )
+    return traces
+
+
+def table_of(page: Any, selector: str) -> list[dict[str, str]]:
+    """Rows of a shown table as texts by column."""
+    head = page.locator(f"{selector} thead th").all_inner_texts()
+    return [
+        dict(zip(head, row.locator("th,td").all_inner_texts(), strict=True))
+        for row in page.locator(f"{selector} tbody tr").all()
+    ]
+
+
+def violations(page: Any) -> list[tuple[str, str, str]]:
+    """What axe finds serious or critical on the page shown."""
+    axe = pytest.importorskip("axe_playwright_python")
+    page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text())
+    result = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+    return [
+        (v["id"], v["nodes"][0]["html"][:120], v["nodes"][0]["failureSummary"][:200])
+        for v in result["violations"]
+        if v["impact"] in ("serious", "critical")
+    ]

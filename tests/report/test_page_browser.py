@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.browsing import Visit, chromium
+from tests.report.browsing import Visit, chromium, figures_of, violations
 from tests.report.synthetic import report_data, sample_name
 from trace_timing.report.model import ReportData
 from trace_timing.report.page import PAGES, write_report
@@ -41,16 +41,6 @@ def visit(browser: Any, report: Path) -> Iterator[Visit]:
     one = Visit(browser, report, viewport={"width": 1280, "height": 900})
     yield one
     one.context.close()
-
-
-def figures_of(page: Any, selector: str) -> list[dict[str, Any]]:
-    """Traces of the drawn figure as plotly holds them: type, meta, x and y."""
-    traces: list[dict[str, Any]] = page.evaluate(
-        "s => document.querySelector(s).data.map(t => "
-        "({type: t.type, meta: t.meta, x: Array.from(t.x || []), y: Array.from(t.y || [])}))",
-        selector,
-    )
-    return traces
 
 
 def test_no_page_says_anything_on_the_console(visit: Visit) -> None:
@@ -210,19 +200,8 @@ def test_nothing_overflows_a_phone(browser: Any, report: Path) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_no_serious_violation(browser: Any, report: Path, theme: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python")
-    script = (Path(axe.__file__).parent / "axe.min.js").read_text()
     visit = Visit(browser, report, color_scheme=theme, viewport={"width": 1280, "height": 900})
-    found = []
-    for name in PAGES:
-        page = visit.go(name)
-        page.evaluate(script)
-        result = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
-        found += [
-            (name, v["id"], v["nodes"][0]["html"][:120], v["nodes"][0]["failureSummary"][:200])
-            for v in result["violations"]
-            if v["impact"] in ("serious", "critical")
-        ]
+    found = [violation for name in PAGES for violation in violations(visit.go(name))]
     visit.context.close()
     assert found == []
 

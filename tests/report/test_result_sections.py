@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
 from trace_timing.report.result_sections import audit_section, comparison_section
+
 from trace_timing.stats.audit import audit
 from trace_timing.stats.compared_figures import Figure
 from trace_timing.stats.comparison import ComparisonResult, judge_figures

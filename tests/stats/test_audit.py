@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
+from tests.stats.older_rows import known_rows, row
 from trace_timing.errors import TraceError, UsageError
 from trace_timing.stats.audit import audit
 from trace_timing.stats.older_cleaned import cleaned_rows
@@ -17,41 +17,11 @@ from trace_timing.stats.older_judged import judge
 from trace_timing.stats.older_results import OlderResults, read_older
 
 
-def row(tokens: int, total: float, vision: float, prefill: float, **more: Any) -> dict[str, Any]:
-    decode = max(0.0, total - vision - prefill)
-    return {
-        "output_tokens": tokens,
-        "T_vision_total": vision,
-        "T_LLM_prefill": prefill,
-        "T_LLM_decode": decode,
-        "T_total": total,
-        "T_decode_per_token": decode / tokens,
-        **more,
-    }
-
-
 def older(tmp_path: Path, rows: list[dict[str, Any]]) -> OlderResults:
     path = tmp_path / "older.json"
     rows = [{"sample_id": i, **r} for i, r in enumerate(rows)]
     path.write_text(json.dumps({"tier": "high", "per_sample_results": rows}))
     return read_older(path)
-
-
-def known_rows() -> list[dict[str, Any]]:
-    """2,000 rows with the properties of a known file: 457 negative, −53.13 … −0.04, mean −21.73."""
-    rng = np.random.default_rng(6)
-    inner = rng.uniform(0.05, 53.0, 455)
-    wanted = 457 * 21.73 - 53.13 - 0.04
-    # Pull the mean to the one wanted without leaving the range: scale toward the lower end.
-    inner = 0.05 + (inner - 0.05) * (wanted - 455 * 0.05) / (inner - 0.05).sum()
-    negative = rng.permutation(np.arange(1, 2_000))[:456]
-    shortfall = dict(zip(negative.tolist(), [0.04, *inner.tolist()], strict=True))
-    rows = [row(4, 335.32, 181.28, 207.17)]
-    for i in range(1, 2_000):
-        difference = -shortfall[i] if i in shortfall else float(rng.uniform(40, 400))
-        vision, prefill = float(rng.uniform(60, 200)), float(rng.uniform(100, 220))
-        rows.append(row(int(rng.integers(2, 20)), vision + prefill + difference, vision, prefill))
-    return rows
 
 
 @pytest.fixture(scope="module")

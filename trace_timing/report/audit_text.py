@@ -10,12 +10,18 @@ from rich.text import Text
 
 from trace_timing.stats.audit import AuditGroup, AuditResult
 from trace_timing.stats.bootstrap import Interval
-from trace_timing.stats.older_against import LIKE_WITH_LIKE, Against, AgainstRow
+from trace_timing.stats.older_against import LIKE_WITH_LIKE, Against, AgainstRow, Basis
 from trace_timing.stats.older_fencepost import Fencepost
 from trace_timing.stats.older_judged import REASONS
 
 #: Negative rows that are shown with their arithmetic; --json has all.
 SHOWN = 3
+_BASES: dict[Basis, str] = {
+    "control": "the capture's unprofiled controls",
+    "corrected": "corrected times, since the capture has no controls",
+    "window": "profiled times, since the capture has neither controls nor corrected ones: they "
+    "are longer by what profiling costs",
+}
 #: Samples whose differences from a capture are shown; --json and the page have all.
 SHOWN_AGAINST = 12
 
@@ -110,7 +116,8 @@ def against_sentences(against: Against) -> list[str]:
     return [
         f"against {against.source}: {against.matched} samples in both, "
         f"{against.unmatched} rows without a partner",
-        "decode is held against decode + sampling + rest: what the difference contains",
+        f"held against {_BASES[against.basis]}; decode against decode + sampling + rest: what the "
+        "difference contains",
     ]
 
 

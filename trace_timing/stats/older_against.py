@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,13 @@ from trace_timing.stats.older_results import OlderResults
 
 #: Older figure → the columns of the sample table that it holds. The older decode is what is left
 #: of the total, so it has sampling and everything else in it.
+Basis = Literal["control", "corrected", "window"]
+#: The first that the capture has: as unprofiled as can be.
+SUFFIXES: dict[Basis, str] = {
+    "control": "_control_ms",
+    "corrected": "_corrected_ms",
+    "window": "_ms",
+}
 LIKE_WITH_LIKE: dict[str, tuple[str, ...]] = {
     "T_vision_total": ("T_vision_total",),
     "T_LLM_prefill": ("T_LLM_prefill",),
@@ -55,6 +63,8 @@ class Against:
     """
 
     source: str
+    #: Which of the capture's times: older results were taken without a profiler.
+    basis: Basis
     matched: int
     unmatched: int
     summaries: tuple[AgainstSummary, ...]
@@ -71,7 +81,8 @@ def hold_against(
     Raises:
         UsageError: no sample id is in both.
     """
-    captured = _captured(samples)
+    basis = _basis(samples)
+    captured = _captured(samples, basis)
     ids = older.figures["sample_id"]
     once = ~ids.duplicated(keep=False)
     shared = (once & ids.isin(captured.index)).to_numpy(dtype=bool)
@@ -87,6 +98,7 @@ def hold_against(
     )
     return Against(
         source=source,
+        basis=basis,
         matched=int(shared.sum()),
         unmatched=int((~shared).sum()),
         summaries=tuple(
@@ -99,11 +111,19 @@ def hold_against(
     )
 
 
-def _captured(samples: pd.DataFrame) -> pd.DataFrame:
-    # What a run does not have is no time; a figure is null only where its first part is.
+def _basis(samples: pd.DataFrame) -> Basis:
+    for basis, suffix in SUFFIXES.items():
+        total = f"T_total{suffix}"
+        if total in samples and bool(samples[total].notna().all()):
+            return basis
+    return "window"
+
+
+def _captured(samples: pd.DataFrame, basis: Basis) -> pd.DataFrame:
+    # What a run does not have is no time; a figure is null only where it has no part at all.
     times = pd.DataFrame(
         {
-            name: samples[[f"{part}_ms" for part in parts]].sum(axis=1, min_count=1)
+            name: samples[[f"{part}{SUFFIXES[basis]}" for part in parts]].sum(axis=1, min_count=1)
             for name, parts in LIKE_WITH_LIKE.items()
         }
     )

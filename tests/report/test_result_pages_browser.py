@@ -1,0 +1,199 @@
+"""Pages of compare, audit and the statistics in a real Chromium, made by the commands."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.report.browsing import Visit, chromium, figures_of, table_of, violations
+from tests.stats.compared_tables import report_directory, tables
+from tests.stats.older_rows import older_file
+from trace_timing.api.analysis import Analysis, analyze
+from trace_timing.api.loaded import load
+from trace_timing.report.page import write_report
+from trace_timing.stats.audit import AuditResult, audit
+from trace_timing.stats.compared_figures import Tables
+from trace_timing.stats.comparison import ComparisonResult, compare
+from trace_timing.stats.older_against import hold_against
+from trace_timing.stats.older_judged import judge
+from trace_timing.stats.older_results import read_older
+
+pytestmark = pytest.mark.browser
+SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "trace_timing", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def sides(folder: Path) -> tuple[Tables, Tables]:
+    return (
+        replace(tables(1), environment={"torch": "2.11"}),
+        replace(tables(2, decode=1.1), environment={"torch": "2.13"}),
+    )
+
+
+@pytest.fixture(scope="module")
+def comparison(folder: Path, sides: tuple[Tables, Tables]) -> tuple[Path, ComparisonResult]:
+    a, b = (report_directory(folder / name, side) for name, side in zip("AB", sides, strict=True))
+    done = run("compare", a, b, "-o", folder / "compared", "--fail-on", "decode > 5%")
+    assert done.returncode == 1, done.stderr
+    return folder / "compared" / "compare.html", compare(*sides)
+
+
+@pytest.fixture(scope="module")
+def audited(folder: Path) -> tuple[Path, AuditResult]:
+    file = older_file(folder)
+    done = run("audit", file, "--against", SAMPLES, "-o", folder / "audited")
+    assert done.returncode == 0, done.stderr
+    older = read_older(file)
+    held = hold_against(older, judge(older), load(str(SAMPLES)).samples, source="sample_traces")
+    return folder / "audited" / "audit.html", audit(older, against=held)
+
+
+@pytest.fixture(scope="module")
+def analysis() -> Analysis:
+    return analyze(SAMPLES)
+
+
+@pytest.fixture(scope="module")
+def statistics(folder: Path, analysis: Analysis) -> Path:
+    write_report(analysis.report_data(), folder / "report.html")
+    return folder / "report.html"
+
+
+def opened(browser: Any, path: Path, **context: Any) -> Visit:
+    return Visit(browser, path, **{"viewport": {"width": 1280, "height": 900}, **context})
+
+
+def test_a_comparisons_values_are_its_tables(
+    browser: Any, comparison: tuple[Path, ComparisonResult]
+) -> None:
+    path, result = comparison
+    visit = opened(browser, path)
+    page = visit.go("compare")
+    shown = {row["name"]: row for row in table_of(page, "#compare-t0")}
+    stages = [r for r in result.rows if r.level in ("total", "stage", "minor stage")]
+    assert list(shown) == [row.name for row in stages]
+    for row in stages:
+        assert shown[row.name]["verdict"] == row.verdict
+        assert shown[row.name]["A_ms"] == f"{row.a_ms:,.3f}"
+        assert float(shown[row.name]["ratio"]) == pytest.approx(row.ratio, abs=1e-4)
+    drawn = {
+        x: t["meta"]["verdict"]
+        for t in figures_of(page, "[data-figure=compare-f0]")
+        for x in t["x"]
+    }
+    assert drawn == {row.ratio: row.verdict for row in stages}
+    words = page.locator("#page-compare").inner_text()
+    assert "Slower: decode ×1.10" in words
+    assert "FAILS: decode > 5.00%" in words
+    assert table_of(page, "#compare-t3") == [
+        {"name": "environment.torch", "a": "2.11", "b": "2.13", "bearing": "listed"}
+    ]
+    assert visit.said == []
+    visit.context.close()
+
+
+def test_an_audits_values_are_its_tables(browser: Any, audited: tuple[Path, AuditResult]) -> None:
+    path, result = audited
+    visit = opened(browser, path)
+    page = visit.go("audit")
+    points = figures_of(page, "[data-figure=audit-f0]")
+    drawn = {(t["meta"]["valid"], y) for t in points for y in t["y"]}
+    assert drawn == {(row.valid, row.difference_ms) for row in result.judged}
+    titles = page.locator("#page-audit h2").all_inner_texts()
+    at = [t for t in titles if page.locator(f".figure[aria-label='{t}']").count() == 0]
+    by_row = table_of(page, f"#audit-t{at.index('Against the capture, row by row')}")
+    assert result.against is not None
+    assert [(row["sample_id"], row["figure"], row["difference_ms"]) for row in by_row] == [
+        (row.sample_id, row.figure, f"{row.difference_ms:,.3f}") for row in result.against.rows
+    ]
+    assert visit.said == []
+    visit.context.close()
+
+
+def test_the_statistics_are_the_summary_tables(
+    browser: Any, statistics: Path, analysis: Analysis
+) -> None:
+    visit = opened(browser, statistics)
+    page = visit.go("statistics")
+    times = {row["time"]: row for row in table_of(page, "#statistics-t0")}
+    assert times["T_total_ms"]["median_ms"] == f"{analysis.samples['T_total_ms'].median():,.3f}"
+    assert "Noise floor: controls of one input" in page.locator("#page-statistics").inner_text()
+    steps = analysis.steps[analysis.steps["stage"] == "decode"]
+    points = [t for t in figures_of(page, "[data-figure=statistics-f1]") if "column" in t["meta"]]
+    busy = next(t["y"] for t in points if t["meta"]["column"] == "busy_ms")
+    assert busy == [ns / 1e6 for ns in steps["busy_ns"]]
+    assert visit.said == []
+    visit.context.close()
+
+
+PAGES = ["compare", "audit", "statistics"]
+
+
+@pytest.fixture
+def shown(
+    request: pytest.FixtureRequest,
+    comparison: tuple[Path, ComparisonResult],
+    audited: tuple[Path, AuditResult],
+    statistics: Path,
+) -> tuple[Path, str]:
+    name = request.param
+    return {"compare": comparison[0], "audit": audited[0], "statistics": statistics}[name], name
+
+
+@pytest.mark.parametrize("shown", PAGES, indirect=True)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_no_serious_violation(browser: Any, shown: tuple[Path, str], theme: str) -> None:
+    visit = opened(browser, shown[0], color_scheme=theme)
+    found = violations(visit.go(shown[1]))
+    visit.context.close()
+    assert (found, visit.said) == ([], [])
+
+
+@pytest.mark.parametrize("shown", PAGES, indirect=True)
+def test_nothing_overflows_a_phone(browser: Any, shown: tuple[Path, str]) -> None:
+    visit = opened(browser, shown[0], viewport={"width": 390, "height": 844})
+    page = visit.go(shown[1])
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    visit.context.close()
+
+
+def test_a_page_is_walked_and_sorted_by_keyboard(
+    browser: Any, comparison: tuple[Path, ComparisonResult]
+) -> None:
+    path, result = comparison
+    visit = opened(browser, path)
+    page = visit.go("compare")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.focus("#compare-t0 thead button:text-is('ratio')")
+    page.keyboard.press("Enter")
+    stages = [r for r in result.rows if r.level in ("total", "stage", "minor stage")]
+    highest = max(stages, key=lambda row: row.ratio)
+    assert table_of(page, "#compare-t0")[0]["name"] == highest.name
+    visit.context.close()
