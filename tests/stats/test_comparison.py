@@ -164,6 +164,24 @@ def test_without_matching_ids_runs_are_compared_as_groups() -> None:
     assert {r.name: r.verdict for r in result.rows}["decode"] == "slower"
 
 
+def test_repeats_of_other_inputs_are_no_further_witnesses() -> None:
+    b = tables(2, n=6)
+    b = replace(b, samples=b.samples.assign(sample_id="x" + b.samples["sample_id"]))
+    assert {row.n for row in compare(tables(1, n=6), b).rows} == {6}
+
+
+def test_repeats_of_the_same_few_inputs_are_compared_as_they_are() -> None:
+    rows = {r.name: r for r in compare(tables(1, n=3), tables(2, n=3)).rows}
+    assert rows["decode"].n == 6
+
+
+def test_totals_of_other_lengths_are_no_group() -> None:
+    b = tables(2, decode_steps=20)
+    b = replace(b, samples=b.samples.assign(sample_id="x" + b.samples["sample_id"]))
+    total = next(row for row in compare(tables(1), b).rows if row.name == "total")
+    assert (total.verdict, total.n) == ("cannot tell", 0)
+
+
 @pytest.mark.parametrize(
     ("bound", "fails"), [("decode > 5%", True), ("decode > 20%", False), ("prefill>5%", False)]
 )

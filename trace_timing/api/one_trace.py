@@ -97,5 +97,5 @@ def _details(
 def reject(source: TraceSource, error: TraceTimingError) -> Rejection:
     """Name the trace by its own name, not by the path of this machine."""
     text = f"{error.what}: {error.why}" if error.why else error.what
-    reason = text.replace(source.local, source.name)
+    reason = text.replace(source.local, source.name).removeprefix(f"{source.name}: ")
     return Rejection(source=source.name, reason=reason, remedy=error.remedy)

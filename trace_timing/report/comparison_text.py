@@ -70,10 +70,15 @@ def _table(rows: list[ComparedRow]) -> Table:
         around = row.ratio_interval
         table.add_row(
             row.name,
-            f"{row.a_ms:.3f}",
-            f"{row.b_ms:.3f}",
-            f"{row.difference_ms:+.3f}",
-            f"{row.ratio:.3f}",
+            *(
+                "" if value != value else f"{value:{form}}"
+                for value, form in (
+                    (row.a_ms, ".3f"),
+                    (row.b_ms, ".3f"),
+                    (row.difference_ms, "+.3f"),
+                    (row.ratio, ".3f"),
+                )
+            ),
             f"{around.low:.3f} … {around.high:.3f}" if around else "",
             str(row.n),
             Text(_verdict(row), style=_STYLES.get(row.verdict, "")),

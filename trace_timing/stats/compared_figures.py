@@ -101,29 +101,44 @@ def stage_figures(a: pd.DataFrame, b: pd.DataFrame, basis: Basis, paired: bool) 
         ("minor stage", MINOR_STAGES),
     ]
     suffix = "_ms" if basis == "window" else f"_{basis}_ms"
-    steps = [_by_sample(t, t["decode_steps"].astype(float), paired) for t in (a, b)]
+    # Repeats of one input witness for that input alone: apart only where both sides have the same.
+    apart = not paired and set(a["sample_id"]) == set(b["sample_id"])
+    steps = [_by_sample(t, t["decode_steps"].astype(float), apart) for t in (a, b)]
     for level, names in levels:
         for name, time in names.items():
-            sides = []
-            for table in (a, b):
-                values = table[time + suffix].astype(float)
-                if name in NUMBERED_STAGES:
-                    values = values / (table["decode_steps"].astype(float) + (name == "sampling"))
-                    values = values.replace([np.inf, -np.inf], np.nan)
-                sides.append(_by_sample(table, values, paired))
-            left, right = sides
-            if not (left.notna().any() and right.notna().any()):
+            sides = [
+                _by_sample(table, _times(table, name, time + suffix), apart) for table in (a, b)
+            ]
+            if not all(side.notna().any() for side in sides):
                 continue
-            if level == "total" and paired:
-                # The total of more steps is no slower total: such pairs have none to compare.
-                left, right = left.where(steps[0] == steps[1]), right.where(steps[0] == steps[1])
+            if level == "total":
+                sides = _of_one_length(sides, steps, paired)
+            left, right = sides if paired else [side.dropna() for side in sides]
             yield Figure(level, name, left, right)
 
 
-def _by_sample(table: pd.DataFrame, values: pd.Series[Any], paired: bool) -> pd.Series[Any]:
-    if not paired:
-        return values.dropna()
-    return values.groupby(table["sample_id"]).median().sort_index()
+def _times(table: pd.DataFrame, name: str, column: str) -> pd.Series[Any]:
+    values = table[column].astype(float)
+    if name not in NUMBERED_STAGES:
+        return values
+    numbered = table["decode_steps"].astype(float) + (name == "sampling")
+    return (values / numbered).replace([np.inf, -np.inf], np.nan)
+
+
+def _of_one_length(
+    sides: list[pd.Series[Any]], steps: list[pd.Series[Any]], paired: bool
+) -> list[pd.Series[Any]]:
+    """Totals of as many steps on both sides: that of more steps is no slower total."""
+    if paired:
+        return [side.where(steps[0] == steps[1]) for side in sides]
+    return [
+        side.where(own.isin(set(others)))
+        for side, own, others in zip(sides, steps, reversed(steps), strict=True)
+    ]
+
+
+def _by_sample(table: pd.DataFrame, values: pd.Series[Any], apart: bool) -> pd.Series[Any]:
+    return values if apart else values.groupby(table["sample_id"]).median().sort_index()
 
 
 def kernel_figures(
