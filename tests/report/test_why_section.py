@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trace_timing import analyze
+from trace_timing import analyze, schema
 from trace_timing.report.why_section import TITLES, over_runs, sentences
 
 #: Recorded by benchmarks/why_captures.py.
@@ -27,7 +27,7 @@ def test_of_several_runs_the_longest_speaks() -> None:
         columns=[*KEY, "code", "sentence", "evidence", "remedy"],
     )
     assert sentences(verdicts, stages) == [
-        "B. (in 2 of 3 runs; here b) Evidence: eb. To shorten it: r."
+        "B. Evidence (of b; so in 2 of 3 runs): eb. To shorten it: r."
     ]
     assert sentences(verdicts.iloc[:0], stages) == ["No stage gives evidence enough for a verdict."]
 
@@ -41,28 +41,44 @@ def test_a_real_trace_has_the_page_with_its_tables(h200: Path) -> None:
 
 
 def test_tables_of_several_runs_become_one_of_means() -> None:
-    columns = [*KEY, "op_kind", "gpu_ops", "busy_ns"]
+    columns = [*KEY, "op_kind", "gpu_ops", "kernel_sum_ns", "busy_ns"]
     kinds = pd.DataFrame(
         [
-            ("a", 0, 0, "decode", "gemm", 4, 2_000_000),
-            ("b", 0, 0, "decode", "gemm", 8, 4_000_000),
-            ("b", 0, 0, "decode", "sort", 1, 500_000),
+            ("a", 0, 0, "decode", "gemm", 4, 3_000_000, 2_000_000),
+            ("b", 0, 0, "decode", "gemm", 8, 5_000_000, 4_000_000),
+            ("b", 0, 0, "decode", "sort", 1, 500_000, 500_000),
         ],
         columns=columns,
     )
-    assert over_runs(kinds, (*KEY, "op_kind")).to_dict("records") == [
-        {"stage": "decode", "op_kind": "gemm", "runs": 2, "gpu_ops": 6.0, "busy_ms": 3.0},
-        {"stage": "decode", "op_kind": "sort", "runs": 1, "gpu_ops": 1.0, "busy_ms": 0.5},
+    assert over_runs(kinds, schema.KINDS).values.tolist() == [
+        ["decode", "gemm", 2, 6.0, 4.0, 3.0],
+        ["decode", "sort", 1, 1.0, 0.5, 0.5],
     ]
-    alone = over_runs(kinds.iloc[:1], (*KEY, "op_kind"))
-    assert "runs" not in alone
+    alone = over_runs(kinds.iloc[:1], schema.KINDS)
+    assert list(alone) == ["stage", "op_kind", "gpu_ops", "kernel_sum_ms", "busy_ms"]
 
 
-def test_of_several_runs_an_assumption_holds_where_it_holds_in_all() -> None:
-    rows = [("a", 0, 0, "decode", "memory", True), ("b", 0, 0, "decode", "memory", False)]
-    limits = pd.DataFrame(rows, columns=[*KEY, "bound_by", "holds"])
-    (row,) = over_runs(limits, KEY).to_dict("records")
-    assert row == {"stage": "decode", "runs": 2, "bound_by": "memory", "holds": False}
+def test_a_rank_is_no_measure_and_an_assumption_holds_where_it_holds_in_all() -> None:
+    names = [*(c.name for c in schema.RANKS if c.name not in ("sample_id", "repeat", "stage"))]
+    ranks = pd.DataFrame(
+        [
+            (s, 0, "prefill", 4, slowest, 9, 1, 2, 3, 0)
+            for s, slowest in (("a", 3), ("b", 1), ("c", 3))
+        ],
+        columns=["sample_id", "repeat", "stage", *names],
+    )
+    (row,) = over_runs(ranks, schema.RANKS).to_dict("records")
+    assert (row["runs"], row["ranks"], row["slowest_rank"]) == (3, 4.0, 3)
+    of_limits = [c.name for c in schema.LIMITS if c.name not in KEY]
+    limits = pd.DataFrame(
+        [
+            (s, 0, 0, "decode", 1, 1, 1, 1, "memory", 1, 1, 0.5, holds)
+            for s, holds in (("a", 1), ("b", 0))
+        ],
+        columns=[*KEY, *of_limits],
+    ).astype({"holds": "bool"})
+    (row,) = over_runs(limits, schema.LIMITS).to_dict("records")
+    assert (row["bound_by"], row["holds"]) == ("memory", False)
 
 
 def test_of_several_ranks_the_slowest_is_named() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from trace_timing.records import STAGES
 from trace_timing.report.figures import styled
 from trace_timing.report.model import Section
 from trace_timing.schema import TABLES
+from trace_timing.table import Column, Table
 from trace_timing.units import NS_PER_MS
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def why_section(tables: Mapping[str, pd.DataFrame], stages: pd.DataFrame) -> Sec
         stages: schema.STAGES.
     """
     shown = {
-        title: over_runs(tables[name], TABLES[name].key)
+        title: over_runs(tables[name], TABLES[name])
         for name, title in TITLES.items()
         if len(tables[name])
     }
@@ -63,16 +64,16 @@ def why_section(tables: Mapping[str, pd.DataFrame], stages: pd.DataFrame) -> Sec
     )
 
 
-def over_runs(table: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
+def over_runs(table: pd.DataFrame, schema: Table) -> pd.DataFrame:
     """A table of `stats.why` for people: a row for each key but the run's, times in ms.
 
     Of several runs: the mean of numbers over the runs that have the row, how many these are
-    (`runs`), whether all hold, and the most frequent text.
+    (`runs`), whether all hold, and the most frequent of what is no measure, as a rank.
     """
-    run = [name for name in _RUN if name in key]
-    group = [name for name in key if name not in run]
+    run = [name for name in _RUN if name in schema.key]
+    group = [name for name in schema.key if name not in run]
     rows = table.groupby(group, sort=False, dropna=False)
-    out = rows.agg({name: _together(table[name]) for name in table if name not in key})
+    out = rows.agg({c.name: _together(c) for c in schema if c.name not in schema.key})
     if len(table[run].drop_duplicates()) > 1:
         out.insert(0, "runs", rows.size())
     times = [str(name) for name in out if str(name).endswith("_ns")]
@@ -80,12 +81,14 @@ def over_runs(table: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
     return in_ms.rename(columns={name: f"{name[:-3]}_ms" for name in times}).reset_index()
 
 
-def _together(values: pd.Series) -> str | Callable[[pd.Series], object]:
-    if values.dtype.kind == "b":
+def _together(column: Column) -> str | Callable[[pd.Series], object]:
+    if column.type == "bool":
         return "all"
-    if values.dtype.kind in "if" or str(values.dtype) in ("Int64", "Float64"):
-        return "mean"
-    return lambda texts: texts.mode().iat[0]
+    return "mean" if column.unit or column.type == "float64" else _most_frequent
+
+
+def _most_frequent(values: pd.Series) -> object:
+    return next(iter(values.mode()), None)
 
 
 def _figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, go.Figure]]:
@@ -179,9 +182,9 @@ def sentences(verdicts: pd.DataFrame, stages: pd.DataFrame) -> list[str]:
     said = []
     for _, some in judged.groupby(["stage", "code"], sort=False):
         worst = some.sort_values("window_ns").iloc[-1]
-        where = f" (in {len(some)} of {runs} runs; here {worst['sample_id']})" if runs > 1 else ""
+        seen = f" (of {worst['sample_id']}; so in {len(some)} of {runs} runs)" if runs > 1 else ""
         said.append(
-            f"{worst['sentence']}{where} Evidence: {worst['evidence']}. "
+            f"{worst['sentence']} Evidence{seen}: {worst['evidence']}. "
             f"To shorten it: {worst['remedy']}."
         )
     return said

@@ -34,7 +34,7 @@ class QueueFigures:
     launches: int
     #: Launches when every earlier op of the run had ended: the device had nothing to do.
     starved_launches: int
-    #: Idle time that ended when such an op started: what a host that keeps up would win.
+    #: Idle time that ended when such an op started: the most that a host that keeps up could win.
     launch_bound_ns: int
     #: Its share of the stage's window; None where that is empty.
     launch_bound_frac: float | None
