@@ -170,7 +170,7 @@ def scenes(draw: st.DrawFn) -> tuple[list[PlainOp], list[PlainRange], PlainRange
     return ops, ranges, generate
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(scenes())
 def test_it_is_what_a_plain_implementation_finds(
     scene: tuple[list[PlainOp], list[PlainRange], PlainRange],

@@ -303,7 +303,7 @@ def laid_out(document: Any, indent: int | None, spaces: tuple[str, str]) -> str:
     return text.replace('"<', "").replace('>"', "")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     listed=st.lists(events(), max_size=30),
     indent=st.sampled_from([None, 0, 1, 2]),
