@@ -9,10 +9,14 @@ A generate() of one prefill and decode steps, each of launches, kernels, flow ev
 from __future__ import annotations
 
 import argparse
-import gzip
 import random
+import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+from isal import igzip
 
 HEAD = """
   {
@@ -110,9 +114,8 @@ def write_trace(
     cpu_ops: bool = False,
 ) -> int:
     """Write a trace of so many MB of JSON, or of so many events; its number of events."""
-    opened = gzip.open if path.suffix == ".gz" else open
     written, total = 0, 0
-    with opened(path, "wb") as file:
+    with opened(path) as file:
         file.write(HEAD.encode())
         for text in events(seed, cpu_ops):
             data = (",\n" if total else "").encode() + text.encode()
@@ -123,6 +126,46 @@ def write_trace(
                 break
         file.write(TAIL.encode())
     return total
+
+
+def opened(path: Path) -> Any:
+    """A file to write to, gzipped as its name says."""
+    return igzip.open(path, "wb", compresslevel=3) if path.suffix == ".gz" else path.open("wb")
+
+
+#: Between copies of a recorded trace: seconds, and more ids than one has.
+_APART_US, _APART_IDS = 10_000_000, 100_000_000
+_MOVED = re.compile(rb'("ts": |"(?:correlation|id)": )(\d+)')
+
+
+def grow_trace(source: Path, path: Path, megabytes: float) -> int:
+    """Repeat a recorded trace, later and under other ids, until it has so many MB; its events.
+
+    In the layout it was recorded in: the events of a piece end where the next one's `  {` begins.
+    """
+    data = source.read_bytes()
+    text = igzip.decompress(data) if source.suffix == ".gz" else data
+    begin = text.index(b"[", text.index(b'"traceEvents"')) + 1
+    end = text.rindex(b"\n  ],")
+    separator = b"},\n  {"
+    written, total, copy = 0, 0, 0
+    with opened(path) as file:
+        file.write(text[:begin])
+        while written < megabytes * 1e6:
+            moved = _MOVED.sub(partial(_moved, copy=copy), text[begin:end])
+            left = int(megabytes * 1e6) - written
+            if len(moved) > left:
+                moved = moved[: moved.index(separator, left) + 1]
+            file.write((b"," if copy else b"") + moved)
+            written, copy = written + len(moved), copy + 1
+            total += moved.count(separator) + 1
+        file.write(text[end:])
+    return total
+
+
+def _moved(match: re.Match[bytes], copy: int) -> bytes:
+    step = _APART_US if match[1].startswith(b'"ts') else _APART_IDS
+    return match[1] + str(int(match[2]) + copy * step).encode()
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
 """Reading one trace: this project against others, in fresh processes on the same files.
 
-    python -m benchmarks.read [TRACE…] [--generate 100 400] [--runs 5] [--cores 0]
+    python -m benchmarks.read [TRACE…] [--grow TRACE 123] [--generate 100 400] [--cores 0]
 
-`ours` reads and tiles; `ours store` the same from the compact store; `bare msgspec` inflates and
-decodes in the same pieces and keeps nothing: the floor. HTA and TraceLens only load.
+`ours` reads and tiles; `ours, store to tables` makes all tables from the compact store; `bare
+msgspec` inflates and decodes in the same pieces and keeps nothing: the floor. HTA and TraceLens
+only load. Readers that are not installed (extra `bench`) fail with their reason.
 """
 
 from __future__ import annotations
@@ -13,16 +14,25 @@ import gzip
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from benchmarks.fresh import in_fresh_process, measured, medians, save
-from benchmarks.generator import write_trace
+from benchmarks.fresh import (
+    RESULTS,
+    Budget,
+    in_fresh_process,
+    machine,
+    measured,
+    medians,
+    save,
+)
+from benchmarks.generator import grow_trace, write_trace
 
 Call = Callable[[], object]
+SAMPLES = Path(__file__).parent.parent / "sample_traces" / "traces"
 
 
 def ours(path: Path) -> Call:
@@ -132,14 +142,15 @@ READERS: dict[str, Callable[[Path], Call]] = {
 }
 
 
-def compare(path: Path, runs: int, cores: str | None) -> dict[str, object]:
+def compare(path: Path, options: argparse.Namespace, budget: Budget) -> dict[str, Any]:
     """Medians of every reader on one file, interleaved so that drift hits all alike."""
     megabytes = len(text(path)) / 1e6
-    found: dict[str, list[dict[str, object]]] = {name: [] for name in READERS}
-    for _ in range(runs):
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in READERS}
+    for _ in range(options.runs):
         for name, done in found.items():
-            if not (done and "failed" in done[-1]):
-                done.append(in_fresh_process("benchmarks.read", name, str(path), cores=cores))
+            if not budget.spent and not (done and "failed" in done[-1]):
+                args = (name, str(path))
+                done.append(in_fresh_process("benchmarks.read", *args, cores=options.cores))
     figures = {name: medians(done) for name, done in found.items()}
     for figure in figures.values():
         if "seconds" in figure:
@@ -157,19 +168,22 @@ def ratios(figures: dict[str, dict[str, float]]) -> dict[str, object]:
     return {
         "hta_seconds_over_ours": quotient("HTA", "ours", "seconds"),
         "ours_seconds_over_bare": quotient("ours", "bare msgspec", "seconds"),
-        "reading_seconds_over_bare": quotient("ours, reading alone", "bare msgspec", "seconds"),
+        "ours_processor_over_bare": quotient("ours", "bare msgspec", "processor_s"),
+        "reading_processor_over_bare": quotient(
+            "ours, reading alone", "bare msgspec", "processor_s"
+        ),
         "ours_peak_over_hta": quotient("ours", "HTA", "peak_mb"),
     }
 
 
-def plot(results: list[dict[str, object]], path: Path) -> None:
-    """Seconds and peak memory of each reader, a group a file, as one offline page."""
+def plot(results: list[dict[str, Any]], path: Path) -> None:
+    """Seconds and peak memory of each reader, a group a file."""
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
     figure = make_subplots(1, 2, subplot_titles=["seconds", "peak memory over the imports, MB"])
     for result in results:
-        readers = {n: f for n, f in result["readers"].items() if "seconds" in f}  # type: ignore[attr-defined]
+        readers = {n: f for n, f in result["readers"].items() if "seconds" in f}
         for column, key in ((1, "seconds"), (2, "over_imports_mb")):
             figures = [f[key] for f in readers.values()]
             bar = go.Bar(name=str(result["file"]), x=list(readers), y=figures)
@@ -181,22 +195,39 @@ def plot(results: list[dict[str, object]], path: Path) -> None:
 def main() -> None:
     """Compare on the given traces and on generated ones; write JSON and a plot."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("paths", nargs="*", type=Path)
-    parser.add_argument("--generate", nargs="*", type=int, default=[], metavar="MB")
+    parser.add_argument("paths", nargs="*", type=Path, help="real traces  [sample_traces/]")
+    parser.add_argument("--grow", nargs=2, metavar=("TRACE", "MB"), help="a real one, repeated")
+    parser.add_argument("--generate", nargs="*", type=float, default=[100, 400], metavar="MB")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--cores", help="pin every reader to these (taskset), as 0")
+    parser.add_argument("--minutes", type=float, default=45, help="begin nothing after so many")
+    parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
+    before, budget = machine(), Budget(options.minutes)
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        made = [Path(folder) / f"generated_{size}mb.json.gz" for size in options.generate]
-        for path, size in zip(made, options.generate, strict=True):
-            write_trace(path, megabytes=size, cpu_ops=True)
-        for path in (*options.paths, *made):
-            results.append(compare(path, options.runs, options.cores))
+        for path in (
+            *(options.paths or sorted(SAMPLES.glob("*.json.gz"))),
+            *_made(folder, options),
+        ):
+            results.append(compare(path, options, budget))
             print(json.dumps(results[-1], indent=2))
-    path = save("read", {"cores_used": options.cores or "all", "files": results})
-    plot(results, path.with_suffix(".html"))
-    print(f"wrote {path}")
+            found = {"machine": before, "cores_used": options.cores or "all", "files": results}
+            written = save("read", found, options.output)
+            plot(results, written.with_suffix(".html"))
+    print(f"wrote {written}")
+
+
+def _made(folder: str, options: argparse.Namespace) -> Iterator[Path]:
+    if options.grow:
+        source, megabytes = Path(options.grow[0]), float(options.grow[1])
+        path = Path(folder) / f"{source.name.split('.json')[0]}_grown_{megabytes:g}mb.json.gz"
+        grow_trace(source, path, megabytes)
+        yield path
+    for size in options.generate:
+        path = Path(folder) / f"generated_{size:g}mb.json.gz"
+        write_trace(path, megabytes=size, cpu_ops=True)
+        yield path
 
 
 if __name__ == "__main__":

@@ -1,126 +1,223 @@
-"""Cost per event from 10⁴ to 10⁷ events, and per sample from 10 to 2,000 samples.
+"""Cost per event from 10⁴ to 10⁷ events, per sample from 10 to 2,000, and what workers give.
 
-    python -m benchmarks.scale [--events 10000 …] [--samples TRACE 10 100 2000] [--jobs 2]
+    python -m benchmarks.scale [--events 10000 …] [--samples 10 …] [--trace TRACE] [--workers 200]
 
-Samples are compact stores of one real trace under as many names. Fresh processes throughout;
-memory is that of the process and of its largest child, summed over the jobs at worst.
+Samples are the capture in sample_traces/ over and over under other ids, records and controls with
+it, as compact stores; with --trace, stores of one trace of others. `trace-timing analyze` runs
+as a user runs it, report included; memory is that of all its processes together. Workers are those
+of a Dask cluster, one core each, on so many of the same samples.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
-import shutil
+import os
+import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fresh import in_fresh_process, measured, medians, save
+from benchmarks.fresh import (
+    RESULTS,
+    Budget,
+    in_fresh_process,
+    machine,
+    measured,
+    repeated,
+    save,
+    with_children,
+)
 from benchmarks.generator import write_trace
-from benchmarks.read import READERS, Call
+from benchmarks.read import READERS
+from trace_timing.trace.kineto import read_trace
+from trace_timing.trace.store import write_store
+
+CAPTURE = Path(__file__).parent.parent / "sample_traces"
+#: Analysed before the clock starts: a worker's first trace waits for its imports.
+WARM_UP = 8
 
 
-def samples(folder: Path, jobs: int) -> Call:
-    """Analyse a folder to tables, in parts on disk first, as the command does."""
-    from trace_timing.api.analysis import analyze
-    from trace_timing.report.export import write_tables
-
-    def run() -> None:
-        found = analyze(folder, jobs=jobs, parts=folder / ".parts")
-        write_tables(found.tables, folder / "report")
-
-    return run
-
-
-def by_events(counts: list[int], runs: int, folder: Path) -> list[dict[str, Any]]:
+def by_events(counts: list[int], runs: int, budget: Budget) -> Iterator[dict[str, Any]]:
     """Reading and tiling of generated traces of so many events."""
-    found = []
     for count in counts:
-        path = folder / f"{count}.json.gz"
-        total = write_trace(path, count=count)
-        done = [in_fresh_process("benchmarks.scale", "ours", str(path)) for _ in range(runs)]
-        middle = medians(done)
-        found.append({"events": total, "us_per_event": 1e6 * middle["seconds"] / total, **middle})
-        print(json.dumps(found[-1]))
-        path.unlink()
-    return found
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "trace.json.gz"
+            total = write_trace(path, count=count)
+            args = ("benchmarks.scale", str(path))
+            middle = repeated(lambda args=args: in_fresh_process(*args), runs, budget)  # type: ignore[misc]
+        yield {"events": total, **_each(middle, total, "us_per_event", 1e6), **middle}
 
 
 def by_samples(
-    trace: Path, counts: list[int], jobs: int, runs: int, folder: Path
-) -> list[dict[str, Any]]:
-    """Analysis of so many stores of one trace."""
-    from trace_timing.trace.kineto import read_trace
-    from trace_timing.trace.store import write_store
-
-    store = folder / "store.parquet"
-    write_store(read_trace(trace), store)
-    found = []
+    counts: list[int], trace: Path | None, options: argparse.Namespace, budget: Budget
+) -> Iterator[dict[str, Any]]:
+    """`trace-timing analyze` of so many samples."""
     for count in counts:
-        place = folder / f"samples{count}"
-        place.mkdir()
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            capture = folder / "in"
+            replicate(capture, count) if trace is None else stores_of(trace, capture, count)
+            command = [sys.executable, "-m", "trace_timing", "analyze", str(capture), "--no-cache"]
+            command += ["-o", str(folder / "out"), "--jobs", str(options.jobs)]
+            command += ["--no-report"] if options.no_report else []
+            # 1: a trace without records has doubts, and no stage where it has no ranges.
+            middle = repeated(
+                lambda c=command: with_children(c, good=(0, 1)),  # type: ignore[misc]
+                options.runs,
+                budget,
+            )
+        each = _each(middle, count, "ms_per_sample", 1e3)
+        yield {"samples": count, "jobs": options.jobs, **each, **middle}
+
+
+def by_workers(samples: int, runs: int, budget: Budget) -> Iterator[dict[str, Any]]:
+    """The same samples on one worker of a Dask cluster and on two."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        replicate(folder, samples)
+        for workers in (1, 2):
+            with cluster(workers) as address:
+                middle = repeated(lambda a=address: _on(a, folder), runs, budget)  # type: ignore[misc]
+            yield {"workers": workers, "samples": samples, **middle}
+
+
+def _on(address: str, folder: Path) -> dict[str, float]:
+    from trace_timing.api.one_trace import Settings
+    from trace_timing.api.sources import find_inputs
+    from trace_timing.api.spreading import spread
+
+    sources = list(enumerate(find_inputs([str(folder)]).sources))
+    list(spread(sources[:WARM_UP], Settings(), jobs=1, scheduler=address))
+    start = time.perf_counter()
+    done = sum(
+        o.result is not None for _, o in spread(sources, Settings(), jobs=1, scheduler=address)
+    )
+    assert done == len(sources)
+    return {"seconds": time.perf_counter() - start}
+
+
+@contextmanager
+def cluster(workers: int) -> Iterator[str]:
+    """A scheduler on loopback with so many worker processes of one thread."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*command: str, ready: str) -> str:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        return next(line for line in process.stdout if ready in line)
+
+    try:
+        options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        said = start("distributed.cli.dask_scheduler", *options, ready="Scheduler at")
+        address = said.split()[-1]
+        for _ in range(workers):
+            worker = ("distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny")
+            start(*worker, "--no-dashboard", ready="Registered to")
+        yield address
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def replicate(folder: Path, count: int) -> None:
+    """A capture of `count` samples: those of sample_traces/, over and over, under other ids."""
+    (folder / "traces").mkdir(parents=True)
+    (folder / "manifest.json").write_bytes((CAPTURE / "manifest.json").read_bytes())
+    lines = (CAPTURE / "runs.rank0.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    samples = list(dict.fromkeys(r["sample_id"] for r in records))
+    stores = folder.with_name(folder.name + ".stores")
+    stores.mkdir()
+    for source in (CAPTURE / "traces").glob("*.json.gz"):
+        write_store(read_trace(source), stores / f"{source.name.removesuffix('.json.gz')}.parquet")
+    with (folder / "runs.rank0.jsonl").open("w") as file:
         for number in range(count):
-            shutil.copyfile(store, place / f"sample{number:05d}.parquet")
-        args = ("samples", str(place), str(jobs))
-        middle = medians([in_fresh_process("benchmarks.scale", *args) for _ in range(runs)])
-        per_sample = 1e3 * middle["seconds"] / count if "seconds" in middle else None
-        found.append({"samples": count, "jobs": jobs, "ms_per_sample": per_sample, **middle})
-        print(json.dumps(found[-1]))
-        shutil.rmtree(place)
-    return found
+            for record in records:
+                if record["sample_id"] == samples[number % len(samples)]:
+                    new = {**record, "sample_id": f"{record['sample_id']}-{number:05d}"}
+                    if record.get("trace"):
+                        new["trace"] = f"{number:05d}-{record['trace']}"
+                        name = f"traces/{new['trace']}.parquet"
+                        os.link(stores / f"{record['trace']}.parquet", folder / name)
+                    file.write(json.dumps(new) + "\n")
 
 
-def plot(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
+def stores_of(trace: Path, folder: Path, count: int) -> None:
+    """So many names for the compact store of one trace."""
+    folder.mkdir()
+    store = folder.with_name("store.parquet")
+    write_store(read_trace(trace), store)
+    for number in range(count):
+        os.link(store, folder / f"sample{number:05d}.parquet")
+
+
+def _each(middle: dict[str, Any], count: int, name: str, unit: float) -> dict[str, float]:
+    return {name: unit * middle["seconds"] / count} if "seconds" in middle else {}
+
+
+def plot(results: dict[str, Any], path: Path) -> None:
     """Cost per event and per sample over their number."""
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
     figure = make_subplots(1, 2, subplot_titles=["µs per event", "ms per sample"])
-    for column, (name, unit) in enumerate((("events", "us"), ("samples", "ms")), 1):
-        rows = results.get(name, [])
-        y = [row[f"{unit}_per_{name[:-1]}"] for row in rows]
+    series = (("events", "us_per_event"), ("samples", "ms_per_sample"))
+    for column, (name, unit) in enumerate(series, 1):
+        rows = [row for row in results.get(name, []) if unit in row]
+        y = [row[unit] for row in rows]
         figure.add_trace(go.Scatter(x=[row[name] for row in rows], y=y, name=name), 1, column)
     figure.update_xaxes(type="log")
     figure.update_yaxes(rangemode="tozero")
     figure.write_html(path, include_plotlyjs="cdn")
 
 
-def one(kind: str, path: str, *rest: str) -> dict[str, float]:
-    """The measured call of a fresh process."""
-    if kind == "ours":
-        return measured(lambda: READERS["ours"](Path(path)))
-    jobs = int(rest[0])
-    figures = measured(lambda: samples(Path(path), jobs))
-    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return {**figures, "all_processes_mb": figures["peak_mb"] + child * jobs}
-
-
 def main() -> None:
-    """Measure; write JSON and a plot."""
+    """Measure; write JSON and a plot after every series."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", nargs="*", type=int, default=[10**4, 10**5, 10**6, 10**7])
-    parser.add_argument("--trace", type=Path, help="a real trace, for the samples")
     parser.add_argument("--samples", nargs="*", type=int, default=[10, 100, 500, 2000])
+    parser.add_argument("--trace", type=Path, help="stores of this one instead of the capture")
+    parser.add_argument("--no-report", action="store_true", help="tables alone")
+    parser.add_argument("--workers", type=int, default=200, help="samples on a cluster; 0: none")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=40, help="begin nothing after so many")
+    parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
-    results: dict[str, list[dict[str, Any]]] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        results["events"] = by_events(options.events, options.runs, folder)
-        if options.trace:
-            results["samples"] = by_samples(
-                options.trace, options.samples, options.jobs, options.runs, folder
-            )
-    path = save("scale", results)
+    budget = Budget(options.minutes)
+    results: dict[str, Any] = {"machine": machine(), "report": not options.no_report}
+    results["trace"] = options.trace.name if options.trace else "sample_traces"
+    series = {
+        "events": by_events(options.events, options.runs, budget),
+        "samples": by_samples(options.samples, options.trace, options, budget),
+        "workers": by_workers(options.workers, options.runs, budget) if options.workers else [],
+    }
+    for name, rows in series.items():
+        results[name] = []
+        for row in rows:
+            print(json.dumps(row))
+            results[name].append(row)
+            path = save("scale", results, options.output)
     plot(results, path.with_suffix(".html"))
     print(f"wrote {path}")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
-        print(json.dumps(one(*sys.argv[2:])))
+        print(json.dumps(measured(lambda: READERS["ours"](Path(sys.argv[2])))))
     else:
         main()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -48,7 +48,7 @@ class Why:
     def rows(self, run_key: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
         """Rows of every table, `run_key` (sample_id, repeat, rank) before each."""
         return {
-            table: [{**run_key, **asdict(row)} for row in getattr(self, table)]
+            table: [{**run_key, **vars(row)} for row in getattr(self, table)]
             for table in WHY_TABLES
         }
 

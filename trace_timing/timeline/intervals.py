@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -93,38 +91,43 @@ def owners(start_ns: IntArray, end_ns: IntArray, rank: IntArray) -> Intervals:
         start_ns, end_ns: n intervals that may overlap, by start.
         rank: n ranks, such as launch times; ties go to the lower number.
     """
-    reach = np.maximum.accumulate(end_ns) if len(end_ns) else end_ns
-    opens = np.ones(len(start_ns), bool)
-    opens[1:] = start_ns[1:] >= reach[:-1]
-    first = np.flatnonzero(opens)
-    size = np.diff(np.append(first, len(start_ns)))
-    alone = first[size == 1]
-    parts = [np.stack([start_ns[alone], end_ns[alone], alone])]
-    parts += [
-        _owners_of_cluster(range(a, a + n), start_ns, end_ns, rank)
-        for a, n in zip(first[size > 1], size[size > 1], strict=True)
-    ]
-    table = np.concatenate(parts, axis=1).astype(np.int64)
-    table = table[:, table[1] > table[0]]
-    table = table[:, np.argsort(table[0], kind="stable")]
-    return Intervals(table[0], table[1], table[2])
+    borders = sorted_distinct(np.concatenate([start_ns, end_ns]))
+    cells = borders[:-1]
+    order = np.argsort(rank, kind="stable")
+    owner = first_covering(cells, np.searchsorted(cells, start_ns), end_ns, order)
+    owned = owner != NONE
+    return Intervals(cells[owned], borders[1:][owned], owner[owned])
 
 
-def _owners_of_cluster(
-    members: range, start_ns: IntArray, end_ns: IntArray, rank: IntArray
-) -> IntArray:
-    """Sweep one cluster of overlapping intervals: 3 × k array of start, end, owner."""
-    borders = sorted({int(t) for i in members for t in (start_ns[i], end_ns[i])})
-    heap: list[tuple[int, int]] = []
-    waiting = iter(members)
-    upcoming = next(waiting, None)
-    out = []
-    for begin, finish in pairwise(borders):
-        while upcoming is not None and start_ns[upcoming] <= begin:
-            heapq.heappush(heap, (int(rank[upcoming]), upcoming))
-            upcoming = next(waiting, None)
-        while heap and end_ns[heap[0][1]] <= begin:
-            heapq.heappop(heap)
-        if heap:
-            out.append((begin, finish, heap[0][1]))
-    return np.array(out, np.int64).reshape(-1, 3).T
+def first_covering(cells: IntArray, first: IntArray, end_ns: IntArray, order: IntArray) -> IntArray:
+    """For each cell the interval that comes first in an order among those that cover it, else NONE.
+
+    A range-minimum table filled backwards: each interval writes its rank to the two blocks
+    of 2^k cells that cover it, then every block hands its minimum down to its halves.
+    O(m + c · log(cells of the longest)).
+
+    Args:
+        cells: begins of c adjoining cells, ascending. first: the cell in which each of m
+            intervals begins. order: their numbers, the one that wins first.
+    """
+    last = np.searchsorted(cells, end_ns)
+    # One that began before the first cell covers that too; one without length covers none.
+    width = last - first
+    covering = np.flatnonzero(width > 0)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    if not len(covering):
+        return np.full(len(cells), NONE, np.int64)
+    level = np.frexp(width[covering].astype(np.float64))[1] - 1
+    none = len(order)
+    best = np.full(len(cells), none, np.int64)
+    for k in range(int(level.max()), -1, -1):
+        ops = covering[level == k]
+        np.minimum.at(best, first[ops], rank[ops])
+        np.minimum.at(best, last[ops] - (1 << k), rank[ops])
+        if k:
+            half = 1 << (k - 1)
+            shifted = best.copy()
+            np.minimum(best[half:], shifted[:-half], out=best[half:])
+    owner = np.append(order, NONE)
+    return owner[best]

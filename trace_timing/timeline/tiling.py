@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from trace_timing.timeline.intervals import first_covering
 from trace_timing.timeline.layout import HostTimeline, Keys, State, Tiles
 from trace_timing.units import IntArray, sorted_distinct
 
@@ -46,7 +47,7 @@ def tile(
     edges = sorted_distinct(edges[(edges >= start) & (edges <= end)])
     left = edges[:-1]
     first = np.searchsorted(left, start_ns)
-    owner = _first_launched(left, first, end_ns, np.lexsort((start_ns, launch_ns)))
+    owner = first_covering(left, first, end_ns, np.lexsort((start_ns, launch_ns)))
     busy = owner >= 0
     launched = np.searchsorted(left, queued_from)
     queued = ~busy & (_count_until(launched, len(left)) > _count_until(first, len(left)))
@@ -71,39 +72,6 @@ def _next_key(instants: IntArray, start_ns: IntArray, launch_ns: IntArray, key: 
     # Of ops that start together, the one launched first: the same choice as for a busy cell.
     order = np.lexsort((launch_ns, start_ns))
     return key[order[np.searchsorted(start_ns[order], instants, side="right")]]
-
-
-def _first_launched(left: IntArray, first: IntArray, end_ns: IntArray, order: IntArray) -> IntArray:
-    """For each cell the op launched first among those that cover it, −1 where none does.
-
-    A range-minimum table filled backwards: each op writes its launch rank to the two blocks of
-    2^k cells that cover its interval, then every block hands its minimum down to its halves.
-    O(m + c · log(cells of the longest op)).
-
-    Args:
-        first: the cell in which each op begins. order: the ops by launch.
-    """
-    last = np.searchsorted(left, end_ns)
-    # An op that began before the window covers its first cell too; zero-length ops cover none.
-    width = last - first
-    covering = np.flatnonzero(width > 0)
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    if not len(covering):
-        return np.full(len(left), -1, np.int64)
-    level = np.frexp(width[covering].astype(np.float64))[1] - 1
-    none = len(order)
-    best = np.full(len(left), none, np.int64)
-    for k in range(int(level.max()), -1, -1):
-        ops = covering[level == k]
-        np.minimum.at(best, first[ops], rank[ops])
-        np.minimum.at(best, last[ops] - (1 << k), rank[ops])
-        if k:
-            half = 1 << (k - 1)
-            shifted = best.copy()
-            np.minimum(best[half:], shifted[:-half], out=best[half:])
-    owner = np.append(order, -1)
-    return owner[best]
 
 
 def _merge(edges: IntArray, key: Keys, state: npt.NDArray[np.uint8]) -> Tiles:
