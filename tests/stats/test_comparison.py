@@ -79,16 +79,21 @@ def test_says_how_many_pairs_would_tell() -> None:
     assert pairs_needed(0.04, 0.008) == pytest.approx(23, abs=1)
 
 
-def test_says_so_with_the_spread_of_a_real_machine(shared: Path) -> None:
-    told = json.loads((shared / "truth" / "llama8b.json").read_text())["modes"]["none"]
+@pytest.mark.parametrize(
+    ("model", "spread"), [("llama1b", 0.02), ("olmoe", 0.02), ("llama8b", 0.1)]
+)
+def test_says_so_with_the_spread_of_real_captures(shared: Path, model: str, spread: float) -> None:
+    """Unprofiled runs of an H200, dealt to A and B in turn."""
+    told = json.loads((shared / "truth" / f"{model}.json").read_text())["modes"]["none"]
     values = np.array([row["decode"] for row in told])
     half = len(values) // 2
-    (row,) = judge_figures(
-        [Figure("stage", "decode", pd.Series(values[:half]), pd.Series(values[half : 2 * half]))]
-    )
+    a, b = (pd.Series(side) for side in (values[: 2 * half : 2], values[1 : 2 * half : 2]))
+    (row,) = judge_figures([Figure("stage", "decode", a, b)])
     assert row.verdict == "cannot tell"
+    assert row.spread_frac is not None
+    assert row.spread_frac > spread
     assert row.needed is not None
-    assert row.needed > half
+    assert row.needed == max(pairs_needed(row.spread_frac, 0.02), half + 1)
 
 
 def test_a_tight_equality_is_no_difference_shown() -> None:
