@@ -38,6 +38,7 @@ def render(template: str, *, packed: Mapping[str, str], cdn: bool, **words: Any)
             cdn=plotly_cdn() if cdn else None,
             css=(TEMPLATES / "style.css").read_text(),
             unpack_js=(TEMPLATES / "unpack.js").read_text(),
+            tables_js=(TEMPLATES / "tables.js").read_text(),
             app_js=(TEMPLATES / "app.js").read_text(),
             colours=COLOURS,
             colours_json=json.dumps(COLOURS),

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 #: Kind of time → colour and dash, as the step figures have them.
 _LOOKS = {
     "window": (COLOURS["decode"], "solid"),
-    "corrected": ("#7048b6", "dash"),
-    "busy": ("#5b6b82", "dot"),
+    "corrected": ("#8563cc", "dash"),
+    "busy": ("#6b7d97", "dot"),
 }
 _SIZES = {
     "input_tokens": "input tokens",

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 #: Column, name, colour, dash of each line that both figures draw.
 _STEP_LINES = (
     ("window_ns", "Window", COLOURS["decode"], "solid"),
-    ("corrected_ns", "Corrected", "#7048b6", "dash"),
+    ("corrected_ns", "Corrected", "#8563cc", "dash"),
     ("control_ns", "Control", "#b6486a", "dashdot"),
-    ("busy_ns", "GPU busy", "#5b6b82", "dot"),
+    ("busy_ns", "GPU busy", "#6b7d97", "dot"),
 )
 
 

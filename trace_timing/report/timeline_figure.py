@@ -224,7 +224,7 @@ def _stage(name: str) -> Stage:
 def _marks(traces: Traces, detail: SampleDetail, y: float) -> None:
     for alloc, name, symbol, colour in (
         (False, "synchronizing call", "line-ns", "#b6486a"),
-        (True, "allocator call", "diamond", "#7048b6"),
+        (True, "allocator call", "diamond", "#8563cc"),
     ):
         mine = detail.mark_is_alloc == alloc
         if not mine.any():

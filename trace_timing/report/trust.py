@@ -114,7 +114,8 @@ def _unattributed(data: ReportData, rows: list[StageRow]) -> Iterable[TrustLine]
     lost = data.stages[data.stages["stage"] == "unattributed"]
     ops, whole = int(lost["gpu_ops"].sum()), int(data.stages["gpu_ops"].sum())
     if not ops:
-        yield TrustLine("good", "Every GPU op is in one stage.")
+        if whole:
+            yield TrustLine("good", "Every GPU op is in one stage.")
         return
     reasons = ", ".join(sorted({str(r) for r in lost["reason"].dropna()}))
     yield TrustLine("warn", f"{ops:,} of {whole:,} GPU ops are unattributed: {reasons}.")

@@ -1,0 +1,150 @@
+// Tables: sorting, filtering, paging, and what stands where a figure is not known.
+"use strict";
+const $ = (id) => document.getElementById(id);
+const COLOURS = JSON.parse($("colours").textContent);
+const TEXT = (v) => typeof v === "string";
+const DEFINITIONS = JSON.parse($("definitions").textContent);
+const FIGURE = /_(ms|ns|us|frac)$|^observer_effect$|_observer_effect$|^(ours|hta)$/;
+// What an empty cell means: there is no such thing, or it is not known.
+function absent(column, columns, i) {
+  if (!FIGURE.test(column)) return ["", ""];
+  const of = (name) => (name in columns ? columns[name][i] : undefined);
+  if (of("decode_steps") === 0 && /decode|step/.test(column)) {
+    return ["no step", "One output token comes from prefill alone: no decode step."];
+  }
+  if (column.startsWith("call_") && of("call") === null) return ["", ""];
+  const why = /corrected/.test(column) ? "Nothing was calibrated, so the profiler's cost is not known."
+    : /control|observer_effect/.test(column) ? "No unprofiled control stands beside it."
+    : of("clock") === "host" ? "The trace has no GPU timeline." : "The trace does not tell.";
+  return ["cannot tell", why];
+}
+function show(column, v) {
+  if (v === null || v === undefined) return "";
+  if (typeof v === "boolean") return v ? "yes" : "no";
+  if (TEXT(v)) return v;
+  if (/(^|_)frac$/.test(column)) return (100 * v).toFixed(1) + " %";
+  // Below a nanosecond it is arithmetic's remainder.
+  if (column.endsWith("_ms") && Math.abs(v) >= 1e-6 && Math.abs(v) < 0.1) return v.toLocaleString("en", { maximumSignificantDigits: 3 });
+  if (/_(ms|us)$/.test(column)) return v.toLocaleString("en", { minimumFractionDigits: 3, maximumFractionDigits: 3 });
+  return v.toLocaleString("en", { maximumFractionDigits: Math.abs(v) >= 100 ? 1 : 4 });
+}
+// A condition `column > 3`, `stage = decode`, or words that must all occur in the row.
+function predicate(text, columns) {
+  const tests = text.split(/\s+and\s+|,/).map((part) => part.trim()).filter(Boolean).map((part) => {
+    const match = part.match(/^(\w+)\s*(<=|>=|!=|=|<|>)\s*(.+)$/);
+    if (!match || !(match[1] in columns)) {
+      const words = part.toLowerCase().split(/\s+/);
+      const texts = Object.values(columns).filter((c) => c.some(TEXT));
+      return (i) => words.every((w) => texts.some((c) => String(c[i] ?? "").toLowerCase().includes(w)));
+    }
+    const [, name, op, raw] = match, values = columns[name];
+    const number = Number(raw), numeric = raw.trim() !== "" && !Number.isNaN(number);
+    const order = (v) => (numeric && !TEXT(v) ? v - number : String(v).localeCompare(raw));
+    return (i) => {
+      const v = values[i];
+      if (v === null || v === undefined) return false;
+      const d = order(v);
+      return { "<": d < 0, ">": d > 0, "<=": d <= 0, ">=": d >= 0, "=": d === 0, "!=": d !== 0 }[op];
+    };
+  });
+  return (i) => tests.every((test) => test(i));
+}
+// Repeat and rank say nothing where every row has the same.
+function telling(columns) {
+  return Object.keys(columns).filter((name) => !["repeat", "rank"].includes(name) || columns[name].some((v) => v));
+}
+class Table {
+  constructor(el, columns, options = {}) {
+    Object.assign(this, { el, columns, options, from: 0, size: 50, sort: null, down: false });
+    this.shown = options.shown || telling(columns);
+    this.count = Object.values(columns)[0]?.length || 0;
+    this.filter("");
+  }
+  filter(text) {
+    const keep = predicate(text, this.columns);
+    this.rows = Array.from({ length: this.count }, (_, i) => i).filter(keep);
+    this.from = 0;
+    this.order();
+    return this.rows.length;
+  }
+  order() {
+    if (this.sort) {
+      const values = this.columns[this.sort], sign = this.down ? -1 : 1;
+      this.rows.sort((a, b) => {
+        const x = values[a], y = values[b];
+        if (x === null || y === null) return (x === null) - (y === null);
+        return sign * (TEXT(x) ? x.localeCompare(y, "en", { numeric: true }) : x - y);
+      });
+    }
+    this.draw();
+  }
+  draw() {
+    const head = document.createElement("thead"), body = document.createElement("tbody");
+    const headRow = head.insertRow();
+    for (const name of this.shown) {
+      const th = document.createElement("th"), button = document.createElement("button");
+      th.scope = "col"; button.type = "button"; button.textContent = name;
+      if (DEFINITIONS[name]) th.title = DEFINITIONS[name];
+      if (this.columns[name].some(TEXT)) th.className = "text";
+      if (this.sort === name) th.ariaSort = this.down ? "descending" : "ascending";
+      button.addEventListener("click", () => {
+        this.down = this.sort === name ? !this.down : !TEXT(this.columns[name][0]);
+        this.sort = name; this.from = 0; this.order();
+        this.el.querySelectorAll("thead button")[this.shown.indexOf(name)].focus();
+      });
+      th.append(button); headRow.append(th);
+    }
+    for (const i of this.rows.slice(this.from, this.from + this.size)) body.append(this.row(i));
+    this.el.replaceChildren(head, body);
+    this.pager();
+  }
+  row(i) {
+    const tr = document.createElement("tr");
+    this.shown.forEach((name, at) => {
+      const value = this.columns[name][i], cell = document.createElement(at ? "td" : "th");
+      if (!at) cell.scope = "row";
+      cell.textContent = show(name, value);
+      if (value === null || value === undefined) {
+        [cell.textContent, cell.title] = absent(name, this.columns, i);
+        cell.classList.add("muted");
+      }
+      if (TEXT(value)) { cell.className = name === "name" ? "text name" : "text"; cell.title = value; }
+      if (name === "stage" && COLOURS[value]) cell.prepend(swatch(value));
+      tr.append(cell);
+    });
+    if (this.options.pick) {
+      const link = document.createElement("a");
+      link.href = this.options.pick(i); link.textContent = tr.cells[0].textContent;
+      tr.cells[0].replaceChildren(link);
+      tr.className = "pick";
+      tr.addEventListener("click", () => { location.hash = link.hash; });
+    }
+    return tr;
+  }
+  pager() {
+    const el = document.querySelector(`.pager[data-for="${this.el.id}"]`);
+    if (!el) return;
+    el.replaceChildren();
+    if (this.rows.length <= this.size) return;
+    const step = (label, by) => {
+      const button = document.createElement("button");
+      button.type = "button"; button.textContent = label;
+      button.disabled = by < 0 ? this.from === 0 : this.from + this.size >= this.rows.length;
+      button.addEventListener("click", () => { this.from += by * this.size; this.draw(); });
+      return button;
+    };
+    const words = document.createElement("span");
+    words.textContent = `${this.from + 1}–${Math.min(this.from + this.size, this.rows.length)} of ${this.rows.length}`;
+    el.append(step("Previous", -1), words, step("Next", 1));
+  }
+}
+function swatch(stage) {
+  const key = document.createElement("span");
+  key.className = "key"; key.style.background = COLOURS[stage];
+  return key;
+}
+function searchable(input, count, table) {
+  const apply = () => { count.textContent = `${table.filter(input.value)} of ${table.count} rows`; };
+  input.addEventListener("input", apply);
+  apply();
+}
