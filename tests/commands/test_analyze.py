@@ -36,6 +36,14 @@ def test_the_sample_traces_give_every_output(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").stat().st_size > 100_000
 
 
+def test_annotate_says_how_many_traces_have_a_copy(tmp_path: Path) -> None:
+    trace = next((SAMPLES / "traces").glob("short*"))
+    done = run("analyze", trace, "-o", tmp_path, "--no-report", "--annotate")
+    assert "annotated 1 of 1 traces" in done.stderr
+    (copy,) = (tmp_path / "annotated").iterdir()
+    assert copy.name == trace.name.replace(".json.gz", ".annotated.json.gz")
+
+
 def test_json_prints_the_summary_alone(tmp_path: Path) -> None:
     done = run("analyze", SAMPLES, "-o", tmp_path, "--json", "--no-report")
     assert json.loads(done.stdout) == json.loads((tmp_path / "summary.json").read_text())

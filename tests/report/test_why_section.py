@@ -27,7 +27,7 @@ def test_of_several_runs_the_longest_speaks() -> None:
         columns=[*KEY, "code", "sentence", "evidence", "remedy"],
     )
     assert sentences(verdicts, stages) == [
-        "B. Evidence (of b; so in 2 of 3 runs): eb. To shorten it: r."
+        "B.\nEvidence (of b; so in 2 of 3 runs): eb.\nTo shorten it: r."
     ]
     assert sentences(verdicts.iloc[:0], stages) == ["No stage gives evidence enough for a verdict."]
 

@@ -86,7 +86,7 @@ class Section:
     """A further part of the report that another layer brings: a page of its own.
 
     Pages appear only where there is data. `tables` are shown as sortable tables under their
-    titles; `sentences` stand above them.
+    titles; `sentences` stand above them, a line break in one is a line on the page.
     """
 
     slug: str

@@ -184,7 +184,7 @@ def sentences(verdicts: pd.DataFrame, stages: pd.DataFrame) -> list[str]:
         worst = some.sort_values("window_ns").iloc[-1]
         seen = f" (of {worst['sample_id']}; so in {len(some)} of {runs} runs)" if runs > 1 else ""
         said.append(
-            f"{worst['sentence']} Evidence{seen}: {worst['evidence']}. "
+            f"{worst['sentence']}\nEvidence{seen}: {worst['evidence']}.\n"
             f"To shorten it: {worst['remedy']}."
         )
     return said
