@@ -25,5 +25,24 @@ def test_the_ten_lines_fit_both_models(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "usable: 100% of samples, 100% of steps" in done.stdout
-    assert "decode step = 6." in done.stdout
+    said = [line for line in done.stdout.splitlines() if not line.startswith("corrected: ")]
+    assert len(said) == 4
+    assert said[0] == "usable: 100% of samples, 100% of steps"
+    # What the page quotes is what its code says; how good corrections are may change with them.
+    assert all(f"\n{line}\n" in text for line in said)
+
+
+def test_a_refused_row_is_counted_with_its_reason(tmp_path: Path) -> None:
+    analysis = analyze(ROOT / "sample_traces")
+    samples = analysis.samples
+    samples.loc[samples["sample_id"] == "short", "doubts"] = "lost_ops"
+    made = label_rows(samples, analysis.steps)
+    made.samples.to_parquet(tmp_path / "labels.parquet")
+    made.steps.to_parquet(tmp_path / "labels.steps.parquet")
+    text = (ROOT / "docs" / "howto-label-a-latency-model.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "usable: 67% of samples, 91% of steps" in done.stdout
+    assert "why not: {'lost_ops': 1}" in done.stdout

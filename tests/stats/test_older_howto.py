@@ -1,0 +1,43 @@
+"""What the pages on comparing and auditing quote is what the commands print."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments: object) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "trace_timing", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def quoted(page: str) -> str:
+    text = (ROOT / "docs" / page).read_text()
+    (found,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    return words(found)
+
+
+def test_the_old_rows_of_the_page_are_as_wrong_as_it_says(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "howto-check-an-old-result.md").read_text()
+    (rows,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "older.json").write_text(rows)
+    said = run("audit", tmp_path / "older.json", "--against", ROOT / "sample_traces")
+    assert quoted("howto-check-an-old-result.md") in words(said)
+
+
+def test_the_pairs_needed_on_the_page_are_those_said() -> None:
+    said = run("compare", ROOT / "sample_traces", ROOT / "sample_traces")
+    assert quoted("howto-compare-two-settings.md") in words(said)
