@@ -13,7 +13,7 @@ from trace_timing.report.audit_text import against_sentences, counts_sentence, f
 from trace_timing.report.figures import styled
 from trace_timing.report.model import Section
 from trace_timing.report.sentences import sentence
-from trace_timing.stats.audit import AuditResult
+from trace_timing.stats.audit import AuditGroup, AuditResult
 from trace_timing.stats.older_against import LIKE_WITH_LIKE, Against
 from trace_timing.stats.older_fencepost import Fencepost
 from trace_timing.stats.older_judged import REASONS
@@ -31,18 +31,24 @@ def audit_sections(results: Sequence[AuditResult]) -> tuple[Section, ...]:
 
 
 def _overview(results: Sequence[AuditResult]) -> Section:
-    rows = [{"page": f"File {i}", "file": r.source, **_counts(r)} for i, r in enumerate(results, 1)]
+    rows = [
+        {"page": f"File {i}", "file": r.source, **_counts(r.overall)}
+        for i, r in enumerate(results, 1)
+    ]
     return Section(
         slug="audit",
         title="All files",
         sentences=tuple(f"{counts_sentence(result)}." for result in results),
-        tables={"Files": pd.DataFrame(rows)},
+        tables={"Files": pd.DataFrame(rows).drop(columns=["column", "value"])},
     )
 
 
-def _counts(result: AuditResult) -> dict[str, Any]:
-    overall = asdict(result.overall)
-    return {name: value for name, value in overall.items() if name not in ("column", "value")}
+def _counts(group: AuditGroup) -> dict[str, Any]:
+    """A group as a row; where no difference is negative its mean and range are of none."""
+    row = asdict(group)
+    for name in ("negative_mean_ms", "negative_min_ms", "negative_max_ms"):
+        row[name] = "none" if row[name] is None else f"{row[name]:,.3f}"
+    return row
 
 
 def audit_section(result: AuditResult, *, slug: str, title: str) -> Section:
@@ -51,7 +57,7 @@ def audit_section(result: AuditResult, *, slug: str, title: str) -> Section:
         "Reasons": pd.DataFrame(
             [{"reason": n, "rows": c, "meaning": REASONS[n]} for n, c in result.reasons.items()]
         ),
-        "Rows by group": pd.DataFrame([asdict(g) for g in (result.overall, *result.groups)]),
+        "Rows by group": pd.DataFrame([_counts(g) for g in (result.overall, *result.groups)]),
         "Rates by output length": pd.DataFrame(
             [asdict(r) for r in (result.fencepost.by_length if result.fencepost else ())]
         ),
@@ -135,7 +141,7 @@ def _over_tokens(figure: go.Figure, *, height: int) -> go.Figure:
     styled(figure, x="output tokens", y="ms", height=height)
     lengths = [x for trace in figure.data for x in trace.x if x is not None]
     # plotly would put ticks at 1.5 tokens.
-    few = bool(lengths) and max(lengths) - min(lengths) <= 20
+    few = bool(lengths) and max(lengths) - min(lengths) <= 10
     return figure.update_xaxes(dtick=1) if few else figure
 
 

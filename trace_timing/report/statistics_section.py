@@ -39,7 +39,12 @@ def statistics_section(statistics: Statistics, samples: pd.DataFrame) -> Section
     """
     tables = {
         "Times over samples": summary_table(samples),
-        "Noise floor": pd.DataFrame([asdict(floor) for floor in statistics.noise_floor]),
+        "Noise floor": pd.DataFrame(
+            [
+                {"figure": f.figure, "floor_frac": f.frac, "of": f.of, "samples": f.samples}
+                for f in statistics.noise_floor
+            ]
+        ),
         "Growth with size": pd.DataFrame([fit.row() for fit in statistics.scaling]),
         "Outliers": pd.DataFrame(
             [

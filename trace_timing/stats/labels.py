@@ -83,9 +83,11 @@ def with_reasons(samples: pd.DataFrame, records: Sequence[RunRecord] = ()) -> pd
 
 def _run_reasons(samples: pd.DataFrame, records: Sequence[RunRecord]) -> pd.Series[str]:
     known = causes(records)
-    far = samples.groupby("sample_id")["T_total_ms"].transform(
-        lambda values: outliers(np.asarray(values, np.float64))
-    )
+    totals = samples["T_total_ms"].astype(float)
+    repeated = totals.groupby(samples["sample_id"]).transform("size") >= FEWEST_REPEATS
+    far = pd.Series(False, index=samples.index)
+    for _, values in totals[repeated].groupby(samples["sample_id"]):
+        far[values.index] = outliers(np.asarray(values, np.float64))
     reasons = []
     for row, outlier in zip(samples.to_dict("records"), far, strict=True):
         said = sorted(SPOILING & set(str(row["doubts"] or "").split(",")))

@@ -92,7 +92,9 @@ def noise_floors(
 
 def _repeats(samples: pd.DataFrame, column: str) -> Iterator[FloatArray]:
     known = samples[["sample_id", "rank", column]].dropna()
-    for _, group in known.groupby(["sample_id", "rank"])[column]:
+    # Most captures repeat no run: thousands of groups of one are not worth looping over.
+    repeated = known.groupby(["sample_id", "rank"])[column].transform("size") >= FEWEST_RUNS
+    for _, group in known[repeated].groupby(["sample_id", "rank"])[column]:
         values = np.asarray(group, np.float64)
         yield values[values > 0]
 

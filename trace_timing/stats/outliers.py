@@ -91,8 +91,10 @@ def find_outliers(samples: pd.DataFrame, records: Sequence[RunRecord] = ()) -> t
     """
     known = causes(records)
     rows = samples[samples["sample_id"].notna()]
+    size = rows.groupby(["sample_id", "rank"])["T_total_ms"].transform("size")
+    repeated = rows[size >= FEWEST_TO_STAND_OUT_OF]
     groups = [
-        *(("T_total_ms", "repeats", group) for _, group in rows.groupby(["sample_id", "rank"])),
+        *(("T_total_ms", "repeats", group) for _, group in repeated.groupby(["sample_id", "rank"])),
         ("T_decode_per_token_ms", "all runs", rows),
     ]
     return tuple(

@@ -12,7 +12,7 @@ import pandas as pd
 from trace_timing import schema
 from trace_timing.errors import UsageError
 from trace_timing.stats.bootstrap import Interval, interval
-from trace_timing.stats.outliers import mad, outliers
+from trace_timing.stats.outliers import FEWEST_TO_STAND_OUT_OF, mad, outliers
 from trace_timing.units import FloatArray
 
 
@@ -46,7 +46,7 @@ def summarise(values: FloatArray) -> Summary | None:
         p95=float(p95),
         p99=float(p99),
         mad=mad(known),
-        outliers=int(outliers(known).sum()),
+        outliers=int(outliers(known).sum()) if len(known) >= FEWEST_TO_STAND_OUT_OF else 0,
     )
 
 
