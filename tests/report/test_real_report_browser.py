@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import trace_timing
 from tests.report.browsing import Visit, chromium
-from trace_timing.report.model import ReportData
+from trace_timing.report.model import ReportData, Section
 from trace_timing.report.page import write_report
 
 pytestmark = pytest.mark.browser
@@ -197,4 +198,25 @@ def test_a_figure_that_is_not_known_is_said_so_and_one_that_cannot_be_too(
     assert shown[0]["T_LLM_decode_ms"] == "no step"
     assert shown[1]["T_TTFT_ms"] == "cannot tell"
     assert page.locator("#sample-table td:text-is('cannot tell')").first.get_attribute("title")
+    visit.context.close()
+
+
+def test_pages_of_other_results_say_why_a_figure_is_not_known(
+    browser: Any, data: ReportData, tmp_path: Path
+) -> None:
+    rows = {"name": ["decode", "total"], "ratio": [1.2, 1.0], "ratio_lo": [1.1, None]}
+    compared = pd.DataFrame({**rows, "reason": ["", "too few runs"]})
+    audited = pd.DataFrame(
+        {"group": ["a", "b"], "negative": [0, 2], "negative_mean_ms": [None, -3.0]}
+    )
+    section = Section("other", "Other", tables={"Compared": compared, "Audited": audited})
+    path = tmp_path / "other.html"
+    write_report(replace(data, sections=[section]), path)
+    visit = Visit(browser, path)
+    page = visit.go("other")
+    cells = [row.locator("th,td").all() for row in page.locator("#other-t0 tbody tr").all()]
+    assert cells[0][2].inner_text() == "1.1"
+    assert cells[1][2].inner_text() == "cannot tell"
+    assert cells[1][2].get_attribute("title") == "too few runs"
+    assert page.locator("#other-t1 tbody td").nth(1).inner_text() == "none"
     visit.context.close()

@@ -4,7 +4,7 @@ const $ = (id) => document.getElementById(id);
 const COLOURS = JSON.parse($("colours").textContent);
 const TEXT = (v) => typeof v === "string";
 const DEFINITIONS = JSON.parse($("definitions").textContent);
-const FIGURE = /_(ms|ns|us|frac)$|^observer_effect$|_observer_effect$|^(ours|hta)$/;
+const FIGURE = /_(ms|ns|us|frac)$|^observer_effect$|_observer_effect$|^(ours|hta|would_tell)$|^ratio(_lo|_hi)?$/;
 // What an empty cell means: there is no such thing, or it is not known.
 function absent(column, columns, i) {
   if (!FIGURE.test(column)) return ["", ""];
@@ -13,9 +13,11 @@ function absent(column, columns, i) {
     return ["no step", "One output token comes from prefill alone: no decode step."];
   }
   if (column.startsWith("call_") && of("call") === null) return ["", ""];
+  if (column.startsWith("negative_") && of("negative") === 0) return ["none", "No row is negative."];
+  if (TEXT(of("reason"))) return ["cannot tell", of("reason")];
   const why = /corrected/.test(column) ? "Nothing was calibrated, so the profiler's cost is not known."
     : /control|observer_effect/.test(column) ? "No unprofiled control stands beside it."
-    : of("clock") === "host" ? "The trace has no GPU timeline." : "The trace does not tell.";
+    : of("clock") === "host" ? "The trace has no GPU timeline." : "What was recorded does not tell.";
   return ["cannot tell", why];
 }
 function show(column, v) {
