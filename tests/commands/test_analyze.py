@@ -36,6 +36,21 @@ def test_the_sample_traces_give_every_output(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").stat().st_size > 100_000
 
 
+def test_ranges_of_other_names_are_answered_with_the_names_seen(tmp_path: Path) -> None:
+    text = gzip.decompress(next((SAMPLES / "traces").glob("short*")).read_bytes())
+    for ours, theirs in ((b"generate", b"run"), (b"prefill", b"fill"), (b"decode[", b"token[")):
+        text = text.replace(b'"name": "' + ours, b'"name": "' + theirs)
+    for ours in (b"sampling[", b"vision", b"projector"):
+        text = text.replace(b'"name": "' + ours, b'"name": "x' + ours)
+    (tmp_path / "theirs.json").write_bytes(text)
+    done = run("analyze", tmp_path / "theirs.json", "-o", tmp_path / "out", "--no-report")
+    told = " ".join(done.stdout.split())
+    assert done.returncode == 1
+    assert "range names seen:" in told
+    assert "fill" in told
+    assert "--stages" in told
+
+
 def test_annotate_says_how_many_traces_have_a_copy(tmp_path: Path) -> None:
     trace = next((SAMPLES / "traces").glob("short*"))
     done = run("analyze", trace, "-o", tmp_path, "--no-report", "--annotate")

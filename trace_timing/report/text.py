@@ -19,6 +19,8 @@ from trace_timing.report.trust import DoubtGroup, doubt_groups, law_line
 TINY, NARROW, WIDE = 50, 70, 100
 #: Lines in all. Doubts that do not fit are counted; they stand in summary.json and the page.
 MOST_LINES = 30
+#: Doubts whose evidence is the answer: the names that the ranges have. They stand first.
+NAMES_SEEN = ("no_stage_ranges", "pattern_fits_nothing")
 #: Doubts shown however narrow the terminal.
 LEAST_DOUBTS = 2
 
@@ -85,7 +87,7 @@ def _columns(rows: list[StageRow], width: int) -> dict[str, Callable[[StageRow],
 
 def _doubts(data: ReportData, room: int, width: int) -> list[Text]:
     """As many doubts as `room` lines take, each with what to do; then how many more there are."""
-    groups = doubt_groups(data.doubts)
+    groups = sorted(doubt_groups(data.doubts), key=lambda group: group.code not in NAMES_SEEN)
     shown: list[Text] = []
     for group in groups:
         text = _doubt(group)
@@ -102,4 +104,6 @@ def _doubts(data: ReportData, room: int, width: int) -> list[Text]:
 def _doubt(group: DoubtGroup) -> Text:
     times = f" ({group.times} times)" if group.times > 1 else ""
     text = Text(f"doubt: {group.message}{times}", style="yellow")
+    if group.code in NAMES_SEEN:
+        text.append(f" ({group.evidence})", style="default")
     return text.append(f" → {group.remedy}" if group.remedy else "", style="default")
