@@ -94,6 +94,24 @@ def dies_once(source: TraceSource, settings: Settings) -> Outcome:
     return analyze_trace(source, settings)
 
 
+def test_a_script_without_a_main_guard_is_told_so(folder: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from trace_timing.api.analysis import analyze\n"
+        "from trace_timing.errors import UsageError\n"
+        "try:\n"
+        f"    analyze({str(folder)!r}, jobs=2)\n"
+        "except UsageError as error:\n"
+        "    print(error.remedy)\n"
+    )
+    command = [sys.executable, str(script)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, timeout=60
+    )
+    assert 'if __name__ == "__main__":' in done.stdout
+
+
 def test_a_process_killed_in_mid_run_loses_nothing_and_doubles_nothing(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from trace_timing import schema
 from trace_timing.api.correction import with_costs
-from trace_timing.api.one_trace import Outcome, Settings, analyze_trace
+from trace_timing.api.one_trace import Outcome, Settings, analyze_trace, timelines
 from trace_timing.api.parts import Parts
 from trace_timing.api.sources import Inputs, find_inputs
 from trace_timing.api.spreading import spread
@@ -149,7 +149,8 @@ class Analysis:
             stages=self.stages,
             device_stages=self.device_stages,
             steps=self.steps,
-            kernels=self.kernels,
+            # A name is 200 letters long and occurs in every run.
+            kernels=_frame(self.tables.read("kernels", words=("name", "stage", "op"))),
             summary=self.summary(),
             details={detail.run: detail for detail in self.details},
             sections=self._sections() if pages else (),
@@ -244,17 +245,17 @@ def analysis_of(
     way: Way,
     *,
     doubts: Sequence[Doubt] = (),
-    timelines: dict[str, tuple[SampleDetail, ...]] | None = None,
+    shown: dict[str, tuple[SampleDetail, ...]] | None = None,
 ) -> Analysis:
     """Analyse what was found. The tables are written as results come; here only summaries stay.
 
     Args:
         doubts: about the analysis as a whole, that of the observer effect apart.
-        timelines: of earlier analyses, by trace; those of this one are added.
+        shown: timelines of earlier analyses, by trace; becomes those of this one.
     Raises:
         NothingReadError: there is no result.
     """
-    timelines = {} if timelines is None else timelines
+    shown = {} if shown is None else shown
     few = len(inputs.sources) <= MOST_DETAILS
     results: list[TraceResult] = []
     rejections = list(inputs.rejections)
@@ -267,7 +268,7 @@ def analysis_of(
             if outcome.rejection:
                 rejections.append(outcome.rejection)
             if outcome.details:
-                timelines[outcome.source.name] = outcome.details
+                shown[outcome.source.name] = outcome.details
             if way.progress:
                 way.progress(outcome, done, len(inputs.sources))
         if not results:
@@ -288,7 +289,7 @@ def analysis_of(
         doubts=(*doubts, *(observer.doubts if observer else ())),
         observer=observer,
     )
-    return replace(analysis, details=_details(inputs, way.settings, analysis, timelines))
+    return replace(analysis, details=_details(inputs, way.settings, analysis, shown))
 
 
 def _nothing_read(rejections: Sequence[Rejection]) -> NothingReadError:
@@ -312,17 +313,16 @@ def _details(
     inputs: Inputs,
     settings: Settings,
     analysis: Analysis,
-    timelines: dict[str, tuple[SampleDetail, ...]],
+    made: dict[str, tuple[SampleDetail, ...]],
 ) -> tuple[SampleDetail, ...]:
     """Timelines of the runs that the report shows in full; those that are not there are made."""
-    full = replace(settings, details=True)
     chosen = _telling(analysis)
-    for name in timelines.keys() - chosen:
-        del timelines[name]
+    for name in made.keys() - chosen:
+        del made[name]
     for source in inputs.sources:
-        if source.name in chosen and source.name not in timelines:
-            timelines[source.name] = analyze_trace(source, full).details
-    return tuple(d for s in inputs.sources if s.name in chosen for d in timelines[s.name])
+        if source.name in chosen and source.name not in made:
+            made[source.name] = timelines(source, settings)
+    return tuple(d for s in inputs.sources if s.name in chosen for d in made[s.name])
 
 
 def _telling(analysis: Analysis) -> set[str]:

@@ -78,6 +78,15 @@ def _defect(error: Exception) -> TraceError:
     )
 
 
+def timelines(source: TraceSource, settings: Settings) -> tuple[SampleDetail, ...]:
+    """The timelines of a trace alone; none where it can no longer be read."""
+    try:
+        trace = _open(source, settings)
+        return _details(trace, lay_out(trace, settings.stages), source)
+    except TraceTimingError:
+        return ()
+
+
 def _open(source: TraceSource, settings: Settings) -> Trace:
     mode = source.manifest.settings.get("profile") if source.manifest else None
     wanted = settings.components or "full" in (mode, source.costs and source.costs.mode)

@@ -62,6 +62,8 @@ def _on_processes(
     while waiting:
         suspects: list[Numbered] = []
         yield from _pool_until_broken(waiting, settings, jobs, suspects)
+        if suspects:
+            _check_that_processes_start()
         # One of those under way killed its worker; alone in a pool, each shows if it was the one.
         for number, source in suspects:
             yield number, _alone(source, settings)
@@ -96,6 +98,20 @@ def _may_send(waiting: Sequence[Numbered], running: Collection[Numbered], most: 
         return bool(waiting)
     oldest = min(number for number, _ in running)
     return len(running) < most and waiting[-1][0] - oldest < _WINDOW
+
+
+def _check_that_processes_start() -> None:
+    """Raises UsageError: no process lives long enough to be given a trace."""
+    with _pool(1) as pool:
+        try:
+            pool.submit(os.getpid).result()
+        except BrokenProcessPool as error:
+            raise UsageError(
+                "the processes that analyse traces end as soon as they start",
+                why="each runs the main script anew, and that starts processes of its own "
+                "where it has no main guard",
+                remedy='put the call under `if __name__ == "__main__":`, or pass jobs=1',
+            ) from error
 
 
 def _alone(source: TraceSource, settings: Settings) -> Outcome:

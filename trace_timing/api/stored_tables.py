@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -30,9 +30,18 @@ class StoredTables(Mapping[str, pa.Table]):
         self.folder = folder
 
     def __getitem__(self, name: str) -> pa.Table:
+        return self.read(name)
+
+    def read(self, name: str, *, words: Sequence[str] = ()) -> pa.Table:
+        """One table.
+
+        Args:
+            words: columns of text that occurs often, to be held once each (Arrow dictionaries).
+        """
         if name not in schema.TABLES:
             raise KeyError(name)
-        with pq.ParquetFile(self.folder / f"{name}.parquet") as file:
+        path = self.folder / f"{name}.parquet"
+        with pq.ParquetFile(path, read_dictionary=list(words)) as file:
             return file.read()
 
     def replace(self, name: str, table: pa.Table) -> None:

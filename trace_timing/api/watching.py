@@ -35,7 +35,7 @@ def watch(
     it every trace.
     """
     settings = Settings(stages=stage_map(stages), cache=cache)
-    timelines: dict[str, tuple[SampleDetail, ...]] = {}
+    shown: dict[str, tuple[SampleDetail, ...]] = {}
     with tempfile.TemporaryDirectory(prefix="trace-timing-") as folder:
         parts = Parts(Path(folder), settings)
         way = Way(settings=settings, parts=parts, resume=True, jobs=jobs, scheduler=scheduler)
@@ -46,8 +46,8 @@ def watch(
                 there = [s for s, key in zip(found.sources, keys, strict=True) if key is not None]
                 for source, key in zip(found.sources, keys, strict=True):
                     if not parts.has(key):
-                        timelines.pop(source.name, None)
+                        shown.pop(source.name, None)
                 inputs = replace(found, sources=tuple(there))
                 with suppress(NothingReadError):
-                    yield analysis_of(inputs, way, timelines=timelines)
+                    yield analysis_of(inputs, way, shown=shown)
             idle()
