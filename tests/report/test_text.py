@@ -64,3 +64,13 @@ def test_the_hosts_clock_is_said_in_words() -> None:
     text = printed(replace(data, samples=data.samples.assign(clock="host")))
     assert "clock = host" in text
     assert "no GPU timeline" in text
+
+
+def test_without_stage_ranges_nothing_is_said_of_stages() -> None:
+    data = report_data(runs=1)
+    lost = data.stages.head(1).assign(stage="unattributed", reason="no_stage_ranges")
+    text = printed(replace(data, stages=lost, steps=data.steps.head(0)), 200)
+    assert "without stage ranges" in text
+    assert "decode step" not in text
+    assert "largest part" not in text
+    assert "(unattributed)" not in text

@@ -66,10 +66,16 @@ def _largest(data: ReportData, rows: list[StageRow]) -> str:
     one = len(data.samples) == 1
     runs = "The run takes" if one else f"The median of {len(data.samples)} runs takes"
     where = f" (sample {key.sample_id})" if key and not one else ""
+    if not _has_stages(rows):
+        return f"{runs} {ms(total)}{where}; without stage ranges there is no more to divide it by."
     return (
         f"{runs} {ms(total)}{where}; {LABELS[top.stage].lower()} is the largest part "
         f"with {percent(top.share_frac)} of it."
     )
+
+
+def _has_stages(rows: list[StageRow]) -> bool:
+    return any(row.stage not in ("other", "unattributed") for row in rows)
 
 
 def _bound(data: ReportData, rows: list[StageRow]) -> str:
@@ -81,8 +87,10 @@ def _bound(data: ReportData, rows: list[StageRow]) -> str:
     bound = [
         LABELS[r.stage].lower()
         for r in timed
-        if r.gpu_ops and 1 - (r.idle_frac or 0) < HOST_BOUND_BUSY_FRAC
+        if r.gpu_ops and r.stage != "unattributed" and 1 - (r.idle_frac or 0) < HOST_BOUND_BUSY_FRAC
     ]
+    if idle > 1 - HOST_BOUND_BUSY_FRAC and not _has_stages(rows):
+        return f"The GPU is idle {percent(idle)} of the time."
     if bound and idle > 1 - HOST_BOUND_BUSY_FRAC:
         return (
             f"The GPU is idle {percent(idle)} of the time: these runs are host-bound "
@@ -101,6 +109,8 @@ def _bound(data: ReportData, rows: list[StageRow]) -> str:
 
 def _token(rows: list[StageRow]) -> str:
     decode = next((row for row in rows if row.stage == "decode"), None)
+    if not _has_stages(rows):
+        return ""
     if decode is None or decode.per_token_ms is None:
         return "No run has a decode step: one output token comes from prefill alone."
     busy = decode.per_token_busy_ms
