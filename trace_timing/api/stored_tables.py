@@ -21,6 +21,8 @@ from trace_timing.atomic import replacing
 
 #: Rows of a row group, about.
 _GROUP_ROWS = 1 << 16
+#: Waiting tables are copied into one when they are so many: a small Arrow table is mostly overhead.
+_MOST_WAITING = 32
 
 
 class StoredTables(Mapping[str, pa.Table]):
@@ -99,6 +101,8 @@ class TableWriters:
             # The columns of an open table are known at the end alone: it has a row a run.
             if not schema.TABLES[name].open and sum(map(len, waiting)) >= _GROUP_ROWS:
                 self._flush(name)
+            elif len(waiting) >= _MOST_WAITING:
+                self._waiting[name] = [_concatenated(waiting).combine_chunks()]
 
     def _flush(self, name: str) -> None:
         rows = _joined(name, self._waiting[name])
@@ -113,6 +117,9 @@ class TableWriters:
 def _joined(name: str, parts: list[pa.Table]) -> pa.Table:
     if not parts:
         return schema.TABLES[name].arrow().empty_table()
+    return schema.check(_concatenated(parts), schema.TABLES[name])
+
+
+def _concatenated(parts: list[pa.Table]) -> pa.Table:
     # Metadata columns may be there in some samples only, or as int here and float there.
-    joined = pa.concat_tables(parts, promote_options="permissive")
-    return schema.check(joined, schema.TABLES[name])
+    return pa.concat_tables(parts, promote_options="permissive")
