@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from trace_timing.records import STAGES
-from trace_timing.report.palette import CATAPULT_NAMES, COLOURS, LABELS
+from trace_timing.report.palette import CATAPULT_NAMES, COLOURS, LABELS, PARTS
 
 #: Linear RGB seen with full protanopia and deuteranopia: Machado, Oliveira, Fernandes (2009).
 SEEN = {
@@ -47,3 +49,10 @@ def test_stages_that_touch_are_told_apart(pair: tuple[str, str], eyes: str) -> N
 def test_every_stage_has_one_colour_of_its_own() -> None:
     assert set(COLOURS) == set(LABELS) == set(CATAPULT_NAMES) == set(STAGES)
     assert len(set(COLOURS.values())) == len(STAGES)
+
+
+@pytest.mark.parametrize("eyes", SEEN)
+def test_parts_that_touch_in_a_bar_are_told_apart(eyes: str) -> None:
+    shown = [seen(colour, eyes) for colour in PARTS]
+    apart = [np.linalg.norm(a - b) for a, b in pairwise(shown)]
+    assert min(apart) > 0.15

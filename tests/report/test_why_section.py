@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from trace_timing import analyze, schema
+from trace_timing.report.palette import LABELS
 from trace_timing.report.why_section import TITLES, over_runs, sentences
 
 #: Recorded by benchmarks/why_captures.py.
@@ -92,7 +93,7 @@ def test_of_several_ranks_the_slowest_is_named() -> None:
 def test_a_real_capture_with_components_is_drawn_by_layer() -> None:
     analysis = analyze(WHY_TRACES / "components")
     (section,) = [s for s in analysis.report_data().sections if s.slug == "why"]
-    layers = section.figures["Busy time by layer: decode"]
+    layers = section.figures["Busy time by layer: Decode"]
     assert {bar.name for bar in layers.data} == {"attention", "experts", "norm", "router"}
     assert all(len(bar.x) == 16 for bar in layers.data)
     in_layers_ms = sum(sum(bar.y) for bar in layers.data)
@@ -112,6 +113,7 @@ def test_bars_of_a_stage_sum_to_its_busy_and_idle_time(h200: Path) -> None:
         ("Idle time by cause", "idle_ns"),
     ):
         bars = section.figures[title].data
-        for i, stage in enumerate(bars[0].x):
+        stage_of = {label: stage for stage, label in LABELS.items()}
+        for i, stage in enumerate(stage_of[label] for label in bars[0].x):
             height_ms = sum(bar.y[i] for bar in bars)
             assert abs(height_ms * 1e6 - stages.loc[stage, column]) < 1, (title, stage)

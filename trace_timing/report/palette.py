@@ -32,6 +32,14 @@ LABELS: dict[Stage, str] = {
     "unattributed": "Unattributed",
 }
 
+#: Parts of a stacked bar that are no stages, the largest first. The scheme "light" of Paul Tol
+#: (Colour Schemes, SRON/EPS/TN/09-002, 2021), made to be told apart with any colour blindness, and
+#: a grey; readable on both themes.
+PARTS = (
+    *("#77aadd", "#ee8866", "#44bb99", "#eedd88", "#ffaabb"),
+    *("#99ddff", "#bbcc33", "#aaaa00", "#dddddd", "#8a8f9c"),
+)
+
 #: What the device does in an instant, as shades that read in both themes.
 BUSY, QUEUED, EMPTY = "#5b7fa6", "#c8862e", "rgba(128,138,155,0.35)"
 

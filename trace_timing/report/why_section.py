@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from trace_timing.records import STAGES
 from trace_timing.report.figures import styled
 from trace_timing.report.model import Section
+from trace_timing.report.palette import LABELS, PARTS
 from trace_timing.schema import TABLES
 from trace_timing.table import Column, Table
 from trace_timing.units import NS_PER_MS
@@ -30,8 +31,7 @@ TITLES = {
     "hta": "Beside HolisticTraceAnalysis",
 }
 _RUN = ["sample_id", "repeat", "rank"]
-#: Parts of a bar: the colours of the default palette, which would repeat after.
-MOST_PARTS = 10
+MOST_PARTS = len(PARTS)
 _MEAN_MS = "ms, mean over runs"
 #: Title, table, what is stacked, what is summed.
 FIGURES = (
@@ -102,17 +102,14 @@ def _figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, go.Figur
 
 def _by_layer(components: pd.DataFrame) -> Iterator[tuple[str, go.Figure]]:
     """Stacked bars, one a layer, for each stage of which ops lie in layers."""
-    import plotly.graph_objects as go
-
     layered = components[components["layer"].notna()]
     runs = components[_RUN].drop_duplicates().shape[0]
     for stage in (stage for stage in STAGES if stage in set(layered["stage"])):
         own = layered[layered["stage"] == stage]
         ns = own.groupby(["layer", "component"])["busy_ns"].sum().astype(float)
         mean_ms = ns.unstack(fill_value=0) / runs / NS_PER_MS
-        bars = [go.Bar(name=str(part), x=mean_ms.index, y=mean_ms[part]) for part in mean_ms]
-        figure = styled(go.Figure(bars, {"barmode": "stack"}), x="layer", y=_MEAN_MS)
-        yield f"Busy time by layer: {stage}", figure
+        figure = styled(_stacked(_largest(mean_ms), mean_ms.index.tolist()), x="layer", y=_MEAN_MS)
+        yield f"Busy time by layer: {LABELS[stage]}", figure
 
 
 def _depth(queue_depth: pd.DataFrame) -> tuple[str, go.Figure]:
@@ -133,16 +130,24 @@ def _depth(queue_depth: pd.DataFrame) -> tuple[str, go.Figure]:
 
 def _bars(table: pd.DataFrame, part: str, value: str) -> go.Figure:
     """Stacked bars, one a stage: the mean over runs of what each part takes, in ms."""
-    import plotly.graph_objects as go
-
     runs = table[_RUN].drop_duplicates().shape[0]
     each = table.groupby([*_RUN, "stage", part])[value].sum().astype(float)
     # A part that a run has not is 0 there: the mean over all runs keeps the sum of the bar true.
     mean_ms = each.groupby(level=["stage", part]).sum().unstack(fill_value=0) / runs / NS_PER_MS
-    mean_ms = _largest(mean_ms)
     order = [stage for stage in STAGES if stage in mean_ms.index]
-    bars = [go.Bar(name=str(name), x=order, y=mean_ms.loc[order][name]) for name in mean_ms]
-    return styled(go.Figure(bars, {"barmode": "stack"}), y=_MEAN_MS)
+    labels = [LABELS[stage] for stage in order]
+    return styled(_stacked(_largest(mean_ms.loc[order]), labels), y=_MEAN_MS)
+
+
+def _stacked(parts: pd.DataFrame, labels: Sequence[Any]) -> go.Figure:
+    """A bar for each row, its columns upon each other."""
+    import plotly.graph_objects as go
+
+    bars = [
+        go.Bar(name=str(name), x=labels, y=parts[name], marker={"color": colour})
+        for name, colour in zip(parts, PARTS, strict=False)
+    ]
+    return go.Figure(bars, {"barmode": "stack"})
 
 
 def _of_ranks(ranks: pd.DataFrame) -> list[str]:
