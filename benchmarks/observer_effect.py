@@ -4,7 +4,7 @@ Each model is captured in both modes, every profiled run beside a control, and a
 capture is: calibrated costs, factor fitted on the pairs, replay, and the control's own segments.
 
     python benchmarks/observer_effect.py                        # all four models, 10 pairs a mode
-    python benchmarks/observer_effect.py --models molmoe --pairs 20
+    python benchmarks/observer_effect.py --models molmoe --modes ranges --pairs 20
 
 Prints one JSON object: by model and mode the medians of profiled ÷ control and corrected ÷ control
 for vision, prefill, decode step and total, with 95 % intervals and the tool's own verdicts.

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.report.browsing import Visit, chromium, figures_of, violations
+from tests.report.browsing import Visit, figures_of, violations
 from tests.report.synthetic import report_data, sample_name
 from trace_timing.report.model import ReportData
 from trace_timing.report.page import PAGES, write_report
 from trace_timing.report.payloads import kernel_totals
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +26,6 @@ def report(data: ReportData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
     write_report(data, path)
     return path
-
-
-@pytest.fixture
-def visit(browser: Any, report: Path) -> Iterator[Visit]:
-    one = Visit(browser, report, viewport={"width": 1280, "height": 900})
-    yield one
-    one.context.close()
 
 
 def test_no_page_says_anything_on_the_console(visit: Visit) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,12 @@ import pandas as pd
 import pytest
 
 import trace_timing
-from tests.report.browsing import Visit, chromium
+from tests.report.browsing import Visit
 from trace_timing.report.model import ReportData, Section
 from trace_timing.report.page import write_report
 
 pytestmark = pytest.mark.browser
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +28,6 @@ def report(data: ReportData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("real") / "report.html"
     write_report(data, path)
     return path
-
-
-@pytest.fixture
-def visit(browser: Any, report: Path) -> Iterator[Visit]:
-    one = Visit(browser, report, viewport={"width": 1280, "height": 900})
-    yield one
-    one.context.close()
 
 
 def pages_of(visit: Visit) -> list[str]:

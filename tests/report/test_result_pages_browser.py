@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.report.browsing import Visit, chromium, figures_of, table_of, violations
+from tests.report.browsing import Visit, figures_of, table_of, violations
 from tests.stats.compared_tables import report_directory, tables
 from tests.stats.older_rows import older_file
 from trace_timing.api.analysis import Analysis, analyze
@@ -35,12 +34,6 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

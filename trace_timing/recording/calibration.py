@@ -83,6 +83,7 @@ class _Bench:
         self.bodies = device_probes(self.device)
 
     def run(self, rounds: int, deadline: float) -> None:
+        """Time every loop in every mode, round by round, until the deadline (monotonic, s)."""
         for probe in self.probes:
             self._time(probe, None)
         self._forget()
@@ -148,6 +149,7 @@ class _Bench:
         into.setdefault((mode, name), []).append(ns)
 
     def calibration(self, begun: float) -> Calibration:
+        """Fit the costs of both modes to what was timed."""
         modes: dict[ProfileMode, ModeCosts] = {}
         ladder: list[Ladder] = []
         starts, returns = {}, {}

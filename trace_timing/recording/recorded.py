@@ -16,8 +16,8 @@ from trace_timing.costs import call_kind
 from trace_timing.recording.probes import Probe
 from trace_timing.recording.session import ProfilerSession
 
-#: Of a reading's iterations, this share is counted.
-_COUNTED = 4
+#: Iterations that are counted; of loops with fewer in a reading, all: theirs may differ.
+_MOST_COUNTED = 50
 _RUNG = "rung:"
 
 
@@ -58,7 +58,7 @@ def count_recorded(probes: Sequence[Probe], session: ProfilerSession) -> Recorde
 
 
 def _counted(probe: Probe) -> int:
-    return max(probe.iterations // _COUNTED, 1)
+    return min(probe.iterations, _MOST_COUNTED)
 
 
 def count_kernels(session: ProfilerSession) -> int:

@@ -17,7 +17,7 @@ from trace_timing.recording.probes import Probe
 
 _ITERATIONS = 5
 _LAYERS, _WIDTH, _HEADS = 16, 128, 4
-_VISION_LAYERS, _PATCHES = 24, 17
+_VISION_LAYERS = 24
 _MOE_LAYERS, _EXPERTS, _TOP = 4, 16, 4
 _WORDS = 512
 

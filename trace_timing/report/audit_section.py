@@ -98,23 +98,20 @@ def _figures(result: AuditResult) -> dict[str, go.Figure]:
 
 def differences(result: AuditResult) -> go.Figure:
     """Each row's unclamped difference over its output length; below zero no decode can be."""
-    figure = go.Figure()
-    for valid, name, colour, symbol in (
-        (True, "valid", _VALID, "circle"),
-        (False, "invalid", _INVALID, "x"),
-    ):
-        rows = [r for r in result.judged if r.valid == valid and r.difference_ms is not None]
-        if rows:
-            figure.add_scatter(
-                x=[row.output_tokens for row in rows],
-                y=[row.difference_ms for row in rows],
-                mode="markers",
-                name=name,
-                marker={"color": colour, "symbol": symbol, "size": 7, "opacity": 0.7},
-                customdata=[f"{r.sample_id}: {', '.join(r.reasons) or 'valid'}" for r in rows],
-                hovertemplate="sample %{customdata}<br>%{x} tokens, %{y:,.2f} ms<extra></extra>",
-                meta={"column": "difference_ms", "valid": valid},
+    rows = [row for row in result.judged if row.difference_ms is not None]
+    figure = go.Figure(
+        [
+            _points(
+                valid,
+                [row.output_tokens for row in mine],
+                [row.difference_ms for row in mine],
+                [f"{row.sample_id}: {', '.join(row.reasons) or 'valid'}" for row in mine],
+                "sample %{customdata}<br>%{x} tokens, %{y:,.2f} ms<extra></extra>",
             )
+            for valid in (True, False)
+            if (mine := [row for row in rows if row.valid == valid])
+        ]
+    )
     return _over_tokens(figure, height=380)
 
 
@@ -137,6 +134,23 @@ def rates(fencepost: Fencepost) -> go.Figure:
     return _over_tokens(figure, height=320).update_yaxes(rangemode="tozero")
 
 
+def _points(
+    valid: bool, x: Sequence[Any], y: Sequence[float | None], said: Sequence[str], hover: str
+) -> go.Scatter:
+    """Rows that are valid, or those that are not, each a point; `said` is shown by `hover`."""
+    name, colour, symbol = ("valid", _VALID, "circle") if valid else ("invalid", _INVALID, "x")
+    return go.Scatter(
+        x=x,
+        y=y,
+        mode="markers",
+        name=name,
+        marker={"color": colour, "symbol": symbol, "size": 7, "opacity": 0.7},
+        customdata=said,
+        hovertemplate=hover,
+        meta={"column": "difference_ms", "valid": valid},
+    )
+
+
 def _over_tokens(figure: go.Figure, *, height: int) -> go.Figure:
     styled(figure, x="output tokens", y="ms", height=height)
     lengths = [x for trace in figure.data for x in trace.x if x is not None]
@@ -147,23 +161,19 @@ def _over_tokens(figure: go.Figure, *, height: int) -> go.Figure:
 
 def biases(against: Against) -> go.Figure:
     """Older less captured of every row that both have, a column of points a figure."""
-    figure = go.Figure()
-    for valid, name, colour, symbol in (
-        (True, "valid", _VALID, "circle"),
-        (False, "invalid", _INVALID, "x"),
-    ):
-        rows = [row for row in against.rows if row.valid == valid]
-        if rows:
-            figure.add_scatter(
-                x=[row.figure for row in rows],
-                y=[row.difference_ms for row in rows],
-                mode="markers",
-                name=name,
-                marker={"color": colour, "symbol": symbol, "size": 8, "opacity": 0.7},
-                customdata=[row.sample_id for row in rows],
-                hovertemplate="sample %{customdata}, %{x}: %{y:+,.2f} ms<extra></extra>",
-                meta={"column": "difference_ms", "valid": valid},
+    figure = go.Figure(
+        [
+            _points(
+                valid,
+                [row.figure for row in mine],
+                [row.difference_ms for row in mine],
+                [row.sample_id for row in mine],
+                "sample %{customdata}, %{x}: %{y:+,.2f} ms<extra></extra>",
             )
+            for valid in (True, False)
+            if (mine := [row for row in against.rows if row.valid == valid])
+        ]
+    )
     styled(figure, y="older less captured, ms", height=340)
     return figure.update_xaxes(categoryarray=list(LIKE_WITH_LIKE), categoryorder="array")
 
