@@ -1,13 +1,15 @@
 """Record the small traces that the tests of `why` read: one feature of a real device each.
 
-    python benchmarks/why_captures.py OUTPUT                       # an H200: five minutes
+    python benchmarks/why_captures.py OUTPUT                       # two H100s: six minutes
     python benchmarks/why_captures.py OUTPUT --device cpu --tiny   # does it run at all?
 
 `components`: ranges around the parts of every layer of a mixture of experts. `full_dense`,
 `full_moe`: the same beside CPU ops, which tells whether parts can be known without the ranges.
 `graphs`: a static cache and a compiled decode step, replayed as CUDA graphs. `allocator`: the
 cache emptied before the run, so that stages wait for cudaMalloc. `ranks`: two processes on one
-device make one sample together, the second with four rows.
+device make one sample together, the second with four rows. `tensor_parallel`: one model over two
+devices, a process each, which meet in NCCL's collectives (two GPUs). `devices`: one model over two
+devices in one process, layer after layer (two GPUs).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -37,17 +40,34 @@ class Maker:
         self.output: Path = options.output
         self.device, self.tiny = options.device, options.tiny
         self.calibration: Path | None = options.calibration
+        self.saved_model: Path | None = options.saved_model
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """As a user would load the model."""
+        return torch.float32 if self.device == "cpu" else torch.bfloat16
+
+    def build(self, preset: str) -> Any:
+        """A preset with random weights on the device."""
+        return build("tiny-llava" if self.tiny else preset, device=self.device, dtype=self.dtype)
 
     def record(
-        self, folder: str, preset: str, tokens: int, *, rows: int = 1, call: Any = None, **how: Any
+        self,
+        folder: str,
+        preset: str,
+        tokens: int,
+        *,
+        rows: int = 1,
+        call: Any = None,
+        model: Any = None,
+        **how: Any,
     ) -> None:
-        """One sample of a preset, with one control."""
+        """One sample of a preset, or of the `model` made from it, with one control."""
         preset = "tiny-llava" if self.tiny else preset
-        dtype = torch.float32 if self.device == "cpu" else torch.bfloat16
-        model = build(preset, device=self.device, dtype=dtype)
-        inputs = _inputs(model.config, self.device, dtype, rows)
+        model = self.build(preset) if model is None else model
+        inputs = _inputs(model.config, model.device, self.dtype, rows)
         limits = {"max_new_tokens": tokens, "min_new_tokens": tokens, **(call or {})}
-        settings = {"model": preset, "dtype": str(dtype).removeprefix("torch.")}
+        settings = {"model": preset, "dtype": str(self.dtype).removeprefix("torch.")}
         together = torch.distributed.is_initialized()
         if together:
             model.generate(**inputs, **limits)
@@ -76,7 +96,7 @@ class Maker:
             profiler.export_chrome_trace(str(self.output / folder / "refused.json.gz"))
 
 
-def _inputs(config: Any, device: str, dtype: torch.dtype, rows: int) -> dict[str, torch.Tensor]:
+def _inputs(config: Any, device: Any, dtype: torch.dtype, rows: int) -> dict[str, torch.Tensor]:
     processor = StandInProcessor(config)
     side = config.vision_config.image_size
     pixels = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
@@ -105,8 +125,43 @@ def _one_rank(maker: Maker) -> None:
 
 
 def _ranks(_: Maker) -> None:
+    _two_processes("--only", "one_rank")
+
+
+def _shard(maker: Maker) -> None:
+    # transformers takes the rank's device and the group's backend (NCCL, gloo) by itself.
+    model = _placed(maker, maker.saved_model, tp_plan="auto")
+    maker.record("tensor_parallel", DENSE, 4, model=model, keep="json")
+    torch.distributed.destroy_process_group()
+
+
+def _tensor_parallel(maker: Maker) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        maker.build(DENSE).save_pretrained(folder)
+        _two_processes("--only", "shard", "--saved-model", folder)
+
+
+def _devices(maker: Maker) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        maker.build(DENSE).save_pretrained(folder)
+        model = _placed(maker, folder, device_map="balanced")
+        maker.record("devices", DENSE, 4, model=model, keep="json")
+
+
+def _placed(maker: Maker, folder: Any, **where: Any) -> Any:
+    from transformers import AutoModelForImageTextToText
+
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=maker.dtype, **where)
+    return model.eval()
+
+
+def _two_processes(*arguments: str) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *sys.argv]
-    subprocess.run([*command, "--only", "one_rank"], check=True)
+    subprocess.run([*command, *arguments], check=True)
+
+
+#: What each of several processes does.
+PROCESSES: dict[str, Callable[[Maker], None]] = {"one_rank": _one_rank, "shard": _shard}
 
 
 MAKERS: dict[str, Callable[[Maker], None]] = {
@@ -120,6 +175,8 @@ MAKERS: dict[str, Callable[[Maker], None]] = {
     "allocator": lambda m: m.record("allocator", DENSE, 3, cuda_cache="empty", keep="json"),
     "graphs": _graphs,
     "ranks": _ranks,
+    "tensor_parallel": _tensor_parallel,
+    "devices": _devices,
 }
 
 
@@ -140,10 +197,11 @@ def main() -> int:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--calibration", type=Path, help="what `doctor --calibrate -o` wrote")
+    parser.add_argument("--saved-model", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     maker = Maker(options)
-    if options.only == "one_rank":
-        _one_rank(maker)
+    if options.only in PROCESSES:
+        PROCESSES[options.only](maker)
         return 0
     names = [options.only] if options.only else list(MAKERS)
     failed = [name for name in names if not _made(name, maker)]

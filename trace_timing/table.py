@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from trace_timing.errors import TraceTimingError
@@ -36,7 +37,7 @@ class Table:
     #: Whether columns beyond the schema may follow (a sample's metadata).
     open: bool = False
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Column names, in order."""
         return tuple(column.name for column in self.columns)
@@ -46,6 +47,10 @@ class Table:
 
     def arrow(self) -> pa.Schema:
         """The Arrow schema, units in the field metadata."""
+        return self._arrow
+
+    @cached_property
+    def _arrow(self) -> pa.Schema:
         import pyarrow as pa
 
         types = {

@@ -23,7 +23,6 @@ from trace_timing.stats.hta_bridge import HtaFigures, hta_figures
 from trace_timing.timeline.grouping import stage_of_key, stages_of
 from trace_timing.timeline.intervals import union
 from trace_timing.timeline.layout import RunTimeline
-from trace_timing.timeline.queue import queue_depth
 from trace_timing.timeline.runs import lay_out
 from trace_timing.trace.events import Trace
 from trace_timing.trace.kineto import read_trace
@@ -75,7 +74,7 @@ def test_launches_agree_but_for_the_driver_calls_that_hta_does_not_know(case: Ca
 
 def test_the_greatest_queue_length_agrees_on_a_single_stream(case: Case) -> None:
     _, run, hta = case
-    assert hta.max_queue == {7: int(queue_depth(run).depth.max())}
+    assert hta.max_queue == {7: int(run.cells.depth.max())}
 
 
 def test_gaps_inside_stages_and_between_them_are_the_runs(case: Case) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tests.timeline.handmade import TWO_STAGES, TWO_STAGES_RUN
+from tests.timeline.handmade import TWO_STAGES, TWO_STAGES_RUN, make_run, make_trace
 from trace_timing import schema
 from trace_timing.stats.trace_result import TraceSource, result_of
 from trace_timing.stats.why import WHY_TABLES, why, window_by_stage
-from trace_timing.timeline.layout import StageKey, State
+from trace_timing.timeline.layout import StageKey
 from trace_timing.timeline.runs import lay_out
+from trace_timing.trace.events import Kind
 from trace_timing.trace.kineto import read_trace
 
 KEY = {"sample_id": "s", "repeat": 0, "rank": 0}
@@ -46,20 +47,13 @@ def test_a_hand_made_run_is_judged_by_its_evidence() -> None:
 
 
 def test_a_device_bound_run_is_neither_host_bound_nor_a_sync_loop() -> None:
-    tiles = TWO_STAGES_RUN.tiles
-    full = replace(
-        TWO_STAGES_RUN,
-        keys=(StageKey("prefill"), StageKey("decode", 1), StageKey("other")),
-        tiles=replace(
-            tiles,
-            start_ns=tiles.start_ns[[2, 6]],
-            end_ns=tiles.end_ns[[2, 6]],
-            key=tiles.key[[2, 6]],
-            state=tiles.state[[2, 6]],
-        ),
+    trace = make_trace(
+        ops=[(Kind.KERNEL, "nvjet_a", 2, 400), (Kind.KERNEL, "nvjet_a", 400, 900)],
+        calls=[("cudaLaunchKernel", 0, 1), ("cudaLaunchKernel", 10, 11)],
     )
-    assert (full.tiles.state == State.BUSY).all()
-    codes = {(v.stage, v.code) for v in why(TWO_STAGES, full).verdicts}
+    keys = [StageKey("prefill"), StageKey("decode", 1), StageKey("other")]
+    run = make_run(trace, keys, (0, 900), op_keys=[0, 1], host=[(0, 0), (5, 1), (20, -1)])
+    codes = {(v.stage, v.code) for v in why(trace, run).verdicts}
     assert ("decode", "device_bound") in codes
     assert not {c for _, c in codes} & {"host_bound", "sync_bound", "expert_sync_loop"}
 

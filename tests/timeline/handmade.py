@@ -13,9 +13,8 @@ from trace_timing.timeline.layout import (
     RunTimeline,
     StageKey,
     StageRange,
-    State,
-    Tiles,
 )
+from trace_timing.timeline.runs import tile_ops
 from trace_timing.trace.events import NONE, Events, Kind, Trace, TraceInfo
 
 #: kind, name, start_ns, end_ns
@@ -65,46 +64,46 @@ def make_trace(
 def make_run(
     trace: Trace,
     keys: Sequence[StageKey],
-    tiles: Sequence[tuple[int, int, int, State]],
+    window: tuple[int, int],
     op_keys: Sequence[int],
     host: Sequence[tuple[int, int]],
     *,
     clock: Clock = "device",
 ) -> RunTimeline:
-    """A run whose tiling is given by hand: tiles are (start, end, key, state).
+    """A run of all the trace's ops, each launched by the call of its correlation id.
 
-    Ops are all of the trace's, each launched by the call of its correlation id; host holds
-    (boundary, key).
+    host holds (boundary, key); the last key is that of instants in no stage.
     """
     events = trace.events
     rows = events.rows(Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET)
     calls = {int(events.correlation[row]): row for row in events.rows(Kind.CALL)}
     launch = np.array([calls[int(c)] for c in events.correlation[rows]], np.int64)
     order = np.argsort(events.start_ns[rows], kind="stable")
-    start, end, key, state = (np.array(part) for part in zip(*tiles, strict=True))
-    tiling = Tiles(start, end, key.astype(np.int32), state.astype(np.uint8))
     boundary, inner = (np.array(part) for part in zip(*host, strict=True))
+    timeline = HostTimeline(boundary, inner.astype(np.int32))
+    ops = RunOps(
+        row=rows[order],
+        start_ns=events.start_ns[rows][order],
+        end_ns=events.end_ns[rows][order],
+        launch_ns=events.start_ns[launch][order],
+        launch_row=launch[order],
+        key=np.array(op_keys, np.int32)[order],
+        device=events.device[rows][order],
+    )
+    cells = tile_ops(window, ops, timeline, outside_key=len(keys) - 1)
     return RunTimeline(
         ordinal=0,
-        window_start_ns=int(start[0]),
-        window_end_ns=int(end[-1]),
-        generate_start_ns=int(start[0]),
-        generate_end_ns=int(end[-1]),
+        window_start_ns=window[0],
+        window_end_ns=window[1],
+        generate_start_ns=window[0],
+        generate_end_ns=window[1],
         generating_thread=0,
         keys=tuple(keys),
         ranges=tuple(StageRange(key=k, thread=0, start_ns=a, end_ns=a) for a, k in host if k >= 0),
-        host=HostTimeline(boundary, inner.astype(np.int32)),
-        ops=RunOps(
-            row=rows[order],
-            start_ns=events.start_ns[rows][order],
-            end_ns=events.end_ns[rows][order],
-            launch_ns=events.start_ns[launch][order],
-            launch_row=launch[order],
-            key=np.array(op_keys, np.int32)[order],
-            device=events.device[rows][order],
-        ),
-        tiles=tiling,
-        device_tiles={0: tiling},
+        host=timeline,
+        ops=ops,
+        cells=cells,
+        device_cells={0: cells},
         clock=clock,
     )
 
@@ -132,17 +131,7 @@ TWO_STAGES = make_trace(
 TWO_STAGES_RUN = make_run(
     TWO_STAGES,
     [StageKey("prefill"), StageKey("decode", 1), StageKey("other")],
-    [
-        (0, 100, 0, State.EMPTY),
-        (100, 150, 0, State.QUEUED),
-        (150, 350, 0, State.BUSY),
-        (350, 400, 0, State.EMPTY),
-        (400, 500, 1, State.EMPTY),
-        (500, 510, 1, State.QUEUED),
-        (510, 800, 1, State.BUSY),
-        (800, 850, 1, State.EMPTY),
-        (850, 900, 2, State.EMPTY),
-    ],
+    (0, 900),
     op_keys=[0, 0, 1, 1],
     host=[(0, 0), (400, 1), (850, -1)],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.timeline.handmade import TWO_STAGES, TWO_STAGES_RUN, make_run, make_trace
 from trace_timing.timeline.communication import communication
-from trace_timing.timeline.layout import StageKey, State
+from trace_timing.timeline.layout import StageKey
 from trace_timing.timeline.runs import lay_out
 from trace_timing.trace.events import Kind
 from trace_timing.trace.kineto import read_trace
@@ -25,7 +25,7 @@ def test_hidden_and_exposed_time_of_two_overlapping_collectives() -> None:
         streams=[13, 7, 14, 7, 7],
         devices=[0, 0, 0, 0, 1],
     )
-    run = make_run(trace, [StageKey("prefill")], [(0, 80, 0, State.BUSY)], [0] * 5, [(0, 0)])
+    run = make_run(trace, [StageKey("prefill")], (0, 80), [0] * 5, [(0, 0)])
     (row,) = communication(trace, run)
     assert (row.stage, row.device, row.nccl_ops) == ("prefill", 0, 2)
     # 10…60 in all; others run 20…30 and 55…80.

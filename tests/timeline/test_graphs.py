@@ -11,7 +11,7 @@ import numpy as np
 
 from tests.timeline.handmade import TWO_STAGES, TWO_STAGES_RUN, make_run, make_trace
 from trace_timing.timeline.graphs import graph_nodes, graph_use
-from trace_timing.timeline.layout import StageKey, State
+from trace_timing.timeline.layout import StageKey
 from trace_timing.timeline.runs import lay_out
 from trace_timing.trace.events import Kind
 from trace_timing.trace.kineto import read_trace
@@ -35,7 +35,7 @@ def _replayed_twice() -> tuple:  # type: ignore[type-arg]
     )
     nodes = np.array([4294967297, 4294967298, 4294967297, 4294967298, 0, -1, -1, -1], np.int64)
     trace = replace(trace, events=replace(trace.events, graph_node=nodes))
-    run = make_run(trace, [StageKey("decode", 1)], [(0, 61, 0, State.BUSY)], [0] * 5, [(0, 0)])
+    run = make_run(trace, [StageKey("decode", 1)], (0, 61), [0] * 5, [(0, 0)])
     return trace, run
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from tests.conftest import REPOSITORY
 from tests.timeline.handmade import TWO_STAGES, TWO_STAGES_RUN, make_run, make_trace
-from trace_timing.timeline.calls import calls_of_thread
+from trace_timing.timeline.calls import calls_of_run
 from trace_timing.timeline.idle import CAUSES, DEFINITIONS, idle_causes
 from trace_timing.timeline.layout import StageKey, State
 from trace_timing.timeline.queue import queue_figures
@@ -45,17 +45,18 @@ def test_work_launched_in_time_leaves_the_gap_to_the_device() -> None:
             ("cudaLaunchKernel", 40, 42),
         ],
     )
-    tiles = [
-        (0, 1, 0, State.EMPTY),
-        (1, 10, 0, State.QUEUED),
-        (10, 20, 0, State.BUSY),
-        (20, 25, 0, State.QUEUED),  # b was launched at 3, while a ran
-        (25, 30, 0, State.BUSY),
-        (30, 40, 0, State.EMPTY),
-        (40, 45, 0, State.QUEUED),
-        (45, 50, 0, State.BUSY),
+    run = make_run(trace, [StageKey("decode", 1)], (0, 50), [0, 0, 0], [(0, 0)])
+    tiles = zip(run.tiles.start_ns, run.tiles.end_ns, run.tiles.state, strict=True)
+    assert [(int(a), int(b), State(state)) for a, b, state in tiles] == [
+        (0, 1, State.EMPTY),
+        (1, 10, State.QUEUED),
+        (10, 20, State.BUSY),
+        (20, 25, State.QUEUED),  # b was launched at 3, while a ran
+        (25, 30, State.BUSY),
+        (30, 40, State.EMPTY),
+        (40, 45, State.QUEUED),
+        (45, 50, State.BUSY),
     ]
-    run = make_run(trace, [StageKey("decode", 1)], tiles, [0, 0, 0], [(0, 0)])
     assert {(r.cause, r.idle_ns) for r in idle_causes(trace, run)} == {
         ("host", 1 + 10),
         ("launch_latency", 9 + 5),
@@ -90,7 +91,7 @@ def test_another_threads_calls_are_not_the_generating_threads() -> None:
 
 
 def test_a_driver_call_inside_a_runtime_call_is_not_counted_again() -> None:
-    calls = calls_of_thread(TWO_STAGES, 0, 0, 900)
+    calls = calls_of_run(TWO_STAGES, TWO_STAGES_RUN)
     assert [TWO_STAGES.names[name] for name in calls.name] == [
         "cudaLaunchKernel",
         "cudaMemcpyAsync",
@@ -101,7 +102,7 @@ def test_a_driver_call_inside_a_runtime_call_is_not_counted_again() -> None:
         "cudaDeviceSynchronize",
     ]
     nested = make_trace(calls=[("cudaLaunchKernel", 0, 10), ("cuLaunchKernel", 2, 8)])
-    assert len(calls_of_thread(nested, 0, 0, 100)) == 1
+    assert len(calls_of_run(nested, replace(TWO_STAGES_RUN))) == 1
 
 
 def test_allocator_calls_of_a_real_run_are_counted_and_timed_by_stage() -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tests.timeline.handmade import TWO_STAGES_RUN
 from trace_timing.timeline.queue import (
     DEPTH_BINS,
     depth_over_time,
-    queue_depth,
     queue_figures,
 )
 
 
 def test_depth_over_time_of_a_hand_made_run() -> None:
-    depth = queue_depth(TWO_STAGES_RUN)
-    assert dict(zip(depth.time_ns.tolist(), depth.depth.tolist(), strict=True)) == {
+    cells = TWO_STAGES_RUN.cells
+    changes = np.flatnonzero(np.diff(cells.depth, prepend=-1))
+    found = zip(cells.edge_ns[changes].tolist(), cells.depth[changes].tolist(), strict=True)
+    assert dict(found) == {
+        0: 0,
         100: 1,
         130: 2,
         150: 1,

@@ -109,8 +109,7 @@ def test_devices_are_tiled_each_alone_and_together() -> None:
         .op(10, 40, launch=1, device=0)
         .op(30, 60, launch=2, device=1)
     )
-    busy = {d: (t.end_ns - t.start_ns)[t.state == State.BUSY].sum() for d, t in
-            run.device_tiles.items()}  # fmt: skip
+    busy = {d: c.length_ns[c.state == State.BUSY].sum() for d, c in run.device_cells.items()}
     assert busy == {0: 30, 1: 30}
     assert by_stage(run, State.BUSY) == {"prefill": 50}
 

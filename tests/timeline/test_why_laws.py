@@ -11,7 +11,7 @@ import pytest
 from trace_timing.timeline.idle import idle_causes
 from trace_timing.timeline.kind_times import kind_times
 from trace_timing.timeline.layout import RunTimeline, State
-from trace_timing.timeline.queue import depth_over_time, queue_depth, queue_figures
+from trace_timing.timeline.queue import depth_over_time, queue_figures
 from trace_timing.timeline.runs import lay_out
 from trace_timing.trace.events import Trace
 from trace_timing.trace.kineto import read_trace
@@ -98,7 +98,7 @@ def test_the_queue_of_an_eager_decode_is_nearly_always_empty(h200: Path) -> None
     # Seen by hand in these traces: 4 to 5 µs at least, about 7 in the median.
     assert decode.latency_p50_ns is not None
     assert 6_000 < decode.latency_p50_ns < 9_000
-    assert queue_depth(run).depth[-1] == 0
+    assert run.cells.depth[-1] == 0
 
 
 def test_a_graph_replay_queues_all_its_ops_at_once(peers: Path) -> None:

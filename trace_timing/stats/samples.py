@@ -15,8 +15,8 @@ from trace_timing import schema
 from trace_timing.records import STAGES, VISION_STAGES, RunRecord
 from trace_timing.stats.envelope import undisturbed
 from trace_timing.timeline.corrected import Corrected, SegmentKey, by_stage, segments_of
-from trace_timing.timeline.figures import DeviceFigures, device_figures, groups_by_stage
-from trace_timing.timeline.layout import RunTimeline, StageKey, State, Tiles
+from trace_timing.timeline.figures import DeviceFigures, groups_by_stage, run_figures
+from trace_timing.timeline.layout import Cells, RunTimeline, StageKey, State
 from trace_timing.timeline.tables import step_intervals
 from trace_timing.units import NS_PER_MS, IntArray
 
@@ -49,11 +49,13 @@ def busy_times(run: RunTimeline) -> Times:
         return dict.fromkeys(schema.SAMPLE_TIMES)
     figures = _figures(run)
     first = _first_token(run)
-    steps = [busy_within(run.tiles, a, b) for a, b in _intervals(run)]
+    spans = [*_intervals(run), *([first] if first else [])]
+    busy = busy_within(run.cells, np.array(spans, np.int64).reshape(-1, 2)).tolist()
+    of_first = busy.pop() if first else None
     return {
         **_tiled_parts(run, figures.busy_ns, figures),
-        "T_TTFT": busy_within(run.tiles, *first) if first else None,
-        "T_step": median(steps) if steps else None,
+        "T_TTFT": of_first,
+        "T_step": median(busy) if busy else None,
     }
 
 
@@ -150,17 +152,25 @@ def decode_steps(run: RunTimeline) -> int:
     return len({r.key for r in run.ranges if r.key is not None and _stage(run, r.key) == "decode"})
 
 
-def busy_within(tiles: Tiles, begin_ns: int, end_ns: int) -> int:
-    """Busy time of the tiles between two instants."""
-    start = np.maximum(tiles.start_ns, begin_ns)
-    end = np.minimum(tiles.end_ns, end_ns)
-    inside = (tiles.state == State.BUSY) & (end > start)
-    return int((end[inside] - start[inside]).sum())
+def busy_within(cells: Cells, spans_ns: IntArray) -> IntArray:
+    """Busy time of the cells in each of n spans.
+
+    Args:
+        spans_ns: n rows of begin and end, within the window or beyond it.
+    """
+    if not len(cells):
+        return np.zeros(len(spans_ns), np.int64)
+    busy = cells.state == State.BUSY
+    until = np.concatenate([[0], np.cumsum(np.where(busy, cells.length_ns, 0))])
+    at = np.clip(spans_ns, cells.edge_ns[0], cells.edge_ns[-1])
+    held = np.minimum(np.searchsorted(cells.edge_ns, at, "right") - 1, len(cells) - 1)
+    reached = until[held] + np.where(busy[held], at - cells.edge_ns[held], 0)
+    return np.asarray(reached[:, 1] - reached[:, 0], np.int64)
 
 
 def _figures(run: RunTimeline) -> DeviceFigures:
     groups = groups_by_stage(run.keys, STAGES)
-    return device_figures(run.tiles, run.ops, groups, len(STAGES))
+    return run_figures(run).grouped(groups, len(STAGES))
 
 
 def _tiled_parts(run: RunTimeline, values: IntArray, figures: DeviceFigures) -> Times:

@@ -6,24 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
-
 from trace_timing.records import Manifest, RunRecord, Stage
 from trace_timing.stats.hta_beside import BesideHta, beside_hta
 from trace_timing.stats.limits import Limit, limits
 from trace_timing.stats.verdicts import StageEvidence, Verdict, verdicts
 from trace_timing.timeline.communication import Communication, communication
 from trace_timing.timeline.components import ComponentTime, component_times
+from trace_timing.timeline.figures import run_figures, sums
 from trace_timing.timeline.graphs import GraphNode, GraphUse, graph_nodes, graph_use
 from trace_timing.timeline.grouping import forwards, stage_of_key, stages_of
 from trace_timing.timeline.idle import IdleCause, idle_causes
 from trace_timing.timeline.kind_times import KindTime, kind_times
-from trace_timing.timeline.layout import RunTimeline, State
+from trace_timing.timeline.layout import RunTimeline
 from trace_timing.timeline.queue import DepthBin, QueueFigures, depth_over_time, queue_figures
 from trace_timing.timeline.spans import Span, spans
 from trace_timing.timeline.sync_loops import SyncLoop, sync_loops
 from trace_timing.trace.events import Trace
-from trace_timing.units import BoolArray
+from trace_timing.units import IntArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +75,7 @@ def why(
     """
     kinds, idle, queue = kind_times(trace, run), idle_causes(trace, run), queue_figures(run)
     loops, nccl, graphs = sync_loops(trace, run), communication(trace, run), graph_use(trace, run)
-    window, busy = window_by_stage(run), _summed(run, run.tiles.state == State.BUSY)
+    window, busy = window_by_stage(run), _by_stage(run, run_figures(run).busy_ns)
     said: list[Verdict] = []
     for stage in stages_of(run):
         if stage == "unattributed" or run.clock == "host":
@@ -122,12 +121,9 @@ def _of(stage: Stage, rows: Sequence[Row]) -> tuple[Row, ...]:
 
 def window_by_stage(run: RunTimeline) -> dict[Stage, int]:
     """What tiling gives each stage of the run, in ns."""
-    return _summed(run, np.ones(len(run.tiles), np.bool_))
+    return _by_stage(run, run_figures(run).window_ns)
 
 
-def _summed(run: RunTimeline, chosen: BoolArray) -> dict[Stage, int]:
-    tiles, stages = run.tiles, stages_of(run)
-    total = np.zeros(len(stages), np.int64)
-    key, dur_ns = tiles.key[chosen], (tiles.end_ns - tiles.start_ns)[chosen]
-    np.add.at(total, stage_of_key(run)[key], dur_ns)
-    return dict(zip(stages, total.tolist(), strict=True))
+def _by_stage(run: RunTimeline, of_keys: IntArray) -> dict[Stage, int]:
+    stages = stages_of(run)
+    return dict(zip(stages, sums(stage_of_key(run), of_keys, len(stages)).tolist(), strict=True))

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_timing.call_names import CallRole, role_of_call
+from trace_timing.memo import once
 from trace_timing.timeline.intervals import Intervals, outermost
+from trace_timing.timeline.layout import RunTimeline
 from trace_timing.trace.events import Kind, Trace
 from trace_timing.units import IntArray, distinct_codes
 
@@ -56,15 +58,17 @@ class Calls:
         return Intervals(self.start_ns, self.end_ns, np.arange(len(self), dtype=np.int64))
 
 
-def calls_of_thread(trace: Trace, thread: int, start_ns: int, end_ns: int) -> Calls:
-    """The outermost API calls that a thread begins in [start_ns, end_ns).
+@once
+def calls_of_run(trace: Trace, run: RunTimeline) -> Calls:
+    """The outermost API calls that a run's generating thread begins in its window.
 
     Outermost, because a runtime call may hold the driver call that it is made of.
     """
     events = trace.events
     rows = events.rows(Kind.CALL)
     begins = events.start_ns[rows]
-    rows = rows[(events.thread[rows] == thread) & (begins >= start_ns) & (begins < end_ns)]
+    inside = (begins >= run.window_start_ns) & (begins < run.window_end_ns)
+    rows = rows[inside & (events.thread[rows] == run.generating_thread)]
     rows = rows[outermost(events.start_ns[rows], events.end_ns[rows])]
     classes = np.zeros(len(trace.names), np.uint8)
     for name in distinct_codes(events.name[rows]):

@@ -31,12 +31,12 @@ def clock_tolerance(trace: Trace) -> ClockTolerance:
     """Smallest launch → start, and smallest op end → return of a call that waited for it."""
     events = trace.events
     ops = gpu_op_rows(events)
-    launch = launch_rows(events, ops)
+    launch = launch_rows(events)
     linked = launch != NONE
     delay = events.start_ns[ops[linked]] - events.start_ns[launch[linked]]
     return ClockTolerance(
         int(delay.min()) if len(delay) else None,
-        _end_to_return(trace, np.sort(events.end_ns[ops])),
+        _end_to_return(trace, np.sort(events.end_ns[ops], kind="stable")),
         int((delay < 0).sum()),
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 from trace_timing.records import Stage
 from trace_timing.timeline.grouping import stage_of_key, stages_of
 from trace_timing.timeline.intervals import NONE, cut, owners, union
-from trace_timing.timeline.kinds import OP_KINDS, op_kinds
+from trace_timing.timeline.kinds import OP_KINDS, kinds_of_run
 from trace_timing.timeline.layout import RunTimeline
 from trace_timing.trace.events import Trace
 
@@ -31,7 +31,7 @@ def communication(trace: Trace, run: RunTimeline) -> tuple[Communication, ...]:
 
     Of collectives that overlap, an instant counts once, for the one launched first.
     """
-    is_nccl = op_kinds(trace, run.ops.row) == OP_KINDS.index("nccl")
+    is_nccl = kinds_of_run(trace, run) == OP_KINDS.index("nccl")
     ops, stages = run.ops, stages_of(run)
     stage = stage_of_key(run)[ops.key]
     rows = []

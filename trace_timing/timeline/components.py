@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from trace_timing.records import Stage
-from trace_timing.timeline.grouping import stage_of_key, stages_of
-from trace_timing.timeline.kind_times import busy_pieces
+from trace_timing.timeline.grouping import stages_of
+from trace_timing.timeline.kind_times import times_by_stage
 from trace_timing.timeline.layout import RunTimeline, StageRange
 from trace_timing.timeline.ranges import host_timelines
 from trace_timing.timeline.structure import REST, Part, Structure, structure
@@ -57,13 +57,8 @@ def component_times(trace: Trace, run: RunTimeline) -> tuple[ComponentTime, ...]
         parts, ranges = _ranges_of(found, run.generating_thread)
     part = _part_of_ops(trace, run, ranges, rest=len(parts))
     parts = [*parts, REST]
-    stages, stage = stages_of(run), stage_of_key(run)
-    count, total, busy = (np.zeros((len(stages), len(parts)), np.int64) for _ in range(3))
-    own = stage[run.ops.key]
-    np.add.at(count, (own, part), 1)
-    np.add.at(total, (own, part), run.ops.end_ns - run.ops.start_ns)
-    tile, op, dur_ns = busy_pieces(run)
-    np.add.at(busy, (stage[run.tiles.key[tile]], part[op]), dur_ns)
+    stages = stages_of(run)
+    count, total, busy = times_by_stage(run, part, len(parts))
     return tuple(
         ComponentTime(
             stage=stages[s],

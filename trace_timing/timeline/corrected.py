@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from trace_timing.records import ControlTimes, RunRecord, Stage
-from trace_timing.timeline.figures import outside_key, sums
+from trace_timing.timeline.figures import outside_key, run_figures, sums
 from trace_timing.timeline.layout import RunTimeline
 from trace_timing.timeline.overhead import CostModel
 from trace_timing.timeline.replay import replay
@@ -32,7 +32,7 @@ class Corrected:
     def windows(self, group_of_key: IntArray, groups: int) -> tuple[IntArray, IntArray, IntArray]:
         """Corrected window of each group and the ends of its interval; `groups` entries each."""
         each = [
-            sums(group_of_key[run.tiles.key], run.tiles.end_ns - run.tiles.start_ns, groups)
+            sums(group_of_key, run_figures(run).window_ns, groups)
             for run in (self.run, self.with_least, self.with_most)
         ]
         return each[0], np.minimum.reduce(each), np.maximum.reduce(each)

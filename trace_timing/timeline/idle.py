@@ -14,13 +14,14 @@ from typing import Literal
 import numpy as np
 
 from trace_timing.records import Stage
-from trace_timing.timeline.calls import CALL_CLASSES, Calls, calls_of_thread
+from trace_timing.timeline.calls import CALL_CLASSES, Calls, calls_of_run
+from trace_timing.timeline.figures import sums
 from trace_timing.timeline.grouping import stage_of_key, stages_of
-from trace_timing.timeline.intervals import NONE, Intervals, Pieces, cut
+from trace_timing.timeline.intervals import NONE, Intervals, cut
 from trace_timing.timeline.layout import RunTimeline, State
 from trace_timing.timeline.queue import ran_dry
 from trace_timing.trace.events import Trace
-from trace_timing.units import IntArray, distinct_codes
+from trace_timing.units import BoolArray, IntArray, distinct_codes
 
 Cause = Literal[
     "host", "launch", "launch_latency", "device_gap", "sync", "copy", "alloc", "api", "tail"
@@ -69,23 +70,42 @@ class IdleStretches:
     name: IntArray
 
 
+@dataclass(frozen=True)
+class _Pieces:
+    """n pieces of idle tiles in time order, each of one cause and one call."""
+
+    start_ns: IntArray
+    end_ns: IntArray
+    #: Number of the tile that a piece is of.
+    tile: IntArray
+    #: Index into CAUSES; name of the call, an index into Trace.names, NONE where it is none.
+    cause: IntArray
+    name: IntArray
+
+    def begins(self, group: IntArray) -> BoolArray:
+        """Where a piece does not continue the one before it: another group, or time between."""
+        new = np.ones(len(self.tile), np.bool_)
+        what = (group * len(CAUSES) + self.cause) * (int(self.name.max(initial=NONE)) + 2)
+        what += self.name
+        new[1:] = (self.start_ns[1:] != self.end_ns[:-1]) | (what[1:] != what[:-1])
+        return new
+
+
 def idle_stretches(trace: Trace, run: RunTimeline) -> IdleStretches:
     """When the device idled and why: the stretches whose sums are the table `idle`.
 
     None of a run timed by the host's clock.
     """
-    if run.clock == "host":
-        return IdleStretches(*(np.empty(0, np.int64) for _ in range(5)))
-    calls = calls_of_thread(trace, run.generating_thread, run.window_start_ns, run.window_end_ns)
-    pieces = _idle_pieces(run, calls)
-    cause, name = _cause_of(run, calls, pieces), np.full(len(pieces.of), NONE, np.int64)
-    inside = np.isin(cause, _CODE_OF_CLASS)
-    name[inside] = calls.name[pieces.by[inside]]
-    key = run.tiles.key[pieces.of].astype(np.int64)
-    first = np.flatnonzero(_begins_interval(pieces, np.stack([key, cause, name])))
-    last = np.append(first[1:], len(key))[: len(first)] - 1
-    end = pieces.start_ns + pieces.dur_ns
-    return IdleStretches(pieces.start_ns[first], end[last], key[first], cause[first], name[first])
+    parts = [np.empty((0, 5), np.int64)]
+    for pieces in _pieces(trace, run):
+        key = run.tiles.key[pieces.tile].astype(np.int64)
+        first = np.flatnonzero(pieces.begins(key))
+        last = np.append(first[1:], len(key))[: len(first)] - 1
+        ends = pieces.end_ns[last]
+        columns = (pieces.start_ns[first], ends, key[first], pieces.cause[first])
+        parts.append(np.stack([*columns, pieces.name[first]], axis=1))
+    rows = np.concatenate(parts)
+    return IdleStretches(*rows[np.argsort(rows[:, 0], kind="stable")].T)
 
 
 def idle_causes(trace: Trace, run: RunTimeline) -> tuple[IdleCause, ...]:
@@ -96,73 +116,69 @@ def idle_causes(trace: Trace, run: RunTimeline) -> tuple[IdleCause, ...]:
     """
     if run.clock == "host":
         return ()
-    calls = calls_of_thread(trace, run.generating_thread, run.window_start_ns, run.window_end_ns)
-    pieces = _idle_pieces(run, calls)
-    cause = _cause_of(run, calls, pieces)
-    name = np.full(len(cause), NONE, np.int64)
-    inside = np.isin(cause, _CODE_OF_CLASS)
-    name[inside] = calls.name[pieces.by[inside]]
-    stage = stage_of_key(run)[run.tiles.key[pieces.of]]
-    new = _begins_interval(pieces, np.stack([stage, cause, name]))
-    idle = _summed(stage, cause, name, new, pieces.dur_ns)
-    return _rows(trace, idle, _called(run, calls), stages_of(run))
+    stage_of = stage_of_key(run)
+    idle: dict[tuple[int, int, int], tuple[int, int]] = {}
+    for pieces in _pieces(trace, run):
+        stage = stage_of[run.tiles.key[pieces.tile]]
+        length = pieces.end_ns - pieces.start_ns
+        idle |= _summed(stage, pieces.cause, pieces.name, pieces.begins(stage), length)
+    return _rows(trace, idle, _called(run, calls_of_run(trace, run)), stages_of(run))
 
 
-def _idle_pieces(run: RunTimeline, calls: Calls) -> Pieces:
+def _pieces(trace: Trace, run: RunTimeline) -> tuple[_Pieces, ...]:
+    """What has work queued, and what has none: no cause is in both."""
+    if run.clock == "host":
+        return ()
+    return _queued_pieces(run), _empty_pieces(run, calls_of_run(trace, run))
+
+
+def _queued_pieces(run: RunTimeline) -> _Pieces:
     tiles = run.tiles
-    idle = np.flatnonzero(tiles.state != State.BUSY)
-    pieces = cut(Intervals(tiles.start_ns[idle], tiles.end_ns[idle], idle), calls.intervals)
-    return Pieces(pieces.start_ns, pieces.dur_ns, idle[pieces.of], pieces.by)
+    rows = np.flatnonzero(tiles.state == State.QUEUED)
+    late, held = CAUSES.index("launch_latency"), CAUSES.index("device_gap")
+    cause = np.where(ran_dry(tiles)[rows], late, held)
+    return _Pieces(tiles.start_ns[rows], tiles.end_ns[rows], rows, cause, np.full(len(rows), NONE))
 
 
+def _empty_pieces(run: RunTimeline, calls: Calls) -> _Pieces:
+    tiles = run.tiles
+    rows = np.flatnonzero(tiles.state == State.EMPTY)
+    pieces = cut(Intervals(tiles.start_ns[rows], tiles.end_ns[rows], rows), calls.intervals)
+    tile, in_call = rows[pieces.of], pieces.by != NONE
+    cause = np.where(in_call, np.append(_CODE_OF_CLASS[calls.call_class], 0)[pieces.by], _HOST)
+    name = np.where(in_call, np.append(calls.name, NONE)[pieces.by], NONE)
+    busy = np.flatnonzero(tiles.state == State.BUSY)
+    if len(busy):
+        tail = tile > busy[-1]
+        cause[tail], name[tail] = CAUSES.index("tail"), NONE
+    return _Pieces(pieces.start_ns, pieces.start_ns + pieces.dur_ns, tile, cause, name)
+
+
+_HOST = CAUSES.index("host")
 _CODE_OF_CLASS = np.array([CAUSES.index(name) for name in CALL_CLASSES], np.int64)
 
 
-def _cause_of(run: RunTimeline, calls: Calls, pieces: Pieces) -> IntArray:
-    cause = np.full(len(pieces.of), CAUSES.index("host"), np.int64)
-    in_call = pieces.by != NONE
-    cause[in_call] = _CODE_OF_CLASS[calls.call_class[pieces.by[in_call]]]
-    queued = run.tiles.state[pieces.of] == State.QUEUED
-    late = ran_dry(run.tiles)[pieces.of]
-    cause[queued & late] = CAUSES.index("launch_latency")
-    cause[queued & ~late] = CAUSES.index("device_gap")
-    busy_until = run.tiles.end_ns[run.tiles.state == State.BUSY]
-    if len(busy_until):
-        tail = ~queued & (pieces.start_ns >= int(busy_until[-1]))
-        cause[tail] = CAUSES.index("tail")
-    return cause
-
-
-def _begins_interval(pieces: Pieces, what: IntArray) -> IntArray:
-    """1 where a piece does not continue the one before it with the same cause, else 0."""
-    new = np.ones(len(pieces.of), np.int64)
-    joined = pieces.start_ns[1:] == (pieces.start_ns + pieces.dur_ns)[:-1]
-    new[1:] -= joined & (what[:, 1:] == what[:, :-1]).all(axis=0)
-    return new
-
-
 def _summed(
-    stage: IntArray, cause: IntArray, name: IntArray, count: IntArray, dur_ns: IntArray
+    stage: IntArray, cause: IntArray, name: IntArray, counted: BoolArray, dur_ns: IntArray
 ) -> dict[tuple[int, int, int], tuple[int, int]]:
-    """(stage, cause, name) -> (summed count, summed ns)."""
+    """(stage, cause, name) -> (how many are counted, summed ns)."""
     # One integer for the three: np.unique on rows is ten times slower.
     names = int(name.max(initial=NONE)) + 2
     code = (stage * len(CAUSES) + cause) * names + name + 1
-    codes = distinct_codes(code)
-    sums = np.zeros((2, int(codes.max(initial=-1)) + 1), np.int64)
-    np.add.at(sums[0], code, count)
-    np.add.at(sums[1], code, dur_ns)
+    size = int(code.max(initial=NONE)) + 1
+    number, total = np.bincount(code[counted], minlength=size), sums(code, dur_ns, size)
     out = {}
-    for value, number, total in zip(codes.tolist(), *sums[:, codes].tolist(), strict=True):
+    for value in distinct_codes(code).tolist():
         rest, text = divmod(value, names)
-        out[(*divmod(rest, len(CAUSES)), text - 1)] = (number, total)
+        key = (*divmod(rest, len(CAUSES)), text - 1)
+        out[key] = (int(number[value]), int(total[value]))
     return out
 
 
 def _called(run: RunTimeline, calls: Calls) -> dict[tuple[int, int, int], tuple[int, int]]:
     """(stage the host is in, cause, name) -> (calls begun, ns inside them)."""
     stages = stages_of(run)
-    key = run.host.at(calls.start_ns)
+    key = run.host.at_each(calls.start_ns)
     # As tiling has it: outside every stage range is `other`, or nothing that has a name.
     outside = "other" if run.ranges else "unattributed"
     code = stages.index(outside) if outside in stages else len(stages)
@@ -173,7 +189,7 @@ def _called(run: RunTimeline, calls: Calls) -> dict[tuple[int, int, int], tuple[
         stage[inside],
         cause[inside],
         calls.name[inside].astype(np.int64),
-        np.ones(int(inside.sum()), np.int64),
+        np.ones(int(inside.sum()), np.bool_),
         (calls.end_ns - calls.start_ns)[inside],
     )
 

@@ -37,27 +37,31 @@ class Pieces:
 
 def cut(pieces: Intervals, by: Intervals) -> Pieces:
     """Cut each interval at the borders of others; the pieces of one sum to its length, exactly."""
-    borders = sorted_distinct(
-        np.concatenate([pieces.start_ns, pieces.end_ns, by.start_ns, by.end_ns]).astype(np.int64)
-    )
-    start, end = borders[:-1], borders[1:]
-    of, other = _holding(start, pieces), _holding(start, by)
-    inside = of != NONE
-    return Pieces(start[inside], (end - start)[inside], of[inside], other[inside])
-
-
-def _holding(cells: IntArray, intervals: Intervals) -> IntArray:
-    """Number of the interval that holds each cell, NONE where none does.
-
-    Args:
-        cells: begins of adjoining cells, ascending; every interval begins and ends at one.
-    """
-    if not len(intervals):
-        return np.full(len(cells), NONE, np.int64)
-    begins = np.searchsorted(cells, intervals.start_ns)
-    row = np.cumsum(np.bincount(begins, minlength=len(cells))[: len(cells)]) - 1
-    inside = (row >= 0) & (cells < intervals.end_ns[np.maximum(row, 0)])
-    return np.where(inside, row, NONE)
+    first = np.searchsorted(by.end_ns, pieces.start_ns, side="right")
+    after = np.searchsorted(by.start_ns, pieces.end_ns, side="left")
+    met = np.where(pieces.end_ns > pieces.start_ns, after - first, 0)
+    before = np.cumsum(met) - met
+    other = np.repeat(first - before, met) + np.arange(int(met.sum()))
+    # All borders in a row, by interval: its begin, those of what it meets, its end.
+    begin = 2 * (before + np.arange(len(met)))
+    end = begin + 2 * met + 1
+    border = np.empty(2 * (len(met) + len(other)), np.int64)
+    met_border = np.ones(len(border), np.bool_)
+    met_border[begin] = met_border[end] = False
+    border[begin], border[end] = pieces.start_ns, pieces.end_ns
+    low, high = np.repeat(pieces.start_ns, met), np.repeat(pieces.end_ns, met)
+    met_at = np.flatnonzero(met_border)
+    border[met_at[::2]] = np.maximum(by.start_ns[other], low)
+    border[met_at[1::2]] = np.minimum(by.end_ns[other], high)
+    # A piece from each border to the next; one that begins where something met begins lies in it.
+    within = np.full(len(border), NONE, np.int64)
+    within[met_at[::2]] = other
+    length = np.zeros(len(border), np.int64)
+    length[:-1] = np.diff(border)
+    length[end] = 0
+    kept = np.flatnonzero(length)
+    of = np.repeat(np.arange(len(met)), 2 * met + 2)
+    return Pieces(border[kept], length[kept], of[kept], within[kept])
 
 
 def outermost(start_ns: IntArray, end_ns: IntArray) -> IntArray:
@@ -114,6 +118,8 @@ def first_covering(cells: IntArray, first: IntArray, end_ns: IntArray, order: In
     # One that began before the first cell covers that too; one without length covers none.
     width = last - first
     covering = np.flatnonzero(width > 0)
+    if _is_queue(first, last, order):
+        return _first_unended(len(cells), first, last)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     if not len(covering):
@@ -131,3 +137,15 @@ def first_covering(cells: IntArray, first: IntArray, end_ns: IntArray, order: In
             np.minimum(best[half:], shifted[:-half], out=best[half:])
     owner = np.append(order, NONE)
     return owner[best]
+
+
+def _is_queue(first: IntArray, last: IntArray, order: IntArray) -> bool:
+    """Whether intervals begin, end and win in their own order, as the ops of one stream do."""
+    return all(bool((np.diff(values) >= 0).all()) for values in (first, last, order))
+
+
+def _first_unended(count: int, first: IntArray, last: IntArray) -> IntArray:
+    """`first_covering` of a queue: the first interval that has not ended, where it has begun."""
+    ended = np.cumsum(np.bincount(last, minlength=count)[:count])
+    begins = np.append(first, count)[ended]
+    return np.where(begins <= np.arange(count), ended, NONE)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from trace_timing.records import Stage
+from trace_timing.timeline.figures import sums
 from trace_timing.timeline.grouping import stage_of_key, stages_of
-from trace_timing.timeline.intervals import NONE, Intervals, cut, owners
-from trace_timing.timeline.kinds import OP_KINDS, OpKind, op_kinds
-from trace_timing.timeline.layout import RunTimeline, State
-from trace_timing.trace.events import Trace
+from trace_timing.timeline.kinds import OP_KINDS, OpKind, kinds_of_run
+from trace_timing.timeline.layout import RunTimeline
+from trace_timing.trace.events import NONE, Trace
 from trace_timing.units import IntArray
 
 
@@ -32,16 +32,9 @@ def kind_times(trace: Trace, run: RunTimeline) -> tuple[KindTime, ...]:
     Ops and kernel_sum_ns follow the op's own stage. busy_ns follows the tiling: an instant in
     which several ops run belongs to the one launched first, as in design section 2.
     """
-    kind = op_kinds(trace, run.ops.row).astype(np.int64)
+    kind = kinds_of_run(trace, run).astype(np.int64)
     stages = stages_of(run)
-    code_of_key = stage_of_key(run)
-    shape = (len(stages), len(OP_KINDS))
-    count, total, busy = (np.zeros(shape, np.int64) for _ in range(3))
-    stage = code_of_key[run.ops.key]
-    np.add.at(count, (stage, kind), 1)
-    np.add.at(total, (stage, kind), run.ops.end_ns - run.ops.start_ns)
-    tile, op, dur_ns = busy_pieces(run)
-    np.add.at(busy, (code_of_key[run.tiles.key[tile]], kind[op]), dur_ns)
+    count, total, busy = times_by_stage(run, kind, len(OP_KINDS))
     return tuple(
         KindTime(
             stage=stages[s],
@@ -54,16 +47,22 @@ def kind_times(trace: Trace, run: RunTimeline) -> tuple[KindTime, ...]:
     )
 
 
-def busy_pieces(run: RunTimeline) -> tuple[IntArray, IntArray, IntArray]:
-    """Cut the busy tiles by the op that an instant belongs to: the one launched first.
+def times_by_stage(
+    run: RunTimeline, group: IntArray, groups: int
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Ops, their summed durations and their busy time by stage and a group of each op.
 
     Returns:
-        p numbers of tiles, p numbers of ops, p lengths in ns; those of a tile sum to it.
+        Three arrays of a row a stage (`stages_of`) and a column a group.
     """
-    tiles, ops = run.tiles, run.ops
-    busy = np.flatnonzero(tiles.state == State.BUSY)
-    running = owners(ops.start_ns, ops.end_ns, ops.launch_ns)
-    pieces = cut(Intervals(tiles.start_ns[busy], tiles.end_ns[busy], busy), running)
-    if (pieces.by == NONE).any():
-        raise AssertionError("a busy instant in which no op of the run runs: tiling is wrong")
-    return busy[pieces.of], running.tag[pieces.by], pieces.dur_ns
+    stages, stage_of = len(stages_of(run)), stage_of_key(run)
+    op_code = stage_of[run.ops.key] * groups + group
+    busy = np.flatnonzero(run.cells.op != NONE)
+    cell_code = stage_of[run.cells.key[busy]] * groups + group[run.cells.op[busy]]
+    figures = (
+        np.bincount(op_code, minlength=stages * groups),
+        sums(op_code, run.ops.end_ns - run.ops.start_ns, stages * groups),
+        sums(cell_code, run.cells.length_ns[busy], stages * groups),
+    )
+    count, total, busy_ns = (figure.reshape(stages, groups) for figure in figures)
+    return count, total, busy_ns

@@ -8,14 +8,15 @@ those stay with their mechanism (`sort`, `reduction`), and components tell the l
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from trace_timing.trace.events import Events, Kind, Trace
+from trace_timing.memo import once
+from trace_timing.timeline.layout import RunTimeline
+from trace_timing.trace.events import Kind, Trace
 from trace_timing.units import distinct_codes
 
 OpKind = Literal[
@@ -141,22 +142,27 @@ def op_kinds(trace: Trace, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]
     Returns:
         m entries, same order.
     """
-    events = trace.events
-    kernels = _by_name(trace.names, events, rows, Kind.KERNEL)
-    copies = _by_name(trace.names, events, rows, Kind.MEMCPY)
-    kind, name = events.kind[rows], events.name[rows]
-    out = np.full(len(rows), OP_KINDS.index("memset"), np.uint8)
-    out[kind == Kind.KERNEL] = kernels[name[kind == Kind.KERNEL]]
-    out[kind == Kind.MEMCPY] = copies[name[kind == Kind.MEMCPY]]
-    return out
+    events, names = trace.events, len(trace.names)
+    code = events.kind[rows].astype(np.int64) * names + events.name[rows]
+    table: npt.NDArray[np.uint8] = np.zeros(len(Kind) * names, np.uint8)
+    for value in distinct_codes(code).tolist():
+        kind, name = divmod(value, names)
+        table[value] = OP_KINDS.index(_kind_of(Kind(kind), trace.names[name]))
+    found: npt.NDArray[np.uint8] = table[code]
+    return found
 
 
-def _by_name(
-    names: Sequence[str], events: Events, rows: npt.NDArray[np.int64], kind: Kind
-) -> npt.NDArray[np.uint8]:
-    """Kind code of every interned name that ops of this kind use; the rest stays `other`."""
-    classify = kind_of_copy if kind == Kind.MEMCPY else kind_of_kernel
-    table = np.full(len(names), OP_KINDS.index("other"), np.uint8)
-    for index in distinct_codes(events.name[rows[events.kind[rows] == kind]]):
-        table[index] = OP_KINDS.index(classify(names[index]))
-    return table
+@once
+def kinds_of_run(trace: Trace, run: RunTimeline) -> npt.NDArray[np.uint8]:
+    """`op_kinds` of the run's ops."""
+    return op_kinds(trace, run.ops.row)
+
+
+def _kind_of(kind: Kind, name: str) -> OpKind:
+    match kind:
+        case Kind.MEMCPY:
+            return kind_of_copy(name)
+        case Kind.MEMSET:
+            return "memset"
+        case _:
+            return kind_of_kernel(name)

@@ -36,7 +36,7 @@ def run_laws(
     """
     window = run.window_end_ns - run.window_start_ns
     results = [_sums_to(1, "window", total(stages, "window_ns"), window)]
-    for device in sorted(run.device_tiles):
+    for device in sorted(run.device_cells):
         rows = device_stages.filter(pc.equal(device_stages["device"], device))
         results.append(_sums_to(1, f"window of device {device}", total(rows, "window_ns"), window))
     if corrected_window_ns is not None:

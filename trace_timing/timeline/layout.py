@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,7 @@ class State(IntEnum):
     EMPTY = 2  # none runs, nothing is launched
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tiles:
     """n adjoining intervals, in time order, that cover a window exactly."""
 
@@ -44,6 +45,44 @@ class Tiles:
 
     def __len__(self) -> int:
         return len(self.start_ns)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """n adjoining intervals that cover a window exactly, cut wherever anything changes.
+
+    What the device does, for whom, and how far the host is ahead is the same all through a cell.
+    """
+
+    #: n + 1 instants: cell i lies from edge_ns[i] to edge_ns[i + 1].
+    edge_ns: IntArray
+    #: Index into the run's keys.
+    key: Keys
+    #: State values.
+    state: npt.NDArray[np.uint8]
+    #: Number of the op that a busy cell belongs to, the one launched first; −1 where it is idle.
+    op: IntArray
+    #: Ops launched and not started. Below 0 where ops start, by the device's clock, before their
+    #: launch by the host's: left to be seen.
+    depth: IntArray
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    @cached_property
+    def length_ns(self) -> IntArray:
+        """How long each cell is; n entries."""
+        return np.diff(self.edge_ns)
+
+    @cached_property
+    def tiles(self) -> Tiles:
+        """Neighbours of one key and state joined."""
+        if not len(self):
+            return Tiles(self.edge_ns[:0], self.edge_ns[:0], self.key, self.state)
+        change = (self.key[1:] != self.key[:-1]) | (self.state[1:] != self.state[:-1])
+        begins = np.flatnonzero(np.concatenate([[True], change]))
+        edges = self.edge_ns[np.append(begins, len(self))]
+        return Tiles(edges[:-1], edges[1:], self.key[begins], self.state[begins])
 
 
 @dataclass(frozen=True)
@@ -63,6 +102,12 @@ class HostTimeline:
             return np.full(len(times_ns), -1, np.int32)
         row = np.searchsorted(self.boundary_ns, times_ns, side="right") - 1
         return np.where(row >= 0, self.key[np.maximum(row, 0)], np.int32(-1)).astype(np.int32)
+
+    def at_each(self, ascending_ns: IntArray) -> Keys:
+        """As `at`, of instants in order: the few boundaries are looked up among the many."""
+        begins = np.searchsorted(ascending_ns, self.boundary_ns)
+        counts = np.diff(begins, prepend=0, append=len(ascending_ns))
+        return np.repeat(np.append(np.int32(-1), self.key), counts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +144,12 @@ class RunOps:
         return RunOps(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class RunTimeline:
-    """One run: its window, its ops with their stages, and the tiling of its window."""
+    """One run: its window, its ops with their stages, and the tiling of its window.
+
+    Compared by identity, so that what follows from it is kept with it.
+    """
 
     #: 0 … k−1 for the k generate ranges of a trace.
     ordinal: int
@@ -118,6 +166,11 @@ class RunTimeline:
     host: HostTimeline
     ops: RunOps
     #: Tiling of the union of devices; of each device alone.
-    tiles: Tiles
-    device_tiles: Mapping[int, Tiles]
+    cells: Cells
+    device_cells: Mapping[int, Cells]
     clock: Clock
+
+    @property
+    def tiles(self) -> Tiles:
+        """The tiling, neighbours of one key and state joined."""
+        return self.cells.tiles

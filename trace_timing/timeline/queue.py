@@ -6,19 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trace_timing.memo import once
 from trace_timing.records import Stage
+from trace_timing.timeline.figures import run_figures, sums
 from trace_timing.timeline.grouping import stage_of_key, stages_of
-from trace_timing.timeline.intervals import Intervals, cut, union
+from trace_timing.timeline.intervals import union
 from trace_timing.timeline.layout import RunTimeline, State, Tiles
 from trace_timing.units import BoolArray, FloatArray, IntArray, distinct_codes, sorted_distinct
-
-
-@dataclass(frozen=True)
-class Depth:
-    """Ops launched and not started over time: from time_ns[i] until the next, depth[i]."""
-
-    time_ns: IntArray
-    depth: IntArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,21 +53,6 @@ class DepthBin:
     max_depth: int
 
 
-def queue_depth(run: RunTimeline) -> Depth:
-    """Depth at every instant at which an op is launched or starts.
-
-    A depth below 0 is no mistake here but one of the clocks: an op that starts, by the device's
-    clock, before its launch by the host's. It is left to be seen.
-    """
-    ops = run.ops
-    at = sorted_distinct(np.concatenate([ops.launch_ns, ops.start_ns]))
-    launched, started = (
-        np.bincount(np.searchsorted(at, times), minlength=len(at))
-        for times in (ops.launch_ns, ops.start_ns)
-    )
-    return Depth(at, np.cumsum(launched - started))
-
-
 def queue_figures(run: RunTimeline) -> tuple[QueueFigures, ...]:
     """One row for each stage of the run that has ops."""
     stages = stages_of(run)
@@ -81,23 +60,22 @@ def queue_figures(run: RunTimeline) -> tuple[QueueFigures, ...]:
     stage = code_of_key[run.ops.key]
     starved = _starved(run)
     latency = run.ops.start_ns - run.ops.launch_ns
-    weights = _depth_in_tiles(run, code_of_key, len(stages))
+    area, span, highest = _depth_by_stage(run, code_of_key, len(stages))
     launch_bound = _launch_bound(run, code_of_key, len(stages))
     rows = []
     for code in distinct_codes(stage):
         own = stage == code
         quick = _percentiles(latency[own & starved])
-        area, span, highest = weights[code]
         rows.append(
             QueueFigures(
                 stage=stages[code],
                 gpu_ops=int(own.sum()),
-                mean_depth=area / span if span else 0.0,
-                max_depth=highest,
+                mean_depth=int(area[code]) / int(span[code]) if span[code] else 0.0,
+                max_depth=int(highest[code]),
                 launches=len(sorted_distinct(run.ops.launch_ns[own])),
                 starved_launches=int((own & starved).sum()),
                 launch_bound_ns=int(launch_bound[code]),
-                launch_bound_frac=int(launch_bound[code]) / span if span else None,
+                launch_bound_frac=_share(int(launch_bound[code]), int(span[code])),
                 latency_p50_ns=None if quick is None else float(quick[0]),
                 latency_p95_ns=None if quick is None else float(quick[1]),
             )
@@ -105,23 +83,21 @@ def queue_figures(run: RunTimeline) -> tuple[QueueFigures, ...]:
     return tuple(rows)
 
 
+@once
 def ran_dry(tiles: Tiles) -> BoolArray:
     """By tile: whether it is idle and the queue has been empty since an op last ran."""
-    at = np.arange(len(tiles))
-    busy, empty = (
-        np.maximum.accumulate(np.where(tiles.state == state, at, -1))
-        for state in (State.BUSY, State.EMPTY)
-    )
-    return np.asarray(empty > busy, np.bool_)
+    busy = tiles.state == State.BUSY
+    empty = np.cumsum(tiles.state == State.EMPTY)
+    before = np.append(0, empty[busy])[np.cumsum(busy)]
+    return np.asarray(empty > before, np.bool_)
 
 
 def _launch_bound(run: RunTimeline, code_of_key: IntArray, stages: int) -> IntArray:
-    tiles, total = run.tiles, np.zeros(stages, np.int64)
+    tiles = run.tiles
     busy = np.flatnonzero(tiles.state == State.BUSY)
-    dry = ran_dry(tiles)
-    dry[busy[-1] + 1 if len(busy) else 0 :] = False  # nothing starts any more
-    np.add.at(total, code_of_key[tiles.key[dry]], (tiles.end_ns - tiles.start_ns)[dry])
-    return total
+    # After the last op nothing starts any more.
+    dry = np.flatnonzero(ran_dry(tiles)[: busy[-1] if len(busy) else 0])
+    return sums(code_of_key[tiles.key[dry]], (tiles.end_ns - tiles.start_ns)[dry], stages)
 
 
 def _percentiles(values: IntArray) -> FloatArray | None:
@@ -140,50 +116,47 @@ def _starved(run: RunTimeline) -> BoolArray:
     launch = ops.launch_ns[order]
     first = np.ones(len(ops), np.bool_)
     first[1:] = launch[1:] != launch[:-1]
-    begun = [np.searchsorted(outstanding.start_ns, launch, side) for side in ("left", "right")]
+    begun = np.searchsorted(outstanding.start_ns, launch)
     starved = np.zeros(len(ops), np.bool_)
-    starved[order] = first & (begun[0] != begun[1])
+    starved[order] = first & (np.append(outstanding.start_ns, -1)[begun] == launch)
     return starved
 
 
 def depth_over_time(run: RunTimeline) -> tuple[DepthBin, ...]:
     """The queue's depth in DEPTH_BINS equal parts of the window; none for a run without ops."""
-    if not len(run.ops):
+    cells = run.cells
+    if not len(run.ops) or not len(cells):
         return ()
     window = run.window_end_ns - run.window_start_ns
     edges = run.window_start_ns + np.arange(DEPTH_BINS + 1, dtype=np.int64) * window // DEPTH_BINS
-    area, highest = _depth_in(run, Intervals(edges[:-1], edges[1:], np.arange(DEPTH_BINS)))
+    held = np.minimum(np.searchsorted(cells.edge_ns, edges, "right") - 1, len(cells) - 1)
+    until = np.concatenate([[0], np.cumsum(cells.depth * cells.length_ns)])
+    area = np.diff(until[held] + cells.depth[held] * (edges - cells.edge_ns[held]))
+    # A part's cells: from the one that holds its begin until the one before its end.
+    ends = np.maximum(np.searchsorted(cells.edge_ns, edges[1:], "left"), held[:-1] + 1)
+    bounds = np.stack([held[:-1], ends], axis=1).ravel()
+    highest = np.maximum.reduceat(np.append(cells.depth, 0), bounds)[::2]
     return tuple(
         DepthBin(
             bin=i,
             start_ns=int(edges[i] - run.window_start_ns),
             mean_depth=int(area[i]) / max(int(edges[i + 1] - edges[i]), 1),
-            max_depth=int(highest[i]),
+            max_depth=max(int(highest[i]), 0),
         )
         for i in range(DEPTH_BINS)
     )
 
 
-def _depth_in_tiles(
+def _depth_by_stage(
     run: RunTimeline, code_of_key: IntArray, stages: int
-) -> list[tuple[int, int, int]]:
-    """By stage: ∫ depth dt, the window it was taken over, the highest depth."""
-    tiles, stage = run.tiles, code_of_key[run.tiles.key]
-    area, highest = _depth_in(run, Intervals(tiles.start_ns, tiles.end_ns, stage))
-    total, span, top = (np.zeros(stages, np.int64) for _ in range(3))
-    np.add.at(total, stage, area)
-    np.add.at(span, stage, tiles.end_ns - tiles.start_ns)
-    np.maximum.at(top, stage, highest)
-    return list(zip(total.tolist(), span.tolist(), top.tolist(), strict=True))
+) -> tuple[IntArray, IntArray, IntArray]:
+    """By stage: ∫ depth dt, the window it was taken over, the highest depth (at least 0)."""
+    cells, stage = run.cells, code_of_key[run.cells.key]
+    highest = np.zeros(stages, np.int64)
+    np.maximum.at(highest, stage, cells.depth)
+    area = sums(stage, cells.depth * cells.length_ns, stages)
+    return area, sums(code_of_key, run_figures(run).window_ns, stages), highest
 
 
-def _depth_in(run: RunTimeline, parts: Intervals) -> tuple[IntArray, IntArray]:
-    """∫ depth dt in each of n intervals, and the highest depth there; 0 where no op is yet."""
-    depth = queue_depth(run)
-    ends = np.append(depth.time_ns[1:], max([run.window_end_ns, *depth.time_ns[-1:]]))
-    pieces = cut(parts, Intervals(depth.time_ns, ends, depth.depth))
-    height = np.where(pieces.by >= 0, np.append(depth.depth, 0)[pieces.by], 0)
-    area, highest = np.zeros(len(parts), np.int64), np.zeros(len(parts), np.int64)
-    np.add.at(area, pieces.of, height * pieces.dur_ns)
-    np.maximum.at(highest, pieces.of, height)
-    return area, highest
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

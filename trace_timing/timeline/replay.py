@@ -35,8 +35,8 @@ def replay(trace: Trace, run: RunTimeline, costs: CostModel) -> RunTimeline:
         trace: with CPU ops where the profile recorded them (mode `full`): each has its cost.
         run: one of `runs.lay_out(trace).runs`.
     Returns:
-        The run with new times of ops, ranges, host boundaries and window, and new `tiles`;
-        `device_tiles` are not made again and come back empty.
+        The run with new times of ops, ranges, host boundaries and window, and new `cells`;
+        `device_cells` are not made again and come back empty.
     """
     window = (run.window_start_ns, run.window_end_ns)
     clock = host_clock(trace, run.generating_thread, costs, window)
@@ -199,8 +199,8 @@ def _rebuilt(run: RunTimeline, rules: OpRules, moved: _Moved) -> RunTimeline:
         ranges=ranges,
         host=host,
         ops=ops,
-        tiles=tile_ops(window, ops, host, outside_key=outside),
-        device_tiles={},
+        cells=tile_ops(window, ops, host, outside_key=outside),
+        device_cells={},
     )
 
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from trace_timing.timeline.attribution import REASONS, Attribution, HostMap, host_map
 from trace_timing.timeline.layout import (
+    Cells,
     HostTimeline,
     RunOps,
     RunTimeline,
     StageKey,
     StageRange,
-    Tiles,
 )
 from trace_timing.timeline.ranges import FoundRanges, find_ranges, host_timelines
 from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap
@@ -90,7 +90,7 @@ def attribute(
     """
     events = trace.events
     rows = gpu_op_rows(events)
-    launch = launch_rows(events, rows)
+    launch = launch_rows(events)
     linked = launch != NONE
     time = np.where(linked, events.start_ns[launch], events.start_ns[rows])
     placed = hosts.place(events.thread[launch], time)
@@ -160,7 +160,7 @@ def _run(
     mine = _run_ops(trace, ops, np.flatnonzero(home == ordinal))
     devices = (distinct_codes(mine.device + 1) - 1).tolist()  # NONE is −1
     outside = len(keys) - (2 if found.stages else 1)
-    tiles = tile_ops(window, mine, host, outside_key=outside)
+    cells = tile_ops(window, mine, host, outside_key=outside)
     return RunTimeline(
         ordinal=ordinal,
         window_start_ns=window[0],
@@ -172,9 +172,9 @@ def _run(
         ranges=ranges,
         host=host,
         ops=mine,
-        tiles=tiles,
-        device_tiles={
-            d: tiles
+        cells=cells,
+        device_cells={
+            d: cells
             if len(devices) == 1
             else tile_ops(window, mine.take(mine.device == d), host, outside_key=outside)
             for d in devices
@@ -188,7 +188,7 @@ _NO_STAGES = HostTimeline(np.empty(0, np.int64), np.empty(0, np.int32))
 
 def tile_ops(
     window: tuple[int, int], ops: RunOps, host: HostTimeline, *, outside_key: int
-) -> Tiles:
+) -> Cells:
     """Tile a window with the ops of a run (timeline.tiling.tile)."""
     return tile(
         window, ops.start_ns, ops.end_ns, ops.launch_ns, ops.key, host, outside_key=outside_key

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from trace_timing.records import Stage
-from trace_timing.timeline.calls import CALL_CLASSES, calls_of_thread
+from trace_timing.timeline.calls import CALL_CLASSES, calls_of_run
 from trace_timing.timeline.grouping import forwards, stage_of_key, stages_of
-from trace_timing.timeline.kinds import OP_KINDS, op_kinds
+from trace_timing.timeline.kinds import OP_KINDS, kinds_of_run
 from trace_timing.timeline.layout import RunTimeline, State
 from trace_timing.trace.events import Trace
 from trace_timing.units import BoolArray, IntArray
@@ -51,10 +52,10 @@ class SyncLoop:
 
 def sync_loops(trace: Trace, run: RunTimeline) -> tuple[SyncLoop, ...]:
     """One row for each stage in which the generating thread synchronizes."""
-    calls = calls_of_thread(trace, run.generating_thread, run.window_start_ns, run.window_end_ns)
+    calls = calls_of_run(trace, run)
     chosen = calls.call_class == CALL_CLASSES.index("sync")
     at, name = calls.start_ns[chosen], calls.name[chosen]
-    key = run.host.at(at)
+    key = run.host.at_each(at)
     order = np.argsort(run.ops.launch_ns, kind="stable")
     before = np.searchsorted(at, run.ops.launch_ns[order], side="right")
     ops = np.bincount(before, minlength=len(at) + 1)[: len(at)]
@@ -100,14 +101,19 @@ def _drained(run: RunTimeline, returns_ns: IntArray) -> IntArray:
 
 
 def _flags(trace: Trace, run: RunTimeline) -> dict[str, BoolArray]:
-    kind = op_kinds(trace, run.ops.row)
+    kind = kinds_of_run(trace, run)
     name = trace.events.name[run.ops.row]
-    compaction = np.array([bool(COMPACTION.search(text)) for text in trace.names], np.bool_)
+    compaction = np.array([_compacts(text) for text in trace.names], np.bool_)
     return {
         "after_compaction": compaction[name] if len(name) else np.zeros(0, np.bool_),
         "after_gemm": kind == OP_KINDS.index("gemm"),
         "after_copy_to_host": kind == OP_KINDS.index("memcpy_dtoh"),
     }
+
+
+@lru_cache(maxsize=4096)
+def _compacts(name: str) -> bool:
+    return bool(COMPACTION.search(name))
 
 
 def _seen(before: IntArray, flag: BoolArray, syncs: int) -> BoolArray:

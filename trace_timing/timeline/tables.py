@@ -24,15 +24,19 @@ from trace_timing.timeline.figures import (
     device_figures,
     groups_by_stage,
     host_figures,
+    run_figures,
     sums,
 )
-from trace_timing.timeline.layout import RunOps, RunTimeline, Tiles
+from trace_timing.timeline.layout import Cells, RunTimeline
 from trace_timing.timeline.runs import TraceTimeline
 from trace_timing.trace.events import Kind, Trace
 from trace_timing.units import BoolArray, IntArray
 
 OP_WORDS = {Kind.KERNEL: "kernel", Kind.MEMCPY: "memcpy", Kind.MEMSET: "memset"}
-_NO_TILES = Tiles(*(np.empty(0, np.int64),) * 2, np.empty(0, np.int32), np.empty(0, np.uint8))
+_NOTHING = np.empty(0, np.int64)
+_NO_CELLS = Cells(
+    _NOTHING, _NOTHING.astype(np.int32), _NOTHING.astype(np.uint8), _NOTHING, _NOTHING
+)
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,8 @@ def stage_columns(
         control: the controls' medians (corrected.control_segments), where there are any.
     """
     groups = groups_by_stage(run.keys, STAGES)
-    device = device_figures(run.tiles, run.ops, groups, len(STAGES))
-    host = host_figures(trace, timeline.hosts, run, groups, len(STAGES))
+    device = run_figures(run).grouped(groups, len(STAGES))
+    host = host_figures(trace, timeline.hosts, run).grouped(groups, len(STAGES))
     present = (
         _present(device)
         | (host.host_ns > 0)
@@ -117,7 +121,8 @@ def _no_ranges(timeline: TraceTimeline) -> str | None:
 def stray_columns(timeline: TraceTimeline, key: RunKey) -> Columns:
     """`stages`: the row of unattributed ops that begin in no run's window, where there are any."""
     groups = groups_by_stage(timeline.keys, STAGES)
-    device = device_figures(_NO_TILES, timeline.stray, groups, len(STAGES))
+    of_keys = device_figures(_NO_CELLS, timeline.stray, len(timeline.keys))
+    device = of_keys.grouped(groups, len(STAGES))
     rows = np.flatnonzero(device.gpu_ops)
     data = {
         **key.columns(len(rows)),
@@ -135,8 +140,8 @@ def device_columns(run: RunTimeline, key: RunKey) -> Columns:
     """`device_stages`: one row a device and stage, each device tiled alone."""
     groups = groups_by_stage(run.keys, STAGES)
     data: dict[str, list[Any]] = {}
-    for device, tiles in run.device_tiles.items():
-        figures = device_figures(tiles, of_device(run.ops, device), groups, len(STAGES))
+    for device in run.device_cells:
+        figures = _of_device(run, device).grouped(groups, len(STAGES))
         rows = np.flatnonzero(_present(figures))
         part = {
             **key.columns(len(rows)),
@@ -150,9 +155,11 @@ def device_columns(run: RunTimeline, key: RunKey) -> Columns:
     return Columns(schema.DEVICE_STAGES, data)
 
 
-def of_device(ops: RunOps, device: int) -> RunOps:
-    """The ops of one device, in order."""
-    return ops.take(ops.device == device)
+def _of_device(run: RunTimeline, device: int) -> DeviceFigures:
+    if len(run.device_cells) == 1:  # its tiling is the run's
+        return run_figures(run)
+    ops = run.ops.take(run.ops.device == device)
+    return device_figures(run.device_cells[device], ops, len(run.keys))
 
 
 def step_columns(
@@ -165,8 +172,7 @@ def step_columns(
 ) -> Columns:
     """`steps`: one row a decode step of the run, in order."""
     identity = np.arange(len(run.keys))
-    device = device_figures(run.tiles, run.ops, identity, len(run.keys))
-    host = host_figures(trace, timeline.hosts, run, identity, len(run.keys))
+    device, host = run_figures(run), host_figures(trace, timeline.hosts, run)
     present = _present(device) | _ranged(run, identity, len(run.keys))
     steps = {
         k.step: i

@@ -8,10 +8,9 @@ to start; an idle cell with an empty queue, to the stage that the host is in.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from trace_timing.timeline.intervals import first_covering
-from trace_timing.timeline.layout import HostTimeline, Keys, State, Tiles
+from trace_timing.timeline.intervals import NONE, first_covering
+from trace_timing.timeline.layout import Cells, HostTimeline, Keys, State
 from trace_timing.units import IntArray, sorted_distinct
 
 
@@ -24,7 +23,7 @@ def tile(
     host: HostTimeline,
     *,
     outside_key: int,
-) -> Tiles:
+) -> Cells:
     """Cut a window into adjoining intervals, each of one stage and state.
 
     Args:
@@ -33,29 +32,29 @@ def tile(
         host: the stages of the generating thread.
         outside_key: the key where the host is in no stage (`other`).
     Returns:
-        Tiles that cover the window exactly, neighbours differing in key or state.
+        Cells that cover the window exactly.
     """
     start, end = window
     if end <= start:
-        empty = np.empty(0, np.int64)
-        return Tiles(empty, empty, np.empty(0, np.int32), np.empty(0, np.uint8))
-    # An op that starts before its launch (clock skew) was queued at no instant.
-    queued_from = np.minimum(launch_ns, start_ns)
-    edges = np.concatenate(
-        [start_ns, end_ns, queued_from, host.boundary_ns, np.array([start, end], np.int64)]
-    )
+        nothing = np.empty(0, np.int64)
+        return Cells(nothing, np.empty(0, np.int32), np.empty(0, np.uint8), nothing, nothing)
+    edges = np.concatenate([start_ns, end_ns, launch_ns, host.boundary_ns, [start, end]])
     edges = sorted_distinct(edges[(edges >= start) & (edges <= end)])
     left = edges[:-1]
-    first = np.searchsorted(left, start_ns)
+    first, launched = np.searchsorted(left, start_ns), np.searchsorted(left, launch_ns)
     owner = first_covering(left, first, end_ns, np.lexsort((start_ns, launch_ns)))
-    busy = owner >= 0
-    launched = np.searchsorted(left, queued_from)
-    queued = ~busy & (_count_until(launched, len(left)) > _count_until(first, len(left)))
+    started = _count_until(first, len(left))
+    # An op that starts before its launch (clock skew) was queued at no instant.
+    ahead = _count_until(np.minimum(launched, first), len(left)) - started
+    busy = owner != NONE
+    queued = ~busy & (ahead > 0)
     cell_key = _host_key(left, host, outside_key)
     cell_key[busy] = key[owner[busy]]
-    cell_key[queued] = _next_key(left[queued], start_ns, launch_ns, key)
+    # The next op to start; of several that start together the one launched first.
+    cell_key[queued] = key[np.lexsort((launch_ns, start_ns))[started[queued]]]
     state = np.where(busy, State.BUSY, np.where(queued, State.QUEUED, State.EMPTY))
-    return _merge(edges, cell_key, state.astype(np.uint8))
+    depth = _count_until(launched, len(left)) - started
+    return Cells(edges, cell_key, state.astype(np.uint8), owner, depth)
 
 
 def _count_until(cells: IntArray, count: int) -> IntArray:
@@ -64,18 +63,5 @@ def _count_until(cells: IntArray, count: int) -> IntArray:
 
 
 def _host_key(left: IntArray, host: HostTimeline, outside_key: int) -> Keys:
-    key = host.at(left)
-    return np.where(key >= 0, key, np.int32(outside_key)).astype(np.int32)
-
-
-def _next_key(instants: IntArray, start_ns: IntArray, launch_ns: IntArray, key: Keys) -> Keys:
-    # Of ops that start together, the one launched first: the same choice as for a busy cell.
-    order = np.lexsort((launch_ns, start_ns))
-    return key[order[np.searchsorted(start_ns[order], instants, side="right")]]
-
-
-def _merge(edges: IntArray, key: Keys, state: npt.NDArray[np.uint8]) -> Tiles:
-    change = np.flatnonzero((key[1:] != key[:-1]) | (state[1:] != state[:-1])) + 1
-    begins = np.concatenate([[0], change])
-    stops = np.concatenate([change, [len(key)]])
-    return Tiles(edges[begins], edges[stops], key[begins], state[begins])
+    key = host.at_each(left)
+    return np.where(key != NONE, key, np.int32(outside_key)).astype(np.int32)

@@ -19,6 +19,7 @@ from trace_timing.trace.decoding import (
     Buffer,
     Complete,
     Event,
+    LooseEvent,
     StrictDecoder,
     decode_loosely,
     ns_from_us_text,
@@ -77,6 +78,7 @@ _ROWS: Mapping[str, bytes] = {
     "thread": _ON_HOST,
     "device": _ON_DEVICE,
     "stream": _ON_DEVICE,
+    "size_bytes": _ON_DEVICE,
     "graph_node": _ON_DEVICE,
     "wait_stream": _SYNC,
     "wait_correlation": _SYNC,
@@ -98,6 +100,7 @@ class Kinds(dict[str, int]):
     """Kind of a category; _SKIPPED for one that is not kept."""
 
     def __missing__(self, category: str) -> int:
+        self[category] = _SKIPPED
         return _SKIPPED
 
 
@@ -167,23 +170,20 @@ class Columns:
     def _add_strictly(self, array: Buffer) -> bool:
         """Whether float64 held the times of the kept events exactly; if not, nothing was added."""
         events = self._decode(array)
-        kept = [event for event in events if type(event) is Complete]
-        skipped = [event.cat for event in events if type(event) is not Complete]
-        kinds = bytes(map(self._kinds.__getitem__, [event.cat for event in kept]))
-        if _SKIPPED in kinds:
-            keep = kinds.translate(_KEPT)
-            skipped += [event.cat for event in compress(kept, kinds.translate(_NOT_KEPT))]
-            kept, kinds = list(compress(kept, keep)), bytes(compress(kinds, keep))
+        labels = [event.cat for event in events]
+        kinds = bytes(map(self._kinds.__getitem__, labels))
+        kept: list[Any] = list(compress(events, kinds.translate(_KEPT)))
+        if list(map(type, kept)).count(Complete) < len(kept):  # marks under a category of ours
+            kinds = bytes(self._kinds[e.cat] if type(e) is Complete else _SKIPPED for e in events)
+            kept = list(compress(events, kinds.translate(_KEPT)))
         us = _times(kept)
         # NaN fails these comparisons too.
         if kept and not (np.abs(us).max() < EXACT_US and us[1].min() >= 0):
             self._loosely = bool((np.abs(us[0]) >= EXACT_US).any())
             return False
         start_ns, dur_ns = np.rint(us * NS_PER_US).astype(np.int64)
-        self._append(kept, kinds, start_ns, dur_ns)
-        if "" in skipped:
-            skipped = [e.cat or e.label for e in events if self._is_skipped(e)]
-        self._count_skipped(skipped)
+        self._append(kept, _without_skipped(kinds), start_ns, dur_ns)
+        self._count_skipped(list(compress(labels, kinds.translate(_NOT_KEPT))), events, kinds)
         return True
 
     def _add_loosely(self, array: Buffer) -> None:
@@ -201,16 +201,19 @@ class Columns:
                 self._note_bad(event, "dur", source.dur)
             else:
                 start_ns[row], dur_ns[row] = start, dur
-        self._append(kept, bytes(compress(kinds, kinds.translate(_KEPT))), start_ns, dur_ns)
-        skipped = compress(events, kinds.translate(_NOT_KEPT))
-        self._count_skipped([event.label for event in skipped])
+        self._append(kept, _without_skipped(kinds), start_ns, dur_ns)
+        self._count_skipped([""], events, kinds)
 
-    def _count_skipped(self, labels: list[str]) -> None:
-        for label in set(labels):
+    def _count_skipped(
+        self, labels: list[str], events: Sequence[Event | LooseEvent], kinds: bytes
+    ) -> None:
+        """Count by label; where some have no category, by the labels of the events themselves."""
+        distinct = set(labels)
+        if "" in distinct:
+            labels = [event.label for event in compress(events, kinds.translate(_NOT_KEPT))]
+            distinct = set(labels)
+        for label in distinct:
             self.skipped[label] += labels.count(label)
-
-    def _is_skipped(self, event: Event) -> bool:
-        return type(event) is not Complete or self._kinds[event.cat] == _SKIPPED
 
     def _note_bad(self, event: Complete[str], field: str, raw: msgspec.Raw) -> None:
         self.bad_count += 1
@@ -225,7 +228,7 @@ class Columns:
         """Raises struct.error, with nothing done, where an integer has more than 64 bits."""
         on_device = list(compress(kept, kinds.translate(_ON_DEVICE)))
         on_host = list(compress(kept, kinds.translate(_ON_HOST)))
-        syncs = list(compress(kept, kinds.translate(_SYNC)))
+        syncs = list(compress(kept, kinds.translate(_SYNC))) if Kind.SYNC in kinds else []
         devices = [event.args.device for event in on_device]
         streams = [event.args.stream for event in on_device]
         packed = {
@@ -236,7 +239,7 @@ class Columns:
             "device": _pack(self._or_track(on_device, devices, "pid")),
             "stream": _pack(self._or_track(on_device, streams, "tid")),
             "correlation": _pack([event.args.correlation for event in kept]),
-            "size_bytes": _pack([event.args.bytes for event in kept]),
+            "size_bytes": _pack([event.args.bytes for event in on_device]),
             "graph_node": _pack([event.args.graph_node for event in on_device]),
             "wait_stream": _pack([event.args.wait_stream for event in syncs]),
             "wait_correlation": _pack([event.args.wait_correlation for event in syncs]),
@@ -262,6 +265,10 @@ class Columns:
 
     def _is_op(self, event: Complete[str]) -> bool:
         return self._kinds[event.cat] in GPU_OP_KINDS
+
+
+def _without_skipped(kinds: bytes) -> bytes:
+    return kinds.translate(None, bytes([_SKIPPED]))
 
 
 def _pack(values: Sequence[int]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,9 @@ class Kind(IntEnum):
 GPU_OP_KINDS = (Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Events:
-    """n events in file order.
+    """n events in file order. Compared by identity, so that what follows from it is kept with it.
 
     All arrays have n entries; NONE (−1) where an event has no such field.
     """
@@ -50,6 +51,7 @@ class Events:
     stream: IntArray
     #: Joins a GPU op to the API call that launched it.
     correlation: IntArray
+    #: What a memcpy or memset moves.
     size_bytes: IntArray
     #: Node of a CUDA graph, where the trace has such ids.
     graph_node: IntArray
@@ -60,7 +62,7 @@ class Events:
     def __len__(self) -> int:
         return len(self.kind)
 
-    @property
+    @cached_property
     def end_ns(self) -> IntArray:
         """Start plus duration, n entries."""
         return self.start_ns + self.dur_ns
@@ -71,9 +73,15 @@ class Events:
 
     def rows(self, *kinds: Kind) -> IntArray:
         """Row numbers of these kinds, in file order."""
-        wanted = np.zeros(256, np.bool_)
-        wanted[list(kinds)] = True
-        return np.flatnonzero(wanted[self.kind])
+        if kinds not in self._rows:
+            wanted = np.zeros(256, np.bool_)
+            wanted[list(kinds)] = True
+            self._rows[kinds] = np.flatnonzero(wanted[self.kind])
+        return self._rows[kinds]
+
+    @cached_property
+    def _rows(self) -> dict[tuple[Kind, ...], IntArray]:
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +113,7 @@ class TraceInfo:
     has_cpu_ops: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trace:
     """One trace: its events, the strings they point into, and its header."""
 

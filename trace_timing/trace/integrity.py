@@ -62,6 +62,6 @@ def _lost(trace: Trace) -> tuple[int, int, int]:
     launching = launching[np.argsort(events.start_ns[launching], kind="stable")]
     launched = sorted_distinct(events.correlation[gpu_op_rows(events)])
     ids = events.correlation[launching]
-    missing = np.searchsorted(launched, ids, "left") == np.searchsorted(launched, ids, "right")
+    missing = np.append(launched, NONE)[np.searchsorted(launched, ids)] != ids
     head = int(np.argmin(missing)) if len(missing) and not missing.all() else int(missing.sum())
     return int(missing.sum()), len(launching), head

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
+from trace_timing.memo import once
 from trace_timing.trace.events import GPU_OP_KINDS, NONE, Events, Kind
 from trace_timing.units import IntArray
 
 
+@once
 def gpu_op_rows(events: Events) -> IntArray:
     """Rows of kernels, memcpys and memsets, ordered by start (ties: file order)."""
     rows = events.rows(*GPU_OP_KINDS)
     return rows[np.argsort(events.start_ns[rows], kind="stable")]
 
 
-def launch_rows(events: Events, op_rows: IntArray) -> IntArray:
-    """The row of the API call that launched each op; NONE where the trace has none.
+@once
+def launch_rows(events: Events) -> IntArray:
+    """The row of the API call that launched each of the m `gpu_op_rows`; NONE where there is none.
 
     Of several calls with one id (a runtime call around a driver call) the outermost, that is the
     first to begin, is the launch.
-
-    Args:
-        op_rows: m rows of GPU ops.
-    Returns:
-        m rows of calls.
     """
+    op_rows = gpu_op_rows(events)
     calls = events.rows(Kind.CALL)
     calls = calls[events.correlation[calls] != NONE]
     if not len(calls):

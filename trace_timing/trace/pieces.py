@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-#: Small enough for the cache and for the allocator not to map it afresh each time: 1 MiB pieces
-#: took 1.5 times as long on an 80 MB trace.
-PIECE_BYTES = 1 << 18
+#: Small enough for the cache, large enough for what is done once a piece: on a 123 MB trace 2 % to
+#: 5 % faster than a quarter or four times as much.
+PIECE_BYTES = 1 << 19
 _PLACES_TRIED = 4
 
 # A quote inside a JSON string is escaped, so this never matches inside one.

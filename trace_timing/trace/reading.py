@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from trace_timing.allocation import reuse_freed_memory
 from trace_timing.errors import TraceError
 from trace_timing.trace.events import Trace
 from trace_timing.trace.kineto import read_stream
@@ -24,6 +25,7 @@ def open_trace(path: str | Path, *, cpu_ops: bool = False) -> Trace:
     Raises:
         TraceError: as read_trace and read_store; or CPU ops asked of a store that has none.
     """
+    reuse_freed_memory()
     source = str(path)
     with _opened(source) as file:
         start = file.read(len(PARQUET_MAGIC))

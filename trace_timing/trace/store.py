@@ -6,7 +6,6 @@ metadata, with a checksum over every column: a store is read as it was written o
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO, TypeVar
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 
 from trace_timing.atomic import replacing
 from trace_timing.errors import TraceError
@@ -42,8 +42,9 @@ class Header(msgspec.Struct, frozen=True):
 def write_store(trace: Trace, path: str | Path) -> None:
     """Write a trace to a Parquet file, atomically: a reader sees the whole file or none.
 
-    Source of the encodings: measured on MolmoE's 132,417 events, 0.53 MB against 1.18 MB with
-    dictionaries for all columns, and faster both ways.
+    Source of the encodings: measured on MolmoE's 132,417 events, 0.57 MB against 1.18 MB with
+    dictionaries for all columns, and faster both ways. Zstandard would take 6 % off and a quarter
+    longer to read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -68,7 +69,7 @@ def write_store(trace: Trace, path: str | Path) -> None:
         pq.write_table(
             table,
             partial,
-            compression="zstd",
+            compression="lz4",
             use_dictionary=[name for name in columns if name not in _DELTA],
             column_encoding=dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED"),
             row_group_size=max(len(table), 1),
@@ -158,12 +159,12 @@ def _dictionary(column: Any) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
 
 def _checksum(trace: Trace, header: Header) -> int:
     """CRC-32 over the header and every column: damage is caught also in the file's footer."""
-    crc = zlib.crc32(msgspec.json.encode(msgspec.structs.replace(header, checksum=0)))
-    crc = zlib.crc32("\0".join(trace.names).encode(), crc)
+    crc = isal_zlib.crc32(msgspec.json.encode(msgspec.structs.replace(header, checksum=0)))
+    crc = isal_zlib.crc32("\0".join(trace.names).encode(), crc)
     for column in fields(Events):
         values = np.ascontiguousarray(getattr(trace.events, column.name))
-        crc = zlib.crc32(values.dtype.str.encode(), crc)
-        crc = zlib.crc32(values.data, crc)
+        crc = isal_zlib.crc32(values.dtype.str.encode(), crc)
+        crc = isal_zlib.crc32(values.data, crc)
     return crc
 
 
