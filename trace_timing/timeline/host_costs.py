@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from trace_timing.costs import CALL_KINDS, call_kind
+from trace_timing.memo import once
+from trace_timing.timeline.layout import RunTimeline
 from trace_timing.timeline.overhead import CostModel
 from trace_timing.trace.events import Kind, Trace
 from trace_timing.units import FloatArray, IntArray, distinct_codes
@@ -38,38 +40,54 @@ class HostClock:
 
 
 def clock_of(at_ns: IntArray, cost_ns: FloatArray) -> HostClock:
-    """The clock of a thread that pays cost_ns[i] just after at_ns[i], in any order."""
-    order = np.argsort(at_ns, kind="stable")
-    at = at_ns[order]
-    spent = np.concatenate([[0], np.rint(np.cumsum(cost_ns[order])).astype(np.int64)])
+    """The clock of a thread that pays cost_ns[i] just after at_ns[i], ascending."""
+    spent = np.concatenate([[0], np.rint(np.cumsum(cost_ns)).astype(np.int64)])
     never = np.int64(np.iinfo(np.int64).min)
-    floor = np.maximum.accumulate(np.concatenate([[never], at - spent[:-1]]))
-    return HostClock(at, spent, floor)
+    floor = np.maximum.accumulate(np.concatenate([[never], at_ns - spent[:-1]]))
+    return HostClock(at_ns, spent, floor)
 
 
-def host_clock(trace: Trace, thread: int, costs: CostModel, window: tuple[int, int]) -> HostClock:
-    """The clock of one thread within a window."""
+@dataclass(frozen=True)
+class Recorded:
+    """What recording cost a thread, in the order in which it fell due: n entries each."""
+
+    at_ns: IntArray
+    #: Index into CALL_KINDS, or one of the two after them: half an op's, half a range's.
+    what: IntArray
+    #: Length of a pause of the profiler's; 0 where an entry is none.
+    pause_ns: IntArray
+
+
+_HALF_OP, _HALF_RANGE, _PAUSE = range(len(CALL_KINDS), len(CALL_KINDS) + 3)
+
+
+def host_clock(trace: Trace, run: RunTimeline, costs: CostModel) -> HostClock:
+    """The clock of the run's generating thread within its window."""
+    recorded = recorded_of(trace, run)
+    halves = [costs.cpu_op_ns / 2, costs.range_ns / 2, 0.0]
+    amounts = np.concatenate([call_costs(costs), halves])[recorded.what]
+    return clock_of(recorded.at_ns, amounts + recorded.pause_ns * costs.takes_pauses)
+
+
+@once
+def recorded_of(trace: Trace, run: RunTimeline) -> Recorded:
+    """What was recorded of the run's generating thread within its window; whatever it cost."""
     events = trace.events
-    inside = (
-        (events.thread == thread) & (events.start_ns >= window[0]) & (events.start_ns < window[1])
+    inside = events.thread == run.generating_thread
+    inside &= (events.start_ns >= run.window_start_ns) & (events.start_ns < run.window_end_ns)
+    calls, ops, ranges = (
+        np.flatnonzero(inside & (events.kind == kind))
+        for kind in (Kind.CALL, Kind.CPU_OP, Kind.RANGE)
     )
-    times, amounts = [], []
-
-    def add(where: IntArray, each: FloatArray) -> None:
-        times.append(where)
-        amounts.append(each)
-
-    calls = np.flatnonzero(inside & (events.kind == Kind.CALL))
-    add(events.start_ns[calls], call_costs(trace, calls, costs))
-    for kind, cost in ((Kind.CPU_OP, costs.cpu_op_ns), (Kind.RANGE, costs.range_ns)):
-        rows = np.flatnonzero(inside & (events.kind == kind))
-        half = np.full(len(rows), cost / 2)
-        add(events.start_ns[rows], half)
-        add(events.end_ns[rows], half)
-    if costs.takes_pauses:
-        gaps = _own_gaps(trace, np.flatnonzero(inside))
-        add(events.start_ns[gaps], events.dur_ns[gaps].astype(np.float64))
-    return clock_of(np.concatenate(times), np.concatenate(amounts))
+    gaps = _own_gaps(trace, np.flatnonzero(inside))
+    both = [np.concatenate([events.start_ns[rows], events.end_ns[rows]]) for rows in (ops, ranges)]
+    at = np.concatenate([events.start_ns[calls], *both, events.start_ns[gaps]])
+    halves = np.repeat([_HALF_OP, _HALF_RANGE, _PAUSE], [len(both[0]), len(both[1]), len(gaps)])
+    what = np.concatenate([call_kinds(trace, calls), halves])
+    pause = np.zeros(len(at), np.int64)
+    pause[len(at) - len(gaps) :] = events.dur_ns[gaps]
+    order = np.argsort(at, kind="stable")
+    return Recorded(at[order], what[order], pause[order])
 
 
 def _own_gaps(trace: Trace, mine: IntArray) -> IntArray:
@@ -89,12 +107,16 @@ def _own_gaps(trace: Trace, mine: IntArray) -> IntArray:
     return stopped
 
 
-def call_costs(trace: Trace, rows: IntArray, costs: CostModel) -> FloatArray:
-    """Cost of each of these API calls, by the kind that its name tells."""
-    by_kind = np.array([costs.call_ns(kind) for kind in CALL_KINDS])
+def call_costs(costs: CostModel) -> FloatArray:
+    """Cost of an API call of each of CALL_KINDS."""
+    return np.array([costs.call_ns(kind) for kind in CALL_KINDS])
+
+
+def call_kinds(trace: Trace, rows: IntArray) -> IntArray:
+    """Which of CALL_KINDS each of these API calls is, by its name."""
     names = trace.events.name[rows]
     kinds = np.zeros(len(trace.names), np.int64)
     for name in distinct_codes(names):
         kinds[name] = CALL_KINDS.index(call_kind(trace.names[name]))
-    amounts: FloatArray = by_kind[kinds[names]]
-    return amounts
+    found: IntArray = kinds[names]
+    return found

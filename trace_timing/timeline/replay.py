@@ -38,26 +38,34 @@ def replay(trace: Trace, run: RunTimeline, costs: CostModel) -> RunTimeline:
         The run with new times of ops, ranges, host boundaries and window, and new `cells`;
         `device_cells` are not made again and come back empty.
     """
-    window = (run.window_start_ns, run.window_end_ns)
-    clock = host_clock(trace, run.generating_thread, costs, window)
-    rules = op_rules(trace, run.ops, costs)
-    waits = find_waits(trace, run, rules, costs)
-    moved = _advance(rules, waits, clock)
-    return _rebuilt(run, rules, moved)
+    ops, host = _moved(trace, run, costs)
+    return _rebuilt(run, ops, host)
 
 
 def pair_of(trace: Trace, run: RunTimeline, costs: CostModel, control_ns: int) -> Pair:
     """A profiled run beside its control's total: what the costs say was added, by what scales."""
-    profiled, free, once = (
-        one.window_end_ns - one.window_start_ns
-        for one in (run, *(replay(trace, run, costs.scaled(factor)) for factor in (0.0, 1.0)))
-    )
+    profiled = run.window_end_ns - run.window_start_ns
+    free, scaled = (_length(trace, run, costs.scaled(factor)) for factor in (0.0, 1.0))
     return Pair(
         profiled_ns=profiled,
         control_ns=control_ns,
-        predicted_ns=free - once,
+        predicted_ns=free - scaled,
         fixed_ns=profiled - free,
     )
+
+
+def _length(trace: Trace, run: RunTimeline, costs: CostModel) -> int:
+    """How long the replayed run is, untiled."""
+    ops, host = _moved(trace, run, costs)
+    begin, end = _window(run, ops, _moved_ranges(run.ranges, host), _generate(run, host))
+    return end - begin
+
+
+def _moved(trace: Trace, run: RunTimeline, costs: CostModel) -> tuple[RunOps, _HostMap]:
+    """The ops where they would have been, and where every instant of the host has gone."""
+    rules = op_rules(trace, run, costs)
+    end_ns, host = _advance(rules, find_waits(trace, run, costs), host_clock(trace, run, costs))
+    return _moved_ops(run.ops, rules, end_ns, host), host
 
 
 @dataclass(frozen=True)
@@ -146,16 +154,12 @@ class _Device:
             self.end_ns[begin + mine] = reached + self._sum[begin + mine]
 
 
-@dataclass(frozen=True)
-class _Moved:
-    """Ends of the ops in replay order, and where every instant of the host has gone."""
+def _advance(rules: OpRules, waits: Waits, clock: HostClock) -> tuple[IntArray, _HostMap]:
+    """Walk from wait to wait; between two of them everything is one array.
 
-    end_ns: IntArray
-    host: _HostMap
-
-
-def _advance(rules: OpRules, waits: Waits, clock: HostClock) -> _Moved:
-    """Walk from wait to wait; between two of them everything is one array."""
+    Returns:
+        Ends of the ops in replay order, and where every instant of the host has gone.
+    """
     device = _Device(
         rules, clock(rules.launch_ns), np.searchsorted(waits.return_ns, rules.launch_ns, "right")
     )
@@ -179,15 +183,14 @@ def _advance(rules: OpRules, waits: Waits, clock: HostClock) -> _Moved:
         returned + shifts[1:],
         shifts[1:],
     )
-    return _Moved(device.end_ns, host)
+    return device.end_ns, host
 
 
-def _rebuilt(run: RunTimeline, rules: OpRules, moved: _Moved) -> RunTimeline:
-    ops = _moved_ops(run.ops, rules, moved)
-    ranges = _moved_ranges(run.ranges, moved.host)
-    boundary = np.maximum.accumulate(moved.host(run.host.boundary_ns))
+def _rebuilt(run: RunTimeline, ops: RunOps, moved: _HostMap) -> RunTimeline:
+    ranges = _moved_ranges(run.ranges, moved)
+    boundary = np.maximum.accumulate(moved(run.host.boundary_ns))
     host = HostTimeline(boundary, run.host.key)
-    generate = _instants(moved.host, run.generate_start_ns, run.generate_end_ns)
+    generate = _generate(run, moved)
     window = _window(run, ops, ranges, generate)
     outside = len(run.keys) - (2 if len(run.keys) > 2 else 1)
     return replace(
@@ -204,11 +207,11 @@ def _rebuilt(run: RunTimeline, rules: OpRules, moved: _Moved) -> RunTimeline:
     )
 
 
-def _moved_ops(ops: RunOps, rules: OpRules, moved: _Moved) -> RunOps:
+def _moved_ops(ops: RunOps, rules: OpRules, end_ns: IntArray, host: _HostMap) -> RunOps:
     end = np.empty(len(ops), np.int64)
-    end[rules.order] = moved.end_ns
+    end[rules.order] = end_ns
     start = end - (ops.end_ns - ops.start_ns)
-    launch = moved.host(ops.launch_ns)
+    launch = host(ops.launch_ns)
     order = np.argsort(start, kind="stable")
     return RunOps(
         row=ops.row[order],
@@ -230,10 +233,10 @@ def _moved_ranges(ranges: tuple[StageRange, ...], host: _HostMap) -> tuple[Stage
     )
 
 
-def _instants(host: _HostMap, start: int | None, end: int | None) -> tuple[int, int] | None:
-    if start is None or end is None:
+def _generate(run: RunTimeline, host: _HostMap) -> tuple[int, int] | None:
+    if run.generate_start_ns is None or run.generate_end_ns is None:
         return None
-    new = host(np.array([start, end], np.int64))
+    new = host(np.array([run.generate_start_ns, run.generate_end_ns], np.int64))
     return int(new[0]), int(new[1])
 
 

@@ -6,14 +6,15 @@ every constraint is met with equality or slack by the trace itself, so that the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from trace_timing.call_names import COPYING
-from trace_timing.timeline.host_costs import call_costs
+from trace_timing.memo import once
+from trace_timing.timeline.host_costs import call_costs, call_kinds
 from trace_timing.timeline.intervals import outermost
-from trace_timing.timeline.layout import RunOps, RunTimeline
+from trace_timing.timeline.layout import RunTimeline
 from trace_timing.timeline.overhead import CostModel
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import NONE, Kind, Trace
@@ -48,9 +49,35 @@ class OpRules:
         return len(self.order)
 
 
-def op_rules(trace: Trace, ops: RunOps, costs: CostModel) -> OpRules:
+@dataclass(frozen=True)
+class _ObservedOps:
+    """Constraints as they were observed, and what says how much of them was cost."""
+
+    rules: OpRules
+    #: Whether each op waited for its predecessor on the stream.
+    queued: BoolArray
+    #: Which of CALL_KINDS launched it, NONE where the launch is missing.
+    launch_kind: IntArray
+    of_graph: BoolArray
+
+
+def op_rules(trace: Trace, run: RunTimeline, costs: CostModel) -> OpRules:
     """Constraints of a run's ops, by observed start."""
-    events = trace.events
+    seen = _observed_ops(trace, run)
+    each, node = round(costs.device_op_ns), round(costs.graph_node_ns)
+    # The launch's own cost is paid between its begin and its effect, and so is half of what a
+    # wait takes longer; the other half lies before the return.
+    share = np.append(np.rint(call_costs(costs) + costs.wait_ns / 2), 0).astype(np.int64)
+    return replace(
+        seen.rules,
+        gap_ns=seen.rules.gap_ns - np.where(seen.queued, np.where(seen.of_graph, node, each), 0),
+        latency_ns=_less(seen.rules.latency_ns, share[seen.launch_kind]),
+    )
+
+
+@once
+def _observed_ops(trace: Trace, run: RunTimeline) -> _ObservedOps:
+    events, ops = trace.events, run.ops
     seen_from = np.maximum(ops.start_ns, ops.launch_ns)
     order = np.argsort(seen_from, kind="stable")
     rows, launch_row = ops.row[order], ops.launch_row[order]
@@ -68,17 +95,22 @@ def op_rules(trace: Trace, ops: RunOps, costs: CostModel) -> OpRules:
     held = anchor != NONE
     latency = np.where(queued | held, np.minimum(typical, since_launch), since_launch)
     gap = np.where(queued & ~held, since_previous, np.minimum(typical_gap, since_previous))
-    return OpRules(
+    rules = OpRules(
         order=order,
         lane=lane,
         duration_ns=end - start,
-        gap_ns=np.where(has, gap - np.where(queued, _device_costs(trace, launch_row, costs), 0), 0),
-        latency_ns=_less(latency, _launch_share(trace, launch_row, costs)),
+        gap_ns=np.where(has, gap, 0),
+        latency_ns=latency,
         anchor=anchor,
         anchor_gap_ns=np.where(held, start - end[np.maximum(anchor, 0)], 0),
         start_ns=start,
         end_ns=end,
         launch_ns=launch,
+    )
+    linked = launch_row != NONE
+    kind = np.where(linked, call_kinds(trace, launch_row), NONE)
+    return _ObservedOps(
+        rules, queued, kind, linked & calls_that(trace, launch_row, {"graph_launch"})
     )
 
 
@@ -136,21 +168,6 @@ def _anchors(
     return anchor
 
 
-def _device_costs(trace: Trace, launch_row: IntArray, costs: CostModel) -> IntArray:
-    each, node = round(costs.device_op_ns), round(costs.graph_node_ns)
-    if each == node:
-        return np.full(len(launch_row), each, np.int64)
-    graph = (launch_row != NONE) & calls_that(trace, launch_row, {"graph_launch"})
-    return np.where(graph, node, each)
-
-
-def _launch_share(trace: Trace, launch_row: IntArray, costs: CostModel) -> IntArray:
-    # The launch's own cost is paid between its begin and its effect, and so is half of what a
-    # wait takes longer; the other half lies before the return.
-    own = np.where(launch_row != NONE, call_costs(trace, launch_row, costs), 0.0)
-    return np.rint(np.where(launch_row != NONE, own + costs.wait_ns / 2, 0.0)).astype(np.int64)
-
-
 def _less(delay: IntArray, share: IntArray) -> IntArray:
     """A delay without its share of the cost; nothing takes effect before it is asked for."""
     return np.where(delay > 0, np.maximum(delay - share, np.minimum(delay, 0)), delay)
@@ -176,32 +193,52 @@ class Waits:
         return len(self.begin_ns)
 
 
-def find_waits(trace: Trace, run: RunTimeline, rules: OpRules, costs: CostModel) -> Waits:
+@dataclass(frozen=True)
+class _ObservedWaits:
+    """Waits as they were observed, and what says how much of them was cost."""
+
+    waits: Waits
+    #: Which of CALL_KINDS each call is, and whether it waited for an op of its own.
+    kind: IntArray
+    for_itself: BoolArray
+
+
+def find_waits(trace: Trace, run: RunTimeline, costs: CostModel) -> Waits:
     """The waiting calls of a run's generating thread and what each waited for.
 
     A synchronizing call waits for the last op launched before it began that it can be seen to
     have waited for: the one that ended last before it returned. A copy waits for itself where it
     returned after its own op ended (blocking, or from pageable memory).
     """
-    events = trace.events
+    seen = _observed_waits(trace, run)
+    cost = np.rint(call_costs(costs)).astype(np.int64)[seen.kind]
+    # What a copy costs is paid before its own op begins, and taken out there.
+    share = np.where(seen.for_itself, 0, cost) + round(costs.wait_ns / 2)
+    return replace(
+        seen.waits,
+        own_ns=_less(seen.waits.own_ns, cost),
+        delay_ns=_less(seen.waits.delay_ns, share),
+    )
+
+
+@once
+def _observed_waits(trace: Trace, run: RunTimeline) -> _ObservedWaits:
+    events, rules = trace.events, _observed_ops(trace, run).rules
     rows, own_op = _waiting_calls(trace, run, rules)
     begin, end = events.start_ns[rows], events.end_ns[rows]
     target = np.where(own_op != NONE, own_op, _last_ended(rules, begin, end))
     finish = np.where(target != NONE, rules.end_ns[np.maximum(target, 0)], begin)
     held = (target != NONE) & (finish > begin) & (finish <= end)
-    cost = np.rint(call_costs(trace, rows, costs)).astype(np.int64)
-    own = _own_durations(events.name[rows].astype(np.int64), end - begin, held)
-    # What a copy costs is paid before its own op begins, and taken out there.
-    share = np.where(own_op != NONE, 0, cost) + round(costs.wait_ns / 2)
     delay = end - finish
     usual = _median(delay[held])
-    return Waits(
+    waits = Waits(
         begin_ns=begin,
         return_ns=end,
-        own_ns=_less(own, cost),
-        delay_ns=_less(np.where(held, delay, np.minimum(usual, delay)), share),
+        own_ns=_own_durations(events.name[rows].astype(np.int64), end - begin, held),
+        delay_ns=np.where(held, delay, np.minimum(usual, delay)),
         target=np.where(finish <= end, target, NONE),
     )
+    return _ObservedWaits(waits, call_kinds(trace, rows), own_op != NONE)
 
 
 def _waiting_calls(trace: Trace, run: RunTimeline, rules: OpRules) -> tuple[IntArray, IntArray]:

@@ -48,13 +48,14 @@ def tile(
     ahead = _count_until(np.minimum(launched, first), len(left)) - started
     busy = owner != NONE
     queued = ~busy & (ahead > 0)
-    cell_key = _host_key(left, host, outside_key)
-    cell_key[busy] = key[owner[busy]]
+    cell_key = np.where(busy, np.append(key, NONE)[owner], _host_key(left, host, outside_key))
     # The next op to start; of several that start together the one launched first.
     cell_key[queued] = key[np.lexsort((launch_ns, start_ns))[started[queued]]]
-    state = np.where(busy, State.BUSY, np.where(queued, State.QUEUED, State.EMPTY))
+    state = np.full(len(left), State.EMPTY, np.uint8)
+    state[queued] = State.QUEUED
+    state[busy] = State.BUSY
     depth = _count_until(launched, len(left)) - started
-    return Cells(edges, cell_key, state.astype(np.uint8), owner, depth)
+    return Cells(edges, cell_key.astype(np.int32), state, owner, depth)
 
 
 def _count_until(cells: IntArray, count: int) -> IntArray:
