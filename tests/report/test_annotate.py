@@ -87,9 +87,7 @@ def annotated(
     moved = replace(
         run,
         window_start_ns=run.window_start_ns + later,
-        tiles=replace(
-            run.tiles, start_ns=run.tiles.start_ns + later, end_ns=run.tiles.end_ns + later
-        ),
+        cells=replace(run.cells, edge_ns=run.cells.edge_ns + later),
     )
     drawn = AnnotatedRun(run=run, corrected=moved, doubts=DOUBTS)
     assert write_annotated(trace_file, trace, [drawn], path) > 0

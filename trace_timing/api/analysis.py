@@ -25,6 +25,7 @@ from trace_timing.stats.hta_bridge import require_hta
 from trace_timing.stats.observer import ObserverEffect, observer_effect
 from trace_timing.stats.trace_result import RunSummary, TraceResult, TraceSummary
 from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap, read_stage_map
+from trace_timing.trace.cache import LIMIT_BYTES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,7 +207,8 @@ def analyze(
         progress: called after each trace with its outcome, the count so far and the total.
         jobs: processes to spread the traces over; the results do not depend on it.
         scheduler: address of a Dask scheduler to spread them over instead.
-        cache: folder for compact stores, from which a trace is read faster the next time.
+        cache: folder for compact stores and results, so that the next analysis of a trace costs
+            next to nothing: up to 4 GB of each.
         tables: folder to write the tables to, as Parquet; without, they go with the result.
         parts: folder that holds each result from when it is there until all are.
         resume: go on from the results that an earlier analysis left there, and leave them.
@@ -222,22 +224,36 @@ def analyze(
         require_hta()
     found = find_inputs(str(p) for p in paths)
     known_stages = stage_map(stages)
-    correction = with_costs(found.sources, found.manifests, known_stages, cache=cache)
-    inputs = replace(found, sources=correction.sources)
     settings = Settings(
         stages=known_stages, cache=cache, components=components, hta=hta, debug=debug
     )
+    kept, resume = _kept(parts, settings, resume=resume)
+    correction = with_costs(
+        found.sources,
+        found.manifests,
+        known_stages,
+        cache=cache,
+        parts=kept if resume else None,
+    )
+    inputs = replace(found, sources=correction.sources)
     way = Way(
         settings=settings,
         jobs=jobs,
         scheduler=scheduler,
-        parts=Parts(parts, settings) if parts else None,
+        parts=kept,
         resume=resume,
         tables=tables,
         progress=progress,
     )
     analysis = analysis_of(inputs, way, doubts=correction.doubts)
     return analysis if stages is None else _with_unmatched(analysis, known_stages, inputs)
+
+
+def _kept(parts: Path | None, settings: Settings, *, resume: bool) -> tuple[Parts | None, bool]:
+    """Where results are kept, and whether they stay there: those in the cache do."""
+    if parts is None and settings.cache:
+        return Parts(settings.cache / "results", settings), True
+    return (Parts(parts, settings) if parts else None), resume
 
 
 def analysis_of(
@@ -275,8 +291,11 @@ def analysis_of(
             raise _nothing_read(rejections)
     if len({run.rank for result in results for run in result.runs}) > 1:
         _write_ranks(writers.tables)
-    if way.parts and not way.resume:
-        way.parts.clear()
+    if way.parts:
+        if way.resume:
+            way.parts.prune(LIMIT_BYTES)
+        else:
+            way.parts.clear()
     observer = _observer(inputs, results)
     analysis = Analysis(
         tables=writers.tables,

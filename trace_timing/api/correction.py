@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from trace_timing.api.parts import Parts
 from trace_timing.errors import TraceTimingError
 from trace_timing.records import Doubt, Manifest
 from trace_timing.stats.trace_result import TraceSource
@@ -39,6 +40,7 @@ def with_costs(
     stages: StageMap,
     *,
     cache: Path | None = None,
+    parts: Parts | None = None,
 ) -> Correction:
     """Give each recorded trace the cost model of its capture, its factor fitted on the pairs.
 
@@ -58,7 +60,7 @@ def with_costs(
             continue
         doubts.extend(_mismatch(manifest.calibration, manifest))
         mine = [i for i, s in enumerate(sources) if s.manifest is manifest]
-        pairs = list(_pairs([sources[i] for i in mine], model, stages, cache))
+        pairs = list(_pairs([sources[i] for i in mine], model, stages, cache, parts))
         model = replace(model, scale=fit_scale(pairs, prior=model.scale))
         for i in mine:
             told[i] = replace(sources[i], costs=model)
@@ -70,21 +72,37 @@ def _mode(manifest: Manifest) -> Any:
 
 
 def _pairs(
-    sources: Sequence[TraceSource], model: CostModel, stages: StageMap, cache: Path | None
+    sources: Sequence[TraceSource],
+    model: CostModel,
+    stages: StageMap,
+    cache: Path | None,
+    parts: Parts | None,
 ) -> Iterator[Pair]:
     paired = [s for s in sources if any(c.status == "ok" for c in s.controls)]
     step = max(len(paired) // MOST_FITTED, 1)
     for source in paired[::step][:MOST_FITTED]:
-        try:
-            trace = open_through(source.local, cache, cpu_ops=model.mode == "full")
-            run = lay_out(trace, stages).runs[0]
-        except (TraceTimingError, IndexError):
-            continue  # rejected with its reason when its turn comes
-        own = [c for c in source.controls if c.repeat == source.repeat]
-        controls = usable_controls(own or source.controls, run.clock)
-        if not controls:
-            continue
-        yield pair_of(trace, run, model, round(median(c.total_ns for c in controls)))
+        pair = parts.pair(source, model) if parts else None
+        if pair is None:
+            pair = _measured_pair(source, model, stages, cache)
+            if pair and parts:
+                parts.save_pair(source, model, pair)
+        if pair:
+            yield pair
+
+
+def _measured_pair(
+    source: TraceSource, model: CostModel, stages: StageMap, cache: Path | None
+) -> Pair | None:
+    try:
+        trace = open_through(source.local, cache, cpu_ops=model.mode == "full")
+        run = lay_out(trace, stages).runs[0]
+    except (TraceTimingError, IndexError):
+        return None  # rejected with its reason when its turn comes
+    own = [c for c in source.controls if c.repeat == source.repeat]
+    controls = usable_controls(own or source.controls, run.clock)
+    if not controls:
+        return None
+    return pair_of(trace, run, model, round(median(c.total_ns for c in controls)))
 
 
 _NOT_CALIBRATED = Doubt(

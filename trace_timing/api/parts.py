@@ -1,15 +1,17 @@
-"""Results on disk, one file a trace, written as they come: what --resume and --watch go on from.
+"""Results on disk, one file a trace, written as they come: what a later analysis goes on from.
 
 A part is found by everything its result depends on (the file's place, size and time, its records,
-the settings, this program's version), so a stale one is never read. Arrow and JSON, no pickles:
+the settings, this program's code), so a stale one is never read. Arrow and JSON, no pickles:
 an output folder may come from someone else.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,13 @@ import pyarrow as pa
 from trace_timing import schema
 from trace_timing.api.one_trace import Outcome, Settings
 from trace_timing.atomic import replacing
-from trace_timing.records import TOOL_VERSION
 from trace_timing.stats.observer import ObservedRun
 from trace_timing.stats.trace_result import RunSummary, TraceResult, TraceSource, TraceSummary
+from trace_timing.timeline.overhead import CostModel, Pair
+from trace_timing.trace.cache import prune
 
-_ENDING = ".part"
+_ENDING, _PAIR_ENDING = ".part", ".pair"
+_PACKAGE = Path(__file__).parent.parent
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -48,14 +52,37 @@ class Parts:
 
     def clear(self) -> None:
         """Delete them all: the analysis is complete."""
-        for part in self._folder.glob(f"*{_ENDING}"):
-            part.unlink(missing_ok=True)
+        for ending in (_ENDING, _PAIR_ENDING):
+            for part in self._folder.glob(f"*{ending}"):
+                part.unlink(missing_ok=True)
         with suppress(OSError):
             self._folder.rmdir()
 
-    def key(self, source: TraceSource) -> str | None:
-        """What the outcome of a trace is found by, as the trace is now; None where it is gone."""
-        return fingerprint(source, self._settings)
+    def prune(self, limit_bytes: int) -> None:
+        """Delete those that were used longest ago until the rest fits."""
+        prune(self._folder, limit_bytes, ending=_ENDING)
+
+    def key(self, source: TraceSource, *more: object) -> str | None:
+        """What the outcome of a trace is found by, as the trace is now; None where it is gone.
+
+        Args:
+            more: whatever else decides what is kept under the key.
+        """
+        return fingerprint(source, self._settings, *more)
+
+    def pair(self, source: TraceSource, costs: CostModel) -> Pair | None:
+        """What was kept of a profiled run and its controls under these costs."""
+        key = self.key(source, costs)
+        try:
+            return msgspec.json.decode(self._path(key, _PAIR_ENDING).read_bytes(), type=Pair)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def save_pair(self, source: TraceSource, costs: CostModel, pair: Pair) -> None:
+        """Keep it."""
+        if key := self.key(source, costs):
+            with suppress(OSError), replacing(self._path(key, _PAIR_ENDING)) as partial:
+                partial.write_bytes(msgspec.json.encode(pair))
 
     def has(self, key: str | None) -> bool:
         """Whether there is an outcome; reading it may still fail."""
@@ -67,6 +94,7 @@ class Parts:
             return self._rejected[key]
         try:
             part = msgspec.msgpack.decode(self._path(key).read_bytes(), type=_Part)
+            os.utime(self._path(key))
             tables = {
                 name: pa.ipc.open_stream(data).read_all() for name, data in part.tables.items()
             }
@@ -90,11 +118,11 @@ class Parts:
         with replacing(self._path(key)) as partial:
             partial.write_bytes(msgspec.msgpack.encode(part))
 
-    def _path(self, key: str) -> Path:
-        return self._folder / f"{key}{_ENDING}"
+    def _path(self, key: str | None, ending: str = _ENDING) -> Path:
+        return self._folder / f"{key}{ending}"
 
 
-def fingerprint(source: TraceSource, settings: Settings) -> str | None:
+def fingerprint(source: TraceSource, settings: Settings, *more: object) -> str | None:
     """A key of all that a result depends on; None where the file cannot be asked for its state."""
     try:
         fs, inner = fsspec.core.url_to_fs(source.location)
@@ -105,9 +133,18 @@ def fingerprint(source: TraceSource, settings: Settings) -> str | None:
     stages = [(pattern.pattern, str(stage)) for pattern, stage in settings.stages.patterns]
     columns = [(name, table.names) for name, table in sorted(schema.TABLES.items())]
     content = msgspec.msgpack.encode(
-        (TOOL_VERSION, source, state, stages, columns, settings.hta, settings.components)
+        (_code(), source, state, stages, columns, settings.hta, settings.components, more)
     )
     return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+@cache
+def _code() -> str:
+    """A digest of this program: a result is that of the code that computed it."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(_PACKAGE.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _ipc(table: pa.Table) -> bytes:

@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes to use.  [default: all cores]")
 @click.option("--scheduler", help="Spread over a Dask cluster: its scheduler, as tcp://host:8786.")
-@click.option("--resume", is_flag=True, help="Go on from the results that are in OUTPUT/.parts.")
+@click.option("--resume", is_flag=True, help="Go on from what --no-cache left in OUTPUT/.parts.")
 @click.option("--watch", is_flag=True, help="Go on analysing new traces until interrupted.")
-@click.option("--no-cache", is_flag=True, help="Neither read nor keep compact copies of traces.")
+@click.option(
+    "--no-cache", is_flag=True, help="Neither read nor keep compact copies of traces and results."
+)
 @click.option(
     "--labels",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -91,7 +93,7 @@ def command(
                 progress=bar.advance,
                 # What goes to a URL is gone from here before the last word about it.
                 tables=None if "://" in output else folder,
-                parts=parts,
+                parts=parts if no_cache or resume else None,
                 resume=resume,
                 components=components,
                 hta=hta,

@@ -6,10 +6,11 @@ import numpy as np
 
 from trace_timing.call_names import ALLOCATING, SYNCHRONIZING
 from trace_timing.report.model import Index, RunKey, SampleDetail
+from trace_timing.timeline.lanes import lanes_of
 from trace_timing.timeline.layout import RunTimeline, StageRange
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import Kind, Trace
-from trace_timing.units import BoolArray, IntArray
+from trace_timing.units import BoolArray, IntArray, distinct_codes
 
 
 def sample_detail(trace: Trace, run: RunTimeline, key: RunKey) -> SampleDetail:
@@ -19,7 +20,7 @@ def sample_detail(trace: Trace, run: RunTimeline, key: RunKey) -> SampleDetail:
     """
     events, ops, zero = trace.events, run.ops, run.window_start_ns
     marks, is_alloc = _marks(trace, run)
-    lanes, op_lane = _lanes(ops.device, events.stream[ops.row])
+    lanes, op_lane = lanes_of(ops.device, events.stream[ops.row])
     names, rows = _names(trace, np.concatenate([events.name[ops.row], events.name[marks]]))
     ranges, depth = _ranges(run)
     return SampleDetail(
@@ -36,7 +37,7 @@ def sample_detail(trace: Trace, run: RunTimeline, key: RunKey) -> SampleDetail:
         op_start_ns=ops.start_ns - zero,
         op_end_ns=ops.end_ns - zero,
         op_key=ops.key.astype(np.int32),
-        op_lane=op_lane,
+        op_lane=op_lane.astype(np.int32),
         op_name=rows[: len(ops)],
         range_start_ns=np.array([r.start_ns for r in ranges], np.int64) - zero,
         range_end_ns=np.array([r.end_ns for r in ranges], np.int64) - zero,
@@ -58,15 +59,11 @@ def _marks(trace: Trace, run: RunTimeline) -> tuple[IntArray, BoolArray]:
     return marks, calls_that(trace, marks, ALLOCATING)
 
 
-def _lanes(device: Index, stream: IntArray) -> tuple[tuple[tuple[int, int], ...], Index]:
-    pairs = np.stack([device.astype(np.int64), stream], axis=1) if len(device) else np.empty((0, 2))
-    lanes, lane = np.unique(pairs, axis=0, return_inverse=True)
-    return tuple((int(d), int(s)) for d, s in lanes), lane.reshape(-1).astype(np.int32)
-
-
 def _names(trace: Trace, used: Index) -> tuple[tuple[str, ...], Index]:
-    kept, index = np.unique(used, return_inverse=True)
-    return tuple(trace.names[i] for i in kept), index.reshape(-1).astype(np.int32)
+    kept = distinct_codes(used)
+    index = np.zeros(len(trace.names), np.int32)
+    index[kept] = np.arange(len(kept))
+    return tuple(trace.names[i] for i in kept), index[used]
 
 
 def _ranges(run: RunTimeline) -> tuple[list[StageRange], Index]:

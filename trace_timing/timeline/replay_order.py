@@ -14,6 +14,7 @@ from trace_timing.call_names import COPYING
 from trace_timing.memo import once
 from trace_timing.timeline.host_costs import call_costs, call_kinds
 from trace_timing.timeline.intervals import outermost
+from trace_timing.timeline.lanes import lanes_of
 from trace_timing.timeline.layout import RunTimeline
 from trace_timing.timeline.overhead import CostModel
 from trace_timing.trace.calls import calls_that
@@ -82,7 +83,7 @@ def _observed_ops(trace: Trace, run: RunTimeline) -> _ObservedOps:
     order = np.argsort(seen_from, kind="stable")
     rows, launch_row = ops.row[order], ops.launch_row[order]
     start, end, launch = ops.start_ns[order], ops.end_ns[order], ops.launch_ns[order]
-    lane = _lanes(events.device[rows].astype(np.int64), events.stream[rows])
+    _, lane = lanes_of(events.device[rows], events.stream[rows])
     before = _previous(lane)
     has = before != NONE
     previous_end = np.where(has, end[before], np.int64(np.iinfo(np.int64).min // 2))
@@ -112,13 +113,6 @@ def _observed_ops(trace: Trace, run: RunTimeline) -> _ObservedOps:
     return _ObservedOps(
         rules, queued, kind, linked & calls_that(trace, launch_row, {"graph_launch"})
     )
-
-
-def _lanes(device: IntArray, stream: IntArray) -> IntArray:
-    """A number for each (device, stream). They are few: sorting all ops by them would be slow."""
-    devices, streams = np.unique(device), np.unique(stream)
-    lane: IntArray = np.searchsorted(devices, device) * len(streams)
-    return lane + np.searchsorted(streams, stream)
 
 
 def _previous(lane: IntArray) -> IntArray:

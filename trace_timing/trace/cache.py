@@ -53,9 +53,9 @@ def open_cached(path: str | Path, folder: Path, *, cpu_ops: bool = False) -> Tra
     return trace
 
 
-def prune(folder: Path, limit_bytes: int) -> None:
-    """Delete the stores that were used longest ago until the rest fits."""
-    stores = [(file.stat(), file) for file in folder.glob(f"*{STORE_ENDING}")]
+def prune(folder: Path, limit_bytes: int, *, ending: str = STORE_ENDING) -> None:
+    """Delete the files that were used longest ago until the rest fits."""
+    stores = [(file.stat(), file) for file in folder.glob(f"*{ending}")]
     stores.sort(key=lambda entry: entry[0].st_mtime_ns, reverse=True)
     total = 0
     for stat, file in stores:

@@ -1,0 +1,77 @@
+"""With a cache, what was analysed once is not analysed again, and nothing stale is ever read."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from trace_timing import schema
+from trace_timing.api import analysis, correction, parts
+from trace_timing.api.analysis import analyze
+
+SAMPLES = REPOSITORY / "sample_traces"
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Path:
+    folder = tmp_path / "capture"
+    shutil.copytree(SAMPLES, folder)
+    return folder
+
+
+@pytest.fixture
+def analysed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the traces that are analysed from here on."""
+    names: list[str] = []
+
+    def noting(sources: Any, *arguments: Any, **options: Any) -> Any:
+        names.extend(source.name for _, source in sources)
+        return spread(sources, *arguments, **options)
+
+    spread: Callable[..., Any] = analysis.spread
+    monkeypatch.setattr(analysis, "spread", noting)
+    return names
+
+
+def test_the_second_analysis_reads_results_and_says_the_same(
+    capture: Path, tmp_path: Path, analysed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = analyze(capture, cache=tmp_path / "cache")
+    assert len(analysed) == 3
+    monkeypatch.setattr(correction, "_measured_pair", None)  # not even the pairs are measured again
+    second = analyze(capture, cache=tmp_path / "cache")
+    assert len(analysed) == 3
+    assert second.summary() == first.summary()
+    assert [d.run for d in second.details] == [d.run for d in first.details]
+    for name in schema.TABLES:
+        assert second.tables[name].equals(first.tables[name]), name
+
+
+def test_a_trace_that_changed_is_analysed_again(
+    capture: Path, tmp_path: Path, analysed: list[str]
+) -> None:
+    analyze(capture, cache=tmp_path / "cache")
+    (changed, *_) = sorted((capture / "traces").glob("*.json.gz"))
+    changed.write_bytes(changed.read_bytes())  # the same, but later
+    analyze(capture, cache=tmp_path / "cache")
+    assert sorted(analysed[3:]) == [f"traces/{changed.name}"]
+
+
+def test_results_of_other_code_are_not_read(
+    capture: Path, tmp_path: Path, analysed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analyze(capture, cache=tmp_path / "cache")
+    monkeypatch.setattr(parts, "_code", lambda: "the next version")
+    analyze(capture, cache=tmp_path / "cache")
+    assert len(analysed) == 6
+
+
+def test_without_a_cache_everything_is_analysed(capture: Path, analysed: list[str]) -> None:
+    analyze(capture)
+    analyze(capture)
+    assert len(analysed) == 6
