@@ -90,6 +90,18 @@ def test_of_several_ranks_the_slowest_is_named() -> None:
     assert TITLES["ranks"] in section.tables
 
 
+def test_nodes_told_by_order_are_said_to_be_so() -> None:
+    (section,) = [
+        s for s in analyze(WHY_TRACES / "graphs").report_data().sections if s.slug == "why"
+    ]
+    assert "where `told_by` is order" in section.sentences[-1]
+    nodes = section.tables[TITLES["graph_nodes"]]
+    assert len(nodes) == 313
+    assert nodes["total_ms"].is_monotonic_decreasing
+    whole = section.tables[TITLES["graphs"]]
+    assert abs(nodes["total_ms"].sum() - whole["kernel_sum_ms"].sum()) < 1e-6
+
+
 def test_a_real_capture_with_components_is_drawn_by_layer() -> None:
     analysis = analyze(WHY_TRACES / "components")
     (section,) = [s for s in analysis.report_data().sections if s.slug == "why"]
