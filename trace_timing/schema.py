@@ -488,6 +488,20 @@ RANKS = Table(
         Column("own_ns", "int64", "ns", "Its busy time outside exposed collectives."),
         Column("spread_ns", "int64", "ns", "That less the same of the fastest rank."),
         Column(
+            "awaited_rank",
+            "int64",
+            "",
+            "The one that waits least in exposed collectives: others wait for it.",
+            nullable=True,
+        ),
+        Column(
+            "wait_spread_ns",
+            "int64",
+            "ns",
+            "How much longer the one that waits most is in them. Empty without collectives.",
+            nullable=True,
+        ),
+        Column(
             "begins_apart_ns",
             "int64",
             "ns",

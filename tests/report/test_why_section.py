@@ -63,7 +63,7 @@ def test_a_rank_is_no_measure_and_an_assumption_holds_where_it_holds_in_all() ->
     names = [*(c.name for c in schema.RANKS if c.name not in ("sample_id", "repeat", "stage"))]
     ranks = pd.DataFrame(
         [
-            (s, 0, "prefill", 4, slowest, 9, 1, 2, 3, 0)
+            (s, 0, "prefill", 4, slowest, 9, 1, 2, 30, 2, 3, 0)
             for s, slowest in (("a", 3), ("b", 1), ("c", 3))
         ],
         columns=["sample_id", "repeat", "stage", *names],

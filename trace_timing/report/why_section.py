@@ -170,7 +170,23 @@ def _of_graphs(graph_nodes: pd.DataFrame) -> list[str]:
 
 
 def _of_ranks(ranks: pd.DataFrame) -> list[str]:
-    """The stage of the run in which the slowest rank is furthest behind the fastest."""
+    """Where the slowest rank is furthest behind the fastest; where ranks wait longest for one."""
+    return [*_slowest(ranks), *_awaited(ranks)]
+
+
+def _awaited(ranks: pd.DataFrame) -> list[str]:
+    waiting = ranks.dropna(subset=["wait_spread_ns"])
+    if waiting.empty:
+        return []
+    worst = waiting.nlargest(1, "wait_spread_ns").to_dict("records")[0]
+    return [
+        f"Ranks wait longest for rank {worst['awaited_rank']}, in {worst['stage']} of "
+        f"{worst['sample_id']}: another is {_ms(worst['wait_spread_ns'])} longer in collectives "
+        f"that nothing hides."
+    ]
+
+
+def _slowest(ranks: pd.DataFrame) -> list[str]:
     if ranks.empty:
         return []
     worst = ranks.nlargest(1, "spread_ns").to_dict("records")[0]
