@@ -379,19 +379,40 @@ GRAPHS = Table(
         Column("graph_launches", "int64", "count", "Replays of a CUDA or HIP graph."),
         Column("graph_ops", "int64", "count", "Ops that they ran."),
         Column("kernel_sum_ns", "int64", "ns", "Sum of their durations."),
-        Column("nodes", "int64", "count", "Distinct graph nodes, where recorded.", nullable=True),
+        Column("nodes", "int64", "count", "Distinct nodes by id, where recorded.", nullable=True),
     ),
 )
 GRAPH_NODES = Table(
     "graph_nodes",
-    ("sample_id", "repeat", "rank", "stage", "node"),
+    # With the op's name, so that a mean over runs that number their graphs otherwise mixes no ops.
+    ("sample_id", "repeat", "rank", "stage", "told_by", "graph", "node", "name"),
     (
         *_RUN_KEY,
         _STAGE,
-        Column("node", "int64", "", "Id of the graph node."),
-        Column("name", "string", "", "Op that it runs."),
+        Column(
+            "told_by",
+            "string",
+            "",
+            "`ids` that the trace has, else `order`: replays of the same ops in the same order are "
+            "one graph.",
+        ),
+        Column(
+            "graph",
+            "int64",
+            "",
+            "Id of the graph, empty where only nodes have ids; told by order, its number in the "
+            "run by first launch, from 0.",
+            nullable=True,
+        ),
+        Column(
+            "node",
+            "int64",
+            "",
+            "Id of the node, unique in its graph; told by order, its place in the replay, from 0.",
+        ),
+        Column("name", "string", "", "Op that it runs; of the first replay."),
         Column("count", "int64", "count", "Replays of it."),
-        Column("total_ns", "int64", "ns", "Sum of their durations."),
+        Column("total_ns", "int64", "ns", "Sum of their durations; nodes sum to `graphs`."),
     ),
 )
 VERDICTS = Table(
@@ -466,6 +487,20 @@ RANKS = Table(
         Column("slowest_rank", "int64", "", "The one that works longest outside collectives."),
         Column("own_ns", "int64", "ns", "Its busy time outside exposed collectives."),
         Column("spread_ns", "int64", "ns", "That less the same of the fastest rank."),
+        Column(
+            "awaited_rank",
+            "int64",
+            "",
+            "The one that waits least in exposed collectives: others wait for it.",
+            nullable=True,
+        ),
+        Column(
+            "wait_spread_ns",
+            "int64",
+            "ns",
+            "How much longer the one that waits most is in them. Empty without collectives.",
+            nullable=True,
+        ),
         Column(
             "begins_apart_ns",
             "int64",

@@ -63,7 +63,7 @@ def test_a_rank_is_no_measure_and_an_assumption_holds_where_it_holds_in_all() ->
     names = [*(c.name for c in schema.RANKS if c.name not in ("sample_id", "repeat", "stage"))]
     ranks = pd.DataFrame(
         [
-            (s, 0, "prefill", 4, slowest, 9, 1, 2, 3, 0)
+            (s, 0, "prefill", 4, slowest, 9, 1, 2, 30, 2, 3, 0)
             for s, slowest in (("a", 3), ("b", 1), ("c", 3))
         ],
         columns=["sample_id", "repeat", "stage", *names],
@@ -88,6 +88,18 @@ def test_of_several_ranks_the_slowest_is_named() -> None:
     assert section.sentences[-1].startswith("Of 2 ranks, rank 1 is furthest behind, in prefill")
     assert "more than the fastest; they end" in section.sentences[-1]
     assert TITLES["ranks"] in section.tables
+
+
+def test_nodes_told_by_order_are_said_to_be_so() -> None:
+    (section,) = [
+        s for s in analyze(WHY_TRACES / "graphs").report_data().sections if s.slug == "why"
+    ]
+    assert "where `told_by` is order" in section.sentences[-1]
+    nodes = section.tables[TITLES["graph_nodes"]]
+    assert len(nodes) == 313
+    assert nodes["total_ms"].is_monotonic_decreasing
+    whole = section.tables[TITLES["graphs"]]
+    assert abs(nodes["total_ms"].sum() - whole["kernel_sum_ms"].sum()) < 1e-6
 
 
 def test_a_real_capture_with_components_is_drawn_by_layer() -> None:

@@ -39,6 +39,8 @@ def test_time_exposed_in_collectives_is_waiting_not_work() -> None:
         "slowest_rank": 0,
         "own_ns": 95,
         "spread_ns": 95 - 61,
+        "awaited_rank": 0,
+        "wait_spread_ns": 40 - 5,
         "begins_apart_ns": 30,
         "ends_apart_ns": 10,
         "last_rank": 0,

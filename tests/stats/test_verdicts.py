@@ -176,6 +176,8 @@ def test_work_that_is_launched_and_does_not_start_is_held_up() -> None:
     assert "another process" in verdict.remedy
     less = (_cause("device_gap", 20 * MS), _cause("tail", 60 * MS))  # no more than it works
     assert verdicts(replace(HOST_BOUND, queue=_queue(20), causes=less)) == ()
+    rather_host = (_cause("device_gap", 39 * MS), _cause("host", 41 * MS))
+    assert verdicts(replace(HOST_BOUND, queue=_queue(20), causes=rather_host)) == ()
 
 
 def test_allocator_calls_are_named_with_count_and_time() -> None:
@@ -194,9 +196,17 @@ def test_exposed_collectives_and_copies_have_verdicts_of_their_own() -> None:
     found = verdicts(
         replace(DEVICE_BOUND, communication=(nccl,), kinds=(*DEVICE_BOUND.kinds, copies))
     )
-    assert [v.code for v in found] == ["exposed_communication", "copies", "device_bound"]
+    # 76 of 96 ms are not spent in collectives: too little to call it device-bound.
+    assert [v.code for v in found] == ["exposed_communication", "copies"]
     assert "8 collectives, 20.00 ms exposed, 2.00 ms hidden" in found[0].evidence
     assert "3 memcpy_htod; 30.00 ms" in found[1].evidence
+
+
+def test_a_device_that_waits_in_collectives_is_not_device_bound() -> None:
+    few = Communication(stage="decode", device=0, nccl_ops=8, hidden_ns=0, exposed_ns=6 * MS)
+    more = replace(few, exposed_ns=7 * MS)
+    assert _codes(replace(DEVICE_BOUND, communication=(few,)))[-1] == "device_bound"
+    assert _codes(replace(DEVICE_BOUND, communication=(more,))) == ["exposed_communication"]
 
 
 def test_molmoe_decode_names_the_expert_loop_with_its_counts(h200: Path) -> None:
@@ -218,6 +228,22 @@ def test_two_processes_on_one_device_hold_each_other_up() -> None:
         said = {(v.stage, v.code) for v in why(trace, run).verdicts}
         assert {("prefill", "held_up"), ("decode", "held_up")} <= said
         assert not {code for stage, code in said if stage != "other"} & {"host_bound"}
+
+
+def test_the_rank_that_waits_in_collectives_is_not_called_busy_nor_held_up() -> None:
+    said = []
+    for rank in (0, 1):
+        trace = open_trace(
+            WHY_TRACES / f"tensor_parallel/traces/tensor_parallel-93be662f.r0.k{rank}.json.gz"
+        )
+        (run,) = lay_out(trace).runs
+        said.append({(v.stage, v.code): v for v in why(trace, run).verdicts})
+    first, second = said
+    assert {code for stage, code in first if stage == "decode"} == {"host_bound"}
+    assert {code for stage, code in second if stage == "decode"} == {"exposed_communication"}
+    assert "87% of its time" in second["decode", "exposed_communication"].sentence
+    assert {("prefill", "exposed_communication")} <= first.keys() & second.keys()
+    assert not {code for _, code in second} & {"device_bound", "held_up"}
 
 
 def test_an_emptied_cache_makes_prefill_wait_for_the_allocator() -> None:

@@ -16,6 +16,7 @@ _FIELDS = (
     "stream",
     "correlation",
     "size_bytes",
+    "graph",
     "graph_node",
     "wait_stream",
     "wait_correlation",

@@ -54,6 +54,7 @@ def make_trace(
         stream=np.array([*(streams or [7] * m), *[NONE] * (n - m)], np.int64),
         correlation=np.array(correlation, np.int64),
         size_bytes=none,
+        graph=none,
         graph_node=none,
         wait_stream=none,
         wait_correlation=none,

@@ -150,6 +150,7 @@ class Machine:
             stream=np.array(stream, np.int64),
             correlation=np.array(correlation, np.int64),
             size_bytes=none,
+            graph=none,
             graph_node=none,
             wait_stream=none,
             wait_correlation=none,

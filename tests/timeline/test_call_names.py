@@ -139,4 +139,23 @@ def test_no_call_of_a_recorded_trace_is_of_unknown_name_but_what_kineto_does_not
         print(f"{path.name}: {unknown} of {calls.total()} API calls of unknown name")
         seen += calls
     assert {name for name in seen if role_of_call(name) == "unknown"} == {"INVALID"}
-    assert seen["INVALID"] < 0.002 * seen.total()
+    assert seen["INVALID"] < 0.005 * seen.total()
+
+
+#: CUPTI 13.0, cupti_runtime_cbid.h: what Kineto's own table of callback ids lacks.
+NAMED_INVALID = {
+    409: "cudaStreamGetCaptureInfo_v2",
+    461: "cudaStreamGetCaptureInfo",
+    468: "cudaGetDriverEntryPointByVersion",
+    486: "cudaEventElapsedTime",
+}
+
+
+def test_what_kineto_names_invalid_in_recorded_traces_only_asks(shared: Path) -> None:
+    seen: set[int] = set()
+    for path in _all_traces(shared):
+        for event in json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]:
+            if event.get("name") == "INVALID":
+                seen.add(event["args"]["cbid"])
+    assert seen == NAMED_INVALID.keys()
+    assert {role_of_call(name) for name in NAMED_INVALID.values()} == {"query"}

@@ -15,7 +15,8 @@ CALL = {
 }  # fmt: skip
 KERNEL = {
     "ph": "X", "cat": "kernel", "name": "gemm", "pid": 0, "tid": 7, "ts": 110.5, "dur": 3.125,
-    "args": {"device": 0, "stream": 7, "correlation": 7, "graph node id": 4},
+    "args": {"device": 0, "stream": 7, "correlation": 7, "graph id": 2,
+             "graph node id": 4},
 }  # fmt: skip
 RANGE = {
     "ph": "X", "cat": "user_annotation", "name": "prefill", "pid": 10, "tid": 11, "ts": 99.0,

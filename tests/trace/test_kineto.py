@@ -79,6 +79,7 @@ def test_an_event_keeps_what_joins_it_to_others(tmp_path: Path) -> None:
     assert events.device.tolist() == [NONE, NONE, 0]
     assert events.stream.tolist() == [NONE, NONE, 7]
     assert events.thread.tolist() == [0, 0, NONE]
+    assert events.graph.tolist() == [NONE, NONE, 2]
     assert events.graph_node.tolist() == [NONE, NONE, 4]
     assert trace.threads == (("10", "11"),)
 

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tests.trace.kineto_files import CALL, KERNEL, write
 from trace_timing.errors import TraceError
-from trace_timing.trace.events import Events, Trace, TraceInfo
+from trace_timing.trace.events import NONE, Events, Trace, TraceInfo
 from trace_timing.trace.kineto import read_trace
 from trace_timing.trace.store import compact, read_store, without_cpu_ops, write_store
 
@@ -114,6 +115,24 @@ def test_a_store_of_another_version_is_refused_by_number(
         write_store(trace, tmp_path / "new.parquet")
     with pytest.raises(TraceError, match="version 99"):
         read_store(tmp_path / "new.parquet")
+
+
+def test_a_store_reads_back_which_graph_a_node_is_of(tmp_path: Path) -> None:
+    trace = read_trace(write(tmp_path / "trace.json", {"traceEvents": [CALL, KERNEL]}))
+    write_store(trace, tmp_path / "one.parquet")
+    stored = read_store(tmp_path / "one.parquet").events
+    assert (stored.graph.tolist(), stored.graph_node.tolist()) == ([NONE, 2], [NONE, 4])
+
+
+def test_a_store_from_before_graphs_were_told_apart_is_refused_with_a_remedy(
+    trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("trace_timing.trace.store.STORE_VERSION", 1)
+        write_store(trace, tmp_path / "old.parquet")
+    with pytest.raises(TraceError, match="version 1") as caught:
+        read_store(tmp_path / "old.parquet")
+    assert caught.value.remedy
 
 
 def test_someone_elses_parquet_is_refused(trace: Trace, tmp_path: Path) -> None:

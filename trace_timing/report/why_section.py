@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+#: A row a node and graph: a page of all would hold tens of thousands.
+MOST_NODES = 500
 TITLES = {
     "kinds": "Kinds of work",
     "idle": "Why the GPU idles",
@@ -25,7 +27,7 @@ TITLES = {
     "ranks": "Ranks of one sample",
     "communication": "Collectives, hidden and exposed",
     "graphs": "CUDA graphs",
-    "graph_nodes": "CUDA graphs by node",
+    "graph_nodes": f"CUDA graphs by node, the {MOST_NODES} that take most",
     "components": "Parts of the model by layer",
     "limits": "Distance to the device's limit",
     "hta": "Beside HolisticTraceAnalysis",
@@ -49,19 +51,26 @@ def why_section(tables: Mapping[str, pd.DataFrame], stages: pd.DataFrame) -> Sec
         stages: schema.STAGES.
     """
     shown = {
-        title: over_runs(tables[name], TABLES[name])
-        for name, title in TITLES.items()
-        if len(tables[name])
+        title: _shown(name, tables[name]) for name, title in TITLES.items() if len(tables[name])
     }
     if not shown:
         return None
     return Section(
         "why",
         "Why",
-        sentences=[*sentences(tables["verdicts"], stages), *_of_ranks(tables["ranks"])],
+        sentences=[
+            *sentences(tables["verdicts"], stages),
+            *_of_graphs(tables["graph_nodes"]),
+            *_of_ranks(tables["ranks"]),
+        ],
         tables=shown,
         figures=dict(_figures(tables)),
     )
+
+
+def _shown(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    rows = over_runs(table, TABLES[name])
+    return rows.nlargest(MOST_NODES, "total_ms") if name == "graph_nodes" else rows
 
 
 def over_runs(table: pd.DataFrame, schema: Table) -> pd.DataFrame:
@@ -150,8 +159,34 @@ def _stacked(parts: pd.DataFrame, labels: Sequence[Any]) -> go.Figure:
     return go.Figure(bars, {"barmode": "stack"})
 
 
+def _of_graphs(graph_nodes: pd.DataFrame) -> list[str]:
+    """What the nodes of graphs are numbers of, where that is not their ids."""
+    if not (graph_nodes["told_by"] == "order").any():
+        return []
+    return [
+        "The trace has no ids of graph nodes, or not for all ops: where `told_by` is order, "
+        "replays of the same ops in the same order count as one graph, and a node is a place in it."
+    ]
+
+
 def _of_ranks(ranks: pd.DataFrame) -> list[str]:
-    """The stage of the run in which the slowest rank is furthest behind the fastest."""
+    """Where the slowest rank is furthest behind the fastest; where ranks wait longest for one."""
+    return [*_slowest(ranks), *_awaited(ranks)]
+
+
+def _awaited(ranks: pd.DataFrame) -> list[str]:
+    waiting = ranks.dropna(subset=["wait_spread_ns"])
+    if waiting.empty:
+        return []
+    worst = waiting.nlargest(1, "wait_spread_ns").to_dict("records")[0]
+    return [
+        f"Ranks wait longest for rank {worst['awaited_rank']}, in {worst['stage']} of "
+        f"{worst['sample_id']}: another is {_ms(worst['wait_spread_ns'])} longer in collectives "
+        f"that nothing hides."
+    ]
+
+
+def _slowest(ranks: pd.DataFrame) -> list[str]:
     if ranks.empty:
         return []
     worst = ranks.nlargest(1, "spread_ns").to_dict("records")[0]

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from trace_timing.records import STAGES, VISION_STAGES, Doubt, RunRecord, Stage
+from trace_timing.records import STAGES, VISION_STAGES, ControlTimes, Doubt, RunRecord, Stage
 from trace_timing.stats.bootstrap import Interval, interval
 from trace_timing.stats.envelope import undisturbed
 from trace_timing.units import NS_PER_MS
@@ -205,7 +205,7 @@ def observer_effect(
         hooks=_hooks(controls),
         sentence=sentence,
         doubts=(
-            *_missing_controls(len(runs), profiled_runs),
+            *_missing_controls(len(runs), profiled_runs, controls),
             *_verdict_doubts(groups),
             *_differing_tokens(controls),
             *_lasting(controls),
@@ -309,14 +309,29 @@ def _more(needed: int | None) -> str:
     return f"some {needed} pairs would settle it"
 
 
-def _missing_controls(paired: int, profiled: int) -> Iterator[Doubt]:
-    if paired < profiled:
+def _missing_controls(paired: int, profiled: int, controls: Sequence[RunRecord]) -> Iterator[Doubt]:
+    if paired >= profiled:
+        return
+    evidence = f"{profiled - paired} of {profiled} runs"
+    if any(_total_alone(c.control) for c in controls if c.status == "ok" and c.control):
         yield Doubt(
-            code="no_control",
-            message="Profiled runs have no control, so what profiling did to them is not checked.",
-            evidence=f"{profiled - paired} of {profiled} runs",
-            remedy="capture with --control 1 or more",
+            code="control_of_totals",
+            message="Controls time whole runs alone, as those of a model over several devices do, "
+            "so what profiling did to stages is not checked.",
+            evidence=evidence,
+            remedy="compare `total_ns` of the controls, in runs.rank*.jsonl, with the run's window",
         )
+        return
+    yield Doubt(
+        code="no_control",
+        message="Profiled runs have no control, so what profiling did to them is not checked.",
+        evidence=evidence,
+        remedy="capture with --control 1 or more",
+    )
+
+
+def _total_alone(control: ControlTimes) -> bool:
+    return not control.bare and not control.segments
 
 
 def _verdict_doubts(groups: Sequence[Residual]) -> Iterator[Doubt]:

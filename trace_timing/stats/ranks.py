@@ -16,10 +16,11 @@ _RUN = ["sample_id", "repeat"]
 def compare_ranks(
     stages: pd.DataFrame, communication: pd.DataFrame, spans: pd.DataFrame
 ) -> pd.DataFrame:
-    """One row a sample, repeat and stage that several ranks ran.
+    """One row a sample, repeat and stage that several ranks ran, what is unattributed left out.
 
     The slowest rank is the one that is busy longest with work of its own: windows hardly differ
-    between ranks that wait for each other, and the slow one waits least in collectives.
+    between ranks that wait for each other. The awaited one waits least in collectives. They are
+    two where a rank's host is late with launches that take its device no longer than others'.
 
     Ranks are aligned where each says when it was and all of them were at work at one instant:
     otherwise they did not run together, or their clocks are not one, and nothing is said.
@@ -31,15 +32,26 @@ def compare_ranks(
     """
     key = [*_RUN, "rank", "stage"]
     exposed = communication.groupby(key)["exposed_ns"].max().rename("exposed_ns").reset_index()
-    rows = stages.dropna(subset=["busy_ns"])[[*key, "busy_ns"]].merge(exposed, on=key, how="left")
+    # What is unattributed has kernels and no busy time to take its collectives from.
+    told = stages[stages["stage"] != "unattributed"].dropna(subset=["busy_ns"])
+    rows = told[[*key, "busy_ns"]].merge(exposed, on=key, how="left")
     rows["own_ns"] = rows["busy_ns"] - rows["exposed_ns"].fillna(0)
     by_stage = rows.groupby([*_RUN, "stage"], sort=True)
     slowest = rows.loc[by_stage["own_ns"].idxmax()].set_index([*_RUN, "stage"])
     found = slowest[["rank", "own_ns"]].rename(columns={"rank": "slowest_rank"})
     found.insert(0, "ranks", by_stage["rank"].nunique())
     found["spread_ns"] = by_stage["own_ns"].max() - by_stage["own_ns"].min()
-    found = found[found["ranks"] > 1].astype("int64").reset_index()
+    found = found[found["ranks"] > 1].astype("int64").join(_awaited(exposed)).reset_index()
     return found.merge(_apart(spans), on=[*_RUN, "stage", "ranks"], how="left")
+
+
+def _awaited(exposed: pd.DataFrame) -> pd.DataFrame:
+    """The rank that waits least in collectives, and how much longer another does."""
+    by_stage = exposed.groupby([*_RUN, "stage"])
+    least = exposed.loc[by_stage["exposed_ns"].idxmin()].set_index([*_RUN, "stage"])
+    out = least[["rank"]].rename(columns={"rank": "awaited_rank"})
+    out["wait_spread_ns"] = by_stage["exposed_ns"].max() - by_stage["exposed_ns"].min()
+    return out[by_stage["rank"].nunique() > 1].astype("Int64")
 
 
 def _apart(spans: pd.DataFrame) -> pd.DataFrame:

@@ -97,6 +97,11 @@ class StageEvidence:
             and self.loop.drained_ns >= LEAST_GAIN_FRAC * self.window_ns
         )
 
+    @property
+    def exposed_ns(self) -> int:
+        """Time in collectives that nothing hides, of the device that has most of it."""
+        return max((row.exposed_ns for row in self.communication), default=0)
+
     def idle_in(self, *causes: Cause) -> int:
         """Idle time of these causes."""
         return sum(row.idle_ns for row in self.causes if row.cause in causes)
@@ -180,7 +185,7 @@ def _allocator(e: StageEvidence) -> Iterator[Verdict]:
 
 
 def _exposed(e: StageEvidence) -> Iterator[Verdict]:
-    exposed = max((row.exposed_ns for row in e.communication), default=0)
+    exposed = e.exposed_ns
     if exposed < LEAST_GAIN_FRAC * e.window_ns:
         return
     worst = max(e.communication, key=lambda row: row.exposed_ns)
@@ -269,7 +274,8 @@ def _host_remedy(e: StageEvidence) -> str:
 
 def _held_up(e: StageEvidence) -> Iterator[Verdict]:
     launched = e.idle_in("launch_latency", "device_gap")
-    if e.queue is None or e.starves or launched <= e.busy_ns:
+    nothing_launched = e.window_ns - e.busy_ns - launched
+    if e.queue is None or e.starves or launched <= max(e.busy_ns, nothing_launched):
         return
     yield Verdict(
         stage=e.stage,
@@ -287,7 +293,8 @@ def _held_up(e: StageEvidence) -> Iterator[Verdict]:
 
 
 def _device_bound(e: StageEvidence) -> Iterator[Verdict]:
-    if e.busy_ns < DEVICE_BOUND_BUSY_FRAC * e.window_ns or not e.kinds:
+    # A collective that waits for another rank keeps the device busy without working.
+    if e.busy_ns - e.exposed_ns < DEVICE_BOUND_BUSY_FRAC * e.window_ns or not e.kinds:
         return
     top = sorted(e.kinds, key=lambda row: -row.busy_ns)[:3]
     shares = ", ".join(f"{row.op_kind} {row.busy_ns / e.busy_ns:.0%}" for row in top)

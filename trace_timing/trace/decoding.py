@@ -35,6 +35,7 @@ class Args(msgspec.Struct, gc=False, frozen=True):
     stream: int = NONE
     correlation: int = NONE
     bytes: int = NONE
+    graph: int = msgspec.field(default=NONE, name="graph id")
     graph_node: int = msgspec.field(default=NONE, name="graph node id")
     wait_stream: int = msgspec.field(default=NONE, name="wait_on_stream")
     wait_correlation: int = msgspec.field(default=NONE, name="wait_on_cuda_event_record_corr_id")
@@ -73,6 +74,7 @@ class LooseArgs(msgspec.Struct, gc=False):
     stream: Any = NONE
     correlation: Any = NONE
     bytes: Any = NONE
+    graph: Any = msgspec.field(default=NONE, name="graph id")
     graph_node: Any = msgspec.field(default=NONE, name="graph node id")
     wait_stream: Any = msgspec.field(default=NONE, name="wait_on_stream")
     wait_correlation: Any = msgspec.field(default=NONE, name="wait_on_cuda_event_record_corr_id")

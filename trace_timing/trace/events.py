@@ -53,7 +53,9 @@ class Events:
     correlation: IntArray
     #: What a memcpy or memset moves.
     size_bytes: IntArray
-    #: Node of a CUDA graph, where the trace has such ids.
+    #: CUDA graph, and node of it, where the trace has such ids. A node's id may be unique in its
+    #: graph alone.
+    graph: IntArray
     graph_node: IntArray
     #: SYNC events: the stream waited on, and the correlation id of the event record waited for.
     wait_stream: IntArray

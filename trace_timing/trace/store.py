@@ -21,7 +21,7 @@ from trace_timing.errors import TraceError
 from trace_timing.trace.events import NONE, Events, Kind, Trace, TraceInfo
 
 #: Raised whenever a reader of the older version would misread the newer file.
-STORE_VERSION = 1
+STORE_VERSION = 2
 PARQUET_MAGIC = b"PAR1"
 
 _KEY = b"trace_timing.store"
