@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from trace_timing.memo import once
 from trace_timing.records import Stage
 from trace_timing.timeline.figures import sums
 from trace_timing.timeline.grouping import stage_of_key, stages_of
@@ -144,6 +145,7 @@ def _joint_codes(*columns: npt.NDArray[Any]) -> IntArray:
     return code
 
 
+@once
 def _replayed(trace: Trace, run: RunTimeline) -> BoolArray:
     launch = run.ops.launch_row
     graphs = calls_that(trace, np.maximum(launch, 0), {"graph_launch"})

@@ -7,14 +7,23 @@ from collections.abc import Collection
 import numpy as np
 
 from trace_timing.call_names import CallRole, role_of_call
+from trace_timing.memo import once
 from trace_timing.trace.events import Kind, Trace
 from trace_timing.units import BoolArray, IntArray
 
 
 def calls_that(trace: Trace, rows: IntArray, roles: Collection[CallRole]) -> BoolArray:
     """Which of these rows of the trace are calls in one of the roles; len(rows) entries."""
-    matches = np.array([role_of_call(name) in roles for name in trace.names], np.bool_)
-    return matches[trace.events.name[rows]] if len(matches) else np.zeros(len(rows), np.bool_)
+    if not trace.names:
+        return np.zeros(len(rows), np.bool_)
+    matches = np.array([role in roles for role in _roles(trace)], np.bool_)
+    return matches[trace.events.name[rows]]
+
+
+@once
+def _roles(trace: Trace) -> tuple[CallRole, ...]:
+    """Role of each of the trace's names, were it a call's."""
+    return tuple(map(role_of_call, trace.names))
 
 
 def captured(trace: Trace, rows: IntArray) -> BoolArray:

@@ -25,7 +25,7 @@ from trace_timing.trace.decoding import (
     ns_from_us_text,
     whole,
 )
-from trace_timing.trace.events import GPU_OP_KINDS, NONE, Events, Kind
+from trace_timing.trace.events import DTYPES, GPU_OP_KINDS, NONE, Events, Kind
 from trace_timing.units import NS_PER_US, IntArray
 
 #: Kineto's categories. ROCm builds write their API calls as cuda_runtime or, by version, under
@@ -46,21 +46,6 @@ KIND_OF_CATEGORY: Mapping[str, Kind] = {
     "cpu_op": Kind.CPU_OP,
     "overhead": Kind.OVERHEAD,
     "cuda_sync": Kind.SYNC,
-}
-DTYPES: Mapping[str, type[np.generic]] = {
-    "kind": np.uint8,
-    "name": np.int32,
-    "start_ns": np.int64,
-    "dur_ns": np.int64,
-    "thread": np.int32,
-    "device": np.int32,
-    "stream": np.int64,
-    "correlation": np.int64,
-    "size_bytes": np.int64,
-    "graph": np.int64,
-    "graph_node": np.int64,
-    "wait_stream": np.int64,
-    "wait_correlation": np.int64,
 }
 _SKIPPED = 255
 

@@ -86,6 +86,24 @@ class Events:
         return {}
 
 
+#: What each column of Events is an array of.
+DTYPES: Mapping[str, type[np.generic]] = {
+    "kind": np.uint8,
+    "name": np.int32,
+    "start_ns": np.int64,
+    "dur_ns": np.int64,
+    "thread": np.int32,
+    "device": np.int32,
+    "stream": np.int64,
+    "correlation": np.int64,
+    "size_bytes": np.int64,
+    "graph": np.int64,
+    "graph_node": np.int64,
+    "wait_stream": np.int64,
+    "wait_correlation": np.int64,
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class DeviceInfo:
     """A device as the trace's header names it."""

@@ -18,7 +18,7 @@ from isal import isal_zlib
 
 from trace_timing.atomic import replacing
 from trace_timing.errors import TraceError
-from trace_timing.trace.events import NONE, Events, Kind, Trace, TraceInfo
+from trace_timing.trace.events import DTYPES, NONE, Events, Kind, Trace, TraceInfo
 
 #: Raised whenever a reader of the older version would misread the newer file.
 STORE_VERSION = 2
@@ -26,6 +26,8 @@ PARQUET_MAGIC = b"PAR1"
 
 _KEY = b"trace_timing.store"
 _DELTA = ("start_ns", "correlation")
+#: Columns of which NONE is no value.
+_ALWAYS = ("kind", "name")
 _REBUILD = "Delete it and analyze the JSON trace it was made from again."
 
 
@@ -57,8 +59,11 @@ def write_store(trace: Trace, path: str | Path) -> None:
         source=Path(trace.source).name,
         checksum=0,
     )
+    # What no event has is not stored: an empty column takes as long to read as a full one.
     columns: dict[str, Any] = {
-        f.name: pa.array(getattr(trace.events, f.name)) for f in fields(Events)
+        name: pa.array(values)
+        for name, values in _columns(trace).items()
+        if name in _ALWAYS or (values != NONE).any()
     }
     columns["name"] = pa.DictionaryArray.from_arrays(
         columns["name"], pa.array(trace.names, pa.string())
@@ -71,7 +76,7 @@ def write_store(trace: Trace, path: str | Path) -> None:
             partial,
             compression="lz4",
             use_dictionary=[name for name in columns if name not in _DELTA],
-            column_encoding=dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED"),
+            column_encoding={name: "DELTA_BINARY_PACKED" for name in columns if name in _DELTA},
             row_group_size=max(len(table), 1),
             dictionary_pagesize_limit=2**28,
             write_page_checksum=True,
@@ -110,10 +115,15 @@ def _trace(table: Any, path: str | Path) -> Trace:
     header = _header(table.schema.metadata, path)
     try:
         names, codes = _dictionary(table.column("name"))
+        stored = set(table.column_names)
         columns: dict[str, Any] = {
-            f.name: codes if f.name == "name" else table.column(f.name).to_numpy()
-            for f in fields(Events)
+            name: table.column(name).to_numpy()
+            if name in stored or name in _ALWAYS
+            else np.full(len(codes), NONE, kind)
+            for name, kind in DTYPES.items()
+            if name != "name"
         }
+        columns["name"] = codes
         trace = Trace(Events(**columns), names, header.threads, header.info, str(path))
         whole = _checksum(trace, header) == header.checksum
     except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -157,12 +167,15 @@ def _dictionary(column: Any) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
     return tuple(chunk.dictionary.to_pylist()), chunk.indices.to_numpy().astype(np.int32)
 
 
+def _columns(trace: Trace) -> dict[str, npt.NDArray[Any]]:
+    return {f.name: getattr(trace.events, f.name) for f in fields(Events)}
+
+
 def _checksum(trace: Trace, header: Header) -> int:
     """CRC-32 over the header and every column: damage is caught also in the file's footer."""
     crc = isal_zlib.crc32(msgspec.json.encode(msgspec.structs.replace(header, checksum=0)))
     crc = isal_zlib.crc32("\0".join(trace.names).encode(), crc)
-    for column in fields(Events):
-        values = np.ascontiguousarray(getattr(trace.events, column.name))
+    for values in map(np.ascontiguousarray, _columns(trace).values()):
         crc = isal_zlib.crc32(values.dtype.str.encode(), crc)
         crc = isal_zlib.crc32(values.data, crc)
     return crc
