@@ -35,7 +35,8 @@ def ns_from_ms(ms: float) -> int:
 def distinct_codes(codes: npt.NDArray[np.integer]) -> IntArray:
     """Which codes of a small table occur, ascending; none is negative. Counts instead of sorting.
 
-    Its time and memory are those of the largest code.
+    Its time and memory are those of the largest code. The first call of np.unique imports numpy.ma,
+    which takes longer than to lay a trace out.
     """
     return np.flatnonzero(np.bincount(codes))
 

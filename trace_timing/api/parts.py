@@ -24,6 +24,7 @@ from trace_timing.api.one_trace import Outcome, Settings
 from trace_timing.atomic import replacing
 from trace_timing.stats.observer import ObservedRun
 from trace_timing.stats.trace_result import RunSummary, TraceResult, TraceSource, TraceSummary
+from trace_timing.table import packed, unpacked
 from trace_timing.timeline.overhead import CostModel, Pair
 from trace_timing.trace.cache import prune
 
@@ -95,9 +96,7 @@ class Parts:
         try:
             part = msgspec.msgpack.decode(self._path(key).read_bytes(), type=_Part)
             os.utime(self._path(key))
-            tables = {
-                name: pa.ipc.open_stream(data).read_all() for name, data in part.tables.items()
-            }
+            tables = {name: unpacked(data) for name, data in part.tables.items()}
         except (OSError, msgspec.DecodeError, pa.ArrowException, ValueError):
             return None
         result = TraceResult(
@@ -113,7 +112,7 @@ class Parts:
         if result is None:
             self._rejected[key] = outcome
             return
-        tables = {name: _ipc(table) for name, table in result.tables.items()}
+        tables = {name: packed(table) for name, table in result.tables.items()}
         part = _Part(tables, result.runs, result.summary, result.observed)
         with replacing(self._path(key)) as partial:
             partial.write_bytes(msgspec.msgpack.encode(part))
@@ -145,11 +144,3 @@ def _code() -> str:
     for file in sorted(_PACKAGE.rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-def _ipc(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    data: bytes = sink.getvalue().to_pybytes()
-    return data

@@ -161,7 +161,9 @@ def _through(
     client: Any, distributed: Any, waiting: list[Numbered], settings: Settings
 ) -> Iterator[tuple[int, Outcome]]:
     running: dict[Any, Numbered] = {}
-    queue = distributed.as_completed()
+    # Results are fetched as they come, beside the analysis of others: asked for one by one, each
+    # would be waited for.
+    queue = distributed.as_completed(with_results=True, raise_errors=False)
 
     def send() -> None:
         item = waiting.pop()
@@ -173,11 +175,12 @@ def _through(
     ahead = max(sum(client.nthreads().values()), 1) * _AHEAD
     while _may_send(waiting, running.values(), ahead):
         send()
-    for future in queue:
+    for future, outcome in queue:
         number, source = running.pop(future)
-        try:
-            outcome = future.result()
-        except distributed.KilledWorker as error:
+        if future.status == "error":
+            _, error, _ = outcome
+            if not isinstance(error, distributed.KilledWorker):
+                raise error
             outcome = _killer(source, f"it killed the workers that analysed it: {error}")
         while _may_send(waiting, running.values(), ahead):
             send()

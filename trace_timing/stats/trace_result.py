@@ -15,6 +15,7 @@ from trace_timing.stats.doubts import law_doubts, run_doubts, trace_doubts
 from trace_timing.stats.observer import ObservedRun
 from trace_timing.stats.samples import sample_row, step_lengths
 from trace_timing.stats.why import WHY_TABLES, why, window_by_stage
+from trace_timing.table import packed, unpacked
 from trace_timing.timeline.clocks import ClockTolerance, clock_tolerance
 from trace_timing.timeline.corrected import (
     Corrected,
@@ -105,6 +106,16 @@ class TraceResult:
     summary: TraceSummary
     #: The runs that have a control beside them.
     observed: tuple[ObservedRun, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        tables = {name: packed(table) for name, table in self.tables.items()}
+        return _of_packed, (tables, self.runs, self.summary, self.observed)
+
+
+def _of_packed(tables: Mapping[str, bytes], *rest: Any) -> TraceResult:
+    runs, summary, observed = rest
+    whole = {name: unpacked(data) for name, data in tables.items()}
+    return TraceResult(tables=whole, runs=runs, summary=summary, observed=observed)
 
 
 @dataclass(frozen=True)

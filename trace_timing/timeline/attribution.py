@@ -14,7 +14,7 @@ import numpy.typing as npt
 from trace_timing.timeline.layout import HostTimeline, Keys
 from trace_timing.timeline.ranges import FoundRanges, host_timelines
 from trace_timing.trace.events import NONE
-from trace_timing.units import BoolArray, IntArray
+from trace_timing.units import BoolArray, IntArray, distinct_codes
 
 #: Why an op is in no stage; stored in tables, so never rename.
 REASONS = ("no_stage_ranges", "launch_missing", "outside_generate")
@@ -71,11 +71,11 @@ class HostMap:
             return np.zeros(len(time_ns), np.int64)
         run = np.full(len(time_ns), NONE, np.int64)
         # The thread's own generate() first; else whichever is running anywhere.
-        for number in np.unique(self.run_thread):
+        for number in distinct_codes(self.run_thread):
             found = self._inside(np.flatnonzero(self.run_thread == number), time_ns)
             own = thread == number
             run = np.where(own & (found != NONE), found, run)
-        for number in np.unique(self.run_thread):
+        for number in distinct_codes(self.run_thread):
             found = self._inside(np.flatnonzero(self.run_thread == number), time_ns)
             run = np.where((run == NONE) & (found != NONE), found, run)
         return run

@@ -13,6 +13,7 @@ from trace_timing.records import NUMBERED_STAGES, Stage
 from trace_timing.timeline.layout import HostTimeline, StageKey, StageRange
 from trace_timing.timeline.stages import StageMap
 from trace_timing.trace.events import NONE, Kind, Trace
+from trace_timing.units import distinct_codes
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def find_ranges(trace: Trace, stage_map: StageMap) -> FoundRanges:
     """
     events = trace.events
     rows = events.rows(Kind.RANGE)
-    meaning = {n: stage_map.resolve(trace.names[n]) for n in np.unique(events.name[rows])}
+    meaning = {n: stage_map.resolve(trace.names[n]) for n in distinct_codes(events.name[rows])}
     rows = rows[np.lexsort((-events.dur_ns[rows], events.start_ns[rows]))]
     keys: dict[StageKey, int] = {}
     stages: list[StageRange] = []

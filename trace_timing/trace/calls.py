@@ -9,7 +9,7 @@ import numpy as np
 from trace_timing.call_names import CallRole, role_of_call
 from trace_timing.memo import once
 from trace_timing.trace.events import Kind, Trace
-from trace_timing.units import BoolArray, IntArray
+from trace_timing.units import BoolArray, IntArray, distinct_codes
 
 
 def calls_that(trace: Trace, rows: IntArray, roles: Collection[CallRole]) -> BoolArray:
@@ -38,7 +38,7 @@ def captured(trace: Trace, rows: IntArray) -> BoolArray:
         for what in ("Begin", "End")
     )
     inside = np.zeros(len(rows), np.bool_)
-    for thread in np.unique(events.thread[begins]):
+    for thread in distinct_codes(events.thread[begins]):
         mine = events.thread[rows] == thread
         at = events.start_ns[rows[mine]]
         begun, ended = (
