@@ -117,6 +117,11 @@ class Molmo(nn.Module):
         return input_ids
 
 
+def _named_cache(past_key_values: Any, cache: Any) -> tuple[str, Any]:
+    """The cache under the name it came by, which transformers 5.24 changed."""
+    return ("past_key_values", past_key_values) if cache is None else ("cache", cache)
+
+
 class MolmoForCausalLM(PreTrainedModel, GenerationMixin):
     """The remote code's outer model."""
 
@@ -134,20 +139,28 @@ class MolmoForCausalLM(PreTrainedModel, GenerationMixin):
         images: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         past_key_values: Any = None,
+        cache: Any = None,
         use_cache: bool | None = None,
         **_: Any,
     ) -> CausalLMOutputWithPast:
-        logits = self.model.forward(input_ids, images, past_key_values)
-        return CausalLMOutputWithPast(logits=logits, past_key_values=past_key_values)
+        name, kept = _named_cache(past_key_values, cache)
+        return CausalLMOutputWithPast(
+            logits=self.model.forward(input_ids, images, kept), **{name: kept}
+        )
 
     def prepare_inputs_for_generation(
-        self, input_ids: torch.Tensor, past_key_values: Any = None, **kwargs: Any
+        self,
+        input_ids: torch.Tensor,
+        past_key_values: Any = None,
+        cache: Any = None,
+        **kwargs: Any,
     ) -> dict[str, Any]:
-        begun = past_key_values is not None and past_key_values.get_seq_length() > 0
+        name, kept = _named_cache(past_key_values, cache)
+        begun = kept is not None and kept.get_seq_length() > 0
         return {
             "input_ids": input_ids[:, -1:] if begun else input_ids,
             "images": None if begun else kwargs.get("images"),
-            "past_key_values": past_key_values,
+            name: kept,
         }
 
     def generate_from_batch(
