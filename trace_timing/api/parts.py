@@ -61,7 +61,8 @@ class Parts:
 
     def prune(self, limit_bytes: int) -> None:
         """Delete those that were used longest ago until the rest fits."""
-        prune(self._folder, limit_bytes, ending=_ENDING)
+        with suppress(OSError):
+            prune(self._folder, limit_bytes, ending=_ENDING)
 
     def key(self, source: TraceSource, *more: object) -> str | None:
         """What the outcome of a trace is found by, as the trace is now; None where it is gone.
@@ -95,7 +96,8 @@ class Parts:
             return self._rejected[key]
         try:
             part = msgspec.msgpack.decode(self._path(key).read_bytes(), type=_Part)
-            os.utime(self._path(key))
+            with suppress(OSError):
+                os.utime(self._path(key))
             tables = {name: unpacked(data) for name, data in part.tables.items()}
         except (OSError, msgspec.DecodeError, pa.ArrowException, ValueError):
             return None
@@ -114,7 +116,8 @@ class Parts:
             return
         tables = {name: packed(table) for name, table in result.tables.items()}
         part = _Part(tables, result.runs, result.summary, result.observed)
-        with replacing(self._path(key)) as partial:
+        # A folder that cannot be written is no failure: the trace is analysed again next time.
+        with suppress(OSError), replacing(self._path(key)) as partial:
             partial.write_bytes(msgspec.msgpack.encode(part))
 
     def _path(self, key: str | None, ending: str = _ENDING) -> Path:
