@@ -52,5 +52,6 @@ def plain_reading(text: str) -> tuple[list[tuple[str, str, int, int]], Counter[s
             times = [int((event[key] * 1000).to_integral_value()) for key in ("ts", "dur")]
             rows.append((event["cat"], event["name"], times[0], times[1]))
         else:
-            skipped[event.get("cat") or f"ph {event.get('ph')}"] += 1
+            complete = event.get("ph") == "X"
+            skipped[(complete and event.get("cat")) or f"ph {event.get('ph')}"] += 1
     return rows, skipped

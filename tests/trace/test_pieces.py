@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from trace_timing.trace.pieces import PIECE_BYTES, feed
+from trace_timing.trace.pieces import feed
+
+PIECE_BYTES = 1 << 18
 
 
 def blocks(text: str, size: int = 50_000) -> Iterator[bytes]:
@@ -18,7 +20,7 @@ def blocks(text: str, size: int = 50_000) -> Iterator[bytes]:
 
 def fed(text: str) -> tuple[list[list[object]], object]:
     arrays: list[list[object]] = []
-    rest = feed(blocks(text), lambda array: arrays.append(msgspec.json.decode(array)))
+    rest = feed(blocks(text), lambda array: arrays.append(msgspec.json.decode(array)), PIECE_BYTES)
     return arrays, json.loads(rest)
 
 

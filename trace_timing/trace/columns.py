@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import compress
 from typing import Any
 
@@ -18,7 +19,6 @@ from trace_timing.trace.decoding import (
     Args,
     Buffer,
     Complete,
-    Event,
     LooseEvent,
     StrictDecoder,
     decode_loosely,
@@ -26,7 +26,7 @@ from trace_timing.trace.decoding import (
     whole,
 )
 from trace_timing.trace.events import DTYPES, GPU_OP_KINDS, NONE, Events, Kind
-from trace_timing.units import NS_PER_US, IntArray
+from trace_timing.units import NS_PER_US, BoolArray, IntArray
 
 #: Kineto's categories. ROCm builds write their API calls as cuda_runtime or, by version, under
 #: names of their own; other back ends as privateuse1.
@@ -55,10 +55,12 @@ def _table(*kinds: int) -> bytes:
     return bytes(kind in kinds for kind in range(256))
 
 
-_KEPT, _NOT_KEPT = _table(*Kind), _table(_SKIPPED)
+_SKIPPED_KIND = bytes([_SKIPPED])
+_KEPT = _table(*Kind)
 _ON_DEVICE = _table(*GPU_OP_KINDS, Kind.SYNC)
-_ON_HOST = _table(*(k for k in Kind if not _ON_DEVICE[k]))
-_SYNC = _table(Kind.SYNC)
+_HOST_KINDS = bytes(k for k in Kind if not _ON_DEVICE[k])
+_ON_HOST = _table(*_HOST_KINDS)
+_SYNC, _IS_OP = _table(Kind.SYNC), _table(*GPU_OP_KINDS)
 #: Columns that only some kinds of events have.
 _ROWS: Mapping[str, bytes] = {
     "thread": _ON_HOST,
@@ -75,6 +77,10 @@ _ARGUMENTS = ("size_bytes", *(name for name in DTYPES if name in Args.__struct_f
 _UNKNOWN = frozenset((NONE, INVALID[0]))
 
 
+#: Cells of a column: 64-bit integers, or how many NONE.
+Chunk = bytes | int
+
+
 class Codes(dict[Any, int]):
     """Numbers keys as they are first met; a plain `codes[key]` looks up or adds."""
 
@@ -83,12 +89,15 @@ class Codes(dict[Any, int]):
         return code
 
 
-class Kinds(dict[str, int]):
-    """Kind of a category; _SKIPPED for one that is not kept."""
+def _kind_of(label: str, cpu_ops: bool) -> int:
+    kind = KIND_OF_CATEGORY.get(label, _SKIPPED)
+    return kind if cpu_ops or kind != Kind.CPU_OP else _SKIPPED
 
-    def __missing__(self, category: str) -> int:
-        self[category] = _SKIPPED
-        return _SKIPPED
+
+@lru_cache(maxsize=8)
+def _kind_of_code(labels: tuple[str, ...], cpu_ops: bool) -> bytes:
+    """A table for bytes.translate."""
+    return bytes(_kind_of(label, cpu_ops) for label in labels).ljust(256)
 
 
 class Columns:
@@ -102,18 +111,17 @@ class Columns:
     """
 
     def __init__(self, cpu_ops: bool) -> None:
-        self._kinds = Kinds(
-            {cat: int(k) for cat, k in KIND_OF_CATEGORY.items() if cpu_ops or k != Kind.CPU_OP}
-        )
+        self._cpu_ops = cpu_ops
         self._names = Codes()
         self._threads = Codes()
-        self._kind = bytearray()
-        #: 64-bit integers; of columns in _ROWS, those of the kinds that have them.
-        self._packed = {name: bytearray() for name in DTYPES if name != "kind"}
+        self._kind: list[bytes] = []
+        #: Of columns in _ROWS, the cells of the kinds that have them.
+        self._chunks: dict[str, list[Chunk]] = {name: [] for name in DTYPES if name != "kind"}
         self._decode = StrictDecoder()
+        #: Codes of the labels of all events that were decoded strictly.
+        self._codes = bytearray()
         self._loosely = False
-        #: Events that are not kept, by category, or by phase where they have none.
-        self.skipped: Counter[str] = Counter()
+        self._loose_skipped: Counter[str] = Counter()
         #: Events whose times cannot be used: how many, and what is wrong with the first.
         self.bad_count = 0
         self.first_bad = ""
@@ -134,9 +142,22 @@ class Columns:
 
     def events(self) -> Events:
         """All rows, in file order; nothing can be added any more."""
-        kind = np.frombuffer(self._kind, np.uint8)
-        columns = {name: _column(name, packed, kind) for name, packed in self._packed.items()}
+        kind = np.frombuffer(b"".join(self._kind), np.uint8)
+        rows = {table: np.frombuffer(table, np.bool_)[kind] for table in set(_ROWS.values())}
+        columns = {}
+        for name, chunks in self._chunks.items():
+            values = _joined(chunks)
+            chunks.clear()
+            columns[name] = _column(name, values, rows.get(_ROWS.get(name, b"")), len(kind))
         return Events(kind=kind, **columns)
+
+    @property
+    def skipped(self) -> Counter[str]:
+        """Events that are not kept, by label: category of those with a duration, else phase."""
+        counts = np.bincount(np.frombuffer(self._codes, np.uint8)).tolist()
+        labels = zip(self._decode.labels, counts, strict=False)
+        strictly = Counter({label: n for label, n in labels if self._skips(label)})
+        return strictly + self._loose_skipped
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -148,134 +169,137 @@ class Columns:
         """What Events.thread points into."""
         return tuple((str(pid), str(tid)) for pid, tid in self._threads)
 
-    @property
-    def rounded_to_us(self) -> bool:
-        """Whether every time is a whole µs."""
-        times = (np.frombuffer(self._packed[name], np.int64) for name in ("start_ns", "dur_ns"))
-        return bool(self._kind) and not any((t % NS_PER_US).any() for t in times)
-
     def _add_strictly(self, array: Buffer) -> bool:
         """Whether float64 held the times of the kept events exactly; if not, nothing was added."""
-        events = self._decode(array)
-        labels = [event.cat for event in events]
-        kinds = bytes(map(self._kinds.__getitem__, labels))
+        events, codes = self._decode(array)
+        kinds = codes.translate(_kind_of_code(self._decode.labels, self._cpu_ops))
         kept: list[Any] = list(compress(events, kinds.translate(_KEPT)))
-        if list(map(type, kept)).count(Complete) < len(kept):  # marks under a category of ours
-            kinds = bytes(self._kinds[e.cat] if type(e) is Complete else _SKIPPED for e in events)
-            kept = list(compress(events, kinds.translate(_KEPT)))
         us = _times(kept)
-        # NaN fails these comparisons too.
-        if kept and not (np.abs(us).max() < EXACT_US and us[1].min() >= 0):
-            self._loosely = bool((np.abs(us[0]) >= EXACT_US).any())
+        if not _is_exact(us):
+            self._loosely = bool((np.abs(us[: len(kept)]) >= EXACT_US).any())
             return False
-        start_ns, dur_ns = np.rint(us * NS_PER_US).astype(np.int64)
-        self._append(kept, _without_skipped(kinds), start_ns, dur_ns)
-        self._count_skipped(list(compress(labels, kinds.translate(_NOT_KEPT))), events, kinds)
+        ns = np.rint(us * NS_PER_US).astype(np.int64)
+        self._append(kept, kinds.translate(None, _SKIPPED_KIND), ns)
+        self._codes += codes
         return True
 
     def _add_loosely(self, array: Buffer) -> None:
         events = decode_loosely(array)
-        kinds = bytes(self._kinds[event.label] if event.complete else _SKIPPED for event in events)
+        labels = [event.label for event in events]
+        kinds = bytes(_kind_of(label, self._cpu_ops) for label in labels)
         sources = list(compress(events, kinds.translate(_KEPT)))
-        kept = [event.strict() for event in sources]
-        start_ns = np.zeros(len(kept), np.int64)
-        dur_ns = np.zeros(len(kept), np.int64)
-        for row, (event, source) in enumerate(zip(kept, sources, strict=True)):
+        ns = np.zeros((2, len(sources)), np.int64)
+        for row, source in enumerate(sources):
             start, dur = ns_from_us_text(source.ts), ns_from_us_text(source.dur)
             if start is None:
-                self._note_bad(event, "ts", source.ts)
+                self._note_bad(source, "ts", source.ts)
             elif dur is None or dur < 0:
-                self._note_bad(event, "dur", source.dur)
+                self._note_bad(source, "dur", source.dur)
             else:
-                start_ns[row], dur_ns[row] = start, dur
-        self._append(kept, _without_skipped(kinds), start_ns, dur_ns)
-        self._count_skipped([""], events, kinds)
+                ns[:, row] = start, dur
+        kept = [source.strict() for source in sources]
+        self._append(kept, kinds.translate(None, _SKIPPED_KIND), ns.ravel())
+        self._loose_skipped.update(filter(self._skips, labels))
 
-    def _count_skipped(
-        self, labels: list[str], events: Sequence[Event | LooseEvent], kinds: bytes
-    ) -> None:
-        """Count by label; where some have no category, by the labels of the events themselves."""
-        distinct = set(labels)
-        if "" in distinct:
-            labels = [event.label for event in compress(events, kinds.translate(_NOT_KEPT))]
-            distinct = set(labels)
-        for label in distinct:
-            self.skipped[label] += labels.count(label)
+    def _skips(self, label: str) -> bool:
+        return _kind_of(label, self._cpu_ops) == _SKIPPED
 
-    def _note_bad(self, event: Complete[str], field: str, raw: msgspec.Raw) -> None:
+    def _note_bad(self, event: LooseEvent, field: str, raw: msgspec.Raw) -> None:
         self.bad_count += 1
         if not self.first_bad:
             text = bytes(raw).decode()
             state = f"has no {field}" if text == "null" else f"has {field} = {text}"
-            self.first_bad = f"{event.cat} event {event.name!r} {state}"
+            self.first_bad = f"{event.label} event {event.name!r} {state}"
 
-    def _append(
-        self, kept: list[Complete[str]], kinds: bytes, start_ns: IntArray, dur_ns: IntArray
-    ) -> None:
-        """Raises struct.error, with nothing done, where an integer has more than 64 bits."""
+    def _append(self, kept: list[Complete], kinds: bytes, ns: IntArray) -> None:
+        """Add events, their kinds, and their starts followed by their durations.
+
+        Raises struct.error, with nothing done, where an integer has more than 64 bits.
+        """
         on_device = list(compress(kept, kinds.translate(_ON_DEVICE)))
         on_host = list(compress(kept, kinds.translate(_ON_HOST)))
+        arguments = [event.args for event in on_device]
         syncs = list(compress(kept, kinds.translate(_SYNC))) if Kind.SYNC in kinds else []
-        devices = [event.args.device for event in on_device]
-        streams = [event.args.stream for event in on_device]
-        packed = {
+        is_op = kinds.translate(_IS_OP, _HOST_KINDS)
+        devices, streams = [args.device for args in arguments], [args.stream for args in arguments]
+        times = ns.tobytes()
+        chunks: dict[str, Chunk] = {
             "name": _pack(list(map(self._names.__getitem__, [event.name for event in kept]))),
-            "start_ns": start_ns.tobytes(),
-            "dur_ns": dur_ns.tobytes(),
+            "start_ns": times[: len(times) // 2],
+            "dur_ns": times[len(times) // 2 :],
             "thread": self._packed_threads(on_host),
-            "device": _pack(self._or_track(on_device, devices, "pid")),
-            "stream": _pack(self._or_track(on_device, streams, "tid")),
+            "device": _pack(_or_track(on_device, is_op, devices, "pid")),
+            "stream": _pack(_or_track(on_device, is_op, streams, "tid")),
             "correlation": _pack([event.args.correlation for event in kept]),
-            "size_bytes": _pack([event.args.bytes for event in on_device]),
-            "graph": _pack([event.args.graph for event in on_device]),
-            "graph_node": _pack([event.args.graph_node for event in on_device]),
-            "wait_stream": _pack([event.args.wait_stream for event in syncs]),
-            "wait_correlation": _pack([event.args.wait_correlation for event in syncs]),
+            "size_bytes": _pack_unless_none([args.bytes for args in arguments]),
+            "graph": _pack_unless_none([args.graph for args in arguments]),
+            "graph_node": _pack_unless_none([args.graph_node for args in arguments]),
+            "wait_stream": _pack_unless_none([event.args.wait_stream for event in syncs]),
+            "wait_correlation": _pack_unless_none([event.args.wait_correlation for event in syncs]),
         }
-        for name, data in packed.items():
-            self._packed[name] += data
-        self._kind += kinds
+        for name, chunk in chunks.items():
+            self._chunks[name].append(chunk)
+        self._kind.append(kinds)
 
-    def _packed_threads(self, events: list[Complete[str]]) -> bytes:
+    def _packed_threads(self, events: list[Complete]) -> bytes:
         pids, tids = [event.pid for event in events], [event.tid for event in events]
         if pids and pids.count(pids[0]) == tids.count(tids[0]) == len(events):
             return _pack([self._threads[pids[0], tids[0]]]) * len(events)
         return _pack(list(map(self._threads.__getitem__, zip(pids, tids, strict=True))))
 
-    def _or_track(self, events: list[Complete[str]], found: list[int], track: str) -> list[int]:
-        """Of a GPU op without the argument its track's: Kineto's pid = device, tid = stream."""
-        if _UNKNOWN.isdisjoint(found):
-            return found
-        return [
-            whole(getattr(event, track)) if value in _UNKNOWN and self._is_op(event) else value
-            for event, value in zip(events, found, strict=True)
-        ]
 
-    def _is_op(self, event: Complete[str]) -> bool:
-        return self._kinds[event.cat] in GPU_OP_KINDS
-
-
-def _without_skipped(kinds: bytes) -> bytes:
-    return kinds.translate(None, bytes([_SKIPPED]))
+def _or_track(events: list[Complete], is_op: bytes, found: list[int], track: str) -> list[int]:
+    """Of a GPU op without the argument its track's: Kineto's pid = device, tid = stream."""
+    if _UNKNOWN.isdisjoint(found):
+        return found
+    return [
+        whole(getattr(event, track)) if op and value in _UNKNOWN else value
+        for event, op, value in zip(events, is_op, found, strict=True)
+    ]
 
 
 def _pack(values: Sequence[int]) -> bytes:
     return struct.pack(f"{len(values)}q", *values)
 
 
-def _times(events: list[Complete[str]]) -> npt.NDArray[np.float64]:
-    """Two rows: begins and durations in µs."""
+def _pack_unless_none(values: list[int]) -> Chunk:
+    return len(values) if values.count(NONE) == len(values) else _pack(values)
+
+
+def _times(events: list[Complete]) -> npt.NDArray[np.float64]:
+    """The begins of all events, then their durations, in µs."""
     begins, durations = [event.ts for event in events], [event.dur for event in events]
-    flat = struct.pack(f"{2 * len(events)}d", *begins, *durations)
-    return np.frombuffer(flat, np.float64).reshape(2, len(events))
+    return np.frombuffer(struct.pack(f"{2 * len(events)}d", *begins, *durations))
 
 
-def _column(name: str, packed: bytearray, kind: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-    values = np.frombuffer(packed, np.int64)
+def _is_exact(us: npt.NDArray[np.float64]) -> bool:
+    """Whether float64 holds begins and durations to the ns, and no duration is negative."""
+    # NaN fails these comparisons too. That no begin is negative is the rule, and one look less.
+    return not len(us) or bool(
+        us.max() < EXACT_US
+        and (us.min() >= 0 or (us.min() > -EXACT_US and us[len(us) // 2 :].min() >= 0))
+    )
+
+
+def _joined(chunks: list[Chunk]) -> IntArray | None:
+    """The cells of a column; None where all are NONE."""
+    if all(isinstance(chunk, int) for chunk in chunks):
+        return None
+    cells = (_pack([NONE]) * c if isinstance(c, int) else c for c in chunks)
+    return np.frombuffer(bytearray().join(cells), np.int64)
+
+
+def _column(
+    name: str, values: IntArray | None, rows: BoolArray | None, count: int
+) -> npt.NDArray[Any]:
+    """A column of Events from the cells of its rows: the chosen ones, or all."""
+    dtype = DTYPES[name]
+    if values is None:
+        return np.broadcast_to(np.array(NONE, dtype), count)  # takes no memory
     if name in _ARGUMENTS:
         values[values == INVALID[0]] = NONE
-    if name not in _ROWS:
-        return values.astype(DTYPES[name], copy=False)
-    column = np.full(len(kind), NONE, DTYPES[name])
-    column[np.frombuffer(_ROWS[name], np.bool_)[kind]] = values
+    if rows is None:
+        return values.astype(dtype, copy=False)
+    column = np.full(count, NONE, dtype)
+    column[rows] = values
     return column

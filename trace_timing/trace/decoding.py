@@ -1,16 +1,18 @@
 """JSON text of events -> typed events, by the way Kineto writes them or by any other way.
 
 Two decoders. The strict one names the few fields needed, with the types that Kineto gives them
-today, of events with a duration (of all others the category alone), and is as fast as JSON can be
-read from Python. Whatever it refuses, or cannot hold
-exactly, goes through the loose one, which takes any type and keeps the digits of times.
+today, of events with a duration (of all others the phase alone), and is as fast as JSON can be
+read from Python. Whatever it refuses, or cannot hold exactly, goes through the loose one, which
+takes any type and keeps the digits of times.
 """
 
 from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Any, Generic, Literal, TypeVar, Union
+from enum import Enum
+from functools import lru_cache
+from typing import Any, Union
 
 import msgspec
 
@@ -41,24 +43,30 @@ class Args(msgspec.Struct, gc=False, frozen=True):
     wait_correlation: int = msgspec.field(default=NONE, name="wait_on_cuda_event_record_corr_id")
 
 
-Category = TypeVar("Category")
+class Code(str):
+    """A label's code as a character, so that those of many events join to bytes.
+
+    A mix-in of enumerations: a member's value is the label in the text, by which msgspec finds it.
+    """
+
+    _value_: str
+
+    def __new__(cls, label: str, code: int) -> Code:
+        """The member for a label."""
+        member = str.__new__(cls, chr(code))
+        member._value_ = label
+        return member
 
 
 class Event(msgspec.Struct, gc=False, tag_field="ph"):
-    """An event of any phase."""
+    """An event of any phase; its label's code is what tells which."""
 
-    cat: str = ""
-
-    @property
-    def label(self) -> str:
-        """Its category; its phase where it has none."""
-        return self.cat or f"ph {self.__struct_config__.tag}"
+    label = ""
 
 
-class Complete(Event, Generic[Category], gc=False, tag="X"):
+class Complete(Event, gc=False, tag="X"):
     """An event with a duration; its times are µs, NaN where absent."""
 
-    cat: Category = ""  # type: ignore[assignment]
     name: str = ""
     pid: int | str = ""
     tid: int | str = ""
@@ -103,13 +111,12 @@ class LooseEvent(msgspec.Struct, gc=False):
 
     @property
     def label(self) -> str:
-        """Its category; its phase where it has none."""
-        return _text(self.cat) or f"ph {_text(self.ph)}"
+        """Its category if it has a duration and a category; else its phase."""
+        return (self.complete and _text(self.cat)) or phase_label(_text(self.ph))
 
-    def strict(self) -> Complete[str]:
-        """The same event as Kineto would type it, without its times."""
+    def strict(self) -> Complete:
+        """The same event as Kineto would type it, without its times and label."""
         return Complete(
-            cat=_text(self.cat),
             name=_text(self.name),
             pid=_whole_or_text(self.pid),
             tid=_whole_or_text(self.tid),
@@ -117,56 +124,88 @@ class LooseEvent(msgspec.Struct, gc=False):
         )
 
 
-#: Every phase but X of the Trace Event Format:
+#: Every phase of the Trace Event Format, X first:
 #: https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
-_OTHER_PHASES = "BEiICbneSTpFstfPNODMVvRc(),"
+_PHASES = "XBEiICbneSTpFstfPNODMVvRc(),"
 #: Categories that Kineto writes (libkineto/src/ActivityType.cpp, output_json.cpp). Strings that a
 #: decoder knows are neither made nor hashed anew.
 _CATEGORIES = (
-    "", "Trace", "ac2g", "fwdbwd", "cpu_op", "user_annotation", "gpu_user_annotation",
-    "gpu_memcpy", "gpu_memset", "kernel", "cuda_runtime", "cuda_driver", "cuda_sync", "cuda_event",
-    "cuda_profiler_range", "python_function", "overhead", "cpu_instant_event", "collective_comm",
-    "gpu_pm_counter", "privateuse1_runtime", "privateuse1_driver", "xpu_runtime", "xpu_driver",
-    "mtia_runtime", "mtia_ccp_events", "mtia_insight", "hpu_op", "hip_runtime", "hip_driver",
+    "Trace", "cpu_op", "user_annotation", "gpu_user_annotation", "gpu_memcpy", "gpu_memset",
+    "kernel", "cuda_runtime", "cuda_driver", "cuda_sync", "cuda_event", "cuda_profiler_range",
+    "python_function", "overhead", "collective_comm", "privateuse1_runtime", "privateuse1_driver",
+    "xpu_runtime", "xpu_driver", "mtia_runtime", "mtia_ccp_events", "mtia_insight", "hpu_op",
+    "hip_runtime", "hip_driver",
 )  # fmt: skip
-
-EventsDecoder = msgspec.json.Decoder[list[Event]]
-
-
-def _decoder(category: Any) -> EventsDecoder:
-    others = [
-        msgspec.defstruct(
-            f"Phase{ord(p)}", [("cat", category, "")], bases=(Event,), gc=False, tag=p
-        )
-        for p in _OTHER_PHASES
-    ]
-    any_phase: Any = Union[(Complete[category], *others)]
-    return msgspec.json.Decoder(list[any_phase])
+#: A code is one byte.
+_MOST_LABELS = 256
 
 
-_known, _strict = _decoder(Literal[_CATEGORIES]), _decoder(str)
+def phase_label(phase: str) -> str:
+    """Names an event that has no category, or no duration."""
+    return f"ph {phase}"
+
+
+#: Of marks and flows, half of all events, nothing is read but which phase they have.
+_OTHERS = tuple(
+    msgspec.defstruct(
+        f"Phase{ord(p)}", [], bases=(Event,), gc=False, tag=p, namespace={"label": chr(code)}
+    )
+    for code, p in enumerate(_PHASES)
+    if code
+)
+
+
+class _OnlyLabel(msgspec.Struct, gc=False):
+    ph: str = ""
+    cat: str = ""
+
+
 _loose = msgspec.json.Decoder(list[LooseEvent])
+_only_labels = msgspec.json.Decoder(list[_OnlyLabel])
 
 
 class StrictDecoder:
-    """Decodes the pieces of one trace."""
+    """Decodes the pieces of one trace, and learns the categories that it meets there."""
 
     def __init__(self) -> None:
-        self._decoder = _known
+        self._categories: tuple[str, ...] = _CATEGORIES
+        #: What each code stands for: the phases, then the categories known so far.
+        self.labels = (*map(phase_label, _PHASES), *_CATEGORIES)
 
-    def __call__(self, array: Buffer) -> list[Event]:
-        """Events of a JSON array.
+    def __call__(self, array: Buffer) -> tuple[list[Event], bytes]:
+        """Events of a JSON array, and the code of each one's label.
 
         Raises:
             msgspec.ValidationError: it is written in a way that only `decode_loosely` reads.
             msgspec.DecodeError: it is not one whole JSON array.
         """
         try:
-            return self._decoder.decode(array)
+            events = _decoder(self._categories).decode(array)
         except msgspec.ValidationError:
-            events = _strict.decode(array)
-        self._decoder = _strict  # it was a category: there may be more of its kind
-        return events
+            if not self._learned_from(array):
+                raise
+            events = _decoder(self._categories).decode(array)
+        return events, "".join([event.label for event in events]).encode("latin-1")
+
+    def _learned_from(self, array: Buffer) -> bool:
+        found = {event.cat for event in _only_labels.decode(array) if event.ph == _PHASES[0]}
+        new = found.difference(self._categories, ("",))
+        if not new or len(self.labels) + len(new) > _MOST_LABELS:
+            return False
+        self._categories += (*sorted(new),)
+        self.labels = (*map(phase_label, _PHASES), *self._categories)
+        return True
+
+
+@lru_cache(maxsize=8)
+def _decoder(categories: tuple[str, ...]) -> msgspec.json.Decoder[list[Event]]:
+    members = {f"CODE{n}": (label, n) for n, label in enumerate(categories, len(_PHASES))}
+    # What has no category is told by its phase.
+    known: Any = Enum("Category", {"CODE0": ("", 0), **members}, type=Code)  # type: ignore[misc]
+    label = ("label", known, msgspec.field(default=known(""), name="cat"))
+    complete = msgspec.defstruct("Labelled", [label], bases=(Complete,), gc=False, tag=_PHASES[0])
+    any_phase: Any = Union[(complete, *_OTHERS)]
+    return msgspec.json.Decoder(list[any_phase])
 
 
 def decode_loosely(array: Buffer) -> list[LooseEvent]:

@@ -127,7 +127,8 @@ class TraceInfo:
     versions: Mapping[str, Any] = field(default_factory=dict)
     #: Timestamps are whole µs (old traces): sub-µs ops read as 0 or 1 µs.
     rounded_to_us: bool = False
-    #: Events named but not read, by category (flow events, python_function …).
+    #: Events counted but not read: those with a duration by category (python_function …), marks and
+    #: flows by phase ("ph s").
     skipped: Mapping[str, int] = field(default_factory=dict)
     #: Whether CPU ops were asked for; without, their absence says nothing.
     has_cpu_ops: bool = False

@@ -12,9 +12,10 @@ import msgspec
 from trace_timing.errors import TraceError
 from trace_timing.trace.columns import Columns
 from trace_timing.trace.decoding import quote_non_finite
-from trace_timing.trace.events import Trace
+from trace_timing.trace.events import Events, Trace
 from trace_timing.trace.header import trace_info
-from trace_timing.trace.pieces import PIECE_BYTES, feed
+from trace_timing.trace.pieces import BLOCK_BYTES, PIECE_BYTES, feed
+from trace_timing.units import NS_PER_US
 
 GZIP_MAGIC = b"\x1f\x8b"
 _AGAIN = "Record the trace again, or copy it again from where it was recorded."
@@ -46,7 +47,7 @@ def read_trace(path: str | Path, *, cpu_ops: bool = False) -> Trace:
 def read_stream(file: BinaryIO, source: str, *, cpu_ops: bool = False) -> Trace:
     """As `read_trace`, from an open file; `source` names it in messages."""
     columns = Columns(cpu_ops)
-    rest = feed(_blocks(file, source), columns.add)
+    rest = feed(_blocks(file, source), columns.add, PIECE_BYTES)
     if not rest.strip():
         raise TraceError(f"{source}: the file is empty", remedy=_AGAIN)
     try:
@@ -59,13 +60,14 @@ def read_stream(file: BinaryIO, source: str, *, cpu_ops: bool = False) -> Trace:
             why=f"The first: {columns.first_bad}",
             remedy=f"The profiler wrote a corrupt trace. {_AGAIN}",
         )
+    events = columns.events()
     info = trace_info(
         header,
-        rounded_to_us=columns.rounded_to_us,
+        rounded_to_us=_rounded_to_us(events),
         skipped=columns.skipped,
         cpu_ops=cpu_ops,
     )
-    return Trace(columns.events(), columns.names, columns.threads, info, source)
+    return Trace(events, columns.names, columns.threads, info, source)
 
 
 def _blocks(file: BinaryIO, source: str) -> Iterator[bytes]:
@@ -73,17 +75,23 @@ def _blocks(file: BinaryIO, source: str) -> Iterator[bytes]:
     start = file.read(len(GZIP_MAGIC))
     file.seek(0)
     if start != GZIP_MAGIC:
-        yield from iter(lambda: file.read(PIECE_BYTES), b"")
+        yield from iter(lambda: file.read(BLOCK_BYTES), b"")
         return
     from isal import igzip
 
     try:
         with igzip.IGzipFile(fileobj=file) as inflated:
-            yield from iter(lambda: inflated.read(PIECE_BYTES), b"")
+            yield from iter(lambda: inflated.read(BLOCK_BYTES), b"")
     except (EOFError, igzip.BadGzipFile, zlib.error, ValueError) as error:
         raise TraceError(
             f"{source}: the gzip data is damaged or cut short", why=str(error), remedy=_AGAIN
         ) from error
+
+
+def _rounded_to_us(events: Events) -> bool:
+    """Whether every time is a whole µs; the first events tell, nearly always."""
+    times = (events.start_ns[:100], events.dur_ns[:100], events.start_ns, events.dur_ns)
+    return bool(len(events)) and not any((t % NS_PER_US).any() for t in times)
 
 
 def _finish(rest: bytes, columns: Columns, source: str) -> dict[str, Any]:
