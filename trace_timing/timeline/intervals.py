@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trace_timing.units import IntArray, sorted_distinct
+from trace_timing.units import IntArray, distinct_and_places, order_by
 
 NONE = -1
 
@@ -69,7 +69,7 @@ def outermost(start_ns: IntArray, end_ns: IntArray) -> IntArray:
 
     Returns them by start; equal intervals count once.
     """
-    order = np.lexsort((-end_ns, start_ns))
+    order = order_by(start_ns, -end_ns)
     begun = np.maximum.accumulate(end_ns[order]) if len(order) else end_ns
     outer = np.ones(len(order), bool)
     outer[1:] = start_ns[order][1:] >= begun[:-1]
@@ -95,15 +95,15 @@ def owners(start_ns: IntArray, end_ns: IntArray, rank: IntArray) -> Intervals:
         start_ns, end_ns: n intervals that may overlap, by start.
         rank: n ranks, such as launch times; ties go to the lower number.
     """
-    borders = sorted_distinct(np.concatenate([start_ns, end_ns]))
-    cells = borders[:-1]
+    borders, place = distinct_and_places(np.concatenate([start_ns, end_ns]))
     order = np.argsort(rank, kind="stable")
-    owner = first_covering(cells, np.searchsorted(cells, start_ns), end_ns, order)
-    owned = owner != NONE
-    return Intervals(cells[owned], borders[1:][owned], owner[owned])
+    first, last = np.split(place, 2)
+    owner = first_covering(max(len(borders) - 1, 0), first, last, order)
+    owned = np.flatnonzero(owner != NONE)
+    return Intervals(borders[owned], borders[owned + 1], owner[owned])
 
 
-def first_covering(cells: IntArray, first: IntArray, end_ns: IntArray, order: IntArray) -> IntArray:
+def first_covering(cells: int, first: IntArray, last: IntArray, order: IntArray) -> IntArray:
     """For each cell the interval that comes first in an order among those that cover it, else NONE.
 
     A range-minimum table filled backwards: each interval writes its rank to the two blocks
@@ -111,22 +111,22 @@ def first_covering(cells: IntArray, first: IntArray, end_ns: IntArray, order: In
     O(m + c · log(cells of the longest)).
 
     Args:
-        cells: begins of c adjoining cells, ascending. first: the cell in which each of m
-            intervals begins. order: their numbers, the one that wins first.
+        cells: how many adjoining cells there are.
+        first, last: of m intervals the cell at whose begin each begins, and at whose begin it ends;
+            `cells` where that is the end of all.
+        order: their numbers, the one that wins first.
     """
-    last = np.searchsorted(cells, end_ns)
-    # One that began before the first cell covers that too; one without length covers none.
-    width = last - first
+    width = last - first  # an interval without length covers none
     covering = np.flatnonzero(width > 0)
     if _is_queue(first, last, order):
-        return _first_unended(len(cells), first, last)
+        return _first_unended(cells, first, last)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     if not len(covering):
-        return np.full(len(cells), NONE, np.int64)
+        return np.full(cells, NONE, np.int64)
     level = np.frexp(width[covering].astype(np.float64))[1] - 1
     none = len(order)
-    best = np.full(len(cells), none, np.int64)
+    best = np.full(cells, none, np.int64)
     for k in range(int(level.max()), -1, -1):
         ops = covering[level == k]
         np.minimum.at(best, first[ops], rank[ops])

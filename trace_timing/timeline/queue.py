@@ -136,14 +136,14 @@ def depth_over_time(run: RunTimeline) -> tuple[DepthBin, ...]:
     ends = np.maximum(np.searchsorted(cells.edge_ns, edges[1:], "left"), held[:-1] + 1)
     bounds = np.stack([held[:-1], ends], axis=1).ravel()
     highest = np.maximum.reduceat(np.append(cells.depth, 0), bounds)[::2]
+    columns = (
+        edges[:-1] - run.window_start_ns,
+        area / np.maximum(np.diff(edges), 1),
+        np.maximum(highest, 0),
+    )
     return tuple(
-        DepthBin(
-            bin=i,
-            start_ns=int(edges[i] - run.window_start_ns),
-            mean_depth=int(area[i]) / max(int(edges[i + 1] - edges[i]), 1),
-            max_depth=max(int(highest[i]), 0),
-        )
-        for i in range(DEPTH_BINS)
+        DepthBin(bin=i, start_ns=start, mean_depth=mean, max_depth=most)
+        for i, (start, mean, most) in enumerate(zip(*(c.tolist() for c in columns), strict=True))
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from trace_timing.timeline.intervals import NONE, first_covering
 from trace_timing.timeline.layout import Cells, HostTimeline, Keys, State
-from trace_timing.units import IntArray, sorted_distinct
+from trace_timing.units import IntArray, distinct_and_places, order_by
 
 
 def tile(
@@ -38,11 +38,11 @@ def tile(
     if end <= start:
         nothing = np.empty(0, np.int64)
         return Cells(nothing, np.empty(0, np.int32), np.empty(0, np.uint8), nothing, nothing)
-    edges = np.concatenate([start_ns, end_ns, launch_ns, host.boundary_ns, [start, end]])
-    edges = sorted_distinct(edges[(edges >= start) & (edges <= end)])
+    instants = np.concatenate([start_ns, end_ns, launch_ns, host.boundary_ns, [start, end]])
+    edges, place = distinct_and_places(np.clip(instants, start, end))
     left = edges[:-1]
-    first, launched = np.searchsorted(left, start_ns), np.searchsorted(left, launch_ns)
-    owner = first_covering(left, first, end_ns, np.lexsort((start_ns, launch_ns)))
+    first, last, launched = np.split(place[: 3 * len(key)], 3)
+    owner = first_covering(len(left), first, last, order_by(launch_ns, start_ns))
     started = _count_until(first, len(left))
     # An op that starts before its launch (clock skew) was queued at no instant.
     ahead = _count_until(np.minimum(launched, first), len(left)) - started
@@ -50,7 +50,7 @@ def tile(
     queued = ~busy & (ahead > 0)
     cell_key = np.where(busy, np.append(key, NONE)[owner], _host_key(left, host, outside_key))
     # The next op to start; of several that start together the one launched first.
-    cell_key[queued] = key[np.lexsort((launch_ns, start_ns))[started[queued]]]
+    cell_key[queued] = key[order_by(start_ns, launch_ns)[started[queued]]]
     state = np.full(len(left), State.EMPTY, np.uint8)
     state[queued] = State.QUEUED
     state[busy] = State.BUSY

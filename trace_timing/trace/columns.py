@@ -25,7 +25,7 @@ from trace_timing.trace.decoding import (
     ns_from_us_text,
     whole,
 )
-from trace_timing.trace.events import DTYPES, GPU_OP_KINDS, NONE, Events, Kind
+from trace_timing.trace.events import DTYPES, GPU_OP_KINDS, NONE, Events, Kind, absent
 from trace_timing.units import NS_PER_US, BoolArray, IntArray
 
 #: Kineto's categories. ROCm builds write their API calls as cuda_runtime or, by version, under
@@ -295,7 +295,7 @@ def _column(
     """A column of Events from the cells of its rows: the chosen ones, or all."""
     dtype = DTYPES[name]
     if values is None:
-        return np.broadcast_to(np.array(NONE, dtype), count)  # takes no memory
+        return absent(name, count)
     if name in _ARGUMENTS:
         values[values == INVALID[0]] = NONE
     if rows is None:

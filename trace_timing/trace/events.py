@@ -104,6 +104,11 @@ DTYPES: Mapping[str, type[np.generic]] = {
 }
 
 
+def absent(name: str, count: int) -> npt.NDArray[Any]:
+    """A column of a field that none of the events has: one NONE in memory, seen `count` times."""
+    return np.broadcast_to(np.array(NONE, DTYPES[name]), count)
+
+
 @dataclass(frozen=True, kw_only=True)
 class DeviceInfo:
     """A device as the trace's header names it."""

@@ -10,7 +10,7 @@ from trace_timing.call_names import LAUNCHING
 from trace_timing.trace.calls import calls_that, captured
 from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.trace.links import gpu_op_rows
-from trace_timing.units import IntArray, sorted_distinct
+from trace_timing.units import IntArray
 
 #: Ops of one stream overlap by about 1 µs under programmatic dependent launch; more is corrupt.
 #: https://docs.nvidia.com/cuda/cuda-c-programming-guide/ (Programmatic Dependent Launch)
@@ -60,7 +60,7 @@ def _lost(trace: Trace) -> tuple[int, int, int]:
     launching = launching[events.correlation[launching] != NONE]
     launching = launching[~captured(trace, launching)]
     launching = launching[np.argsort(events.start_ns[launching], kind="stable")]
-    launched = sorted_distinct(events.correlation[gpu_op_rows(events)])
+    launched = np.sort(events.correlation[gpu_op_rows(events)], kind="stable")
     ids = events.correlation[launching]
     missing = np.append(launched, NONE)[np.searchsorted(launched, ids)] != ids
     head = int(np.argmin(missing)) if len(missing) and not missing.all() else int(missing.sum())

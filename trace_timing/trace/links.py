@@ -6,7 +6,7 @@ import numpy as np
 
 from trace_timing.memo import once
 from trace_timing.trace.events import GPU_OP_KINDS, NONE, Events, Kind
-from trace_timing.units import IntArray
+from trace_timing.units import IntArray, order_by
 
 
 @once
@@ -28,7 +28,7 @@ def launch_rows(events: Events) -> IntArray:
     calls = calls[events.correlation[calls] != NONE]
     if not len(calls):
         return np.full(len(op_rows), NONE, np.int64)
-    order = np.lexsort((events.start_ns[calls], events.correlation[calls]))
+    order = order_by(events.correlation[calls], events.start_ns[calls])
     calls = calls[order]
     ids = events.correlation[calls]
     wanted = events.correlation[op_rows]

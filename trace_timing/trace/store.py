@@ -18,7 +18,7 @@ from isal import isal_zlib
 
 from trace_timing.atomic import replacing
 from trace_timing.errors import TraceError
-from trace_timing.trace.events import DTYPES, NONE, Events, Kind, Trace, TraceInfo
+from trace_timing.trace.events import DTYPES, NONE, Events, Kind, Trace, TraceInfo, absent
 
 #: Raised whenever a reader of the older version would misread the newer file.
 STORE_VERSION = 2
@@ -69,7 +69,9 @@ def write_store(trace: Trace, path: str | Path) -> None:
         columns["name"], pa.array(trace.names, pa.string())
     )
     header = msgspec.structs.replace(header, checksum=_checksum(trace, header))
-    table = pa.table(columns).replace_schema_metadata({_KEY: msgspec.json.encode(header)})
+    # Columns that can hold no null need no levels, which take a third of the time to read.
+    schema = [pa.field(name, column.type, nullable=False) for name, column in columns.items()]
+    table = pa.table(columns, pa.schema(schema, {_KEY: msgspec.json.encode(header)}))
     with replacing(Path(path)) as partial:
         pq.write_table(
             table,
@@ -119,8 +121,8 @@ def _trace(table: Any, path: str | Path) -> Trace:
         columns: dict[str, Any] = {
             name: table.column(name).to_numpy()
             if name in stored or name in _ALWAYS
-            else np.full(len(codes), NONE, kind)
-            for name, kind in DTYPES.items()
+            else absent(name, len(codes))
+            for name in DTYPES
             if name != "name"
         }
         columns["name"] = codes
