@@ -60,8 +60,11 @@ def distinct_and_places(values: IntArray) -> tuple[IntArray, IntArray]:
     ordered = values[order]
     first = np.ones(len(ordered), np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    number = first.astype(np.int64)  # numpy sums bools at a third of the pace
+    np.cumsum(number, out=number)
+    number -= 1
     place = np.empty(len(ordered), np.int64)
-    place[order] = np.cumsum(first.astype(np.int64)) - 1  # numpy sums bools at a third of the pace
+    place[order] = number
     return ordered[first], place
 
 

@@ -39,7 +39,7 @@ def tile(
         nothing = np.empty(0, np.int64)
         return Cells(nothing, np.empty(0, np.int32), np.empty(0, np.uint8), nothing, nothing)
     instants = np.concatenate([start_ns, end_ns, launch_ns, host.boundary_ns, [start, end]])
-    edges, place = distinct_and_places(np.clip(instants, start, end))
+    edges, place = distinct_and_places(np.clip(instants, start, end, out=instants))
     left = edges[:-1]
     first, last, launched = np.split(place[: 3 * len(key)], 3)
     owner = first_covering(len(left), first, last, order_by(launch_ns, start_ns))
