@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -197,11 +197,10 @@ def test_no_trace_is_handed_out_far_ahead_of_one_under_way(
     source = find_inputs([str(folder)]).sources[0]
     waiting = [(7, source)]
     monkeypatch.setattr(spreading, "_WINDOW", 5)
-    assert spreading._may_send(waiting, [(3, source)], 9)
-    assert not spreading._may_send(waiting, [(2, source), (6, source)], 9)
-    assert not spreading._may_send(waiting, [(5, source), (6, source)], 2)
-    assert spreading._may_send(waiting, [], 2)
-    assert not spreading._may_send([], [], 2)
+    assert spreading._within_window(waiting, [(3, source)])
+    assert not spreading._within_window(waiting, [(2, source), (6, source)])
+    assert spreading._within_window(waiting, [])
+    assert not spreading._within_window([], [])
 
 
 def test_a_complete_analysis_leaves_no_parts(folder: Path, tmp_path: Path) -> None:
@@ -270,18 +269,16 @@ def started(*command: str, ready: str) -> Iterator[tuple[subprocess.Popen[str], 
 
 
 @contextmanager
-def cluster() -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
-    """A real Dask scheduler on loopback, with two worker processes."""
+def cluster(workers: int = 2) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
+    """A real Dask scheduler on loopback, with worker processes."""
     options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
     with started("distributed.cli.dask_scheduler", *options, ready="Scheduler at") as (_, said):
         address = said.split()[-1]
         worker = ("distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny")
         worker += ("--no-dashboard",)
-        with (
-            started(*worker, ready="Registered to") as (one, _),
-            started(*worker, ready="Registered to") as (two, _),
-        ):
-            yield address, [one, two]
+        with ExitStack() as stack:
+            each = (started(*worker, ready="Registered to") for _ in range(workers))
+            yield address, [stack.enter_context(one)[0] for one in each]
 
 
 def test_a_cluster_gives_the_same_tables_and_a_killed_worker_loses_nothing(folder: Path) -> None:
@@ -295,6 +292,26 @@ def test_a_cluster_gives_the_same_tables_and_a_killed_worker_loses_nothing(folde
 
         assert_same(analyze(folder, scheduler=address, progress=kill_one), expected)
         assert workers[0].wait(timeout=10) != 0
+
+
+def each_dies_on_killer(sources: list[TraceSource], settings: Settings) -> list[Outcome]:
+    """Stands in for what a task of the cluster does."""
+    return [dies_on_killer(source, settings) for source in sources]
+
+
+def test_a_trace_that_kills_workers_costs_that_trace_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder / "killer.json", {"traceEvents": [RANGE]})
+    sources = list(enumerate(find_inputs([str(folder)]).sources))
+    # The others in its task, and those that wait behind it on its worker, are not to blame.
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
+    monkeypatch.setattr(spreading, "_analyze_each", each_dies_on_killer)
+    with cluster(workers=3) as (address, _):
+        outcomes = dict(spread(sources, Settings(), jobs=1, scheduler=address))
+    assert sorted(outcomes) == list(range(18))
+    refused = {o.source.name for o in outcomes.values() if o.rejection}
+    assert refused == {"bad.json", "killer.json"}
 
 
 def test_a_scheduler_that_is_not_there_is_an_error_with_a_remedy(

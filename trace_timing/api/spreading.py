@@ -20,6 +20,9 @@ from trace_timing.stats.trace_result import TraceSource
 
 #: Traces handed out ahead of each worker: enough that none waits, few enough to hold.
 _AHEAD = 3
+#: Traces in one task of a cluster: each task costs scheduler, client and worker together nearly as
+#: much as a trace of 10,000 events.
+_AT_A_TIME = 8
 #: No trace is handed out this far after one that is still under way: results are wanted in order,
 #: and those that came before their turn have to be held.
 _WINDOW = 200
@@ -76,7 +79,7 @@ def _pool_until_broken(
     with _pool(jobs) as pool:
         try:
             while waiting or running:
-                while _may_send(waiting, running.values(), jobs * _AHEAD):
+                while len(running) < jobs * _AHEAD and _within_window(waiting, running.values()):
                     # Noted before it is sent: a pool that breaks here must not lose it.
                     item = waiting[-1]
                     running[pool.submit(analyze_trace, item[1], settings)] = item
@@ -93,11 +96,11 @@ def _pool_until_broken(
                     suspects.append(item)
 
 
-def _may_send(waiting: Sequence[Numbered], running: Collection[Numbered], most: int) -> bool:
+def _within_window(waiting: Sequence[Numbered], running: Collection[Numbered]) -> bool:
+    """Whether there is a next trace, and it is not too far after the first under way."""
     if not waiting or not running:
         return bool(waiting)
-    oldest = min(number for number, _ in running)
-    return len(running) < most and waiting[-1][0] - oldest < _WINDOW
+    return waiting[-1][0] - min(number for number, _ in running) < _WINDOW
 
 
 def _check_that_processes_start() -> None:
@@ -160,31 +163,68 @@ def _on_cluster(
 def _through(
     client: Any, distributed: Any, waiting: list[Numbered], settings: Settings
 ) -> Iterator[tuple[int, Outcome]]:
-    running: dict[Any, Numbered] = {}
+    while waiting:
+        suspects: list[Numbered] = []
+        yield from _several_at_a_time(client, distributed, waiting, settings, suspects)
+        # One of those on a worker that died killed it; alone on the cluster, each shows if it did.
+        for number, source in suspects:
+            yield number, _alone_on_cluster(client, distributed, source, settings)
+
+
+def _several_at_a_time(
+    client: Any,
+    distributed: Any,
+    waiting: list[Numbered],
+    settings: Settings,
+    suspects: list[Numbered],
+) -> Iterator[tuple[int, Outcome]]:
+    running: dict[Any, list[Numbered]] = {}
     # Results are fetched as they come, beside the analysis of others: asked for one by one, each
     # would be waited for.
     queue = distributed.as_completed(with_results=True, raise_errors=False)
 
     def send() -> None:
-        item = waiting.pop()
-        # Not pure: the same path may hold another trace today than in an earlier run.
-        future = client.submit(analyze_trace, item[1], settings, pure=False)
-        running[future] = item
-        queue.add(future)
+        workers = max(sum(client.nthreads().values()), 1)
+        unfinished = [*suspects, *(item for items in running.values() for item in items)]
+        while len(running) < workers * _AHEAD and _within_window(waiting, unfinished):
+            # Less towards the end, so that no worker is left with all of it.
+            size = max(min(_AT_A_TIME, len(waiting) // (2 * workers)), 1)
+            items = [waiting.pop() for _ in range(size)]
+            unfinished += items
+            future = _submit(client, [source for _, source in items], settings)
+            running[future] = items
+            queue.add(future)
 
-    ahead = max(sum(client.nthreads().values()), 1) * _AHEAD
-    while _may_send(waiting, running.values(), ahead):
-        send()
-    for future, outcome in queue:
-        number, source = running.pop(future)
+    send()
+    for future, outcomes in queue:
+        items = running.pop(future)
         if future.status == "error":
-            _, error, _ = outcome
+            _, error, _ = outcomes
             if not isinstance(error, distributed.KilledWorker):
                 raise error
-            outcome = _killer(source, f"it killed the workers that analysed it: {error}")
-        while _may_send(waiting, running.values(), ahead):
-            send()
-        yield number, outcome
+            suspects += items
+            outcomes = []
+        send()
+        yield from ((number, o) for (number, _), o in zip(items, outcomes, strict=False))
+
+
+def _alone_on_cluster(
+    client: Any, distributed: Any, source: TraceSource, settings: Settings
+) -> Outcome:
+    try:
+        outcome: Outcome = _submit(client, [source], settings).result()[0]
+    except distributed.KilledWorker as error:
+        return _killer(source, f"it killed the workers that analysed it: {error}")
+    return outcome
+
+
+def _submit(client: Any, sources: Sequence[TraceSource], settings: Settings) -> Any:
+    # Not pure: the same path may hold another trace today than in an earlier run.
+    return client.submit(_analyze_each, sources, settings, pure=False)
+
+
+def _analyze_each(sources: Sequence[TraceSource], settings: Settings) -> list[Outcome]:
+    return [analyze_trace(source, settings) for source in sources]
 
 
 def _distributed() -> Any:
