@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trace_timing.units import IntArray, distinct_and_places, order_by
+from trace_timing.units import IntArray, count_until, distinct_and_places, order_by
 
 NONE = -1
 
@@ -146,6 +146,6 @@ def _is_queue(first: IntArray, last: IntArray, order: IntArray) -> bool:
 
 def _first_unended(count: int, first: IntArray, last: IntArray) -> IntArray:
     """`first_covering` of a queue: the first interval that has not ended, where it has begun."""
-    ended = np.cumsum(np.bincount(last, minlength=count)[:count])
+    ended = count_until(last, count)
     begins = np.append(first, count)[ended]
     return np.where(begins <= np.arange(count), ended, NONE)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_timing.records import Clock, Stage
-from trace_timing.units import BoolArray, IntArray
+from trace_timing.units import BoolArray, IntArray, marks_until
 
 Keys = npt.NDArray[np.int32]
 
@@ -105,9 +105,7 @@ class HostTimeline:
 
     def at_each(self, ascending_ns: IntArray) -> Keys:
         """As `at`, of instants in order: the few boundaries are looked up among the many."""
-        begins = np.searchsorted(ascending_ns, self.boundary_ns)
-        counts = np.diff(begins, prepend=0, append=len(ascending_ns))
-        return np.repeat(np.append(np.int32(-1), self.key), counts)
+        return np.append(np.int32(-1), self.key)[marks_until(self.boundary_ns, ascending_ns)]
 
 
 @dataclass(frozen=True, kw_only=True)

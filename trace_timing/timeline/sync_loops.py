@@ -19,7 +19,7 @@ from trace_timing.timeline.grouping import forwards, stage_of_key, stages_of
 from trace_timing.timeline.kinds import OP_KINDS, kinds_of_run
 from trace_timing.timeline.layout import RunTimeline, State
 from trace_timing.trace.events import Trace
-from trace_timing.units import BoolArray, IntArray, counts_until
+from trace_timing.units import BoolArray, IntArray, marks_until
 
 #: What `nonzero`, `where(mask)` and `masked_select` launch: CUB's select, PyTorch's own compaction.
 COMPACTION = re.compile(r"deviceselect|devicecompact|nonzero|flag_kernel", re.IGNORECASE)
@@ -57,7 +57,7 @@ def sync_loops(trace: Trace, run: RunTimeline) -> tuple[SyncLoop, ...]:
     at, name = calls.start_ns[chosen], calls.name[chosen]
     key = run.host.at_each(at)
     order = np.argsort(run.ops.launch_ns, kind="stable")
-    before = counts_until(at, run.ops.launch_ns[order])
+    before = marks_until(at, run.ops.launch_ns[order])
     ops = np.bincount(before, minlength=len(at) + 1)[: len(at)]
     marks = {what: _seen(before, flag[order], len(at)) for what, flag in _flags(trace, run).items()}
     whole_run = Counter(name.tolist())

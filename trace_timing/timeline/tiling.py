@@ -11,7 +11,7 @@ import numpy as np
 
 from trace_timing.timeline.intervals import NONE, first_covering
 from trace_timing.timeline.layout import Cells, HostTimeline, Keys, State
-from trace_timing.units import IntArray, distinct_and_places, order_by
+from trace_timing.units import IntArray, count_until, distinct_and_places, order_by
 
 
 def tile(
@@ -43,9 +43,9 @@ def tile(
     left = edges[:-1]
     first, last, launched = np.split(place[: 3 * len(key)], 3)
     owner = first_covering(len(left), first, last, order_by(launch_ns, start_ns))
-    started = _count_until(first, len(left))
+    started = count_until(first, len(left))
     # An op that starts before its launch (clock skew) was queued at no instant.
-    ahead = _count_until(np.minimum(launched, first), len(left)) - started
+    ahead = count_until(np.minimum(launched, first), len(left)) - started
     busy = owner != NONE
     queued = ~busy & (ahead > 0)
     cell_key = np.where(busy, np.append(key, NONE)[owner], _host_key(left, host, outside_key))
@@ -54,13 +54,8 @@ def tile(
     state = np.full(len(left), State.EMPTY, np.uint8)
     state[queued] = State.QUEUED
     state[busy] = State.BUSY
-    depth = _count_until(launched, len(left)) - started
+    depth = count_until(launched, len(left)) - started
     return Cells(edges, cell_key.astype(np.int32), state, owner, depth)
-
-
-def _count_until(cells: IntArray, count: int) -> IntArray:
-    """How many of these lie in each of `count` cells or before it; entries ≥ count lie in none."""
-    return np.cumsum(np.bincount(cells, minlength=count)[:count])
 
 
 def _host_key(left: IntArray, host: HostTimeline, outside_key: int) -> Keys:

@@ -148,7 +148,8 @@ class Columns:
         for name, chunks in self._chunks.items():
             values = _joined(chunks)
             chunks.clear()
-            columns[name] = _column(name, values, rows.get(_ROWS.get(name, b"")), len(kind))
+            own = rows[_ROWS[name]] if name in _ROWS else None
+            columns[name] = _column(name, values, own, len(kind))
         return Events(kind=kind, **columns)
 
     @property
@@ -274,10 +275,9 @@ def _times(events: list[Complete]) -> npt.NDArray[np.float64]:
 
 def _is_exact(us: npt.NDArray[np.float64]) -> bool:
     """Whether float64 holds begins and durations to the ns, and no duration is negative."""
-    # NaN fails these comparisons too. That no begin is negative is the rule, and one look less.
+    # NaN fails these comparisons too.
     return not len(us) or bool(
-        us.max() < EXACT_US
-        and (us.min() >= 0 or (us.min() > -EXACT_US and us[len(us) // 2 :].min() >= 0))
+        us.min() > -EXACT_US and us.max() < EXACT_US and us[len(us) // 2 :].min() >= 0
     )
 
 

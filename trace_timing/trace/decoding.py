@@ -168,9 +168,8 @@ class StrictDecoder:
     """Decodes the pieces of one trace, and learns the categories that it meets there."""
 
     def __init__(self) -> None:
-        self._categories: tuple[str, ...] = _CATEGORIES
         #: What each code stands for: the phases, then the categories known so far.
-        self.labels = (*map(phase_label, _PHASES), *_CATEGORIES)
+        self.labels: tuple[str, ...] = (*map(phase_label, _PHASES), *_CATEGORIES)
 
     def __call__(self, array: Buffer) -> tuple[list[Event], bytes]:
         """Events of a JSON array, and the code of each one's label.
@@ -180,26 +179,26 @@ class StrictDecoder:
             msgspec.DecodeError: it is not one whole JSON array.
         """
         try:
-            events = _decoder(self._categories).decode(array)
+            events = _decoder(self.labels).decode(array)
         except msgspec.ValidationError:
             if not self._learned_from(array):
                 raise
-            events = _decoder(self._categories).decode(array)
+            events = _decoder(self.labels).decode(array)
         return events, "".join([event.label for event in events]).encode("latin-1")
 
     def _learned_from(self, array: Buffer) -> bool:
         found = {event.cat for event in _only_labels.decode(array) if event.ph == _PHASES[0]}
-        new = found.difference(self._categories, ("",))
+        new = found.difference(self.labels, ("",))
         if not new or len(self.labels) + len(new) > _MOST_LABELS:
             return False
-        self._categories += (*sorted(new),)
-        self.labels = (*map(phase_label, _PHASES), *self._categories)
+        self.labels += (*sorted(new),)
         return True
 
 
 @lru_cache(maxsize=8)
-def _decoder(categories: tuple[str, ...]) -> msgspec.json.Decoder[list[Event]]:
-    members = {f"CODE{n}": (label, n) for n, label in enumerate(categories, len(_PHASES))}
+def _decoder(labels: tuple[str, ...]) -> msgspec.json.Decoder[list[Event]]:
+    categories = enumerate(labels[len(_PHASES) :], len(_PHASES))
+    members = {f"CODE{code}": (category, code) for code, category in categories}
     # What has no category is told by its phase.
     known: Any = Enum("Category", {"CODE0": ("", 0), **members}, type=Code)  # type: ignore[misc]
     label = ("label", known, msgspec.field(default=known(""), name="cat"))

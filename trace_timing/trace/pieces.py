@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-#: Small enough for the cache, large enough for what is done once a piece: half of it makes reading
-#: 123 MB some 5 % slower, eight times as much too.
+#: Small enough for the cache, large enough for what is done once a piece: with half of it reading
+#: and tiling 123 MB took 3 % longer, with twice as much 1 % less.
 PIECE_BYTES = 1 << 19
 #: What is read at a time.
 BLOCK_BYTES = 1 << 18
