@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.timeline.handmade import TWO_STAGES_RUN
+from tests.timeline.handmade import TWO_STAGES_RUN, make_run, make_trace
+from trace_timing.timeline.layout import StageKey
 from trace_timing.timeline.queue import (
     DEPTH_BINS,
     depth_over_time,
     queue_figures,
 )
+from trace_timing.trace.events import Kind
 
 
 def test_depth_over_time_of_a_hand_made_run() -> None:
@@ -55,3 +57,17 @@ def test_figures_of_a_hand_made_run() -> None:
     assert prefill.launch_bound_frac == pytest.approx(200 / 400)
     assert decode.launch_bound_frac == pytest.approx(110 / 450)
     assert (prefill.latency_p50_ns, decode.latency_p50_ns) == (50.0, 10.0)
+
+
+def test_a_window_of_centuries_has_a_depth_over_time_all_the_same() -> None:
+    century = 3_155_760_000 * 10**9
+    ops = [(Kind.KERNEL, "a", 10, 20), (Kind.KERNEL, "corrupt", 2 * century, 2 * century + 10)]
+    calls = [("cudaLaunchKernel", 5, 6), ("cudaLaunchKernel", 7, 8)]
+    trace = make_trace(ops, calls)
+    end = 2 * century + 20
+    run = make_run(trace, [StageKey("prefill"), StageKey("other")], (0, end), [0, 0], [(0, 0)])
+    bins = depth_over_time(run)
+    assert [b.start_ns for b in bins] == [i * end // len(bins) for i in range(len(bins))]
+    assert all(round(b.mean_depth, 6) == 1 for b in bins[:-1])
+    (prefill,) = queue_figures(run)
+    assert round(prefill.mean_depth, 6) == 1

@@ -11,7 +11,7 @@ from trace_timing.records import Stage
 from trace_timing.timeline.figures import run_figures, sums
 from trace_timing.timeline.grouping import stage_of_key, stages_of
 from trace_timing.timeline.intervals import union
-from trace_timing.timeline.layout import RunTimeline, State, Tiles
+from trace_timing.timeline.layout import Cells, RunTimeline, State, Tiles
 from trace_timing.units import BoolArray, FloatArray, IntArray, distinct_codes, sorted_distinct
 
 
@@ -70,7 +70,7 @@ def queue_figures(run: RunTimeline) -> tuple[QueueFigures, ...]:
             QueueFigures(
                 stage=stages[code],
                 gpu_ops=int(own.sum()),
-                mean_depth=int(area[code]) / int(span[code]) if span[code] else 0.0,
+                mean_depth=area[code].item() / int(span[code]) if span[code] else 0.0,
                 max_depth=int(highest[code]),
                 launches=len(sorted_distinct(run.ops.launch_ns[own])),
                 starved_launches=int((own & starved).sum()),
@@ -128,10 +128,12 @@ def depth_over_time(run: RunTimeline) -> tuple[DepthBin, ...]:
     if not len(run.ops) or not len(cells):
         return ()
     window = run.window_end_ns - run.window_start_ns
-    edges = run.window_start_ns + np.arange(DEPTH_BINS + 1, dtype=np.int64) * window // DEPTH_BINS
+    bins, (each, rest) = np.arange(DEPTH_BINS + 1, dtype=np.int64), divmod(window, DEPTH_BINS)
+    edges = run.window_start_ns + bins * each + bins * rest // DEPTH_BINS
     held = np.minimum(np.searchsorted(cells.edge_ns, edges, "right") - 1, len(cells) - 1)
-    until = np.concatenate([[0], np.cumsum(cells.depth * cells.length_ns)])
-    area = np.diff(until[held] + cells.depth[held] * (edges - cells.edge_ns[held]))
+    depth = _depth(cells)
+    until = np.concatenate([[0], np.cumsum(depth * cells.length_ns)])
+    area = np.diff(until[held] + depth[held] * (edges - cells.edge_ns[held]))
     # A part's cells: from the one that holds its begin until the one before its end.
     ends = np.maximum(np.searchsorted(cells.edge_ns, edges[1:], "left"), held[:-1] + 1)
     bounds = np.stack([held[:-1], ends], axis=1).ravel()
@@ -147,14 +149,26 @@ def depth_over_time(run: RunTimeline) -> tuple[DepthBin, ...]:
     )
 
 
+def _depth(cells: Cells) -> IntArray | FloatArray:
+    """The depth of each cell to multiply times with: as floats where that would overflow.
+
+    A corrupt duration makes a window of centuries.
+    """
+    window = int(cells.edge_ns[-1]) - int(cells.edge_ns[0])
+    deepest = int(np.abs(cells.depth).max())
+    return cells.depth if deepest * window < 2**63 else cells.depth.astype(np.float64)
+
+
 def _depth_by_stage(
     run: RunTimeline, code_of_key: IntArray, stages: int
-) -> tuple[IntArray, IntArray, IntArray]:
+) -> tuple[IntArray | FloatArray, IntArray, IntArray]:
     """By stage: ∫ depth dt, the window it was taken over, the highest depth (at least 0)."""
     cells, stage = run.cells, code_of_key[run.cells.key]
     highest = np.zeros(stages, np.int64)
     np.maximum.at(highest, stage, cells.depth)
-    area = sums(stage, cells.depth * cells.length_ns, stages)
+    areas = _depth(cells) * cells.length_ns if len(cells) else cells.length_ns
+    area = np.zeros(stages, areas.dtype)
+    np.add.at(area, stage, areas)
     return area, sums(code_of_key, run_figures(run).window_ns, stages), highest
 
 

@@ -22,11 +22,13 @@ from trace_timing.trace.decoding import (
     LooseEvent,
     StrictDecoder,
     decode_loosely,
+    fits,
+    ns_from_us,
     ns_from_us_text,
     whole,
 )
 from trace_timing.trace.events import DTYPES, GPU_OP_KINDS, NONE, Events, Kind, absent
-from trace_timing.units import NS_PER_US, BoolArray, IntArray
+from trace_timing.units import BoolArray, IntArray
 
 #: Kineto's categories. ROCm builds write their API calls as cuda_runtime or, by version, under
 #: names of their own; other back ends as privateuse1.
@@ -179,8 +181,7 @@ class Columns:
         if not _is_exact(us):
             self._loosely = bool((np.abs(us[: len(kept)]) >= EXACT_US).any())
             return False
-        ns = np.rint(us * NS_PER_US).astype(np.int64)
-        self._append(kept, kinds.translate(None, _SKIPPED_KIND), ns)
+        self._append(kept, kinds.translate(None, _SKIPPED_KIND), ns_from_us(us))
         self._codes += codes
         return True
 
@@ -196,6 +197,8 @@ class Columns:
                 self._note_bad(source, "ts", source.ts)
             elif dur is None or dur < 0:
                 self._note_bad(source, "dur", source.dur)
+            elif not fits(start + dur):
+                self._note_bad(source, "ts + dur", source.ts, source.dur)
             else:
                 ns[:, row] = start, dur
         kept = [source.strict() for source in sources]
@@ -205,10 +208,10 @@ class Columns:
     def _skips(self, label: str) -> bool:
         return _kind_of(label, self._cpu_ops) == _SKIPPED
 
-    def _note_bad(self, event: LooseEvent, field: str, raw: msgspec.Raw) -> None:
+    def _note_bad(self, event: LooseEvent, field: str, *raws: msgspec.Raw) -> None:
         self.bad_count += 1
         if not self.first_bad:
-            text = bytes(raw).decode()
+            text = " + ".join(bytes(raw).decode() for raw in raws)
             state = f"has no {field}" if text == "null" else f"has {field} = {text}"
             self.first_bad = f"{event.label} event {event.name!r} {state}"
 

@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
+import numpy as np
 
 from trace_timing.errors import TraceError
 from trace_timing.trace.columns import Columns
 from trace_timing.trace.decoding import quote_non_finite
-from trace_timing.trace.events import Events, Trace
+from trace_timing.trace.events import Events, Kind, Trace
 from trace_timing.trace.header import trace_info
 from trace_timing.trace.pieces import BLOCK_BYTES, PIECE_BYTES, feed
-from trace_timing.units import NS_PER_US
+from trace_timing.units import NS_PER_S, NS_PER_US
 
 GZIP_MAGIC = b"\x1f\x8b"
 _AGAIN = "Record the trace again, or copy it again from where it was recorded."
 _GIVE = "Give a trace exported by torch.profiler."
+#: A sum of durations is compared as a float: what it is rounded by stays below the 64th bit.
+_MOST_NS = 2**63 - 2**32
 
 
 def read_trace(path: str | Path, *, cpu_ops: bool = False) -> Trace:
@@ -34,7 +37,8 @@ def read_trace(path: str | Path, *, cpu_ops: bool = False) -> Trace:
         `info.skipped`.
     Raises:
         TraceError: no file, empty, truncated, not JSON, not a trace, or events with missing,
-            NaN or negative times (the first is named, all are counted).
+            NaN or negative times (the first is named, all are counted), or times of which no
+            sum or difference in 64 bits can be trusted.
     """
     try:
         with Path(path).open("rb") as file:
@@ -67,7 +71,9 @@ def read_stream(file: BinaryIO, source: str, *, cpu_ops: bool = False) -> Trace:
         skipped=columns.skipped,
         cpu_ops=cpu_ops,
     )
-    return Trace(events, columns.names, columns.threads, info, source)
+    trace = Trace(events, columns.names, columns.threads, info, source)
+    _refuse_overflow(trace)
+    return trace
 
 
 def _blocks(file: BinaryIO, source: str) -> Iterator[bytes]:
@@ -86,6 +92,28 @@ def _blocks(file: BinaryIO, source: str) -> Iterator[bytes]:
         raise TraceError(
             f"{source}: the gzip data is damaged or cut short", why=str(error), remedy=_AGAIN
         ) from error
+
+
+def _refuse_overflow(trace: Trace) -> None:
+    """Refuse times whose sums and differences, with which all figures are made, would overflow."""
+    events = trace.events
+    if not len(events):
+        return
+    total = float(events.dur_ns.sum(dtype=np.float64))
+    end = int(events.end_ns.max())
+    span = end - int(events.start_ns.min())
+    since_1970 = end + (trace.info.base_time_ns or 0)
+    if max(total, span, since_1970) < _MOST_NS:
+        return
+    row = int(events.dur_ns.argmax() if total >= _MOST_NS else events.end_ns.argmax())
+    kind, name = Kind(events.kind[row]).name.lower(), trace.names[events.name[row]]
+    begin, dur = int(events.start_ns[row]) // NS_PER_S, int(events.dur_ns[row]) // NS_PER_S
+    raise TraceError(
+        f"{trace.source}: its times do not fit 63 bits of nanoseconds",
+        why=f"{kind} {name!r} begins at {begin} s and takes {dur} s; all events together take "
+        f"{total / NS_PER_S:.0f} s, from the first to the last it is {span // NS_PER_S} s",
+        remedy=f"The profiler wrote a corrupt trace. {_AGAIN}",
+    )
 
 
 def _rounded_to_us(events: Events) -> bool:
