@@ -39,7 +39,7 @@ class Maker:
     def __init__(self, options: argparse.Namespace) -> None:
         self.output: Path = options.output
         self.device, self.tiny = options.device, options.tiny
-        self.calibration: Path | None = options.calibration
+        self.rates: Path | None = options.rates
         self.saved_model: Path | None = options.saved_model
 
     @property
@@ -75,7 +75,7 @@ class Maker:
             self.output / folder,
             model,
             settings=settings,
-            calibration=self.calibration,
+            rates=self.rates,
             tensor_parallel=together,
             # Ranks warm up by themselves, as often as they like: they may only meet in runs.
             warm_up=not together,
@@ -196,7 +196,7 @@ def main() -> int:
     parser.add_argument("--only", help="one of " + ", ".join(MAKERS))
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("--calibration", type=Path, help="what `doctor --calibrate -o` wrote")
+    parser.add_argument("--rates", type=Path, help="what `doctor --rates -o` wrote")
     parser.add_argument("--saved-model", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     maker = Maker(options)
