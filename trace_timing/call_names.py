@@ -1,7 +1,7 @@
 """What an API call does, told by its name: the one table of CUDA and HIP call names.
 
 Names: CUDA Runtime and Driver API 13.0 references, HIP 7.0 API reference. Everything that asks
-"is this a launch, a wait, an allocation, what does recording it cost" asks here.
+"is this a launch, a wait, an allocation" asks here.
 """
 
 from __future__ import annotations
@@ -49,7 +49,6 @@ DEFINITIONS: dict[CallRole, str] = {
 SYNCHRONIZING: frozenset[CallRole] = frozenset({"sync", "blocking_copy"})
 ALLOCATING: frozenset[CallRole] = frozenset({"alloc", "free"})
 LAUNCHING: frozenset[CallRole] = frozenset({"launch", "graph_launch"})
-COPYING: frozenset[CallRole] = frozenset({"copy", "blocking_copy"})
 
 #: First match wins, of what follows the prefix; a suffix `_v2`, `_ptsz` or `_spt` (the same call,
 #: for another stream by default) is cut off before.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -109,6 +109,17 @@ class RunRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HardwareRates:
+    """What the device reaches on large, simple work: the yardstick of distances to the limit."""
+
+    #: Read and written bytes a second of a copy within the device.
+    copy_bytes_per_s: float
+    #: Multiplications and additions a second of a large matrix product.
+    matmul_flops_per_s: float
+    matmul_dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """`manifest.json`: what is common to all runs of a capture directory."""
 
@@ -120,8 +131,8 @@ class Manifest:
     settings: Mapping[str, Any] = field(default_factory=dict)
     #: Parameters and bytes by stage, layers, heads: what the distance to the limit needs.
     model: Mapping[str, Any] = field(default_factory=dict)
-    #: The cost model of the observer effect (timeline.overhead), None where not calibrated.
-    calibration: Mapping[str, Any] | None = None
+    #: What the device reaches (HardwareRates), None where `doctor --rates` was not given.
+    rates: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +157,7 @@ class LawResult:
 
     law: int
     holds: bool
-    #: None where the law has nothing to say (no device timeline, no corrected figure).
+    #: None where the law has nothing to say (no device timeline).
     left_ns: int | None
     right_ns: int | None
     detail: str
@@ -183,6 +194,31 @@ def decode(data: bytes | str, kind: type[T], *, source: str) -> T:
             why=str(error),
             remedy="record it again, or delete the damaged file or line",
         ) from error
+
+
+class OlderCalibration(msgspec.Struct, frozen=True):
+    """Of the profiler's cost, which older manifests hold, the device's rates alone."""
+
+    rates: Mapping[str, Any] | None = None
+
+
+class OlderManifest(msgspec.Struct, frozen=True):
+    """Of an older manifest, where its rates stand."""
+
+    calibration: OlderCalibration | None = None
+
+
+def decode_manifest(data: bytes | str, *, source: str) -> Manifest:
+    """A manifest from its JSON; an older one has the device's rates within its calibration.
+
+    Raises:
+        TraceError: not the JSON of a manifest; names `source` and the field.
+    """
+    manifest = decode(data, Manifest, source=source)
+    if manifest.rates is not None:
+        return manifest
+    older = decode(data, OlderManifest, source=source).calibration
+    return replace(manifest, rates=older.rates) if older else manifest
 
 
 def slug(sample_id: str, *, limit: int = 60) -> str:

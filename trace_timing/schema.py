@@ -75,12 +75,7 @@ _HOST_FIGURES = (
     Column("alloc_ns", "int64", "ns", "Host time inside allocator calls."),
     Column("host_ns", "int64", "ns", "Host time inside the range, children excluded."),
 )
-_CORRECTED_FIGURES = (
-    Column(
-        "corrected_ns", "int64", "ns", "Window with the observer effect removed.", nullable=True
-    ),
-    Column("corrected_lo_ns", "int64", "ns", "Lower end of its 95 % interval.", nullable=True),
-    Column("corrected_hi_ns", "int64", "ns", "Upper end of its 95 % interval.", nullable=True),
+_CONTROL_FIGURES = (
     Column("control_ns", "int64", "ns", "Median of the sample's unprofiled runs.", nullable=True),
     Column(
         "observer_effect",
@@ -99,7 +94,7 @@ STAGES = Table(
         _STAGE,
         *_DEVICE_FIGURES,
         *_HOST_FIGURES,
-        *_CORRECTED_FIGURES,
+        *_CONTROL_FIGURES,
         Column("reason", "string", "", "Why ops are unattributed, comma-separated.", nullable=True),
         _CLOCK,
     ),
@@ -133,7 +128,7 @@ STEPS = Table(
             "Forward begins → next forward begins on the host; the last ends with generate().",
             nullable=True,
         ),
-        *_CORRECTED_FIGURES,
+        *_CONTROL_FIGURES,
         _CLOCK,
     ),
 )
@@ -153,8 +148,7 @@ KERNELS = Table(
     ),
 )
 
-#: Time of the sample table → its definition; each also as …_busy_ms and …_corrected_ms, and beside
-#: its control.
+#: Time of the sample table → its definition; each also as …_busy_ms, and beside its control.
 SAMPLE_TIMES: dict[str, str] = {
     "T_vision_encoder": "Vision encoder.",
     "T_projector": "Projector.",
@@ -181,23 +175,6 @@ def _sample_times() -> Iterable[Column]:
         yield Column(
             f"{name}_busy_ms", "float64", "ms", f"Busy time within {name}_ms.", nullable=True
         )
-    for name in SAMPLE_TIMES:
-        yield Column(
-            f"{name}_corrected_ms",
-            "float64",
-            "ms",
-            f"{name}_ms with the observer effect removed.",
-            nullable=True,
-        )
-    for name in SAMPLE_TIMES:
-        for end, which in (("lo", "Lower"), ("hi", "Upper")):
-            yield Column(
-                f"{name}_corrected_{end}_ms",
-                "float64",
-                "ms",
-                f"{which} end of the 95 % interval of {name}_corrected_ms.",
-                nullable=True,
-            )
     for name in CONTROLLED_TIMES:
         yield Column(
             f"{name}_control_ms",

@@ -1,4 +1,4 @@
-"""annotate(): a copy of each trace with its own runs' doubts and corrected stages."""
+"""annotate(): a copy of each trace with its own runs' doubts."""
 
 from __future__ import annotations
 
@@ -43,21 +43,18 @@ def tracks(path: Path) -> set[str]:
     return {e["args"]["name"] for e in names if e["pid"] == 900_000_000}
 
 
-def test_a_recorded_trace_gets_its_corrected_stages_and_its_own_doubts(
-    capture: Path, tmp_path: Path
-) -> None:
+def test_a_recorded_trace_gets_its_stages_and_its_own_doubts(capture: Path, tmp_path: Path) -> None:
     (written,) = annotate([str(capture)], tmp_path, doubts=DOUBTS)
     assert written.name.endswith(".annotated.json.gz")
     assert tracks(written) == {
         "stages (window)",
-        "stages, corrected (same begin)",
         "why the GPU idles (longest)",
         "doubt: of_all",
         "doubt: of_this",
     }
 
 
-def test_a_trace_without_a_cost_model_has_no_corrected_track(tmp_path: Path) -> None:
+def test_a_trace_that_others_recorded_has_no_doubts_of_a_capture(tmp_path: Path) -> None:
     trace = next((SAMPLES / "traces").glob("short*"))
     (written,) = annotate([str(trace)], tmp_path)
     assert tracks(written) == {"stages (window)", "why the GPU idles (longest)"}

@@ -232,6 +232,25 @@ def test_the_manifest_says_what_the_distance_to_the_limit_needs(
     assert manifest.settings["profiler_backend"] == "private"
 
 
+def test_the_manifest_holds_the_devices_rates_that_doctor_measured(
+    tmp_path: Path, tiny: Loaded
+) -> None:
+    rates = {"copy_bytes_per_s": 3e12, "matmul_flops_per_s": 7e14, "matmul_dtype": "bfloat16"}
+    file = tmp_path / "rates.json"
+    file.write_text(json.dumps(rates))
+    for name, given in (("of_file", file), ("of_mapping", rates)):
+        with trace_timing.capture(tmp_path / name, tiny.model, rates=given):
+            pass
+        written = json.loads((tmp_path / name / "manifest.json").read_text())
+        assert written["rates"] == rates
+    file.write_text('{"copy_bytes_per_s": "fast"}')
+    with (
+        pytest.raises(UsageError, match=r"rates cannot be read \(rates.json\)"),
+        trace_timing.capture(tmp_path / "other", tiny.model, rates=file),
+    ):
+        pass
+
+
 def test_a_bad_sample_fails_alone(tmp_path: Path, tiny: Loaded) -> None:
     samples = [Sample(id="bad", images=("none.png",)), SAMPLE]
     with trace_timing.capture(tmp_path, tiny.model, warm_up=False) as session:

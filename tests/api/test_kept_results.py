@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from trace_timing import schema
-from trace_timing.api import analysis, correction, parts
+from trace_timing.api import analysis, parts
 from trace_timing.api.analysis import analyze
 
 SAMPLES = REPOSITORY / "sample_traces"
@@ -39,11 +39,10 @@ def analysed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_the_second_analysis_reads_results_and_says_the_same(
-    capture: Path, tmp_path: Path, analysed: list[str], monkeypatch: pytest.MonkeyPatch
+    capture: Path, tmp_path: Path, analysed: list[str]
 ) -> None:
     first = analyze(capture, cache=tmp_path / "cache")
     assert len(analysed) == 3
-    monkeypatch.setattr(correction, "_measured_pair", None)  # not even the pairs are measured again
     second = analyze(capture, cache=tmp_path / "cache")
     assert len(analysed) == 3
     assert second.summary() == first.summary()

@@ -60,29 +60,21 @@ def test_features_are_the_metadata_that_was_recorded(rows: pd.DataFrame) -> None
 
 def test_targets_are_the_sample_tables(rows: pd.DataFrame, samples: pd.DataFrame) -> None:
     for name in ("T_vision_total", "T_LLM_prefill", "T_decode_per_token", "T_total"):
-        for kind in ("", "_busy", "_corrected"):
+        for kind in ("", "_busy"):
             column = f"{name}{kind}_ms"
             assert rows[column].tolist() == samples.loc[rows.index, column].tolist()
 
 
-def test_one_repeat_has_the_corrections_interval_and_no_other(
-    rows: pd.DataFrame, samples: pd.DataFrame
-) -> None:
+def test_one_repeat_has_no_interval(rows: pd.DataFrame) -> None:
     assert rows["repeats"].tolist() == [1, 1, 1]
     for name in ("T_LLM_prefill", "T_decode_per_token", "T_total"):
         assert rows[[f"{name}_lo_ms", f"{name}_hi_ms"]].isna().all(axis=None)
-        for end in ("lo", "hi"):
-            column = f"{name}_corrected_{end}_ms"
-            assert rows[column].tolist() == pytest.approx(samples.loc[rows.index, column].tolist())
-        assert (rows[f"{name}_corrected_lo_ms"] < rows[f"{name}_corrected_ms"]).all()
 
 
-def test_whether_a_row_is_usable_and_the_correction_is_said_apart(rows: pd.DataFrame) -> None:
+def test_whether_a_row_is_usable_is_said(rows: pd.DataFrame) -> None:
     assert rows["usable"].all()
     assert rows["usable_decode"].all()
     assert rows["reasons"].tolist() == ["", "", ""]
-    for usable, reasons in zip(rows["usable_corrected"], rows["reasons_corrected"], strict=True):
-        assert usable == ("_off" not in reasons)
 
 
 def test_a_row_a_step_has_position_cache_length_and_times(
@@ -95,7 +87,7 @@ def test_a_row_a_step_has_position_cache_length_and_times(
     assert short["n_text_tokens"].tolist() == [4, 4, 4]
     table = pd.read_parquet(out / "report" / "steps.parquet")
     known = table[(table["sample_id"] == "short") & (table["stage"] == "decode")]
-    for name in ("window", "busy", "corrected", "corrected_lo", "corrected_hi"):
+    for name in ("window", "busy"):
         expected = (known[f"{name}_ns"].astype(float) / 1e6).tolist()
         assert short[f"{name}_ms"].tolist() == expected
     assert steps["usable"].all()

@@ -41,7 +41,7 @@ def test_every_exempt_block_says_why() -> None:
 EXAMPLE = """
 <!-- not run: needs a GPU -->
 ```sh
-trace-timing doctor --calibrate
+trace-timing doctor --rates
 ```
 <!-- file: stages.toml -->
 ```toml

@@ -16,8 +16,6 @@ from tests.docs.blocks import ROOT
 STAND_INS = {
     # 14 GB from the hub; the same architecture, tiny, with random weights.
     "llava-hf/llava-1.5-7b-hf": "tiny-llava",
-    # There is nothing to calibrate without a GPU, and the exit code says so.
-    "trace-timing doctor --calibrate": "trace-timing doctor",
     "traces/ SAMPLE": "traces/ short",
 }
 #: The environment of the tests has what these install.

@@ -7,7 +7,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from trace_timing.errors import TraceError
 from trace_timing.records import Doubt
 from trace_timing.report.annotate import events_span, write_annotated
 from trace_timing.report.tracks import (
-    CORRECTED_TID,
     FIRST_DOUBT_TID,
     FIRST_FLOW,
     FIRST_PID,
@@ -82,14 +80,7 @@ def annotated(
     trace_file: Path, trace: Trace, run: RunTimeline, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     path = tmp_path_factory.mktemp("annotated") / "annotated.json.gz"
-    later = 5_000
-    # Stands for a replay: the same run a little later, which must be drawn at the run's begin.
-    moved = replace(
-        run,
-        window_start_ns=run.window_start_ns + later,
-        cells=replace(run.cells, edge_ns=run.cells.edge_ns + later),
-    )
-    drawn = AnnotatedRun(run=run, corrected=moved, doubts=DOUBTS)
+    drawn = AnnotatedRun(run=run, doubts=DOUBTS)
     assert write_annotated(trace_file, trace, [drawn], path) > 0
     return path
 
@@ -129,11 +120,8 @@ def test_it_grows_by_at_most_five_per_cent(trace_file: Path, annotated: Path) ->
     assert 1 < packed <= 1.05
 
 
-@pytest.mark.parametrize("tid", [STAGES_TID, CORRECTED_TID])
-def test_stage_events_tile_the_window_to_the_nanosecond(
-    annotated: Path, run: RunTimeline, tid: int
-) -> None:
-    ns = exact_ns(annotated, tid)
+def test_stage_events_tile_the_window_to_the_nanosecond(annotated: Path, run: RunTimeline) -> None:
+    ns = exact_ns(annotated, STAGES_TID)
     assert ns[0][0] == run.window_start_ns
     assert [start + dur for start, dur in ns[:-1]] == [start for start, _ in ns[1:]]
     assert sum(dur for _, dur in ns) == run.window_end_ns - run.window_start_ns
@@ -200,7 +188,6 @@ def test_chromes_trace_viewer_imports_our_tracks_without_a_complaint(
     threads = Counter(slice_["thread"] for slice_ in after["slices"])
     assert set(threads) == {
         "stages (window)",
-        "stages, corrected (same begin)",
         "why the GPU idles (longest)",
         "doubt: whole",
         "doubt: part",

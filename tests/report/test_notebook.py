@@ -69,7 +69,7 @@ def test_what_a_trace_names_is_escaped() -> None:
 
 def test_a_figure_that_is_not_known_is_said_so() -> None:
     data = report_data()
-    stages = data.stages.assign(control_ns=pd.NA, corrected_ns=pd.NA)
+    stages = data.stages.assign(control_ns=pd.NA)
     assert "cannot tell" in summary_html(replace(data, stages=stages))
 
 

@@ -147,7 +147,7 @@ def test_step_latencies_of_a_run_are_the_tables(visit: Visit, data: ReportData) 
     page = visit.go(f"sample={sample_name(3)}")
     mine = data.steps[data.steps["sample_id"] == sample_name(3)]
     drawn = {t["meta"]["column"]: t["y"] for t in figures_of(page, "#run-steps")}
-    assert set(drawn) == {"window_ns", "corrected_ns", "control_ns", "busy_ns"}
+    assert set(drawn) == {"window_ns", "control_ns", "busy_ns"}
     for column, values in drawn.items():
         assert values == [ns / 1e6 for ns in mine[column]]
 

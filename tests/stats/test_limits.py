@@ -11,8 +11,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.timeline.handmade import TWO_STAGES, TWO_STAGES_RUN
 from trace_timing import analyze
-from trace_timing.costs import HardwareRates
-from trace_timing.records import Manifest, RunRecord
+from trace_timing.records import HardwareRates, Manifest, RunRecord, decode_manifest
 from trace_timing.stats.limits import Work, limit, limits, work_by_stage
 from trace_timing.stats.why import why
 
@@ -102,7 +101,7 @@ def test_a_floor_above_the_busy_time_is_kept_and_said_to_be_wrong() -> None:
 
 def test_limits_come_from_manifest_and_record_into_the_run() -> None:
     rates = {"copy_bytes_per_s": 2e10, "matmul_flops_per_s": 1e15, "matmul_dtype": "bfloat16"}
-    manifest = Manifest(model=DENSE, calibration={"rates": rates})
+    manifest = Manifest(model=DENSE, rates=rates)
     record = RunRecord(sample_id="s", role="profiled", repeat=0, tokens_in=3, tokens_out=2)
     rows = {
         r.stage: r for r in why(TWO_STAGES, TWO_STAGES_RUN, manifest=manifest, record=record).limits
@@ -116,8 +115,24 @@ def test_limits_come_from_manifest_and_record_into_the_run() -> None:
     assert rows["decode"].floor_ns == 108
     assert all(row.holds for row in rows.values())
     windows, busy = {"prefill": 400}, {"prefill": 200}
-    assert limits(replace(manifest, calibration=None), record, windows, busy) == ()
+    assert limits(replace(manifest, rates=None), record, windows, busy) == ()
     assert limits(manifest, None, windows, busy) == ()
+
+
+def test_rates_of_an_older_manifest_stand_in_its_calibration() -> None:
+    rates = {"copy_bytes_per_s": 2e10, "matmul_flops_per_s": 1e15, "matmul_dtype": "bfloat16"}
+    calibrated = {"calibration": {"modes": {}, "rates": rates}}
+    for told, expected in (
+        (calibrated, rates),
+        ({"calibration": {"modes": {}, "rates": None}}, None),
+        ({"calibration": None}, None),
+        ({}, None),
+        (
+            {**calibrated, "rates": {**rates, "copy_bytes_per_s": 1.0}},
+            {**rates} | {"copy_bytes_per_s": 1.0},
+        ),
+    ):
+        assert decode_manifest(json.dumps(told), source="manifest.json").rates == expected
 
 
 @pytest.mark.parametrize("folder", ["sample_traces", "tests/data/why/components"])

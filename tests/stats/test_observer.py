@@ -1,70 +1,45 @@
-"""Verdicts on the observer effect of a capture, and what stands beside them."""
+"""What profiling did to a capture, from its recorded runs and its controls."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import numpy as np
-import pytest
-
 from trace_timing.records import ControlTimes, RunRecord
-from trace_timing.stats.observer import ObservedRun, judge, observer_effect
+from trace_timing.stats.observer import ObservedRun, observer_effect
 
 
-def test_profiled_runs_that_came_out_faster_mean_that_nothing_can_be_told(shared: Path) -> None:
-    modes = json.loads((shared / "truth" / "llama8b.json").read_text())["modes"]
-    profiled = [row["decode"] for row in modes["user"]]
-    control = [row["decode"] for row in modes["none"]]
-    found = judge("decode", profiled, control)
-    assert found.verdict == "cannot_tell"
-
-
-def test_a_clear_effect_taken_out_is_good_and_one_left_in_is_off() -> None:
-    rng = np.random.default_rng(0)
-    control = 100 + rng.standard_normal(12)
-    profiled = control * 1.2 + rng.standard_normal(12)
-    assert judge("total", profiled, control, profiled / 1.2).verdict == "good"
-    assert judge("total", profiled, control, profiled / 1.05).verdict == "off"
-
-
-def test_a_correction_that_noise_leaves_anywhere_is_not_called_good() -> None:
-    rng = np.random.default_rng(0)
-    control = 100 + 12 * rng.standard_normal(12)
-    profiled = 150 + 12 * rng.standard_normal(12)
-    found = judge("total", profiled, control, profiled / 1.5)
-    assert found.residual is not None
-    assert found.residual.interval is not None
-    assert 1 in found.residual.interval
-    assert found.verdict == "imprecise"
-
-
-def observed(repeat: int, profiled: list[int], control: list[int]) -> ObservedRun:
+def observed(repeat: int, profiled: int, control: int) -> ObservedRun:
     return ObservedRun(
         sample_id="a",
         repeat=repeat,
-        profiled_ns={"decode": sum(profiled)},
-        corrected_ns={"decode": sum(profiled) - 10 * len(profiled)},
-        control_ns={"decode": sum(control)},
-        profiled_steps_ns=profiled,
-        corrected_steps_ns=[ns - 10 for ns in profiled],
-        control_steps_ns=control,
+        profiled_ns={"prefill": 50, "decode": profiled, "sampling": 10},
+        control_ns={"prefill": 50, "decode": control, "sampling": 5},
     )
 
 
-def test_steps_at_the_undisturbed_speed_leave_a_slow_run_out() -> None:
-    quick = observed(0, [112] * 8, [100] * 8)
-    disturbed = observed(1, [300] * 8, [250] * 8)
-    effect = observer_effect([quick, disturbed], (), 2)
-    step = effect.undisturbed_step
-    assert step is not None
-    assert "a decode step takes 0.00 ms" in effect.sentence
-    assert (step.profiled_ns, step.corrected_ns, step.control_ns) == (112, 102, 100)
-    assert step.residual == pytest.approx(1.02)
+def test_each_group_of_stages_has_the_median_of_its_pairs_with_an_interval() -> None:
+    runs = [observed(i, profiled, 100) for i, profiled in enumerate((110, 120, 130, 125, 115))]
+    effect = observer_effect(runs, (), 5)
+    groups = {group.group: group.effect for group in effect.groups}
+    assert set(groups) == {"prefill", "decode", "step", "total"}, "no run has a vision stage"
+    assert (groups["decode"].median, groups["decode"].runs) == (1.2, 5)
+    assert groups["decode"].interval is not None
+    assert 1.2 in groups["decode"].interval
+    assert groups["prefill"].median == 1
+    assert groups["total"].median == 180 / 155
+    assert effect.sentence.startswith("Profiling made runs ×1.161 [")
 
 
-def test_a_handful_of_steps_has_no_envelope() -> None:
-    assert observer_effect([observed(0, [110] * 4, [100] * 4)], (), 1).undisturbed_step is None
+def test_two_pairs_have_a_median_and_no_interval() -> None:
+    effect = observer_effect([observed(0, 110, 100), observed(1, 130, 100)], (), 2)
+    total = effect.groups[-1].effect
+    assert (total.runs, total.interval) == (2, None)
+    assert effect.sentence == "Profiling made runs ×1.161 as long as their controls."
+
+
+def test_without_a_control_it_says_that_the_effect_is_not_known() -> None:
+    effect = observer_effect([], (), 2)
+    assert effect.groups == ()
+    assert effect.sentence.startswith("No control was taken")
+    assert [doubt.code for doubt in effect.doubts] == ["no_control"]
 
 
 def control(total_ns: int, *, bare: bool, early: bool = False) -> RunRecord:

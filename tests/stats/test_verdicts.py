@@ -116,17 +116,6 @@ def test_a_device_that_never_waits_is_device_bound_and_nothing_else() -> None:
     assert verdict.evidence == "of the busy time: gemm 75%, attention 25%"
 
 
-def test_the_observer_effect_is_taken_out_before_a_stage_is_called_host_bound() -> None:
-    profiled = replace(HOST_BOUND, busy_ns=45 * MS, causes=(_cause("host", 55 * MS),))
-    assert _codes(profiled) == ["host_bound"]
-    # Unprofiled it takes 90 ms: the host's gaps are 45 as well, and no more bind it than the work.
-    assert _codes(replace(profiled, corrected_ns=91 * MS)) == ["host_bound"]
-    assert _codes(replace(profiled, corrected_ns=90 * MS)) == []
-    (still,) = verdicts(replace(HOST_BOUND, corrected_ns=80 * MS))
-    assert "idles 75% of its time" in still.sentence
-    assert "20.0 ms busy of 80.0 ms (100.0 ms with the profiler's cost)" in still.evidence
-
-
 @pytest.mark.parametrize(
     "evidence",
     [

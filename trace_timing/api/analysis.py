@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from trace_timing import schema
-from trace_timing.api.correction import with_costs
 from trace_timing.api.one_trace import Outcome, Settings, analyze_trace, timelines
 from trace_timing.api.parts import Parts
 from trace_timing.api.sources import Inputs, find_inputs
@@ -228,14 +227,6 @@ def analyze(
         stages=known_stages, cache=cache, components=components, hta=hta, debug=debug
     )
     kept, resume = _kept(parts, settings, resume=resume)
-    correction = with_costs(
-        found.sources,
-        found.manifests,
-        known_stages,
-        cache=cache,
-        parts=kept if resume else None,
-    )
-    inputs = replace(found, sources=correction.sources)
     way = Way(
         settings=settings,
         jobs=jobs,
@@ -245,8 +236,8 @@ def analyze(
         tables=tables,
         progress=progress,
     )
-    analysis = analysis_of(inputs, way, doubts=correction.doubts)
-    return analysis if stages is None else _with_unmatched(analysis, known_stages, inputs)
+    analysis = analysis_of(found, way)
+    return analysis if stages is None else _with_unmatched(analysis, known_stages, found)
 
 
 def _kept(parts: Path | None, settings: Settings, *, resume: bool) -> tuple[Parts | None, bool]:
@@ -257,16 +248,11 @@ def _kept(parts: Path | None, settings: Settings, *, resume: bool) -> tuple[Part
 
 
 def analysis_of(
-    inputs: Inputs,
-    way: Way,
-    *,
-    doubts: Sequence[Doubt] = (),
-    shown: dict[str, tuple[SampleDetail, ...]] | None = None,
+    inputs: Inputs, way: Way, *, shown: dict[str, tuple[SampleDetail, ...]] | None = None
 ) -> Analysis:
     """Analyse what was found. The tables are written as results come; here only summaries stay.
 
     Args:
-        doubts: about the analysis as a whole, that of the observer effect apart.
         shown: timelines of earlier analyses, by trace; becomes those of this one.
     Raises:
         NothingReadError: there is no result.
@@ -305,7 +291,7 @@ def analysis_of(
         manifests=inputs.manifests,
         records=tuple(s.record for s in inputs.sources if s.record),
         controls=inputs.controls,
-        doubts=(*doubts, *(observer.doubts if observer else ())),
+        doubts=observer.doubts if observer else (),
         observer=observer,
     )
     return replace(analysis, details=_details(inputs, way.settings, analysis, shown))

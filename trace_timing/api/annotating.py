@@ -6,13 +6,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from trace_timing.api.analysis import stage_map
-from trace_timing.api.correction import with_costs
 from trace_timing.api.sources import find_inputs, kineto_file
 from trace_timing.records import Doubt
 from trace_timing.report.annotate import write_annotated
 from trace_timing.report.tracks import AnnotatedRun
 from trace_timing.stats.trace_result import TraceSource, run_keys
-from trace_timing.timeline.corrected import correct
 from trace_timing.timeline.runs import lay_out
 from trace_timing.timeline.stages import StageMap
 from trace_timing.timeline.tables import RunKey
@@ -39,14 +37,12 @@ def annotate(
         TraceError: a trace cannot be read or laid out.
     """
     known_stages = stage_map(stages)
-    found = find_inputs(paths)
     written: list[Path] = []
-    for source in with_costs(found.sources, found.manifests, known_stages).sources:
+    for source in find_inputs(paths).sources:
         file = kineto_file(source)
         if file is None:
             continue
-        cpu_ops = source.costs is not None and source.costs.mode == "full"
-        trace = read_trace(file, cpu_ops=cpu_ops)
+        trace = read_trace(file)
         runs = _runs(trace, source, known_stages, doubts)
         output = _output(file, folder, written)
         write_annotated(file, trace, runs, output)
@@ -68,11 +64,7 @@ def _runs(
     timeline = lay_out(trace, stages)
     keys = run_keys(source, timeline, trace)
     return [
-        AnnotatedRun(
-            run=run,
-            corrected=correct(trace, run, source.costs).run if source.costs else None,
-            doubts=tuple(doubt for doubt in doubts if _is_about(doubt, key)),
-        )
+        AnnotatedRun(run=run, doubts=tuple(doubt for doubt in doubts if _is_about(doubt, key)))
         for run, key in zip(timeline.runs, keys, strict=True)
     ]
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from trace_timing.api.capture_options import CaptureOptions
 from trace_timing.errors import UsageError
@@ -12,7 +15,7 @@ from trace_timing.recording import environment
 from trace_timing.recording.anatomy import describe_model
 from trace_timing.recording.files import CaptureDirectory
 from trace_timing.recording.shards import Shard
-from trace_timing.records import TOOL_VERSION, Manifest, decode
+from trace_timing.records import TOOL_VERSION, HardwareRates, Manifest
 
 
 def manifest_of(
@@ -21,7 +24,7 @@ def manifest_of(
     """What is common to all runs of a capture.
 
     Raises:
-        UsageError: the calibration cannot be read.
+        UsageError: the rates cannot be read.
     """
     settings = {
         **options.settings,
@@ -41,22 +44,23 @@ def manifest_of(
         environment=environment.describe(),
         settings=settings,
         model=describe_model(model, stages),
-        calibration=_calibration(options.calibration),
+        rates=_rates(options.rates),
     )
 
 
-def _calibration(given: Path | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    if given is None or isinstance(given, Mapping):
-        return given
+def _rates(given: Path | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if given is None:
+        return None
+    name = "given" if isinstance(given, Mapping) else given.name
     try:
-        content = given.read_bytes()
-    except OSError as error:
+        found = given if isinstance(given, Mapping) else msgspec.json.decode(given.read_bytes())
+        return asdict(msgspec.convert(found, HardwareRates))
+    except (OSError, msgspec.MsgspecError) as error:
         raise UsageError(
-            f"the calibration {given.name} cannot be read",
-            why=error.strerror or str(error),
-            remedy="write it with trace-timing doctor --calibrate -o FILE",
+            f"the device's rates cannot be read ({name})",
+            why=getattr(error, "strerror", None) or str(error),
+            remedy="write them with trace-timing doctor --rates -o FILE",
         ) from error
-    return decode(content, dict[str, Any], source=given.name)
 
 
 #: What may differ between a capture and its resumption.

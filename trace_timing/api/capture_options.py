@@ -28,7 +28,7 @@ class CaptureOptions:
     #: The ranks of torchrun make each run together, and each records it.
     tensor_parallel: bool = False
     resume: bool = False
-    #: What `trace-timing doctor --calibrate -o FILE` measured on this machine: a file or its JSON.
-    calibration: Path | Mapping[str, Any] | None = None
+    #: What `trace-timing doctor --rates -o FILE` measured on this machine: a file or its JSON.
+    rates: Path | Mapping[str, Any] | None = None
     #: What else the manifest should say: the model's name, the command's options.
     settings: Mapping[str, Any] = field(default_factory=dict)

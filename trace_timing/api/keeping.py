@@ -63,7 +63,7 @@ class Keeper:
 
         path = self._directory.trace_path(name, STORE)
         try:
-            # With the CPU ops of a `full` profile: correction needs each of them.
+            # With the CPU ops of a `full` profile: they tell the parts of the model.
             write_store(read_trace(self._directory.trace_path(name, JSON), cpu_ops=True), path)
         except OSError as error:
             path.unlink(missing_ok=True)

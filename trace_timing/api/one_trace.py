@@ -1,4 +1,4 @@
-"""What is done to one trace: read, laid out, corrected, put in tables. Runs in any process."""
+"""What is done to one trace: read, laid out, put in tables. Runs in any process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from trace_timing.records import Rejection
 from trace_timing.report.detail import sample_detail
 from trace_timing.report.model import RunKey, SampleDetail
 from trace_timing.stats.trace_result import TraceResult, TraceSource, result_of, run_keys
-from trace_timing.timeline.corrected import correct
 from trace_timing.timeline.runs import TraceTimeline, lay_out
 from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap
 from trace_timing.trace.cache import open_through
@@ -47,7 +46,6 @@ class Outcome:
 def analyze_trace(source: TraceSource, settings: Settings) -> Outcome:
     """Analyse one trace; what is wrong with it becomes a rejection, never an exception."""
     try:
-        costs = source.costs
         trace = _open(source, settings)
         timeline = lay_out(trace, settings.stages)
         if not timeline.runs:
@@ -56,8 +54,7 @@ def analyze_trace(source: TraceSource, settings: Settings) -> Outcome:
                 why="no range, no GPU op, no API call in it",
                 remedy="record it around a generate() call",
             )
-        replays = [correct(trace, run, costs) for run in timeline.runs] if costs else []
-        result = result_of(trace, timeline, source, replays, hta=settings.hta)
+        result = result_of(trace, timeline, source, hta=settings.hta)
         details = _details(trace, timeline, source) if settings.details else ()
         return Outcome(source, result, None, details)
     except TraceTimingError as error:
@@ -89,7 +86,7 @@ def timelines(source: TraceSource, settings: Settings) -> tuple[SampleDetail, ..
 
 def _open(source: TraceSource, settings: Settings) -> Trace:
     mode = source.manifest.settings.get("profile") if source.manifest else None
-    wanted = settings.components or "full" in (mode, source.costs and source.costs.mode)
+    wanted = settings.components or mode == "full"
     return open_through(source.local, settings.cache, cpu_ops=wanted)
 
 

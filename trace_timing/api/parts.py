@@ -25,10 +25,9 @@ from trace_timing.atomic import replacing
 from trace_timing.stats.observer import ObservedRun
 from trace_timing.stats.trace_result import RunSummary, TraceResult, TraceSource, TraceSummary
 from trace_timing.table import packed, unpacked
-from trace_timing.timeline.overhead import CostModel, Pair
 from trace_timing.trace.cache import prune
 
-_ENDING, _PAIR_ENDING = ".part", ".pair"
+_ENDING = ".part"
 _PACKAGE = Path(__file__).parent.parent
 
 
@@ -53,9 +52,8 @@ class Parts:
 
     def clear(self) -> None:
         """Delete them all: the analysis is complete."""
-        for ending in (_ENDING, _PAIR_ENDING):
-            for part in self._folder.glob(f"*{ending}"):
-                part.unlink(missing_ok=True)
+        for part in self._folder.glob(f"*{_ENDING}"):
+            part.unlink(missing_ok=True)
         with suppress(OSError):
             self._folder.rmdir()
 
@@ -64,27 +62,9 @@ class Parts:
         with suppress(OSError):
             prune(self._folder, limit_bytes, ending=_ENDING)
 
-    def key(self, source: TraceSource, *more: object) -> str | None:
-        """What the outcome of a trace is found by, as the trace is now; None where it is gone.
-
-        Args:
-            more: whatever else decides what is kept under the key.
-        """
-        return fingerprint(source, self._settings, *more)
-
-    def pair(self, source: TraceSource, costs: CostModel) -> Pair | None:
-        """What was kept of a profiled run and its controls under these costs."""
-        key = self.key(source, costs)
-        try:
-            return msgspec.json.decode(self._path(key, _PAIR_ENDING).read_bytes(), type=Pair)
-        except (OSError, msgspec.DecodeError):
-            return None
-
-    def save_pair(self, source: TraceSource, costs: CostModel, pair: Pair) -> None:
-        """Keep it."""
-        if key := self.key(source, costs):
-            with suppress(OSError), replacing(self._path(key, _PAIR_ENDING)) as partial:
-                partial.write_bytes(msgspec.json.encode(pair))
+    def key(self, source: TraceSource) -> str | None:
+        """What the outcome of a trace is found by, as the trace is now; None where it is gone."""
+        return fingerprint(source, self._settings)
 
     def has(self, key: str | None) -> bool:
         """Whether there is an outcome; reading it may still fail."""
@@ -120,11 +100,11 @@ class Parts:
         with suppress(OSError), replacing(self._path(key)) as partial:
             partial.write_bytes(msgspec.msgpack.encode(part))
 
-    def _path(self, key: str | None, ending: str = _ENDING) -> Path:
-        return self._folder / f"{key}{ending}"
+    def _path(self, key: str | None) -> Path:
+        return self._folder / f"{key}{_ENDING}"
 
 
-def fingerprint(source: TraceSource, settings: Settings, *more: object) -> str | None:
+def fingerprint(source: TraceSource, settings: Settings) -> str | None:
     """A key of all that a result depends on; None where the file cannot be asked for its state."""
     try:
         fs, inner = fsspec.core.url_to_fs(source.location)
@@ -135,7 +115,7 @@ def fingerprint(source: TraceSource, settings: Settings, *more: object) -> str |
     stages = [(pattern.pattern, str(stage)) for pattern, stage in settings.stages.patterns]
     columns = [(name, table.names) for name, table in sorted(schema.TABLES.items())]
     content = msgspec.msgpack.encode(
-        (_code(), source, state, stages, columns, settings.hta, settings.components, more)
+        (_code(), source, state, stages, columns, settings.hta, settings.components)
     )
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 

@@ -18,6 +18,7 @@ from trace_timing.records import (
     Rejection,
     RunRecord,
     decode,
+    decode_manifest,
 )
 from trace_timing.stats.trace_result import TraceSource
 from trace_timing.trace.reading import KINETO_ENDINGS, STORE_ENDING
@@ -91,7 +92,7 @@ def _files(fs: Any, files: Sequence[str], path: str) -> Inputs:
 
 def _capture_directory(fs: Any, inner: str) -> Inputs:
     try:
-        manifest = decode(fs.cat_file(f"{inner}/{MANIFEST_NAME}"), Manifest, source=MANIFEST_NAME)
+        manifest = decode_manifest(fs.cat_file(f"{inner}/{MANIFEST_NAME}"), source=MANIFEST_NAME)
     except TraceError as error:
         return _refused(MANIFEST_NAME, str(error), error.remedy)
     rejections: list[Rejection] = []

@@ -31,8 +31,7 @@ def watch(
     """Analyses of all traces so far, one whenever there are new ones. Does not end by itself.
 
     A trace that was refused is tried again once its file has changed: it may have been half
-    written. Nothing is corrected: the factor of the costs would change with every pair, and with
-    it every trace.
+    written.
     """
     settings = Settings(stages=stage_map(stages), cache=cache)
     shown: dict[str, tuple[SampleDetail, ...]] = {}

@@ -49,10 +49,10 @@ _SHOWN = ("vision", "prefill", "decode", "sampling")
 @click.option("--repeats", default=1, type=click.IntRange(1))
 @click.option("--stages-of", default=None, type=click.Path(path_type=Path), help="model.toml.")
 @click.option(
-    "--calibration",
+    "--rates",
     default=None,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="What `doctor --calibrate -o FILE` wrote: analysis takes the profiler's cost out with it.",
+    help="What `doctor --rates -o FILE` wrote: analysis tells the distance to the limit by it.",
 )
 @click.option("--warm-up/--no-warm-up", default=True)
 @click.option("--trust-remote-code", is_flag=True)
@@ -139,7 +139,7 @@ def _capture_options(options: dict[str, Any]) -> Any:
         "warm_up",
         "resume",
         "tensor_parallel",
-        "calibration",
+        "rates",
     )
     repeated = ("max_new_tokens", "dtype", "device", "device_map", "attn", "seed", "repeats")
     # A folder's name, not its path: the manifest must not tell where this machine keeps things.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--figure",
     "basis",
-    type=click.Choice(["window", "busy", "corrected"]),
+    type=click.Choice(["window", "busy"]),
     default="window",
     show_default=True,
     help="Which time of a stage to compare.",

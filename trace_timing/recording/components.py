@@ -1,8 +1,7 @@
 """Ranges around the parts of every layer: `component:attention[3]`, for `--detail components`.
 
 Modules are known by the last part of their path, so one list serves every family that follows the
-usual names. Two hooks a module and forward slow the host: the calibration's cost per range says by
-how much, and replay takes it out.
+usual names. Two hooks a module and forward slow the host, and nothing takes that out of the times.
 """
 
 from __future__ import annotations

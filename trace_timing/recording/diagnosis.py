@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from trace_timing.recording.session import ProfilerSession
 
 Level = Literal["good", "note", "problem"]
 #: CUPTI API numbers (cupti_version.h) of CUDA 12.6 and 13.1: pytorch#192021 is between them. The
@@ -53,13 +60,25 @@ def diagnose() -> Diagnosis:
             findings=(_versions(torch), *_profiler(), _no_device()),
             environment={"torch": str(torch.__version__), "device": None},
         )
-    from trace_timing.recording.calibration import environment
-
-    found = environment(torch.device("cuda", torch.cuda.current_device()))
+    found = _environment(torch)
     return Diagnosis(
         findings=(_versions(torch), *_profiler(), *_device(found), *_standing_issues()),
         environment=found,
     )
+
+
+def _environment(torch: Any) -> dict[str, Any]:
+    from trace_timing.recording.environment import cupti_version, driver_version
+    from trace_timing.recording.session import open_session
+
+    return {
+        "device": torch.cuda.get_device_properties(torch.cuda.current_device()).name,
+        "torch": str(torch.__version__),
+        "cuda": torch.version.cuda,
+        "driver": driver_version(),
+        "cupti": cupti_version(),
+        "backend": open_session("ranges")[1],
+    }
 
 
 def _versions(torch: Any) -> Finding:
@@ -71,7 +90,7 @@ def _no_device() -> Finding:
         level="note",
         subject="GPU",
         message="none that PyTorch can use: a capture here is timed by the host's clock",
-        remedy="calibrate and capture on the machine with the GPU",
+        remedy="capture on the machine with the GPU",
     )
 
 
@@ -120,7 +139,6 @@ def _recorded_kernels(sessions: int = 3, kernels: int = 20) -> tuple[int, int]:
     """Launched and recorded kernels of the last of a few sessions."""
     import torch
 
-    from trace_timing.recording.recorded import count_kernels
     from trace_timing.recording.session import open_session
 
     session, _ = open_session("ranges")
@@ -133,8 +151,25 @@ def _recorded_kernels(sessions: int = 3, kernels: int = 20) -> tuple[int, int]:
             one.neg_()
         torch.cuda.synchronize()
         session.stop()
-        recorded = count_kernels(session)
+        recorded = _count_kernels(session)
     return kernels, recorded
+
+
+class _Event(msgspec.Struct):
+    cat: str = ""
+
+
+class _File(msgspec.Struct):
+    traceEvents: list[_Event]
+
+
+def _count_kernels(session: ProfilerSession) -> int:
+    """Kernels in what the session last recorded."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "session.json"
+        session.save(path)
+        events = msgspec.json.decode(path.read_bytes(), type=_File).traceEvents
+    return sum(event.cat == "kernel" for event in events)
 
 
 def _standing_issues() -> Iterator[Finding]:

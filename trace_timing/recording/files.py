@@ -79,7 +79,7 @@ class CaptureDirectory:
         """The manifest, or None where there is none yet."""
         if not self.manifest.exists():
             return None
-        return records.decode(self.manifest.read_bytes(), Manifest, source=str(self.manifest))
+        return records.decode_manifest(self.manifest.read_bytes(), source=str(self.manifest))
 
     def append(self, group: Sequence[RunRecord]) -> None:
         """Append the records of one group (a profiled run and its controls) in one write."""

@@ -18,9 +18,8 @@ from trace_timing.stats.older_judged import REASONS
 SHOWN = 3
 _BASES: dict[Basis, str] = {
     "control": "the capture's unprofiled controls",
-    "corrected": "corrected times, since the capture has no controls",
-    "window": "profiled times, since the capture has neither controls nor corrected ones: they "
-    "are longer by what profiling costs",
+    "window": "profiled times, since the capture has no controls: they are longer by what "
+    "profiling costs",
 }
 #: Samples whose differences from a capture are shown; --json and the page have all.
 SHOWN_AGAINST = 12

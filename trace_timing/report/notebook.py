@@ -59,7 +59,7 @@ def _split(rows: list[StageRow]) -> str:
 
 
 def _table(rows: list[StageRow]) -> str:
-    names = ("stage", "window", "share", "GPU busy", "idle", "corrected", "control")
+    names = ("stage", "window", "share", "GPU busy", "idle", "control")
     head = "".join(_cell(name, _HEAD, "th", left=not i) for i, name in enumerate(names))
     body = "".join(f"<tr style='background:transparent'>{_row(row)}</tr>" for row in rows)
     return (
@@ -71,10 +71,10 @@ def _table(rows: list[StageRow]) -> str:
 def _row(row: StageRow) -> str:
     key = f"<span style='{_KEY};background:{COLOURS[row.stage]}'></span>"
     name = f"<th style='{_CELL};text-align:left;font-weight:400'>{key}{LABELS[row.stage]}</th>"
-    times = (row.busy_ms, row.corrected_ms, row.control_ms)
-    busy, corrected, control = (CANNOT_TELL if t is None else ms(t) for t in times)
+    times = (row.busy_ms, row.control_ms)
+    busy, control = (CANNOT_TELL if t is None else ms(t) for t in times)
     idle = CANNOT_TELL if row.idle_frac is None else percent(row.idle_frac)
-    values = (ms(row.window_ms), percent(row.share_frac), busy, idle, corrected, control)
+    values = (ms(row.window_ms), percent(row.share_frac), busy, idle, control)
     return name + "".join(_cell(value, _CELL, "td") for value in values)
 
 

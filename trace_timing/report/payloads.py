@@ -38,9 +38,7 @@ def payloads(data: ReportData, samples: pd.DataFrame) -> dict[str, Any]:
         **{f"figure-{name}": figure.to_plotly_json() for name, figure in drawn.items()},
         "samples": columns(samples),
         "stages": _by_run(data.stages, samples, ["stage", "busy_ns", "idle_ns", "window_ns"]),
-        "steps": _by_run(
-            decode, samples, ["step", "window_ns", "busy_ns", "corrected_ns", "control_ns"]
-        ),
+        "steps": _by_run(decode, samples, ["step", "window_ns", "busy_ns", "control_ns"]),
         "positions": columns(_positions(decode)),
         "kernels": columns(kernel_totals(data.kernels).head(KERNEL_ROWS)),
         "templates": {
@@ -73,7 +71,7 @@ def _positions(decode: pd.DataFrame) -> pd.DataFrame:
     in_ms = pd.DataFrame(
         {
             f"{name}_ms": decode[f"{name}_ns"].astype("float64") / NS_PER_MS
-            for name in ("window", "busy", "idle", "corrected", "control", "interval")
+            for name in ("window", "busy", "idle", "control", "interval")
         }
     )
     grouped = in_ms.assign(step=decode["step"]).groupby("step")

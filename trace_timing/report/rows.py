@@ -29,7 +29,6 @@ class StageRow:
     busy_ms: float | None
     #: Idle ÷ window, both summed over the runs.
     idle_frac: float | None
-    corrected_ms: float | None
     control_ms: float | None
     #: Median of profiled ÷ control.
     observer_effect: float | None
@@ -67,7 +66,6 @@ def _row(stage: Stage, rows: pd.DataFrame, total_ns: float, samples: pd.DataFram
         share_frac=float(window) / total_ns if total_ns and window else None,
         busy_ms=_median(rows["busy_ns"], NS_PER_MS),
         idle_frac=float(idle) / float(window) if has_idle else None,
-        corrected_ms=_median(rows["corrected_ns"], NS_PER_MS),
         control_ms=_median(rows["control_ns"], NS_PER_MS),
         observer_effect=_median(rows["observer_effect"]),
         gpu_ops=float(rows["gpu_ops"].median()),

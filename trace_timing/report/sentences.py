@@ -119,7 +119,7 @@ def _token(rows: list[StageRow]) -> str:
 
 
 def _observer(data: ReportData, rows: list[StageRow]) -> str:
-    """How much the profiler stretched the runs, what corrected figures are good to, what to do."""
+    """How much the profiler stretched the runs."""
     judged = data.summary.get("observer_effect") or {}
     if judged.get("sentence"):
         return str(judged["sentence"])

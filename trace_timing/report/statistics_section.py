@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 #: Kind of time → colour and dash, as the step figures have them.
 _LOOKS = {
     "window": (COLOURS["decode"], "solid"),
-    "corrected": ("#8563cc", "dash"),
     "busy": ("#6b7d97", "dot"),
 }
 _SIZES = {

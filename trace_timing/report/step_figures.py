@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 #: Column, name, colour, dash of each line that both figures draw.
 _STEP_LINES = (
     ("window_ns", "Window", COLOURS["decode"], "solid"),
-    ("corrected_ns", "Corrected", "#8563cc", "dash"),
     ("control_ns", "Control", "#b6486a", "dashdot"),
     ("busy_ns", "GPU busy", "#6b7d97", "dot"),
 )
@@ -79,7 +78,7 @@ def _faint(colour: str) -> str:
 
 
 def run_steps(steps: pd.DataFrame) -> go.Figure:
-    """One run's decode steps: window, corrected, control and GPU busy. `steps`: rows of a run."""
+    """One run's decode steps: window, control and GPU busy. `steps`: rows of a run."""
     decode = steps[steps["stage"] == "decode"].sort_values("step")
     figure = go.Figure()
     for column, name, colour, dash in _STEP_LINES:

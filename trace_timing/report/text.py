@@ -74,8 +74,6 @@ def _columns(rows: list[StageRow], width: int) -> dict[str, Callable[[StageRow],
     if width >= NARROW:
         columns["share"] = lambda row: percent(row.share_frac)
         columns["idle"] = lambda row: percent(row.idle_frac)
-        if any(row.corrected_ms is not None for row in rows):
-            columns["corrected"] = lambda row: ms(row.corrected_ms)
     if width >= WIDE:
         if any(row.control_ms is not None for row in rows):
             columns["control"] = lambda row: ms(row.control_ms)

@@ -1,7 +1,7 @@
 """Our tracks for one run, as events of the Trace Event Format.
 
-A run is a process of its own, with a thread for its stages, one for its corrected stages, one for
-why the device idled, and one for each doubt. Complete events (`X`), metadata (`M`) and flows (`s`
+A run is a process of its own, with a thread for its stages, one for why the device idled, and one
+for each doubt. Complete events (`X`), metadata (`M`) and flows (`s`
 and `f`, from a stage to a kernel that it launched). Times are µs, written digit by digit: a
 float64 does not hold the nanoseconds of timestamps since 1970.
 Source: Trace Event Format, https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
@@ -30,7 +30,7 @@ OpTracks = Mapping[int, tuple[Any, Any]]
 CATEGORY = "trace-timing"
 #: Far from real process ids.
 FIRST_PID = 900_000_000
-STAGES_TID, CORRECTED_TID, IDLE_TID, FIRST_DOUBT_TID = 0, 1, 2, 3
+STAGES_TID, IDLE_TID, FIRST_DOUBT_TID = 0, 1, 2
 #: Flow ids of one trace share a space: Kineto's are correlation ids, which count up from 1.
 FIRST_FLOW = 3_000_000_000
 
@@ -40,23 +40,18 @@ class AnnotatedRun:
     """A run as it is drawn beside the original events."""
 
     run: RunTimeline
-    #: The same run replayed without the profiler's cost; None where no cost is known.
-    corrected: RunTimeline | None = None
     doubts: tuple[Doubt, ...] = ()
 
 
 def track_events(trace: Trace, drawn: AnnotatedRun) -> list[Event]:
-    """What a run always gets: names of its tracks, stages, corrected stages, doubts."""
+    """What a run always gets: names of its tracks, stages, doubts."""
     run, pid = drawn.run, FIRST_PID + drawn.run.ordinal
     events = [
         _meta(pid, 0, "process_name", f"trace-timing: run {run.ordinal}, clock = {run.clock}"),
         _meta(pid, 0, "process_sort_index", pid),
         *_thread(pid, STAGES_TID, "stages (window)"),
-        *_stages(pid, STAGES_TID, run, run.window_start_ns, idle_stretches(trace, run)),
+        *_stages(pid, run, idle_stretches(trace, run)),
     ]
-    if drawn.corrected:
-        events += _thread(pid, CORRECTED_TID, "stages, corrected (same begin)")
-        events += _stages(pid, CORRECTED_TID, drawn.corrected, run.window_start_ns)
     if run.clock == "device":
         events += _thread(pid, IDLE_TID, "why the GPU idles (longest)")
     for tid, doubt in enumerate(drawn.doubts, FIRST_DOUBT_TID):
@@ -65,14 +60,11 @@ def track_events(trace: Trace, drawn: AnnotatedRun) -> list[Event]:
     return events
 
 
-def _stages(
-    pid: int, tid: int, run: RunTimeline, begin_ns: int, idle: IdleStretches | None = None
-) -> Iterator[Event]:
-    """Adjoining tiles of one key as one event, moved so that the run begins at `begin_ns`.
+def _stages(pid: int, run: RunTimeline, idle: IdleStretches) -> Iterator[Event]:
+    """Adjoining tiles of one key as one event.
 
-    Each says its busy time and, with `idle`, its idle time by cause: these add up to it.
+    Each says its busy time and its idle time by cause: these add up to it.
     """
-    shift = begin_ns - run.window_start_ns
     first, last = _stretches(run.tiles.key)
     busy = _busy_before(run.tiles)
     causes = _idle_by_cause(run.tiles.start_ns[first], idle)
@@ -81,7 +73,7 @@ def _stages(
         stage, step = (run.keys[key].stage, run.keys[key].step) if key >= 0 else ("other", None)
         start, end = int(run.tiles.start_ns[i]), int(run.tiles.end_ns[j])
         yield {
-            **_complete(pid, tid, range_name(stage, step), start + shift, end - start),
+            **_complete(pid, STAGES_TID, range_name(stage, step), start, end - start),
             "cname": CATAPULT_NAMES[stage],
             "args": {
                 "stage": LABELS[stage],
@@ -91,12 +83,11 @@ def _stages(
         }
 
 
-def _idle_by_cause(starts: IntArray, idle: IdleStretches | None) -> IntArray:
+def _idle_by_cause(starts: IntArray, idle: IdleStretches) -> IntArray:
     """Idle ns of each stage's event (a row) by cause (a column)."""
     sums = np.zeros((len(starts), len(CAUSES)), np.int64)
-    if idle is not None:
-        row = np.searchsorted(starts, idle.start_ns, side="right") - 1
-        np.add.at(sums, (row, idle.cause), idle.end_ns - idle.start_ns)
+    row = np.searchsorted(starts, idle.start_ns, side="right") - 1
+    np.add.at(sums, (row, idle.cause), idle.end_ns - idle.start_ns)
     return sums
 
 

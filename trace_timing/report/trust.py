@@ -9,7 +9,6 @@ from typing import Any, Literal
 from trace_timing.records import Doubt
 from trace_timing.report.model import ReportData
 from trace_timing.report.rows import StageRow
-from trace_timing.report.sentences import CANNOT_TELL
 
 
 @dataclass(frozen=True)
@@ -64,26 +63,12 @@ def _observer(rows: list[StageRow]) -> Iterable[TrustLine]:
         yield TrustLine("warn", "No unprofiled control: the cost of profiling is not known.")
 
 
-#: What stats.observer concludes of a group of stages, in a few words.
-VERDICTS = {
-    "good": "good to 5%",
-    "imprecise": "not shown to be good to 5%",
-    "off": "off by more than chance",
-    "cannot_tell": "cannot tell: noise is larger",
-    "uncorrected": "not corrected",
-    "too_few": "cannot tell: too few pairs",
-}
-
-
 @dataclass(frozen=True)
 class ObservedGroup:
-    """What profiling did to a group of stages, and what correction left of it."""
+    """What profiling did to a group of stages."""
 
     group: str
     effect: str
-    #: "cannot tell" where nothing was corrected.
-    residual: str
-    verdict: str
     pairs: int
 
 
@@ -94,17 +79,13 @@ def observed_groups(data: ReportData) -> list[ObservedGroup]:
         ObservedGroup(
             group=group["group"],
             effect=_ratio(group["effect"]),
-            residual=_ratio(group["residual"]),
-            verdict=VERDICTS.get(group["verdict"], group["verdict"]),
             pairs=group["effect"]["runs"],
         )
         for group in judged.get("groups", ())
     ]
 
 
-def _ratio(ratio: Mapping[str, Any] | None) -> str:
-    if ratio is None:
-        return CANNOT_TELL
+def _ratio(ratio: Mapping[str, Any]) -> str:
     around = ratio.get("interval")
     ends = f" [{around['low']:.3f}, {around['high']:.3f}]" if around else ""
     return f"×{ratio['median']:.3f}{ends}"

@@ -31,7 +31,6 @@ def page_words(data: ReportData) -> dict[str, Any]:
         "findings": sentences.findings(data),
         "split_caption": f"run {key.sample_id}" if key else "",
         "stage_rows": rows,
-        "has_corrected": any(row.corrected_ms is not None for row in rows),
         "has_control": any(row.control_ms is not None for row in rows),
         "laws": law_line(data),
         "trust": trust_lines(data, rows),

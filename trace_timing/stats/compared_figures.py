@@ -16,7 +16,7 @@ from trace_timing.timeline.kinds import kind_of_copy, kind_of_kernel
 from trace_timing.units import NS_PER_MS
 
 Level = Literal["total", "stage", "minor stage", "kind", "kernel"]
-Basis = Literal["window", "busy", "corrected"]
+Basis = Literal["window", "busy"]
 
 #: Kernels that get a verdict: those with the most time in A and B together.
 MOST_KERNELS = 30

@@ -12,7 +12,6 @@ import pandas as pd
 from trace_timing import schema
 from trace_timing.records import RunRecord
 from trace_timing.stats.bootstrap import LEVEL
-from trace_timing.stats.observer import ObserverEffect
 from trace_timing.stats.outliers import causes, outliers
 from trace_timing.units import NS_PER_MS
 
@@ -45,11 +44,8 @@ class LabelTables:
     """`samples`: a row a sample. `steps`: a row a run and decode step. Times in ms (float).
 
     Both have `usable` and `reasons` (comma-separated, empty where usable). In `samples` each
-    target has `_lo_ms` and `_hi_ms`: 95 % by Student's t over repeats, null below three. That of a
-    corrected target holds the correction's own interval too, and below three repeats that alone.
+    target has `_lo_ms` and `_hi_ms`: 95 % by Student's t over repeats, null below three.
     A sample without a decode step is usable for all but decode: `usable_decode` says so.
-    `usable_corrected` is false where nothing was corrected or the correction misses its controls;
-    `reasons_corrected` has the verdict of each group of stages that is not good.
     """
 
     samples: pd.DataFrame
@@ -57,10 +53,7 @@ class LabelTables:
 
 
 def label_rows(
-    samples: pd.DataFrame,
-    steps: pd.DataFrame,
-    records: Sequence[RunRecord] = (),
-    observer: ObserverEffect | None = None,
+    samples: pd.DataFrame, steps: pd.DataFrame, records: Sequence[RunRecord] = ()
 ) -> LabelTables:
     """Training rows from the tables of an analysis.
 
@@ -68,10 +61,9 @@ def label_rows(
         samples, steps: schema.SAMPLES (with metadata columns) and STEPS.
         records: run records; with them, an outlier among a sample's repeats whose machine state
             explains it is left out of that sample's medians, and named in its reasons.
-        observer: what the corrected figures were found to be good to.
     """
     judged = with_reasons(samples, records)
-    return LabelTables(_sample_rows(judged, observer), step_rows(judged, steps))
+    return LabelTables(_sample_rows(judged), step_rows(judged, steps))
 
 
 def with_reasons(samples: pd.DataFrame, records: Sequence[RunRecord] = ()) -> pd.DataFrame:
@@ -105,16 +97,14 @@ def _metadata(samples: pd.DataFrame) -> list[str]:
     return [str(name) for name in own]
 
 
-def _sample_rows(runs: pd.DataFrame, observer: ObserverEffect | None) -> pd.DataFrame:
+def _sample_rows(runs: pd.DataFrame) -> pd.DataFrame:
     good = runs["_reasons"] == ""
     any_good = good.groupby(runs["sample_id"]).transform("any")
     used = runs[good | ~any_good]
     by_sample = used.groupby("sample_id", sort=False)
     table = by_sample[[*_metadata(runs), "input_tokens", "output_tokens", "decode_steps"]].first()
     table["repeats"] = by_sample.size()
-    targets = [
-        _target(used, f"{name}{kind}") for name in TARGETS for kind in ("", "_busy", "_corrected")
-    ]
+    targets = [_target(used, f"{name}{kind}") for name in TARGETS for kind in ("", "_busy")]
     table = pd.concat([table, *targets], axis=1)
     has_steps = by_sample["decode_steps"].min() > 0
     table["usable"] = any_good.groupby(runs["sample_id"]).first()
@@ -124,11 +114,6 @@ def _sample_rows(runs: pd.DataFrame, observer: ObserverEffect | None) -> pd.Data
         ",".join([*found, *([] if steps else ["no_decode_step"])])
         for found, steps in zip(said[table.index], has_steps[table.index], strict=True)
     ]
-    verdicts = {} if observer is None else {g.group: g.verdict for g in observer.groups}
-    corrected = table["T_total_corrected_ms"].notna()
-    table["usable_corrected"] = table["usable"] & corrected & ("off" not in verdicts.values())
-    doubted = ",".join(f"{group}_{said}" for group, said in verdicts.items() if said != "good")
-    table["reasons_corrected"] = np.where(corrected, doubted, "not_corrected")
     return table.reset_index()
 
 
@@ -145,27 +130,14 @@ def _target(runs: pd.DataFrame, name: str) -> pd.DataFrame:
     n, mean = by_sample.count(), by_sample.mean()
     # Student's t and no bootstrap: three repeats of two thousand samples would take minutes.
     quantile = special.stdtrit(np.maximum(n - 1, 1), (1 + LEVEL) / 2)
-    low = high = (quantile * by_sample.std() / np.sqrt(n)).where(n >= FEWEST_REPEATS)
-    if name.endswith("_corrected") and f"{name}_lo_ms" in runs:
-        low = _with_own(low, values - runs[f"{name}_lo_ms"].astype(float), runs)
-        high = _with_own(high, runs[f"{name}_hi_ms"].astype(float) - values, runs)
+    half = (quantile * by_sample.std() / np.sqrt(n)).where(n >= FEWEST_REPEATS)
     return pd.DataFrame(
         {
             f"{name}_ms": by_sample.median(),
-            f"{name}_lo_ms": mean - low,
-            f"{name}_hi_ms": mean + high,
+            f"{name}_lo_ms": mean - half,
+            f"{name}_hi_ms": mean + half,
         }
     )
-
-
-def _with_own(
-    half: pd.Series[float], own: pd.Series[float], runs: pd.DataFrame
-) -> pd.Series[float]:
-    """Half a width over repeats and the correction's own, which all repeats share: as a root sum
-    of squares, and where there are too few repeats the correction's alone.
-    """
-    shared = own.groupby(runs["sample_id"], sort=False).median()
-    return (half.fillna(0) ** 2 + shared**2) ** 0.5
 
 
 def _whole(value: Any) -> int | None:
@@ -184,7 +156,7 @@ def step_rows(samples: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
     table["position"] = table["step"]
     # The prompt, and the tokens generated so far: what this step's attention reads.
     table["kv_length"] = table["input_tokens"] + table["step"]
-    for name in ("window", "busy", "interval", "corrected", "corrected_lo", "corrected_hi"):
+    for name in ("window", "busy", "interval"):
         table[f"{name}_ms"] = rows[f"{name}_ns"].astype("Float64").astype(float) / NS_PER_MS
     table["usable"] = rows["_reasons"] == ""
     table["reasons"] = rows["_reasons"]

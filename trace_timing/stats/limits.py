@@ -27,8 +27,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from trace_timing.costs import HardwareRates
-from trace_timing.records import Manifest, RunRecord, Stage
+from trace_timing.records import HardwareRates, Manifest, RunRecord, Stage
 from trace_timing.units import NS_PER_S
 
 
@@ -187,10 +186,9 @@ def limits(
     busy: Mapping[Stage, int],
 ) -> tuple[Limit, ...]:
     """Floors of one run's stages; empty where model, tokens or the device's rates are unknown."""
-    found = (manifest.calibration or {}).get("rates") if manifest else None
-    if manifest is None or record is None or found is None:
+    if manifest is None or record is None or manifest.rates is None:
         return ()
-    rates = msgspec.convert(found, HardwareRates)
+    rates = msgspec.convert(manifest.rates, HardwareRates)
     work = work_by_stage(manifest.model, tokens_in=record.tokens_in, tokens_out=record.tokens_out)
     return tuple(
         limit(stage, some, rates, busy_ns=busy[stage], window_ns=windows[stage])

@@ -15,13 +15,9 @@ from trace_timing.stats.older_results import OlderResults
 
 #: Older figure → the columns of the sample table that it holds. The older decode is what is left
 #: of the total, so it has sampling and everything else in it.
-Basis = Literal["control", "corrected", "window"]
+Basis = Literal["control", "window"]
 #: The first that the capture has: as unprofiled as can be.
-SUFFIXES: dict[Basis, str] = {
-    "control": "_control_ms",
-    "corrected": "_corrected_ms",
-    "window": "_ms",
-}
+SUFFIXES: dict[Basis, str] = {"control": "_control_ms", "window": "_ms"}
 LIKE_WITH_LIKE: dict[str, tuple[str, ...]] = {
     "T_vision_total": ("T_vision_total",),
     "T_LLM_prefill": ("T_LLM_prefill",),

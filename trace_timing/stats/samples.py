@@ -1,8 +1,4 @@
-"""One run → its row of the sample table, in the words of the experiments that use it.
-
-The same functions read the recorded timeline and the replayed one, so a corrected figure means
-what its raw one means.
-"""
+"""One run → its row of the sample table, in the words of the experiments that use it."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ import numpy as np
 from trace_timing import schema
 from trace_timing.records import STAGES, VISION_STAGES, RunRecord
 from trace_timing.stats.envelope import undisturbed
-from trace_timing.timeline.corrected import Corrected, SegmentKey, by_stage, segments_of
+from trace_timing.timeline.control_cut import SegmentKey, by_stage, segments_of
 from trace_timing.timeline.figures import DeviceFigures, groups_by_stage, run_figures
 from trace_timing.timeline.layout import Cells, RunTimeline, StageKey, State
 from trace_timing.timeline.tables import step_intervals
@@ -84,10 +80,7 @@ def step_lengths(segments: Mapping[SegmentKey, int]) -> list[int]:
 
 
 def sample_row(
-    run: RunTimeline,
-    corrected: Corrected | None,
-    record: RunRecord | None,
-    control: Mapping[SegmentKey, int],
+    run: RunTimeline, record: RunRecord | None, control: Mapping[SegmentKey, int]
 ) -> dict[str, object]:
     """The row's figures, without key, verdicts and metadata.
 
@@ -96,7 +89,7 @@ def sample_row(
     """
     intervals = [b - a for a, b in _intervals(run)]
     row: dict[str, object] = {
-        **_in_ms({"": sample_times(run), "_busy": busy_times(run), **_corrected_times(corrected)}),
+        **_in_ms({"": sample_times(run), "_busy": busy_times(run)}),
         **_beside_control(run, control),
         "T_step_undisturbed_ms": _ms(undisturbed(intervals)),
     }
@@ -106,24 +99,6 @@ def sample_row(
     row["output_tokens"] = record.tokens_out if record else None
     row["output_tokens_total"] = record.tokens_out_total if record else None
     return row
-
-
-def _corrected_times(corrected: Corrected | None) -> dict[str, Times]:
-    """Replayed times and the ends of their intervals; a time that one replay lacks has none."""
-    none: Times = dict.fromkeys(schema.SAMPLE_TIMES)
-    if corrected is None:
-        return {"_corrected": none, "_corrected_lo": none, "_corrected_hi": none}
-    times = sample_times(corrected.run)
-    ends = [times, sample_times(corrected.with_least), sample_times(corrected.with_most)]
-    known = {
-        name: [value for end in ends if (value := end[name]) is not None]
-        for name in schema.SAMPLE_TIMES
-    }
-    return {
-        "_corrected": times,
-        "_corrected_lo": {n: min(v, default=None) for n, v in known.items()},
-        "_corrected_hi": {n: max(v, default=None) for n, v in known.items()},
-    }
 
 
 def _beside_control(run: RunTimeline, control: Mapping[SegmentKey, int]) -> dict[str, object]:

@@ -20,7 +20,7 @@ from trace_timing.units import FloatArray
 GROWTH = (("prefill", "input_tokens"), ("decode step", "position"), ("decode step", "kv_length"))
 MOST_DRAWN = 1_000
 US_PER_MS = 1_000
-KINDS: Mapping[str, str] = {"busy": "_busy", "window": "", "corrected": "_corrected"}
+KINDS: Mapping[str, str] = {"busy": "_busy", "window": ""}
 
 
 @dataclass(frozen=True, kw_only=True)

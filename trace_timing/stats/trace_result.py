@@ -13,12 +13,11 @@ from trace_timing import schema
 from trace_timing.records import Doubt, LawResult, Manifest, RunRecord
 from trace_timing.stats.doubts import law_doubts, run_doubts, trace_doubts
 from trace_timing.stats.observer import ObservedRun
-from trace_timing.stats.samples import sample_row, step_lengths
-from trace_timing.stats.why import WHY_TABLES, why, window_by_stage
+from trace_timing.stats.samples import sample_row
+from trace_timing.stats.why import WHY_TABLES, why
 from trace_timing.table import packed, unpacked
 from trace_timing.timeline.clocks import ClockTolerance, clock_tolerance
-from trace_timing.timeline.corrected import (
-    Corrected,
+from trace_timing.timeline.control_cut import (
     SegmentKey,
     by_stage,
     control_segments,
@@ -27,7 +26,6 @@ from trace_timing.timeline.corrected import (
 )
 from trace_timing.timeline.laws import run_laws, trace_laws
 from trace_timing.timeline.layout import RunTimeline
-from trace_timing.timeline.overhead import CostModel
 from trace_timing.timeline.runs import TraceTimeline
 from trace_timing.timeline.tables import (
     Columns,
@@ -59,8 +57,6 @@ class TraceSource:
     manifest: Manifest | None = None
     #: The control runs of the same sample.
     controls: tuple[RunRecord, ...] = ()
-    #: What recording it cost; None where that is not known.
-    costs: CostModel | None = None
 
     @property
     def local(self) -> str:
@@ -120,17 +116,11 @@ def _of_packed(tables: Mapping[str, bytes], *rest: Any) -> TraceResult:
 
 @dataclass(frozen=True)
 class _Run:
-    """One run with its key, its replays and its controls' segments."""
+    """One run with its key and its controls' segments."""
 
     timeline: RunTimeline
     key: RunKey
-    corrected: Corrected | None
     control: Mapping[SegmentKey, int]
-
-    @property
-    def replayed(self) -> RunTimeline | None:
-        """The replay with the costs as they are."""
-        return self.corrected.run if self.corrected else None
 
 
 def run_keys(source: TraceSource, timeline: TraceTimeline, trace: Trace) -> list[RunKey]:
@@ -141,23 +131,16 @@ def run_keys(source: TraceSource, timeline: TraceTimeline, trace: Trace) -> list
 
 
 def result_of(
-    trace: Trace,
-    timeline: TraceTimeline,
-    source: TraceSource,
-    corrected: Sequence[Corrected | None] = (),
-    *,
-    hta: bool = False,
+    trace: Trace, timeline: TraceTimeline, source: TraceSource, *, hta: bool = False
 ) -> TraceResult:
     """Compute every row, law and doubt of a trace.
 
     Args:
-        corrected: the replays of each run, where a cost model applies.
         hta: fill the table `hta`.
     """
     keys = run_keys(source, timeline, trace)
-    replays = corrected or [None] * len(keys)
     control = control_segments(usable_controls(source.controls, timeline.runs[0].clock))
-    runs = [_Run(*r, control) for r in zip(timeline.runs, keys, replays, strict=True)]
+    runs = [_Run(*r, control) for r in zip(timeline.runs, keys, strict=True)]
     tables = _tables(trace, timeline, runs, source, hta=hta)
     if len(timeline.stray):
         stray = stray_columns(timeline, RunKey(source.sample_id, None, keys[0].rank))
@@ -174,17 +157,11 @@ def _observed(run: _Run, source: TraceSource) -> ObservedRun:
     # Its own group's controls, made within seconds of it; the sample's where it has none.
     own = [c for c in source.controls if c.repeat == run.key.repeat]
     control = control_segments(usable_controls(own, run.timeline.clock)) or run.control
-    profiled = segments_of(run.timeline)
-    corrected = segments_of(run.replayed) if run.replayed else None
     return ObservedRun(
         sample_id=run.key.sample_id,
         repeat=run.key.repeat or 0,
-        profiled_ns=by_stage(profiled),
-        corrected_ns=by_stage(corrected) if corrected else None,
+        profiled_ns=by_stage(segments_of(run.timeline)),
         control_ns=by_stage(control),
-        profiled_steps_ns=step_lengths(profiled),
-        corrected_steps_ns=step_lengths(corrected) if corrected else (),
-        control_steps_ns=step_lengths(control),
     )
 
 
@@ -197,11 +174,9 @@ def _tables(
     hta: bool,
 ) -> dict[str, pa.Table]:
     makers: Mapping[str, Callable[[_Run], Columns]] = {
-        "stages": lambda r: stage_columns(
-            trace, timeline, r.timeline, r.key, r.corrected, r.control
-        ),
+        "stages": lambda r: stage_columns(trace, timeline, r.timeline, r.key, r.control),
         "device_stages": lambda r: device_columns(r.timeline, r.key),
-        "steps": lambda r: step_columns(trace, timeline, r.timeline, r.key, r.corrected, r.control),
+        "steps": lambda r: step_columns(trace, timeline, r.timeline, r.key, r.control),
         "kernels": lambda r: kernel_columns(trace, r.timeline, r.key),
     }
     tables = {
@@ -215,11 +190,9 @@ def _why_tables(
 ) -> dict[str, pa.Table]:
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in WHY_TABLES}
     for run in runs:
-        corrected = window_by_stage(run.replayed) if run.replayed else None
         taken_apart = why(
             trace,
             run.timeline,
-            corrected_ns=corrected,
             manifest=source.manifest,
             record=source.record,
             hta=hta,
@@ -274,13 +247,7 @@ def _of_run(table: pa.Table, key: RunKey) -> pa.Table:
 
 def _run_summary(run: _Run, source: TraceSource, tables: Mapping[str, pa.Table]) -> RunSummary:
     key, timeline = run.key, run.timeline
-    replayed = run.replayed
-    laws = run_laws(
-        timeline,
-        _of_run(tables["stages"], key),
-        _of_run(tables["device_stages"], key),
-        replayed.window_end_ns - replayed.window_start_ns if replayed else None,
-    )
+    laws = run_laws(timeline, _of_run(tables["stages"], key), _of_run(tables["device_stages"], key))
     doubts = (*run_doubts(timeline, source.record), *law_doubts(laws))
     return RunSummary(
         sample_id=key.sample_id,
@@ -304,7 +271,7 @@ def _sample(
         "sample_id": run.key.sample_id,
         "repeat": run.key.repeat,
         "rank": run.key.rank,
-        **sample_row(run.timeline, run.corrected, source.record, run.control),
+        **sample_row(run.timeline, source.record, run.control),
         "laws_hold": all(law.holds for law in (*said.laws, *summary.laws)),
         "doubts": ",".join(sorted(codes)),
         "clock": run.timeline.clock,

@@ -2,9 +2,9 @@
 
 Each rule states the least evidence that it speaks on. A stage to which no rule speaks gets no
 sentence: a figure in a table is better than a guess in words. What bounds a stage is what takes
-most of it, so those rules compare times with each other and with no threshold. Profiling slows the
-host and would make every run look host-bound: where the corrected window is known, what it is
-shorter by is taken from the host's gaps.
+most of it, so those rules compare times with each other and with no threshold. They speak of the
+run as it was recorded: profiling slows the host, so a run may be host-bound under the profiler
+alone, and the evidence says that its cost is included.
 """
 
 from __future__ import annotations
@@ -64,8 +64,6 @@ class StageEvidence:
     loop: SyncLoop | None = None
     graph: GraphUse | None = None
     communication: tuple[Communication, ...] = ()
-    #: Window with the observer effect removed; None where that is not known.
-    corrected_ns: int | None = None
 
     @property
     def subject(self) -> str:
@@ -73,14 +71,9 @@ class StageEvidence:
         return _SUBJECTS.get(self.stage, self.stage.replace("_", " ").capitalize())
 
     @property
-    def true_window_ns(self) -> int:
-        """The window, the observer effect removed where that is known."""
-        return self.window_ns if self.corrected_ns is None else self.corrected_ns
-
-    @property
     def idle_frac(self) -> float:
-        """Share of that window in which the device idles."""
-        return 1 - self.busy_ns / self.true_window_ns if self.true_window_ns > 0 else 0.0
+        """Share of the window in which the device idles."""
+        return 1 - self.busy_ns / self.window_ns if self.window_ns > 0 else 0.0
 
     @property
     def starves(self) -> bool:
@@ -217,9 +210,7 @@ def _copies(e: StageEvidence) -> Iterator[Verdict]:
 
 def _host_bound(e: StageEvidence) -> Iterator[Verdict]:
     gaps = e.idle_in(*_HOST_GAPS)
-    # What profiling cost the host lies in its gaps.
-    without_profiler = gaps - (e.window_ns - e.true_window_ns)
-    if not e.starves or without_profiler <= e.busy_ns:
+    if not e.starves or gaps <= e.busy_ns:
         return
     yield Verdict(
         stage=e.stage,
@@ -234,10 +225,10 @@ def _host_bound(e: StageEvidence) -> Iterator[Verdict]:
 
 
 def _busy_of(e: StageEvidence) -> str:
-    busy = f"{ms_from_ns(e.busy_ns):.1f} ms busy of {ms_from_ns(e.true_window_ns):.1f} ms"
-    if e.corrected_ns is None:
-        return f"{busy} (as profiled, the profiler's own cost included)"
-    return f"{busy} ({ms_from_ns(e.window_ns):.1f} ms with the profiler's cost)"
+    return (
+        f"{ms_from_ns(e.busy_ns):.1f} ms busy of {ms_from_ns(e.window_ns):.1f} ms (as profiled, "
+        "the profiler's own cost included)"
+    )
 
 
 def _gap_share(e: StageEvidence, gaps: int) -> str:

@@ -59,7 +59,6 @@ def why(
     trace: Trace,
     run: RunTimeline,
     *,
-    corrected_ns: Mapping[Stage, int] | None = None,
     manifest: Manifest | None = None,
     record: RunRecord | None = None,
     hta: bool = False,
@@ -67,7 +66,6 @@ def why(
     """Take one run apart.
 
     Args:
-        corrected_ns: window of each stage with the observer effect removed, where known.
         manifest, record: what the floors of `limits` rest on; without them there are none.
         hta: run HTA's analyses beside ours.
     Raises:
@@ -92,7 +90,6 @@ def why(
             loop=next(iter(_of(stage, loops)), None),
             graph=next(iter(_of(stage, graphs)), None),
             communication=_of(stage, nccl),
-            corrected_ns=(corrected_ns or {}).get(stage),
         )
         said += verdicts(evidence)
     return Why(

@@ -1,1 +1,1 @@
-"""Events → stages: attribution, tiling, overhead model and replay, tables."""
+"""Events → stages: attribution, tiling, cutting as a control is cut, tables."""

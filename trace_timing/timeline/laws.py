@@ -21,28 +21,20 @@ _NEVER_NEGATIVE = (
     "sync_wait_ns",
     "alloc_ns",
     "host_ns",
-    "corrected_ns",
 )
 
 
-def run_laws(
-    run: RunTimeline, stages: pa.Table, device_stages: pa.Table, corrected_window_ns: int | None
-) -> tuple[LawResult, ...]:
+def run_laws(run: RunTimeline, stages: pa.Table, device_stages: pa.Table) -> tuple[LawResult, ...]:
     """Laws 1, 2 and 5 on one run's rows.
 
     Args:
         stages, device_stages: rows of this run alone.
-        corrected_window_ns: the replayed window; None without a correction.
     """
     window = run.window_end_ns - run.window_start_ns
     results = [_sums_to(1, "window", total(stages, "window_ns"), window)]
     for device in sorted(run.device_cells):
         rows = device_stages.filter(pc.equal(device_stages["device"], device))
         results.append(_sums_to(1, f"window of device {device}", total(rows, "window_ns"), window))
-    if corrected_window_ns is not None:
-        results.append(
-            _sums_to(1, "corrected window", total(stages, "corrected_ns"), corrected_window_ns)
-        )
     results += [_busy_and_idle("stages", stages), _busy_and_idle("device_stages", device_stages)]
     results.append(_no_negative(stages))
     return tuple(results)

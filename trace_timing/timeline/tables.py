@@ -11,11 +11,10 @@ import pyarrow as pa
 
 from trace_timing import schema
 from trace_timing.records import STAGES
-from trace_timing.timeline.corrected import (
-    Corrected,
+from trace_timing.timeline.control_cut import (
     SegmentKey,
     by_stage,
-    correction_columns,
+    control_columns,
     segments_of,
 )
 from trace_timing.timeline.figures import (
@@ -75,13 +74,12 @@ def stage_columns(
     timeline: TraceTimeline,
     run: RunTimeline,
     key: RunKey,
-    corrected: Corrected | None = None,
     control: Mapping[SegmentKey, int] | None = None,
 ) -> Columns:
     """`stages`: one row a stage that the run has, tiled over the union of its devices.
 
     Args:
-        control: the controls' medians (corrected.control_segments), where there are any.
+        control: the controls' medians (control_cut.control_segments), where there are any.
     """
     groups = groups_by_stage(run.keys, STAGES)
     device = run_figures(run).grouped(groups, len(STAGES))
@@ -92,8 +90,6 @@ def stage_columns(
         | (host.syncs + host.allocs > 0)
         | _ranged(run, groups, len(STAGES))
     )
-    if corrected:
-        present |= corrected.windows(groups, len(STAGES))[0] > 0
     rows = np.flatnonzero(present)
     reason = ",".join(sorted(timeline.unattributed)) or _no_ranges(timeline)
     data = {
@@ -101,12 +97,8 @@ def stage_columns(
         "stage": [STAGES[r] for r in rows],
         **_device_columns(device, rows, run.clock),
         **_host_columns(host, rows),
-        **correction_columns(
-            corrected,
-            groups,
-            len(STAGES),
-            rows,
-            *_compared(run, control, lambda s: by_stage(s).get, [STAGES[r] for r in rows]),
+        **control_columns(
+            *_compared(run, control, lambda s: by_stage(s).get, [STAGES[r] for r in rows])
         ),
         "reason": [reason if STAGES[r] == "unattributed" else None for r in rows],
         "clock": [run.clock] * len(rows),
@@ -167,7 +159,6 @@ def step_columns(
     timeline: TraceTimeline,
     run: RunTimeline,
     key: RunKey,
-    corrected: Corrected | None = None,
     control: Mapping[SegmentKey, int] | None = None,
 ) -> Columns:
     """`steps`: one row a decode step of the run, in order."""
@@ -186,12 +177,8 @@ def step_columns(
         "step": sorted(steps),
         **_device_columns(device, rows, run.clock),
         **_host_columns(host, rows),
-        **correction_columns(
-            corrected,
-            identity,
-            len(run.keys),
-            rows,
-            *_compared(run, control, lambda s: s.get, [("decode", n) for n in sorted(steps)]),
+        **control_columns(
+            *_compared(run, control, lambda s: s.get, [("decode", n) for n in sorted(steps)])
         ),
         "interval_ns": step_intervals(run, rows),
         "clock": [run.clock] * len(rows),

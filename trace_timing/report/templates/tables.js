@@ -15,8 +15,7 @@ function absent(column, columns, i) {
   if (column.startsWith("call_") && of("call") === null) return ["", ""];
   if (column.startsWith("negative_") && of("negative") === 0) return ["none", "No row is negative."];
   if (TEXT(of("reason"))) return ["cannot tell", of("reason")];
-  const why = /corrected/.test(column) ? "Nothing was calibrated, so the profiler's cost is not known."
-    : /control|observer_effect/.test(column) ? "No unprofiled control stands beside it."
+  const why = /control|observer_effect/.test(column) ? "No unprofiled control stands beside it."
     : of("clock") === "host" ? "The trace has no GPU timeline." : "What was recorded does not tell.";
   return ["cannot tell", why];
 }

@@ -1,50 +1,23 @@
-"""A run beside its replays, and both cut the way a control is: what correction puts in tables."""
+"""A recorded run cut at the boundaries that a control's events have, and the controls' own cuts.
+
+Both give the same stretches, so control ÷ recorded compares like with like.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 import numpy as np
 
 from trace_timing.records import ControlTimes, RunRecord, Stage
-from trace_timing.timeline.figures import outside_key, run_figures, sums
+from trace_timing.timeline.figures import outside_key, sums
 from trace_timing.timeline.layout import RunTimeline
-from trace_timing.timeline.overhead import CostModel
-from trace_timing.timeline.replay import replay
-from trace_timing.trace.events import NONE, Trace
+from trace_timing.trace.events import NONE
 from trace_timing.units import IntArray
 
 #: A stage and its step, as a control's segments name them.
 SegmentKey = tuple[Stage, int | None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Corrected:
-    """A run replayed with the costs, and with both ends of their 95 % interval."""
-
-    run: RunTimeline
-    with_least: RunTimeline
-    with_most: RunTimeline
-
-    def windows(self, group_of_key: IntArray, groups: int) -> tuple[IntArray, IntArray, IntArray]:
-        """Corrected window of each group and the ends of its interval; `groups` entries each."""
-        each = [
-            sums(group_of_key, run_figures(run).window_ns, groups)
-            for run in (self.run, self.with_least, self.with_most)
-        ]
-        return each[0], np.minimum.reduce(each), np.maximum.reduce(each)
-
-
-def correct(trace: Trace, run: RunTimeline, costs: CostModel) -> Corrected:
-    """Replay a run with the costs and with both ends of the interval of their factor."""
-    return Corrected(
-        run=replay(trace, run, costs),
-        with_least=replay(trace, run, costs.scaled(costs.scale.lo)),
-        with_most=replay(trace, run, costs.scaled(costs.scale.hi)),
-    )
 
 
 def segments_of(run: RunTimeline) -> dict[SegmentKey, int]:
@@ -113,28 +86,17 @@ def by_stage(segments: Mapping[SegmentKey, int]) -> dict[Stage, int]:
     return stages
 
 
-def correction_columns(
-    corrected: Corrected | None,
-    group_of_key: IntArray,
-    groups: int,
-    rows: IntArray,
-    profiled: Sequence[int | None],
-    control: Sequence[int | None],
-) -> dict[str, list[Any]]:
-    """The five columns of the observer effect, for these rows of the groups.
+def control_columns(
+    recorded: Sequence[int | None], control: Sequence[int | None]
+) -> dict[str, list[int | None] | list[float | None]]:
+    """The columns `control_ns` and `observer_effect` of some rows.
 
     Args:
-        profiled, control: each row's time in the control's own segments, None where it has none.
+        recorded, control: each row's time in the control's own segments, None where it has none.
     """
-    windows: Sequence[list[int | None]] = [[None] * len(rows)] * 3
-    if corrected:
-        windows = [w[rows].tolist() for w in corrected.windows(group_of_key, groups)]
     return {
-        "corrected_ns": windows[0],
-        "corrected_lo_ns": windows[1],
-        "corrected_hi_ns": windows[2],
         "control_ns": list(control),
         "observer_effect": [
-            None if not p or not c else p / c for p, c in zip(profiled, control, strict=True)
+            None if not r or not c else r / c for r, c in zip(recorded, control, strict=True)
         ],
     }
