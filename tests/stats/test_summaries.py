@@ -12,7 +12,6 @@ from scipy import stats
 from trace_timing.api.analysis import analyze
 from trace_timing.errors import UsageError
 from trace_timing.schema import SAMPLE_TIMES
-from trace_timing.stats.bootstrap import SEED, interval
 from trace_timing.stats.summaries import summarise, summary_table
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
@@ -24,24 +23,6 @@ def test_a_summary_by_hand() -> None:
     assert (found.n, found.median, found.mean, found.mad) == (10, 5.5, 5.5, 2.5)
     assert (found.p90, found.p95, found.p99) == pytest.approx((9.1, 9.55, 9.91))
     assert summarise(np.array([np.nan])) is None
-
-
-def test_the_bootstrap_interval_is_seeded_and_is_scipys() -> None:
-    values = np.random.default_rng(2).lognormal(size=40)
-    known = stats.bootstrap(
-        (values,), np.mean, method="BCa", n_resamples=20_000, random_state=np.random.default_rng(9)
-    ).confidence_interval
-    ours = interval(values, np.mean)
-    assert ours is not None
-    assert ours == interval(values, np.mean)
-    assert (ours.low, ours.high) == pytest.approx((known.low, known.high), rel=0.03)
-
-
-def test_equal_values_have_an_interval_without_width_and_two_have_none() -> None:
-    found = interval(np.full(5, 3.0))
-    assert found is not None
-    assert (found.low, found.high) == (3, 3)
-    assert interval(np.array([1.0, 2.0])) is None
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +42,9 @@ def test_the_sample_traces_are_summarised_as_numpy_and_scipy_do(sample_rows: pd.
             tuple(np.percentile(values, [90, 95, 99]))
         )
         assert row["mad_ms"] == pytest.approx(stats.median_abs_deviation(values))
-        known = stats.bootstrap(
-            (values,),
-            np.median,
-            method="BCa",
-            n_resamples=2_000,
-            random_state=np.random.default_rng(SEED),
-        ).confidence_interval
-        assert (row["median_lo_ms"], row["median_hi_ms"]) == (known.low, known.high)
+        # Three values have no interval that holds whatever their distribution.
+        assert pd.isna(row["median_lo_ms"])
+        assert pd.isna(row["median_hi_ms"])
 
 
 def test_groups_of_several_metadata_keys_are_summarised_apart() -> None:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trace_timing.stats.audit import AuditGroup, AuditResult
-from trace_timing.stats.bootstrap import Interval
+from trace_timing.stats.intervals import Interval
 from trace_timing.stats.older_against import LIKE_WITH_LIKE, Against, AgainstRow, Basis
 from trace_timing.stats.older_fencepost import Fencepost
 from trace_timing.stats.older_judged import REASONS

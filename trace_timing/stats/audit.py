@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trace_timing.records import Doubt
-from trace_timing.stats.bootstrap import Interval, interval
+from trace_timing.stats.intervals import Interval, median_interval
 from trace_timing.stats.older_against import Against
 from trace_timing.stats.older_fencepost import Fencepost, fit_fencepost, step_rate
 from trace_timing.stats.older_judged import (
@@ -225,7 +225,7 @@ def bias_at_one_token(older: OlderResults, judged: Judged) -> Bias | None:
         rows=len(values),
         negative=int((values < 0).sum()),
         median_ms=float(np.median(values)),
-        median_interval=interval(values),
+        median_interval=median_interval(values),
         p5_ms=float(low),
         p95_ms=float(high),
     )

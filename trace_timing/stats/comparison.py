@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import special
 
 from trace_timing.errors import UsageError
-from trace_timing.stats.bootstrap import LEVEL, Interval
+from trace_timing.stats.intervals import LEVEL, Interval
 from trace_timing.stats.comparability import Difference, differences
 from trace_timing.stats.compared_figures import (
     Basis,

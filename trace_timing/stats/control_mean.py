@@ -84,7 +84,7 @@ def interval(
         Equal values without `pooled` have no width.
     """
     count = len(totals)
-    if count < FEWEST and pooled is None or not count:
+    if not count or (pooled is None and count < FEWEST):
         return None
     spread = np.sqrt(_variance(stages, totals, pooled))
     half = _multiplier(count) * (SEQUENTIAL if sequential else 1.0) * spread

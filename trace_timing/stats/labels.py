@@ -11,7 +11,7 @@ import pandas as pd
 
 from trace_timing import schema
 from trace_timing.records import RunRecord
-from trace_timing.stats.bootstrap import LEVEL
+from trace_timing.stats.intervals import LEVEL
 from trace_timing.stats.outliers import causes, outliers
 from trace_timing.units import NS_PER_MS
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trace_timing.records import STAGES, VISION_STAGES, ControlTimes, Doubt, RunRecord, Stage
-from trace_timing.stats.bootstrap import Interval, interval
+from trace_timing.stats.intervals import Interval, median_interval
 
 #: Of fewer runs than this nothing is said that holds for others.
 LEAST_PAIRS = 3
@@ -77,7 +77,9 @@ class ObserverEffect:
 def ratio(above: Sequence[float], below: Sequence[float]) -> Ratio:
     """Median of pairwise ratios; n pairs, both positive."""
     values = np.asarray(above, np.float64) / np.asarray(below, np.float64)
-    return Ratio(median=float(np.median(values)), interval=interval(values), runs=len(values))
+    return Ratio(
+        median=float(np.median(values)), interval=median_interval(values), runs=len(values)
+    )
 
 
 def observer_effect(

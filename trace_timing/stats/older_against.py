@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from trace_timing.errors import UsageError
-from trace_timing.stats.bootstrap import Interval, interval
+from trace_timing.stats.intervals import Interval, median_interval
 from trace_timing.stats.older_judged import Judged, column
 from trace_timing.stats.older_results import OlderResults
 
@@ -163,7 +163,7 @@ def _summary(
             valid_only=valid_only,
             rows=len(chosen),
             median_difference_ms=float(np.median(differences)),
-            interval=interval(differences),
+            interval=median_interval(differences),
             median_ratio=float(np.median(ratios)) if ratios else float("nan"),
         ),
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from trace_timing.stats.bootstrap import Interval
+from trace_timing.stats.intervals import Interval
 from trace_timing.stats.older_fencepost import step_rate
 from trace_timing.stats.older_judged import Judged, column, number_or_none
 from trace_timing.stats.older_results import OlderResults

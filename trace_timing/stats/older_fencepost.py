@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from trace_timing.stats.bootstrap import Interval, interval
+from trace_timing.stats.intervals import Interval, median_interval
 from trace_timing.stats.older_judged import ROUNDING_MS, Judged, column
 from trace_timing.stats.older_results import OlderResults
 from trace_timing.stats.scaling import LineFit, fit_line
@@ -107,4 +107,4 @@ def step_rate(older: OlderResults, judged: Judged) -> tuple[float, Interval | No
     if not rows.any():
         return None
     rates = decode[rows] / (tokens[rows] - 1)
-    return float(np.median(rates)), interval(rates)
+    return float(np.median(rates)), median_interval(rates)

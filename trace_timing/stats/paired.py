@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import special
 
-from trace_timing.stats.bootstrap import LEVEL, SEED, Interval
+from trace_timing.stats.intervals import LEVEL, SEED, Interval
 from trace_timing.units import FloatArray, IntArray
 
 #: From this many pairs on, ranks (they shrug off host stalls); below, Student's t, because ranks

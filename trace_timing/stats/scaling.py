@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from trace_timing.stats.bootstrap import LEVEL, SEED, Interval
+from trace_timing.stats.intervals import LEVEL, SEED, Interval
 from trace_timing.units import FloatArray, IntArray
 
 #: All pairs of more points than this would fill memory (n² slopes); a seeded draw stands in.

@@ -11,7 +11,7 @@ import pandas as pd
 
 from trace_timing import schema
 from trace_timing.errors import UsageError
-from trace_timing.stats.bootstrap import Interval, interval
+from trace_timing.stats.intervals import Interval, median_interval
 from trace_timing.stats.outliers import FEWEST_TO_STAND_OUT_OF, mad, outliers
 from trace_timing.units import FloatArray
 
@@ -40,7 +40,7 @@ def summarise(values: FloatArray) -> Summary | None:
     return Summary(
         n=len(known),
         median=float(np.median(known)),
-        median_interval=interval(known),
+        median_interval=median_interval(known),
         mean=float(known.mean()),
         p90=float(p90),
         p95=float(p95),
