@@ -48,21 +48,25 @@ class PooledSpread:
 
 
 def kept(totals: FloatArray | IntArray) -> IntArray:
-    """Indices of the middle controls, ordered by total: ⌊K/4⌋ are left out at each end."""
-    order = np.argsort(totals, kind="stable")
-    out = len(order) // 4
-    return order[out : len(order) - out]
+    """Indices of the middle controls, ordered by total: ⌊K/4⌋ are left out at each end.
+
+    Args:
+        totals: (…, K); here and below, leading axes are samples done at once.
+    """
+    order = np.argsort(totals, axis=-1, kind="stable")
+    count = totals.shape[-1]
+    return order[..., count // 4 : count - count // 4]
 
 
 def mean(stages: FloatArray, totals: FloatArray) -> FloatArray:
     """Mean of each column over the kept controls.
 
     Args:
-        stages: (K, S), any unit; totals: (K,), what the runs are ordered by.
+        stages: (…, K, S), any unit; totals: (…, K), what the runs are ordered by.
     Returns:
-        (S,).
+        (…, S).
     """
-    result: FloatArray = stages[kept(totals)].mean(axis=0)
+    result: FloatArray = _rows(stages, kept(totals)).mean(axis=-2)
     return result
 
 
@@ -76,14 +80,14 @@ def interval(
     """95 % interval of each column's long-run value.
 
     Args:
-        stages: (K, S), in the order made; totals: (K,).
+        stages: (…, K, S), in the order made; totals: (…, K).
         pooled: of the capture's samples, the same S columns.
         sequential: controls were added until the interval was narrow enough.
     Returns:
-        Lower and upper ends, (S,) each; None for fewer than three controls without `pooled`.
+        Lower and upper ends, (…, S) each; None for fewer than three controls without `pooled`.
         Equal values without `pooled` have no width.
     """
-    count = len(totals)
+    count = totals.shape[-1]
     if not count or (pooled is None and count < FEWEST):
         return None
     spread = np.sqrt(_variance(stages, totals, pooled))
@@ -120,11 +124,12 @@ def pooled_spread(samples: Iterable[tuple[FloatArray, FloatArray]]) -> PooledSpr
 
 def _variance(stages: FloatArray, totals: FloatArray, pooled: PooledSpread | None) -> FloatArray:
     """Relative variance of one run, own and pooled together."""
+    count = totals.shape[-1]
     if pooled is None:
         return _own_variance(stages, totals)
-    if len(totals) < FEWEST:
+    if count < FEWEST:
         return pooled.relative**2
-    own, freedom = _own_variance(stages, totals), _freedom(len(totals))
+    own, freedom = _own_variance(stages, totals), _freedom(count)
     prior = PRIOR_FREEDOM * pooled.relative**2
     result: FloatArray = (prior + freedom * own) / (PRIOR_FREEDOM + freedom)
     return result
@@ -133,12 +138,20 @@ def _variance(stages: FloatArray, totals: FloatArray, pooled: PooledSpread | Non
 def _own_variance(stages: FloatArray, totals: FloatArray) -> FloatArray:
     """Winsorised sum of squares ÷ (kept − 1), relative to the mean squared; whole runs."""
     middle = kept(totals)
-    out = (len(totals) - len(middle)) // 2
-    rows = np.concatenate([np.repeat(middle[:1], out), middle, np.repeat(middle[-1:], out)])
-    values = stages[rows]
-    squares = ((values - values.mean(axis=0)) ** 2).sum(axis=0) / _freedom(len(totals))
-    centre = stages[middle].mean(axis=0)
-    return np.divide(squares, centre**2, out=np.zeros_like(squares), where=centre != 0)
+    out = totals.shape[-1] // 4
+    low, high = (np.repeat(middle[..., [end]], out, axis=-1) for end in (0, -1))
+    values = _rows(stages, np.concatenate([low, middle, high], axis=-1))
+    centre = values.mean(axis=-2, keepdims=True)
+    squares = ((values - centre) ** 2).sum(axis=-2) / _freedom(totals.shape[-1])
+    level = _rows(stages, middle).mean(axis=-2)
+    relative: FloatArray = np.divide(
+        squares, level**2, out=np.zeros_like(squares), where=level != 0
+    )
+    return relative
+
+
+def _rows(stages: FloatArray, at: IntArray) -> FloatArray:
+    return np.take_along_axis(stages, at[..., None], axis=-2)
 
 
 def _freedom(count: int) -> int:
