@@ -12,7 +12,6 @@ import pandas as pd
 from scipy import special
 
 from trace_timing.errors import UsageError
-from trace_timing.stats.intervals import LEVEL, Interval
 from trace_timing.stats.comparability import Difference, differences
 from trace_timing.stats.compared_figures import (
     Basis,
@@ -25,6 +24,7 @@ from trace_timing.stats.compared_figures import (
     stage_figures,
 )
 from trace_timing.stats.families import ALPHA, shares, weighted_holm
+from trace_timing.stats.intervals import LEVEL, Interval
 from trace_timing.stats.noise import PairSpread, pair_spreads
 from trace_timing.stats.paired import FEWEST, Effect, grouped_effect, paired_effect
 from trace_timing.units import FloatArray
