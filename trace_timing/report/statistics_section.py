@@ -58,7 +58,8 @@ def statistics_section(statistics: Statistics, samples: pd.DataFrame) -> Section
         sentences=(
             *statistics_lines(statistics),
             "Medians with 95 % intervals (order statistics, from six values on); a sample's "
-            "repeats are reduced to their median first, so n counts samples. mad is the median absolute deviation.",
+            "repeats are reduced to their median first, so n counts samples. mad is the median "
+            "absolute deviation.",
         ),
         tables={title: table for title, table in tables.items() if len(table)},
         figures=_figures(statistics.scaling),
