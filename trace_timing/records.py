@@ -17,6 +17,7 @@ import msgspec
 from trace_timing.errors import TraceError
 
 TOOL_VERSION = "0.1.0"
+#: Of manifest.json with its run records, and of summary.json with its tables.
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 TRACES_DIR = "traces"
@@ -212,13 +213,38 @@ def decode_manifest(data: bytes | str, *, source: str) -> Manifest:
     """A manifest from its JSON; an older one has the device's rates within its calibration.
 
     Raises:
-        TraceError: not the JSON of a manifest; names `source` and the field.
+        TraceError: of a newer format, in which fields may differ; or not the JSON of a manifest.
     """
+    check_format(data, source=source)
     manifest = decode(data, Manifest, source=source)
     if manifest.rates is not None:
         return manifest
     older = decode(data, OlderManifest, source=source).calibration
     return replace(manifest, rates=older.rates) if older else manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormatHeader:
+    """What a manifest or summary says of its format, whatever else is in it."""
+
+    format_version: int = 1
+
+
+def check_format(data: bytes | str, *, source: str) -> None:
+    """Refuse the JSON of a manifest or summary whose format is newer than this program.
+
+    What raises the format version: docs/file-formats.md.
+
+    Raises:
+        TraceError: its `format_version` is above FORMAT_VERSION; or as `decode`.
+    """
+    found = decode(data, FormatHeader, source=source).format_version
+    if found > FORMAT_VERSION:
+        raise TraceError(
+            f"{source} has format version {found}",
+            why=f"trace-timing {TOOL_VERSION} reads versions up to {FORMAT_VERSION}",
+            remedy="use the trace-timing that wrote it, or a newer one",
+        )
 
 
 def slug(sample_id: str, *, limit: int = 60) -> str:

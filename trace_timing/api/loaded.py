@@ -12,6 +12,7 @@ import msgspec
 import pandas as pd
 
 from trace_timing.errors import UsageError
+from trace_timing.records import check_format
 from trace_timing.stats.noise import NoiseFloor
 
 
@@ -54,6 +55,10 @@ def load(path: str) -> Loaded:
 
 
 def _from_report(folder: Path) -> Loaded:
+    summary = folder / "summary.json"
+    text = summary.read_text() if summary.is_file() else "{}"
+    check_format(text, source=str(summary))
+    told = json.loads(text)
     tables: dict[str, pd.DataFrame] = {}
     for name in ("samples", "stages", "steps", "kernels"):
         file = folder / f"{name}.parquet"
@@ -63,8 +68,6 @@ def _from_report(folder: Path) -> Loaded:
                 remedy="write the report again: trace-timing analyze TRACES -o " + str(folder),
             )
         tables[name] = pd.read_parquet(file)
-    summary = folder / "summary.json"
-    told = json.loads(summary.read_text()) if summary.is_file() else {}
     return Loaded(
         source=str(folder),
         samples=tables["samples"],
