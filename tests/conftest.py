@@ -8,11 +8,31 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.expected_skips import OPTION, UnexpectedSkips
+
 # A loaded machine makes an example slow, and that is no failure of what is tested.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option with which `.ci/run` calls pytest."""
+    parser.addoption(OPTION, action="store_true", help="fail on skips not in expected_skips.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch the skips where asked to; under xdist the parent alone sees all reports."""
+    if config.getoption(OPTION) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(UnexpectedSkips())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what reads the recorded traces, so that `-m "not shared"` leaves it out."""
+    for item in items:
+        if "shared" in getattr(item, "fixturenames", ()):
+            item.add_marker("shared")
 
 
 @pytest.fixture(scope="session")
