@@ -299,6 +299,7 @@ def test_memory_stays_flat(tmp_path: Path, tiny: Loaded, inputs: dict[str, Any])
     assert grown < 16 << 20
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_twenty_kills_and_a_resume_leave_each_run_there_exactly_once(tmp_path: Path) -> None:
     script = REPOSITORY / "tests" / "recording" / "killed_capture.py"

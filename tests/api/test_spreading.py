@@ -25,6 +25,7 @@ from trace_timing.errors import UsageError
 from trace_timing.stats.trace_result import TraceResult, TraceSource, result_of
 from trace_timing.trace.events import Trace
 
+pytestmark = pytest.mark.slow
 KILLER = "killer"
 SAMPLES = Path(__file__).parent.parent.parent / "sample_traces"
 

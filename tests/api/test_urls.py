@@ -47,6 +47,7 @@ def local(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_traces_on_s3_give_the_tables_of_the_same_local_files(
     bucket: str, local: Path, jobs: int

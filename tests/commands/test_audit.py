@@ -21,6 +21,8 @@ from trace_timing.stats.older_against import hold_against
 from trace_timing.stats.older_judged import judge
 from trace_timing.stats.older_results import read_older
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

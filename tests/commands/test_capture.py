@@ -21,7 +21,7 @@ from trace_timing.commands import cli
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, UsageError
 from trace_timing.recording.files import read_records
 
-pytestmark = pytest.mark.capture
+pytestmark = [pytest.mark.capture, pytest.mark.slow]
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -135,9 +135,10 @@ def test_a_tensor_parallel_run_leaves_a_trace_a_rank_tied_by_its_sample(
     )
     out = tmp_path / "traces"
     wanted = arguments(samples, out, "--no-warm-up", "--model", str(saved), "--tensor-parallel")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    # --standalone: a free port, so that two of these on one machine do not meet.
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     subprocess.run(
-        [*torchrun, "-m", "trace_timing", *wanted],
+        [*torchrun, "--nproc-per-node", "2", "-m", "trace_timing", *wanted],
         env=environment(),
         capture_output=True,
         check=True,

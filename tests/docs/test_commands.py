@@ -15,6 +15,7 @@ from tests.docs.workplace import environment, workplace
 PAGES = [page for page in documents() if page.name != "README.zh.md"]
 
 
+@pytest.mark.slow
 @pytest.mark.capture
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_says_to_run_runs(page: Path, tmp_path: Path) -> None:

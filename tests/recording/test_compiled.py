@@ -15,7 +15,7 @@ from tests.recording.recorder import Recorder, steps  # noqa: E402
 from trace_timing.recording.ranges import attach  # noqa: E402
 from trace_timing.recording.resolver import resolve  # noqa: E402
 
-pytestmark = pytest.mark.capture
+pytestmark = [pytest.mark.capture, pytest.mark.slow]
 TOKENS = 4
 
 

@@ -71,6 +71,7 @@ def test_a_child_that_generates_is_an_entry() -> None:
     assert resolve(build_blip_2().model).generate_entries == ("generate", "language_model.generate")
 
 
+@pytest.mark.slow
 def test_the_wrappers_of_torch_are_looked_through() -> None:
     model = llava().model
     parallel = nn.Module()

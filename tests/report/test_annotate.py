@@ -176,6 +176,7 @@ def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         browser.close()
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_chromes_trace_viewer_imports_our_tracks_without_a_complaint(
     viewer: Any, trace_file: Path, annotated: Path

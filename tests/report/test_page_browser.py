@@ -13,7 +13,7 @@ from trace_timing.report.model import ReportData
 from trace_timing.report.page import PAGES, write_report
 from trace_timing.report.payloads import kernel_totals
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.report.browsing import Visit
 from trace_timing.report.model import ReportData, Section
 from trace_timing.report.page import write_report
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
 
 

@@ -23,7 +23,7 @@ from trace_timing.stats.older_against import hold_against
 from trace_timing.stats.older_judged import judge
 from trace_timing.stats.older_results import read_older
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
 
 

@@ -41,6 +41,7 @@ def alarms(rows: tuple[ComparedRow, ...]) -> list[str]:
     return [row.name for row in rows if row.verdict in ("faster", "slower")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [16, 24])
 def test_self_comparisons_raise_an_alarm_in_at_most_5_percent(n: int) -> None:
     """Repeats of one heavy-tailed population dealt to A and B at random, 1,000 times.
@@ -62,6 +63,7 @@ def test_self_comparisons_raise_an_alarm_in_at_most_5_percent(n: int) -> None:
     assert raised <= 50
 
 
+@pytest.mark.slow
 def test_finds_a_planted_3_percent_among_30_pairs_in_80_percent_of_500_trials() -> None:
     rng = np.random.default_rng(12)
     found = sum(

@@ -124,6 +124,7 @@ def _all_traces(shared: Path) -> list[Path]:
     return [path for folder in folders for path in sorted(folder.rglob("*.json.gz"))]
 
 
+@pytest.mark.slow
 def test_no_call_of_a_recorded_trace_is_of_unknown_name_but_what_kineto_does_not_name(
     shared: Path,
 ) -> None:
@@ -148,6 +149,7 @@ NAMED_INVALID = {
 }
 
 
+@pytest.mark.slow
 def test_what_kineto_names_invalid_in_recorded_traces_only_asks(shared: Path) -> None:
     seen: set[int] = set()
     for path in _all_traces(shared):

@@ -149,6 +149,7 @@ def _kernel_time_by_kind(path: Path) -> Counter[str]:
     return times
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NVIDIA + AMD)
 def test_at_most_two_percent_of_kernel_time_is_of_no_known_kind(shared: Path, name: str) -> None:
     times = _kernel_time_by_kind(shared / "traces" / f"{name}.json.gz")
@@ -158,6 +159,7 @@ def test_at_most_two_percent_of_kernel_time_is_of_no_known_kind(shared: Path, na
     assert len(times) > 3
 
 
+@pytest.mark.slow
 def test_the_traces_beside_the_tests_leave_next_to_nothing_without_a_kind() -> None:
     folders = (REPOSITORY / "sample_traces", REPOSITORY / "tests" / "data")
     paths = [path for folder in folders for path in sorted(folder.rglob("*.json.gz"))]

@@ -16,6 +16,7 @@ from trace_timing.api.analysis import analyze
 from trace_timing.timeline.runs import lay_out
 from trace_timing.trace.kineto import read_trace
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = next((ROOT / "sample_traces" / "traces").glob("short*.json.gz"))
 

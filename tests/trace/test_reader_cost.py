@@ -41,6 +41,7 @@ def instructions(trace: Path, times: int) -> int:
     return int(found[1].replace(",", ""))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.version_info[:2] not in MEASURED, reason="not counted with this Python")
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind counts the instructions")
 def test_the_reader_takes_no_more_instructions_an_event_than_it_did(tmp_path: Path) -> None:
