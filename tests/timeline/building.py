@@ -20,8 +20,9 @@ _FIELDS = (
     "graph_node",
     "wait_stream",
     "wait_correlation",
+    "process",
 )
-_NARROW = {"thread": np.int32, "device": np.int32}
+_NARROW = {"thread": np.int32, "device": np.int32, "process": np.int32}
 
 
 @dataclass

@@ -58,6 +58,7 @@ def make_trace(
         graph_node=none,
         wait_stream=none,
         wait_correlation=none,
+        process=none.astype(np.int32),
     )
     return Trace(events, tuple(names), (("1", "1"),), TraceInfo(), "handmade")
 

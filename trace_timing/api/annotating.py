@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from trace_timing.api.analysis import stage_map
@@ -11,7 +12,7 @@ from trace_timing.records import Doubt
 from trace_timing.report.annotate import write_annotated
 from trace_timing.report.tracks import AnnotatedRun
 from trace_timing.stats.trace_result import TraceSource, run_keys
-from trace_timing.timeline.runs import lay_out
+from trace_timing.timeline.processes import lay_out_each
 from trace_timing.timeline.stages import StageMap
 from trace_timing.timeline.tables import RunKey
 from trace_timing.trace.events import Trace
@@ -61,11 +62,19 @@ def _output(file: Path, folder: Path, taken: Collection[Path]) -> Path:
 def _runs(
     trace: Trace, source: TraceSource, stages: StageMap, doubts: Sequence[Doubt]
 ) -> list[AnnotatedRun]:
-    timeline = lay_out(trace, stages)
-    keys = run_keys(source, timeline, trace)
+    drawn = [
+        AnnotatedRun(
+            trace=part,
+            run=run,
+            doubts=tuple(doubt for doubt in doubts if _is_about(doubt, key)),
+        )
+        for part, timeline in lay_out_each(trace, stages)
+        for run, key in zip(timeline.runs, run_keys(source, timeline, part), strict=True)
+    ]
+    # Of several processes each counts its runs from 0; in one file every run has its tracks.
     return [
-        AnnotatedRun(run=run, doubts=tuple(doubt for doubt in doubts if _is_about(doubt, key)))
-        for run, key in zip(timeline.runs, keys, strict=True)
+        replace(each, run=replace(each.run, ordinal=number)) if each.run.ordinal != number else each
+        for number, each in enumerate(drawn)
     ]
 
 

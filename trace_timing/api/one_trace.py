@@ -9,8 +9,9 @@ from trace_timing.errors import TraceError, TraceTimingError
 from trace_timing.records import Rejection
 from trace_timing.report.detail import sample_detail
 from trace_timing.report.model import RunKey, SampleDetail
+from trace_timing.stats.several_processes import joined
 from trace_timing.stats.trace_result import TraceResult, TraceSource, result_of, run_keys
-from trace_timing.timeline.runs import TraceTimeline, lay_out
+from trace_timing.timeline.processes import LaidOut, lay_out_each
 from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap
 from trace_timing.trace.cache import open_through
 from trace_timing.trace.events import Trace
@@ -47,15 +48,18 @@ def analyze_trace(source: TraceSource, settings: Settings) -> Outcome:
     """Analyse one trace; what is wrong with it becomes a rejection, never an exception."""
     try:
         trace = _open(source, settings)
-        timeline = lay_out(trace, settings.stages)
-        if not timeline.runs:
+        laid_out = lay_out_each(trace, settings.stages)
+        if not all(timeline.runs for _, timeline in laid_out):
             raise TraceError(
                 f"{source.name} has nothing to time",
                 why="no range, no GPU op, no API call in it",
                 remedy="record it around a generate() call",
             )
-        result = result_of(trace, timeline, source, hta=settings.hta)
-        details = _details(trace, timeline, source) if settings.details else ()
+        results = [
+            result_of(part, timeline, source, hta=settings.hta) for part, timeline in laid_out
+        ]
+        result = joined(results, [pid for part, _ in laid_out for pid in part.info.processes])
+        details = _details(laid_out, source) if settings.details else ()
         return Outcome(source, result, None, details)
     except TraceTimingError as error:
         return Outcome(source, None, reject(source, error))
@@ -79,7 +83,7 @@ def timelines(source: TraceSource, settings: Settings) -> tuple[SampleDetail, ..
     """The timelines of a trace alone; none where it can no longer be read."""
     try:
         trace = _open(source, settings)
-        return _details(trace, lay_out(trace, settings.stages), source)
+        return _details(lay_out_each(trace, settings.stages), source)
     except TraceTimingError:
         return ()
 
@@ -90,13 +94,11 @@ def _open(source: TraceSource, settings: Settings) -> Trace:
     return open_through(source.local, settings.cache, cpu_ops=wanted)
 
 
-def _details(
-    trace: Trace, timeline: TraceTimeline, source: TraceSource
-) -> tuple[SampleDetail, ...]:
-    keys = run_keys(source, timeline, trace)
+def _details(laid_out: LaidOut, source: TraceSource) -> tuple[SampleDetail, ...]:
     return tuple(
         sample_detail(trace, run, RunKey(key.sample_id, key.repeat or 0, key.rank))
-        for run, key in zip(timeline.runs, keys, strict=True)
+        for trace, timeline in laid_out
+        for run, key in zip(timeline.runs, run_keys(source, timeline, trace), strict=True)
     )
 
 

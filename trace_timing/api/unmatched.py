@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from trace_timing.records import Doubt
-from trace_timing.timeline.runs import lay_out
+from trace_timing.timeline.processes import lay_out_each
 from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap
 from trace_timing.trace.reading import open_trace
 
@@ -24,7 +24,8 @@ def unmatched_patterns(stages: StageMap, found: Collection[str], trace: str) -> 
     silent = sorted({stage for _, stage in own if stage not in found and stage != "generate"})
     if not silent:
         return None
-    names = lay_out(open_trace(trace), stages).unclaimed_ranges
+    laid_out = lay_out_each(open_trace(trace), stages)
+    names = list(dict.fromkeys(n for _, timeline in laid_out for n in timeline.unclaimed_ranges))
     seen = ", ".join(names[:MOST_NAMES]) or "none besides those that fit"
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     patterns = ", ".join(f"{stage} = {p.pattern}" for p, stage in own if stage in silent)

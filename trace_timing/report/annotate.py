@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from trace_timing.errors import TraceError
 from trace_timing.report.tracks import (
     AnnotatedRun,
     Flow,
+    Op,
     OpTracks,
     encoded,
     flows,
@@ -52,7 +53,9 @@ def write_annotated(path: Path, trace: Trace, runs: Sequence[AnnotatedRun], outp
     begin, end = events_span(text, path.name)
     packer = zlib.compressobj(LEVEL, zlib.DEFLATED, zlib.MAX_WBITS | 16)
     packed = packer.compress(text[:end]) + packer.flush(zlib.Z_SYNC_FLUSH)
-    added = encoded([event for run in runs for event in track_events(trace, run)])
+    added = encoded(
+        [event for drawn in runs for event in track_events(drawn.trace or trace, drawn)]
+    )
     more = _optional(trace, runs, text[begin : end + 1])
     more = _fitting(more, int(len(text) * MOST_ADDED) - _size(added))
     packed_room = int(len(packed) * MOST_ADDED * _ratio(added + more))
@@ -71,28 +74,32 @@ def _read(path: Path) -> bytes:
 
 def _optional(trace: Trace, runs: Sequence[AnnotatedRun], events: bytes) -> list[bytes]:
     """Flows to first ops; then idle causes and other flows, three to one. A flow is one piece."""
-    arrows = [arrow for drawn in runs for arrow in flows(drawn.run)]
-    tracks = _op_tracks(trace, arrows, events)
-    pairs = [
-        b",\n".join(encoded(arrow.events(number, tracks[arrow.op_row])))
-        for number, arrow in enumerate(arrows)
-        if arrow.op_row in tracks
+    arrows = [
+        (arrow, _op(drawn.trace or trace, arrow)) for drawn in runs for arrow in flows(drawn.run)
     ]
-    firsts = sum(arrow.is_first for arrow in arrows)
-    idle = encoded([event for drawn in runs for event in idle_events(trace, drawn.run)])
+    tracks = _op_tracks({op for _, op in arrows}, events)
+    pairs = [
+        b",\n".join(encoded(arrow.events(number, tracks[op])))
+        for number, (arrow, op) in enumerate(arrows)
+        if op in tracks
+    ]
+    firsts = sum(arrow.is_first for arrow, _ in arrows)
+    idle = encoded([e for drawn in runs for e in idle_events(drawn.trace or trace, drawn.run)])
     in_turn = chain.from_iterable(zip_longest(idle[::3], idle[1::3], idle[2::3], pairs[firsts:]))
     return pairs[:firsts] + [event for event in in_turn if event]
 
 
-def _op_tracks(trace: Trace, arrows: Sequence[Flow], events: bytes) -> OpTracks:
+def _op(trace: Trace, arrow: Flow) -> Op:
+    return arrow.op_start_ns, trace.names[trace.events.name[arrow.op_row]]
+
+
+def _op_tracks(wanted: Collection[Op], events: bytes) -> OpTracks:
     """Where the file has the ops: found by start and name, since tracks differ by vendor."""
-    names, name = trace.names, trace.events.name
-    wanted = {(arrow.op_start_ns, names[name[arrow.op_row]]): arrow.op_row for arrow in arrows}
-    found: dict[int, tuple[Any, Any]] = {}
+    found: dict[Op, tuple[Any, Any]] = {}
     for event in decode_loosely(events):
-        row = wanted.get((ns_from_us_text(event.ts) or 0, event.name))
-        if row is not None:
-            found[row] = (event.pid, event.tid)
+        op = (ns_from_us_text(event.ts) or 0, event.name)
+        if op in wanted:
+            found[op] = (event.pid, event.tid)
     return found
 
 

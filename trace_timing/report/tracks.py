@@ -24,8 +24,9 @@ from trace_timing.trace.events import NONE, Trace
 from trace_timing.units import NS_PER_US, IntArray
 
 Event = dict[str, Any]
-#: (pid, tid) of an op in the file, by its row in the trace's events.
-OpTracks = Mapping[int, tuple[Any, Any]]
+#: Start and name of an op; (pid, tid) of it in the file.
+Op = tuple[int, str]
+OpTracks = Mapping[Op, tuple[Any, Any]]
 
 CATEGORY = "trace-timing"
 #: Far from real process ids.
@@ -40,6 +41,8 @@ class AnnotatedRun:
     """A run as it is drawn beside the original events."""
 
     run: RunTimeline
+    #: What the run's rows point into, where that is not the trace of the whole file.
+    trace: Trace | None = None
     doubts: tuple[Doubt, ...] = ()
 
 

@@ -125,7 +125,11 @@ class _Run:
 
 def run_keys(source: TraceSource, timeline: TraceTimeline, trace: Trace) -> list[RunKey]:
     """The key of each run: the record's where there is one, else counted and read."""
-    rank = source.rank if source.rank is not None else trace.info.rank or 0
+    rank = source.rank
+    if (
+        rank is None or trace.info.processes
+    ):  # one of several has its own rank, whatever is recorded
+        rank = trace.info.rank or 0
     first = source.repeat or 0
     return [RunKey(source.sample_id, first + run.ordinal, rank) for run in timeline.runs]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trace_timing.errors import AttributionError
 from trace_timing.timeline.attribution import REASONS, Attribution, HostMap, host_map
 from trace_timing.timeline.layout import (
     Cells,
@@ -53,8 +54,15 @@ def lay_out(trace: Trace, stage_map: StageMap = DEFAULT_STAGES) -> TraceTimeline
     """Attribute and tile every run of a trace.
 
     Raises:
-        AttributionError: ranges of one thread cross.
+        AttributionError: ranges of one thread cross; or the trace holds several processes
+            (`timeline.processes.lay_out_each` takes such a one).
     """
+    if len(trace.info.processes) > 1:
+        raise AttributionError(
+            f"the trace holds {len(trace.info.processes)} processes, which are never mixed",
+            why=", ".join(trace.info.processes[:8]),
+            remedy="lay each of them out by itself",
+        )
     found = find_ranges(trace, stage_map)
     hosts = host_map(found)
     keys = (*found.keys, OTHER, UNATTRIBUTED)

@@ -28,6 +28,7 @@ from trace_timing.trace.decoding import (
     whole,
 )
 from trace_timing.trace.events import DTYPES, GPU_OP_KINDS, NONE, Events, Kind, absent
+from trace_timing.trace.processes import DeviceTracks, tells_process
 from trace_timing.units import BoolArray, IntArray
 
 #: Kineto's categories. ROCm builds write their API calls as cuda_runtime or, by version, under
@@ -73,7 +74,10 @@ _ROWS: Mapping[str, bytes] = {
     "graph_node": _ON_DEVICE,
     "wait_stream": _SYNC,
     "wait_correlation": _SYNC,
+    "track": _ON_DEVICE,
 }
+#: Columns of Events that are read cell by cell.
+_READ = tuple(name for name in DTYPES if name not in ("kind", "process"))
 #: Arguments, in which CUPTI's "none" may stand.
 _ARGUMENTS = ("size_bytes", *(name for name in DTYPES if name in Args.__struct_fields__))
 _UNKNOWN = frozenset((NONE, INVALID[0]))
@@ -116,9 +120,10 @@ class Columns:
         self._cpu_ops = cpu_ops
         self._names = Codes()
         self._threads = Codes()
+        self._tracks = Codes()
         self._kind: list[bytes] = []
         #: Of columns in _ROWS, the cells of the kinds that have them.
-        self._chunks: dict[str, list[Chunk]] = {name: [] for name in DTYPES if name != "kind"}
+        self._chunks: dict[str, list[Chunk]] = {name: [] for name in (*_READ, "track")}
         self._decode = StrictDecoder()
         #: Codes of the labels of all events that were decoded strictly.
         self._codes = bytearray()
@@ -152,7 +157,17 @@ class Columns:
             chunks.clear()
             own = rows[_ROWS[name]] if name in _ROWS else None
             columns[name] = _column(name, values, own, len(kind))
-        return Events(kind=kind, **columns)
+        self._track_of_event = columns.pop("track")
+        same_thread, codes = self._alike_threads()
+        if len(same_thread) < len(self._threads):
+            columns["thread"] = codes[columns["thread"]]
+        return Events(kind=kind, **columns, process=absent("process", len(kind)))
+
+    def _alike_threads(self) -> tuple[tuple[tuple[str, str], ...], npt.NDArray[np.int32]]:
+        """Threads that are written alike ("7" and 7) as one, and the new code of each."""
+        alike = Codes()
+        new = [alike[str(pid), str(tid)] for pid, tid in self._threads]
+        return tuple(alike), np.array([*new, NONE], np.int32)
 
     @property
     def skipped(self) -> Counter[str]:
@@ -170,7 +185,12 @@ class Columns:
     @property
     def threads(self) -> tuple[tuple[str, str], ...]:
         """What Events.thread points into."""
-        return tuple((str(pid), str(tid)) for pid, tid in self._threads)
+        return self._alike_threads()[0]
+
+    @property
+    def tracks(self) -> DeviceTracks:
+        """What device events have for a process; once `events()` was called."""
+        return DeviceTracks(self._track_of_event, tuple(map(str, self._tracks)))
 
     def _add_strictly(self, array: Buffer) -> bool:
         """Whether float64 held the times of the kept events exactly; if not, nothing was added."""
@@ -226,14 +246,17 @@ class Columns:
         syncs = list(compress(kept, kinds.translate(_SYNC))) if Kind.SYNC in kinds else []
         is_op = kinds.translate(_IS_OP, _HOST_KINDS)
         devices, streams = [args.device for args in arguments], [args.stream for args in arguments]
+        on_devices = _or_track(on_device, is_op, devices, "pid")
+        pids = [event.pid for event in on_device]
         times = ns.tobytes()
         chunks: dict[str, Chunk] = {
             "name": _pack(list(map(self._names.__getitem__, [event.name for event in kept]))),
             "start_ns": times[: len(times) // 2],
             "dur_ns": times[len(times) // 2 :],
             "thread": self._packed_threads(on_host),
-            "device": _pack(_or_track(on_device, is_op, devices, "pid")),
+            "device": _pack(on_devices),
             "stream": _pack(_or_track(on_device, is_op, streams, "tid")),
+            "track": len(pids) if pids == devices else self._packed_tracks(pids, on_devices),
             "correlation": _pack([event.args.correlation for event in kept]),
             "size_bytes": _pack_unless_none([args.bytes for args in arguments]),
             "graph": _pack_unless_none([args.graph for args in arguments]),
@@ -244,6 +267,12 @@ class Columns:
         for name, chunk in chunks.items():
             self._chunks[name].append(chunk)
         self._kind.append(kinds)
+
+    def _packed_tracks(self, pids: list[int | str], devices: list[int]) -> Chunk:
+        pairs = zip(pids, devices, strict=True)
+        return _pack_unless_none(
+            [self._tracks[pid] if tells_process(pid, device) else NONE for pid, device in pairs]
+        )
 
     def _packed_threads(self, events: list[Complete]) -> bytes:
         pids, tids = [event.pid for event in events], [event.tid for event in events]
@@ -296,9 +325,9 @@ def _column(
     name: str, values: IntArray | None, rows: BoolArray | None, count: int
 ) -> npt.NDArray[Any]:
     """A column of Events from the cells of its rows: the chosen ones, or all."""
-    dtype = DTYPES[name]
+    dtype = DTYPES.get(name, np.int64)
     if values is None:
-        return absent(name, count)
+        return np.broadcast_to(np.array(NONE, dtype), count)
     if name in _ARGUMENTS:
         values[values == INVALID[0]] = NONE
     if rows is None:

@@ -282,6 +282,8 @@ def _text(value: Any) -> str:
 
 
 def _whole_or_text(value: Any) -> int | str:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return value if isinstance(value, int) else _text(value)
 
 

@@ -60,6 +60,8 @@ class Events:
     #: SYNC events: the stream waited on, and the correlation id of the event record waited for.
     wait_stream: IntArray
     wait_correlation: IntArray
+    #: Index into TraceInfo.processes where the trace holds several host processes; else NONE.
+    process: npt.NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -101,6 +103,7 @@ DTYPES: Mapping[str, type[np.generic]] = {
     "graph_node": np.int64,
     "wait_stream": np.int64,
     "wait_correlation": np.int64,
+    "process": np.int32,
 }
 
 
@@ -137,6 +140,9 @@ class TraceInfo:
     skipped: Mapping[str, int] = field(default_factory=dict)
     #: Whether CPU ops were asked for; without, their absence says nothing.
     has_cpu_ops: bool = False
+    #: Pids of the host processes where there are several, in order of rank; of a trace taken out of
+    #: such a one, its own; empty for any other.
+    processes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

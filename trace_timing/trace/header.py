@@ -9,7 +9,12 @@ from trace_timing.trace.events import DeviceInfo, TraceInfo
 
 
 def trace_info(
-    header: Mapping[str, Any], *, rounded_to_us: bool, skipped: Mapping[str, int], cpu_ops: bool
+    header: Mapping[str, Any],
+    *,
+    rounded_to_us: bool,
+    skipped: Mapping[str, int],
+    cpu_ops: bool,
+    processes: tuple[str, ...] = (),
 ) -> TraceInfo:
     """Read what the header says; whatever is absent or of another type stays None."""
     distributed = header.get("distributedInfo")
@@ -27,6 +32,7 @@ def trace_info(
         rounded_to_us=rounded_to_us,
         skipped=dict(sorted(skipped.items())),
         has_cpu_ops=cpu_ops,
+        processes=processes,
     )
 
 

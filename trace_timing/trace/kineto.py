@@ -16,6 +16,7 @@ from trace_timing.trace.decoding import quote_non_finite
 from trace_timing.trace.events import Events, Kind, Trace
 from trace_timing.trace.header import trace_info
 from trace_timing.trace.pieces import BLOCK_BYTES, PIECE_BYTES, feed
+from trace_timing.trace.processes import tell_processes
 from trace_timing.units import NS_PER_S, NS_PER_US
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -38,7 +39,8 @@ def read_trace(path: str | Path, *, cpu_ops: bool = False) -> Trace:
     Raises:
         TraceError: no file, empty, truncated, not JSON, not a trace, or events with missing,
             NaN or negative times (the first is named, all are counted), or times of which no
-            sum or difference in 64 bits can be trusted.
+            sum or difference in 64 bits can be trusted; or several processes and no telling
+            whose an op is.
     """
     try:
         with Path(path).open("rb") as file:
@@ -64,12 +66,13 @@ def read_stream(file: BinaryIO, source: str, *, cpu_ops: bool = False) -> Trace:
             why=f"The first: {columns.first_bad}",
             remedy=f"The profiler wrote a corrupt trace. {_AGAIN}",
         )
-    events = columns.events()
+    events, processes = tell_processes(columns.events(), columns.threads, columns.tracks, source)
     info = trace_info(
         header,
         rounded_to_us=_rounded_to_us(events),
         skipped=columns.skipped,
         cpu_ops=cpu_ops,
+        processes=processes,
     )
     trace = Trace(events, columns.names, columns.threads, info, source)
     _refuse_overflow(trace)

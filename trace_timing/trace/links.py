@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from trace_timing.errors import AttributionError
 from trace_timing.memo import once
 from trace_timing.trace.events import GPU_OP_KINDS, NONE, Events, Kind
 from trace_timing.units import IntArray, order_by
@@ -22,6 +23,9 @@ def launch_rows(events: Events) -> IntArray:
 
     Of several calls with one id (a runtime call around a driver call) the outermost, that is the
     first to begin, is the launch.
+
+    Raises:
+        AttributionError: two calls, neither inside the other, have the id of an op.
     """
     op_rows = gpu_op_rows(events)
     calls = events.rows(Kind.CALL)
@@ -34,4 +38,31 @@ def launch_rows(events: Events) -> IntArray:
     wanted = events.correlation[op_rows]
     found = np.minimum(np.searchsorted(ids, wanted, side="left"), len(ids) - 1)
     hit = (ids[found] == wanted) & (wanted != NONE)
+    _refuse_reused(events, calls, ids, wanted)
     return np.where(hit, calls[found], NONE)
+
+
+def _refuse_reused(events: Events, calls: IntArray, ids: IntArray, wanted: IntArray) -> None:
+    """Refuse ids of ops that calls apart from each other have: of two recordings in one file.
+
+    Args:
+        calls: rows of calls by correlation id and begin, `ids` those ids.
+        wanted: the ops' ids.
+    """
+    again = np.flatnonzero(ids[1:] == ids[:-1]) + 1
+    again = again[ids[again] > 0]  # roctracer gives 0 to what it cannot join
+    if not len(again):
+        return
+    outer = calls[np.searchsorted(ids, ids[again], side="left")]
+    inner = calls[again]
+    apart = events.start_ns[inner] >= events.end_ns[outer]
+    apart |= events.thread[inner] != events.thread[outer]
+    apart &= np.isin(ids[again], wanted)
+    if apart.any():
+        which, begin = int(ids[again[apart][0]]), int(events.start_ns[inner[apart][0]])
+        raise AttributionError(
+            "calls that are not inside each other have one correlation id, so it is not told "
+            "which of them launched the GPU ops of that id",
+            why=f"{int(apart.sum())} such calls, the first with id {which} at {begin} ns",
+            remedy="give each recording (each process, each session) as a trace of its own",
+        )

@@ -19,12 +19,18 @@ from isal import isal_zlib
 from trace_timing.atomic import replacing
 from trace_timing.errors import TraceError
 from trace_timing.trace.events import DTYPES, NONE, Events, Kind, Trace, TraceInfo, absent
+from trace_timing.trace.processes import tell_processes
 
-#: Raised whenever a reader of the older version would misread the newer file.
-STORE_VERSION = 2
+#: Raised whenever a reader of the older version would misread the newer file: 3 has `process`.
+STORE_VERSION = 3
+_READ_VERSIONS = (2, STORE_VERSION)
 PARQUET_MAGIC = b"PAR1"
 
+#: Of this version and before are stores that say nothing of processes.
+_MIXED_PROCESSES = 2
+
 _KEY = b"trace_timing.store"
+_CHECKSUM = b'"checksum":'
 _DELTA = ("start_ns", "correlation")
 #: Columns of which NONE is no value.
 _ALWAYS = ("kind", "name")
@@ -68,7 +74,7 @@ def write_store(trace: Trace, path: str | Path) -> None:
     columns["name"] = pa.DictionaryArray.from_arrays(
         columns["name"], pa.array(trace.names, pa.string())
     )
-    header = msgspec.structs.replace(header, checksum=_checksum(trace, header))
+    header = msgspec.structs.replace(header, checksum=_checksum(trace, msgspec.json.encode(header)))
     # Columns that can hold no null need no levels, which take a third of the time to read.
     schema = [pa.field(name, column.type, nullable=False) for name, column in columns.items()]
     table = pa.table(columns, pa.schema(schema, {_KEY: msgspec.json.encode(header)}))
@@ -114,7 +120,7 @@ def read_store_stream(file: BinaryIO, source: str) -> Trace:
 
 
 def _trace(table: Any, path: str | Path) -> Trace:
-    header = _header(table.schema.metadata, path)
+    header, raw = _header(table.schema.metadata, path)
     try:
         names, codes = _dictionary(table.column("name"))
         stored = set(table.column_names)
@@ -127,15 +133,22 @@ def _trace(table: Any, path: str | Path) -> Trace:
         }
         columns["name"] = codes
         trace = Trace(Events(**columns), names, header.threads, header.info, str(path))
-        whole = _checksum(trace, header) == header.checksum
+        whole = _checksum(trace, raw) == header.checksum
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise _damaged(path, str(error)) from error
     if not whole:
         raise _damaged(path, "The checksum over its columns does not match")
-    return trace
+    return trace if header.version > _MIXED_PROCESSES else _with_processes(trace)
 
 
-def _header(metadata: Mapping[bytes, bytes] | None, path: str | Path) -> Header:
+def _with_processes(trace: Trace) -> Trace:
+    """What reading a file does since version 3; the device tracks of an older store are lost."""
+    events, processes = tell_processes(trace.events, trace.threads, None, trace.source)
+    return replace(trace, events=events, info=replace(trace.info, processes=processes))
+
+
+def _header(metadata: Mapping[bytes, bytes] | None, path: str | Path) -> tuple[Header, bytes]:
+    """The header, and the text that its checksum was made over."""
     raw = (metadata or {}).get(_KEY)
     if raw is None:
         raise TraceError(
@@ -145,13 +158,15 @@ def _header(metadata: Mapping[bytes, bytes] | None, path: str | Path) -> Header:
         )
     try:
         version = msgspec.json.decode(raw)["version"]
-        if version != STORE_VERSION:
+        if version not in _READ_VERSIONS:
             raise TraceError(
                 f"{path}: a store of version {version}",
-                why=f"This trace-timing reads version {STORE_VERSION}",
+                why=f"This trace-timing reads versions {_READ_VERSIONS[0]} to {STORE_VERSION}",
                 remedy=_REBUILD,
             )
-        return msgspec.json.decode(raw, type=Header)
+        # Of the text as it stands: an older header has fewer fields than would be written today.
+        covered = raw[: raw.rindex(_CHECKSUM)] + _CHECKSUM + b"0}"
+        return msgspec.json.decode(raw, type=Header), covered
     except (msgspec.DecodeError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, str(error)) from error
 
@@ -173,11 +188,18 @@ def _columns(trace: Trace) -> dict[str, npt.NDArray[Any]]:
     return {f.name: getattr(trace.events, f.name) for f in fields(Events)}
 
 
-def _checksum(trace: Trace, header: Header) -> int:
-    """CRC-32 over the header and every column: damage is caught also in the file's footer."""
-    crc = isal_zlib.crc32(msgspec.json.encode(msgspec.structs.replace(header, checksum=0)))
+def _checksum(trace: Trace, header: bytes) -> int:
+    """CRC-32 over the header and every column: damage is caught also in the file's footer.
+
+    Args:
+        header: its text, with 0 for the checksum.
+    """
+    crc = isal_zlib.crc32(header)
     crc = isal_zlib.crc32("\0".join(trace.names).encode(), crc)
-    for values in map(np.ascontiguousarray, _columns(trace).values()):
+    columns = _columns(trace)
+    if not trace.info.processes:
+        del columns["process"]  # nothing in it, and stores had none before version 3
+    for values in map(np.ascontiguousarray, columns.values()):
         crc = isal_zlib.crc32(values.dtype.str.encode(), crc)
         crc = isal_zlib.crc32(values.data, crc)
     return crc

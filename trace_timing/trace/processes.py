@@ -1,0 +1,249 @@
+"""Whose an event is, in a trace of several host processes; and such a trace taken apart.
+
+Kineto writes one process a file, device events under the device's number instead of the process's.
+Tools that merge files rewrite the numbers: sglang's ProfileMerger puts the rank before each
+("[TP01] 4243", "[TP01] 0"), TraceLens's TraceFuse adds the rank times a power of ten to these and
+to correlation ids. Others leave them, so that two processes have the same correlation ids.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_timing.errors import TraceError
+from trace_timing.trace.events import GPU_OP_KINDS, NONE, Events, Kind, Trace, absent
+from trace_timing.units import BoolArray, IntArray, distinct_codes
+
+#: In the place of a process: more than one may be it.
+_SEVERAL = -2
+_NUMBERED = re.compile(r"(.*?)(-?\d+)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class DeviceTracks:
+    """What stands in the place of a process at device events, where it is not the device's number.
+
+    `code` has an entry an event: an index into `names`, NONE where it is the device's number and
+    for events of the host.
+    """
+
+    code: IntArray
+    names: tuple[str, ...]
+
+
+def label_of(pid: str) -> str:
+    """What was put before a process's number: "[TP01]" of "[TP01] 4243"; empty for a number."""
+    match = _NUMBERED.fullmatch(pid)
+    return match[1].strip() if match else ""
+
+
+def tells_process(pid: int | str, device: int) -> bool:
+    """Whether what a device event has for a process is more than its device's number."""
+    return pid != device and pid != str(device) and _NUMBERED.fullmatch(str(pid)) is not None
+
+
+def _group(pid: str) -> str:
+    """The label of a process; of one that is known by its label alone that; else empty."""
+    return label_of(pid) or ("" if _NUMBERED.fullmatch(pid) else pid)
+
+
+def tell_processes(
+    events: Events, threads: Sequence[tuple[str, str]], tracks: DeviceTracks | None, source: str
+) -> tuple[Events, tuple[str, ...]]:
+    """Find the host process of every event.
+
+    A GPU op belongs to the process with the label that stands before its device; where there is
+    none, or several have it, to the one that launched it, if the correlation ids tell that. One
+    without a launch belongs to the process that launched all else on its track.
+
+    Args:
+        tracks: None where nothing is known of them.
+    Returns:
+        The events with `process` filled in, and the pids that it points to in order of rank; for a
+        trace of one process the events as they are, and no pid.
+    Raises:
+        TraceError: the file does not tell whose an op is.
+    """
+    host = events.rows(Kind.RANGE, Kind.CALL)
+    used = {threads[code][0] for code in distinct_codes(events.thread[host])}
+    if len(used) <= 1 and (tracks is None or not _shared_device(events, tracks)):
+        return events, ()
+    pids = tuple(sorted(used | _without_host(used, tracks), key=_in_order))
+    if len(pids) <= 1:
+        raise _untold(source, events, "processes share a device and the file names one alone", NONE)
+    process = _of_threads(events, threads, pids)
+    device = np.flatnonzero(events.thread == NONE)
+    process[device] = _of_device_events(events, device, process, tracks, pids, source)
+    return replace(events, process=process), pids
+
+
+def _shared_device(events: Events, tracks: DeviceTracks) -> bool:
+    """Whether one device's ops stand on tracks of different names: then it has several owners."""
+    rows = events.rows(*GPU_OP_KINDS)
+    code, device = tracks.code[rows], events.device[rows].astype(np.int64)
+    if not len(rows) or int(code.max()) == NONE:
+        return False
+    labels = {label_of(tracks.names[c]) for c in distinct_codes(code[code != NONE])}
+    pairs = np.unique(device * (len(tracks.names) + 1) + code)
+    return len(labels) > 1 or len(pairs) > len(np.unique(device))
+
+
+def _without_host(used: set[str], tracks: DeviceTracks | None) -> set[str]:
+    """Labels of device tracks that no host process has: those ranks left device events alone."""
+    known = {_group(pid) for pid in used}
+    names = tracks.names if tracks else ()
+    return {label for name in names if (label := label_of(name)) and label not in known}
+
+
+def _in_order(pid: str) -> list[tuple[int, int | str]]:
+    """Numbers in text by their value, so that rank 10 comes after rank 9."""
+    return [(0, int(p)) if p.isdecimal() else (1, p) for p in re.split(r"(\d+)", pid) if p]
+
+
+def _of_threads(
+    events: Events, threads: Sequence[tuple[str, str]], pids: Sequence[str]
+) -> npt.NDArray[np.int32]:
+    """Of host events by their pid; by its label where only that is some process's."""
+    by_label: dict[str, list[int]] = {}
+    for number, pid in enumerate(pids):
+        by_label.setdefault(_group(pid), []).append(number)
+    known = {pid: number for number, pid in enumerate(pids)}
+    found = np.full(len(threads) + 1, NONE, np.int32)  # the last entry is where NONE (−1) looks
+    for code, (pid, _) in enumerate(threads):
+        same = by_label.get(label_of(pid), []) if label_of(pid) else []
+        found[code] = known.get(pid, same[0] if len(same) == 1 else NONE)
+    return found[events.thread]
+
+
+def _of_device_events(
+    events: Events,
+    rows: IntArray,
+    process: npt.NDArray[np.int32],
+    tracks: DeviceTracks | None,
+    pids: Sequence[str],
+    source: str,
+) -> npt.NDArray[np.int32]:
+    track = tracks.code[rows] if tracks else np.full(len(rows), NONE, np.int64)
+    allowed = _allowed(tracks.names if tracks else (), pids)
+    ids = _launch_ids(events, process, len(pids))
+    owner = np.full(len(rows), NONE, np.int32)
+    for some in np.unique(allowed, axis=0):
+        mine = (allowed[track] == some).all(axis=1)
+        numbers = np.flatnonzero(some)
+        owner[mine] = _by_launch(events.correlation[rows[mine]], ids, numbers)
+    several = np.flatnonzero(owner == _SEVERAL)
+    if len(several):
+        why = f"more than one of the processes {', '.join(pids[:4])} count calls with such ids"
+        raise _untold(source, events, why, int(rows[several[0]]))
+    owner = _by_track(owner, track, events.device[rows])
+    unknown = np.flatnonzero((owner == NONE) & (events.kind[rows] != Kind.SYNC))
+    if len(unknown):
+        why = "no process has a call with that id"
+        raise _untold(source, events, why, int(rows[unknown[0]]))
+    return owner
+
+
+def _allowed(names: Sequence[str], pids: Sequence[str]) -> BoolArray:
+    """Which processes (columns) may own what is on each track (rows; the last: any other)."""
+    groups = [_group(pid) for pid in pids]
+    rows = []
+    for name in names:
+        label = label_of(name)
+        rows.append([g == label for g in groups] if label in groups else [True] * len(pids))
+    return np.array([*rows, [True] * len(pids)], np.bool_)
+
+
+def _launch_ids(events: Events, process: npt.NDArray[np.int32], count: int) -> list[IntArray]:
+    """The correlation ids of each process's calls, ascending."""
+    calls = events.rows(Kind.CALL)
+    calls = calls[events.correlation[calls] != NONE]
+    return [np.unique(events.correlation[calls[process[calls] == n]]) for n in range(count)]
+
+
+def _by_launch(
+    wanted: IntArray, ids: Sequence[IntArray], numbers: IntArray
+) -> npt.NDArray[np.int32]:
+    """Which of some processes launched the ops with these ids; NONE, or _SEVERAL that may have.
+
+    Where two of them have one id, each counts its own: then an op may be of any that got that far,
+    for its own process may have lost the call.
+    """
+    if len(numbers) == 1:
+        return np.full(len(wanted), numbers[0], np.int32)
+    own = [ids[number] for number in numbers]
+    has = np.stack([np.isin(wanted, some) & (wanted != NONE) for some in own])
+    may_have = has
+    if len(np.unique(np.concatenate(own))) < sum(map(len, own)):
+        may_have = np.stack([_within(wanted, some) for some in own])
+    found = np.where(has.any(axis=0), numbers[has.argmax(axis=0)], NONE).astype(np.int32)
+    found[may_have.sum(axis=0) > 1] = _SEVERAL
+    return found
+
+
+def _within(wanted: IntArray, ids: IntArray) -> BoolArray:
+    if not len(ids):
+        return np.zeros(len(wanted), np.bool_)
+    within: BoolArray = (wanted >= ids[0]) & (wanted <= ids[-1]) & (wanted != NONE)
+    return within
+
+
+def _by_track(
+    owner: npt.NDArray[np.int32], track: IntArray, device: npt.NDArray[np.int32]
+) -> npt.NDArray[np.int32]:
+    """Owners with those unknown filled in on tracks that one process alone has launched on."""
+    if (owner != NONE).all():
+        return owner
+    _, place = np.unique(np.stack([track, device]), axis=1, return_inverse=True)
+    place = place.ravel()
+    filled = owner.copy()
+    for number in np.unique(place[owner == NONE]):
+        mine = place == number
+        known = np.unique(owner[mine & (owner != NONE)])
+        if len(known) == 1:
+            filled[mine] = known[0]
+    return filled
+
+
+def _untold(source: str, events: Events, why: str, row: int) -> TraceError:
+    which = ""
+    if row != NONE:
+        kind = Kind(events.kind[row]).name.lower()
+        which = f"{kind} at {events.start_ns[row]} ns (correlation {events.correlation[row]}): "
+    return TraceError(
+        f"{source}: it holds several processes and does not tell whose each GPU op is",
+        why=f"{which}{why}",
+        remedy="Give the trace of each process by itself, as the profiler wrote it.",
+    )
+
+
+def ranks_of(pids: Sequence[str]) -> tuple[int, ...]:
+    """The rank of each process: the number in its label ("[TP01]"), else its place in order."""
+    numbers = [re.findall(r"\d+", _group(pid)) for pid in pids]
+    if all(len(found) == 1 for found in numbers):
+        ranks = tuple(int(found[0]) for found in numbers)
+        if len(set(ranks)) == len(ranks):
+            return ranks
+    return tuple(range(len(pids)))
+
+
+def by_process(trace: Trace) -> tuple[Trace, ...]:
+    """A trace for each process that has a range or a GPU op; the trace itself where it has one.
+
+    Each has its rank as `info.rank` and its pid alone in `info.processes`.
+    """
+    pids = trace.info.processes
+    if len(pids) <= 1:
+        return (trace,)
+    traces = []
+    for number, (pid, rank) in enumerate(zip(pids, ranks_of(pids), strict=True)):
+        events = trace.events.take(np.flatnonzero(trace.events.process == number))
+        if len(events.rows(Kind.RANGE, *GPU_OP_KINDS)):
+            events = replace(events, process=absent("process", len(events)))
+            info = replace(trace.info, rank=rank, processes=(pid,))
+            traces.append(replace(trace, events=events, info=info))
+    return tuple(traces)
