@@ -28,6 +28,7 @@ Stage = Literal[
     "projector",
     "vision",
     "prefill",
+    "mixed",
     "decode",
     "sampling",
     "draft",
@@ -39,6 +40,9 @@ STAGES: tuple[Stage, ...] = Stage.__args__  # type: ignore[attr-defined]
 VISION_STAGES: tuple[Stage, ...] = ("vision_encoder", "projector", "vision")
 #: Stages whose ranges carry a number: decode[1…N−1], sampling[0…N−1].
 NUMBERED_STAGES: tuple[Stage, ...] = ("decode", "sampling")
+#: Forwards of the language model. A server batches requests, so that one forward can prefill some
+#: and decode others: `mixed`, which is never split between the two.
+STEP_STAGES: tuple[Stage, ...] = ("prefill", "mixed", "decode")
 GENERATE = "generate"
 
 Role = Literal["profiled", "control"]

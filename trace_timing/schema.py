@@ -112,20 +112,42 @@ DEVICE_STAGES = Table(
     ),
 )
 
+_BATCH = tuple(
+    Column(name, "int64", "count", f"{definition} As the range's name says.", nullable=True)
+    for name, definition in (
+        ("batch_size", "Requests in a server's forward, or their sum over both kinds."),
+        ("context_requests", "Of them, those whose prompt is read."),
+        ("context_tokens", "Tokens of prompts that it reads."),
+        ("generation_requests", "Of them, those that are given tokens."),
+        (
+            "generation_tokens",
+            "Tokens that it reads for these: one each, more with speculative decoding.",
+        ),
+    )
+)
+
 STEPS = Table(
     "steps",
     ("sample_id", "repeat", "rank", "stage", "step"),
     (
         *_RUN_KEY,
         _STAGE,
-        Column("step", "int64", "", "Decode step 1 … N−1 of N output tokens."),
+        Column(
+            "step",
+            "int64",
+            "",
+            "Decode step 1 … N−1 of N output tokens. In a server's trace every forward is a step: "
+            "0, 1, … of its stage, by begin.",
+        ),
+        *_BATCH,
         *_DEVICE_FIGURES,
         *_HOST_FIGURES,
         Column(
             "interval_ns",
             "int64",
             "ns",
-            "Forward begins → next forward begins on the host; the last ends with generate().",
+            "Forward begins → next forward of any kind begins on the host; the last ends with "
+            "generate().",
             nullable=True,
         ),
         *_CONTROL_FIGURES,

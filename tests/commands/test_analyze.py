@@ -51,6 +51,84 @@ def test_ranges_of_other_names_are_answered_with_the_names_seen(tmp_path: Path) 
     assert "--stages" in told
 
 
+def of_vllm(path: Path) -> Path:
+    """A trace as vLLM leaves it: two forwards of two batch sizes."""
+    names = ("execute_context_1(9)_generation_0(0)", "execute_context_0(0)_generation_4(4)")
+    events = []
+    for n, name in enumerate(names):
+        where = {"ph": "X", "pid": 1, "tid": 1}
+        launch = {"correlation": n + 1}
+        events += [
+            {**where, "cat": "user_annotation", "name": name, "ts": 100 * n, "dur": 90},
+            {
+                **where,
+                "cat": "cuda_runtime",
+                "name": "cudaLaunchKernel",
+                "ts": 100 * n + 5,
+                "dur": 2,
+                "args": launch,
+            },
+            {
+                "ph": "X",
+                "pid": 0,
+                "tid": 7,
+                "cat": "kernel",
+                "name": "k",
+                "ts": 100 * n + 10,
+                "dur": 60,
+                "args": {**launch, "device": 0, "stream": 7},
+            },
+        ]
+    path.write_text(json.dumps({"traceEvents": events}))
+    return path
+
+
+def test_a_server_s_trace_is_read_with_the_map_that_knows_its_names(tmp_path: Path) -> None:
+    trace, out = of_vllm(tmp_path / "served.json"), tmp_path / "out"
+    done = run("analyze", trace, "-o", out, "--stages", "auto", "--no-report", "--no-cache")
+    told = " ".join(done.stdout.split())
+    assert done.returncode == 0
+    assert "Range names read with the stage map vllm (1 of 1 traces)." in told
+    assert "Decode, batch 4: 0.090 ms / 0.090 ms / 0.090 ms (1 step)" in told
+    lines = (out / "step_summary.csv").read_text().splitlines()
+    assert lines[0] == "stage,batch_size,time,n,p50_ms,p90_ms,p99_ms"
+    assert [line.split(",")[:4] for line in lines[1:] if "window" in line] == [
+        ["prefill", "1", "window", "1"],
+        ["decode", "4", "window", "1"],
+    ]
+    (of_trace,) = json.loads((out / "summary.json").read_text())["traces"]
+    assert (of_trace["stage_map"], of_trace["serving"]) == ("vllm", True)
+
+
+def test_names_of_a_known_server_are_answered_with_its_map(tmp_path: Path) -> None:
+    trace = of_vllm(tmp_path / "served.json")
+    done = run("analyze", trace, "-o", tmp_path / "out", "--no-report", "--no-cache")
+    told = " ".join(done.stdout.split())
+    assert done.returncode == 1
+    assert "names of the built-in map vllm: run it again with --stages auto" in told
+    assert not (tmp_path / "out" / "step_summary.csv").exists()
+
+
+def test_auto_changes_nothing_of_a_capture(tmp_path: Path) -> None:
+    trace = next((SAMPLES / "traces").glob("short*"))
+    for name, more in (("plain", ()), ("auto", ("--stages", "auto"))):
+        run("analyze", trace, "-o", tmp_path / name, "--no-report", "--no-cache", *more)
+    for table in schema.TABLES:
+        plain, by_auto = (
+            pq.read_table(tmp_path / name / f"{table}.parquet") for name in ("plain", "auto")
+        )
+        assert by_auto.equals(plain), table
+    assert not (tmp_path / "auto" / "step_summary.csv").exists()
+
+
+def test_an_unknown_stage_map_is_one_line_with_what_there_is(tmp_path: Path) -> None:
+    trace = next((SAMPLES / "traces").glob("short*"))
+    done = run("analyze", trace, "-o", tmp_path / "out", "--stages", "vlm")
+    assert done.returncode == 2
+    assert "did you mean vllm?" in done.stderr
+    assert "sglang, trtllm, transformers" in done.stderr
+
+
 def test_annotate_says_how_many_traces_have_a_copy(tmp_path: Path) -> None:
     trace = next((SAMPLES / "traces").glob("short*"))
     done = run("analyze", trace, "-o", tmp_path, "--no-report", "--annotate")

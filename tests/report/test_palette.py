@@ -29,6 +29,9 @@ NEIGHBOURS = [
     ("projector", "prefill"),
     ("vision_encoder", "prefill"),
     ("prefill", "decode"),
+    ("prefill", "mixed"),
+    ("mixed", "decode"),
+    ("mixed", "sampling"),
     ("decode", "sampling"),
     ("decode", "other"),
 ]

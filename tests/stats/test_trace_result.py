@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.timeline.building import TraceBuilder
 from trace_timing.errors import TraceError
 from trace_timing.stats.trace_result import TraceResult, TraceSource, result_of
+from trace_timing.timeline.builtin_stages import auto
 from trace_timing.timeline.runs import lay_out
 from trace_timing.trace.reading import open_trace
 
@@ -76,3 +78,12 @@ def test_a_trace_without_stage_ranges_has_one_row_and_says_why(h200: Path) -> No
     assert row["gpu_ops"] == 8_946
     assert [d.code for d in found.summary.doubts] == ["no_stage_ranges"]
     assert found.tables["steps"].num_rows == 0
+
+
+def test_names_that_do_not_say_their_stage_for_certain_are_doubted_with_an_example() -> None:
+    trace = TraceBuilder().range("execute_new_0_cached_4", 0, 10).op(2, 8, launch=1).trace()
+    source = TraceSource(location="", name="t", sample_id="s")
+    summary = result_of(trace, lay_out(trace, auto()), source).summary
+    (doubt,) = [d for d in summary.doubts if d.code == "stage_not_certain"]
+    assert doubt.evidence.startswith("execute_new_0_cached_4: vLLM before 0.14")
+    assert (summary.stage_map, summary.serving) == ("vllm", True)

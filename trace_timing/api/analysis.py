@@ -23,6 +23,7 @@ from trace_timing.report.model import ReportData, SampleDetail, Section
 from trace_timing.stats.hta_bridge import require_hta
 from trace_timing.stats.observer import ObserverEffect, observer_effect
 from trace_timing.stats.trace_result import RunSummary, TraceResult, TraceSummary
+from trace_timing.timeline.builtin_stages import stage_map_of
 from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap, read_stage_map
 from trace_timing.trace.cache import LIMIT_BYTES
 
@@ -75,8 +76,15 @@ class Analysis:
 
     @cached_property
     def steps(self) -> pd.DataFrame:
-        """schema.STEPS, a row a run and decode step."""
+        """schema.STEPS, a row a run and step."""
         return self._frame("steps")
+
+    @cached_property
+    def step_summary(self) -> pd.DataFrame:
+        """Times of a server's forwards by stage and batch size; empty without such a trace."""
+        from trace_timing.stats.step_summaries import serving_summary
+
+        return serving_summary(self.steps, self.runs, self.traces)
 
     @cached_property
     def kernels(self) -> pd.DataFrame:
@@ -202,7 +210,9 @@ def analyze(
 
     Args:
         paths: trace files, globs, directories, capture directories or URLs.
-        stages: a stages.toml that maps other people's range names.
+        stages: a stages.toml that maps other people's range names; or, as a text, the name of a
+            built-in map (vllm, sglang, trtllm, transformers) or `auto`, which picks one of these
+            for each trace by the names in it.
         progress: called after each trace with its outcome, the count so far and the total.
         jobs: processes to spread the traces over; the results do not depend on it.
         scheduler: address of a Dask scheduler to spread them over instead.
@@ -340,10 +350,12 @@ def _telling(analysis: Analysis) -> set[str]:
 
 
 def stage_map(stages: str | Path | StageMap | None) -> StageMap:
-    """The map itself, the one in a file, or the project's own names."""
+    """The map itself, a built-in one by its name, the one in a file, or the project's own names."""
     if stages is None:
         return DEFAULT_STAGES
-    return stages if isinstance(stages, StageMap) else read_stage_map(stages)
+    if isinstance(stages, StageMap):
+        return stages
+    return stage_map_of(stages) if isinstance(stages, str) else read_stage_map(stages)
 
 
 def each(inputs: Inputs, way: Way) -> Iterator[Outcome]:

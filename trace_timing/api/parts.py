@@ -112,10 +112,17 @@ def fingerprint(source: TraceSource, settings: Settings) -> str | None:
     except (OSError, ValueError, ImportError):
         return None
     state = [str(found.get(k)) for k in ("size", "mtime", "ETag", "LastModified", "md5Hash")]
-    stages = [(pattern.pattern, str(stage)) for pattern, stage in settings.stages.patterns]
     columns = [(name, table.names) for name, table in sorted(schema.TABLES.items())]
     content = msgspec.msgpack.encode(
-        (_code(), source, state, stages, columns, settings.hta, settings.components)
+        (
+            _code(),
+            source,
+            state,
+            settings.stages.settings(),
+            columns,
+            settings.hta,
+            settings.components,
+        )
     )
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 

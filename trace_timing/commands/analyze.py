@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--stages",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="stages.toml: patterns that map other people's range names to stages.",
+    metavar="FILE|NAME",
+    help="Other people's range names as stages: a stages.toml, or a built-in map: vllm, sglang, "
+    "trtllm, transformers, or auto, which picks one of them for each trace.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes to use.  [default: all cores]")
 @click.option("--scheduler", help="Spread over a Dask cluster: its scheduler, as tcp://host:8786.")
@@ -52,7 +53,7 @@ def command(
     context: click.Context,
     paths: tuple[str, ...],
     output: str,
-    stages: Path | None,
+    stages: str | None,
     jobs: int | None,
     scheduler: str | None,
     resume: bool,
@@ -123,6 +124,8 @@ def _write(analysis: Analysis, folder: Path, *, report: bool, cdn: bool) -> None
 
     analysis.tables.copy_to(folder)
     write_csv(analysis.tables["samples"], folder)
+    if len(analysis.step_summary):
+        analysis.step_summary.to_csv(folder / "step_summary.csv", index=False)
     write_summary(analysis.summary(), folder)
     if report:
         from trace_timing.report.page import write_report
@@ -188,11 +191,16 @@ def _print_json(summary: dict[str, Any]) -> None:
 def _print_story(analysis: Analysis, output: str) -> None:
     from rich.console import Console
 
+    from trace_timing.report.serving_text import stage_map_lines, step_lines
     from trace_timing.report.statistics_text import statistics_lines
     from trace_timing.report.text import render
 
     console = Console()
-    more = statistics_lines(analysis.statistics)
+    more = [
+        *stage_map_lines(analysis.traces),
+        *step_lines(analysis.step_summary),
+        *statistics_lines(analysis.statistics),
+    ]
     console.print(render(analysis.report_data(pages=False), more, width=console.width))
     for rejection in analysis.rejections:
         click.echo(f"rejected: {rejection.source}: {rejection.reason}", err=True)

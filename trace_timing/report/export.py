@@ -75,6 +75,8 @@ def _trace_entry(trace: TraceSummary) -> dict[str, Any]:
     return {
         "trace": trace.trace,
         "has_stage_ranges": trace.has_stage_ranges,
+        "stage_map": trace.stage_map or None,
+        "serving": trace.serving,
         "unattributed": trace.unattributed,
         "clocks": trace.clocks,
         "integrity": trace.integrity,

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from trace_timing.records import Doubt, LawResult, RunRecord
 from trace_timing.stats.samples import decode_steps
 from trace_timing.stats.unknown_names import unknown_names
+from trace_timing.timeline.builtin_stages import BUILT_IN, built_in
 from trace_timing.timeline.clocks import ClockTolerance
 from trace_timing.timeline.layout import RunTimeline
 from trace_timing.timeline.runs import TraceTimeline
+from trace_timing.timeline.stages import recognised
 from trace_timing.trace.events import Trace
 from trace_timing.trace.integrity import STREAM_OVERLAP_NS, Integrity
 
@@ -42,6 +44,13 @@ def trace_doubts(
             evidence="no event of the trace has a fraction of a µs",
             remedy="record again with torch 2.4 or newer, which writes nanoseconds",
         )
+    for reason, name in timeline.cautions.items():
+        yield Doubt(
+            code="stage_not_certain",
+            message="Range names do not say for certain which stage they are.",
+            evidence=f"{name}: {reason}",
+            remedy="record with a version whose names do, or read these steps as both",
+        )
     if timeline.borrowed_ops:
         yield Doubt(
             code="launched_by_other_thread",
@@ -65,7 +74,7 @@ def _unattributed(timeline: TraceTimeline) -> Iterator[Doubt]:
             code="no_stage_ranges",
             message="The trace has no stage ranges, so it has totals and no stages.",
             evidence=f"range names seen: {seen}",
-            remedy=_UNATTRIBUTED_REMEDY["no_stage_ranges"],
+            remedy=_remedy_by_names(timeline.unclaimed_ranges),
         )
         return
     for reason, count in sorted(timeline.unattributed.items()):
@@ -76,6 +85,14 @@ def _unattributed(timeline: TraceTimeline) -> Iterator[Doubt]:
             remedy=_UNATTRIBUTED_REMEDY[reason],
             stage="unattributed",
         )
+
+
+def _remedy_by_names(names: Sequence[str]) -> str:
+    """The built-in map that knows the trace's names, where there is one."""
+    known = recognised(names, (built_in(name) for name in BUILT_IN))
+    if known is None:
+        return _UNATTRIBUTED_REMEDY["no_stage_ranges"]
+    return f"these are names of the built-in map {known.name}: run it again with --stages auto"
 
 
 def _integrity(integrity: Integrity) -> Iterator[Doubt]:

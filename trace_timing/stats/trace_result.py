@@ -91,6 +91,10 @@ class TraceSummary:
     integrity: Integrity
     versions: Mapping[str, Any] = field(default_factory=dict)
     devices: tuple[str, ...] = ()
+    #: Built-in map that the range names were read with; empty for a file's and the default names.
+    stage_map: str = ""
+    #: A server's trace: its forwards are a population of steps.
+    serving: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +246,8 @@ def _trace_summary(
         integrity=integrity,
         versions=trace.info.versions,
         devices=tuple(d.name for d in trace.info.devices),
+        stage_map=timeline.stage_map,
+        serving=timeline.serving,
     )
 
 

@@ -248,7 +248,7 @@ def _host_remedy(e: StageEvidence) -> str:
         return "replay more of it in one graph, or give each replay more work: a larger batch"
     if e.syncs_in_a_loop:
         return "remove the synchronizations first: no graph can be captured around them"
-    if e.stage in ("decode", "draft"):
+    if e.stage in ("decode", "mixed", "draft"):
         return (
             "static cache and torch.compile(mode='reduce-overhead') for CUDA graphs, or a larger "
             "batch"

@@ -10,7 +10,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from trace_timing.records import Clock, Stage
+from trace_timing.memo import once
+from trace_timing.records import STEP_STAGES, Clock, Stage
 from trace_timing.units import BoolArray, IntArray, marks_until
 
 Keys = npt.NDArray[np.int32]
@@ -109,6 +110,21 @@ class HostTimeline:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchSize:
+    """What the name of a server's forward says of its batch; None: the name does not say it.
+
+    A context request is one whose prompt is being read, a generation request one that is given
+    tokens. Tokens are those that the forward reads, not those that it gives.
+    """
+
+    batch_size: int | None = None
+    context_requests: int | None = None
+    context_tokens: int | None = None
+    generation_requests: int | None = None
+    generation_tokens: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageRange:
     """One range of the trace that stands for a stage (or for generate: key None)."""
 
@@ -116,6 +132,7 @@ class StageRange:
     thread: int
     start_ns: int
     end_ns: int
+    batch: BatchSize | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,3 +189,14 @@ class RunTimeline:
     def tiles(self) -> Tiles:
         """The tiling, neighbours of one key and state joined."""
         return self.cells.tiles
+
+
+@once
+def forward_keys(run: RunTimeline) -> tuple[int, ...]:
+    """Keys of the run's numbered forwards, by begin: those that `steps` has rows for.
+
+    Of a generate() call the decode steps, for its prefill is one; of a server all forwards.
+    """
+    keys = dict.fromkeys(r.key for r in run.ranges if r.key is not None)  # ranges are by begin
+    numbered = {k for k in keys if run.keys[k].step is not None}
+    return tuple(k for k in keys if k in numbered and run.keys[k].stage in STEP_STAGES)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from trace_timing.errors import AttributionError
-from trace_timing.records import NUMBERED_STAGES, Stage
+from trace_timing.records import NUMBERED_STAGES, STEP_STAGES, Stage
 from trace_timing.timeline.layout import HostTimeline, StageKey, StageRange
-from trace_timing.timeline.stages import StageMap
+from trace_timing.timeline.stages import NamedStage, StageMap
 from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.units import distinct_codes
 
@@ -29,6 +29,12 @@ class FoundRanges:
     generate: tuple[StageRange, ...]
     #: Range names that no stage claims, for messages: seen, but not ours.
     unclaimed: tuple[str, ...]
+    #: What the names were read with: of several candidates the one chosen.
+    stage_map: StageMap
+    #: The trace is a server's: no generate range, and every forward is a step.
+    serving: bool
+    #: Why names may mean another stage than they were read as → the first such name.
+    cautions: Mapping[str, str]
 
 
 def find_ranges(trace: Trace, stage_map: StageMap) -> FoundRanges:
@@ -39,47 +45,89 @@ def find_ranges(trace: Trace, stage_map: StageMap) -> FoundRanges:
     """
     events = trace.events
     rows = events.rows(Kind.RANGE)
-    meaning = {n: stage_map.resolve(trace.names[n]) for n in distinct_codes(events.name[rows])}
+    names = {n: trace.names[n] for n in distinct_codes(events.name[rows])}
+    stage_map = stage_map.chosen_for(names.values())
+    meaning = {n: stage_map.resolve(name) for n, name in names.items()}
+    known = [found for found in meaning.values() if found is not None]
+    serving = stage_map.serving and all(found.stage != "generate" for found in known)
     rows = rows[np.lexsort((-events.dur_ns[rows], events.start_ns[rows]))]
+    numbering = _ServerNumbering() if serving else _RunNumbering()
     keys: dict[StageKey, int] = {}
     stages: list[StageRange] = []
     generate: list[StageRange] = []
-    unnumbered: Counter[Stage] = Counter()
     for row in rows:
         found = meaning[events.name[row]]
         if found is None:
             continue
-        key = None
-        if found == "generate":
-            unnumbered.clear()
-        else:
-            numbered = _numbered(found, unnumbered)
-            key = keys.setdefault(numbered, len(keys))
-        start = int(events.start_ns[row])
-        item = StageRange(
-            key=key,
-            thread=int(events.thread[row]),
-            start_ns=start,
-            end_ns=start + int(events.dur_ns[row]),
-        )
+        start, thread = int(events.start_ns[row]), int(events.thread[row])
+        end = start + int(events.dur_ns[row])
+        numbered = numbering.key(found, thread, start, end)
+        key = None if numbered is None else keys.setdefault(numbered, len(keys))
+        item = StageRange(key=key, thread=thread, start_ns=start, end_ns=end, batch=found.batch)
         (generate if key is None else stages).append(item)
     _refuse_crossing([*stages, *generate], tuple(keys))
     return FoundRanges(
         tuple(keys),
         tuple(stages),
         tuple(_outermost(generate)),
-        tuple(trace.names[n] for n, found in meaning.items() if found is None),
+        tuple(names[n] for n, found in meaning.items() if found is None),
+        stage_map,
+        serving,
+        _cautions(stage_map, names.values()),
     )
 
 
-def _numbered(key: StageKey, seen: Counter[Stage]) -> StageKey:
+class _RunNumbering:
     """Decode and sampling ranges whose names carry no number get one by order within the run."""
-    if key.step is not None or key.stage not in NUMBERED_STAGES:
-        return key
-    first = 1 if key.stage == "decode" else 0
-    step = first + seen[key.stage]
-    seen[key.stage] += 1
-    return StageKey(key.stage, step)
+
+    def __init__(self) -> None:
+        self._seen: Counter[Stage] = Counter()
+
+    def key(self, found: NamedStage, thread: int, start_ns: int, end_ns: int) -> StageKey | None:
+        """The key of the next range by begin; None for generate."""
+        if found.stage == "generate":
+            self._seen.clear()
+            return None
+        if found.step is not None or found.stage not in NUMBERED_STAGES:
+            return StageKey(found.stage, found.step)
+        first = 1 if found.stage == "decode" else 0
+        step = first + self._seen[found.stage]
+        self._seen[found.stage] += 1
+        return StageKey(found.stage, step)
+
+
+class _ServerNumbering:
+    """Each forward of a server is a step: 0, 1, … of its stage, over the whole trace, by begin.
+
+    A forward within a draft range of its thread is the draft model's.
+    """
+
+    def __init__(self) -> None:
+        self._seen: Counter[Stage] = Counter()
+        self._drafting_until: dict[int, int] = {}
+
+    def key(self, found: NamedStage, thread: int, start_ns: int, end_ns: int) -> StageKey:
+        """The key of the next range by begin."""
+        assert found.stage != "generate"  # a trace with such ranges is no server's
+        until = self._drafting_until.get(thread, start_ns)
+        if found.stage == "draft" or (found.stage in STEP_STAGES and start_ns < until):
+            self._drafting_until[thread] = max(until, end_ns)
+            return StageKey("draft")
+        if found.step is not None or found.stage not in STEP_STAGES:
+            return StageKey(found.stage, found.step)
+        step = self._seen[found.stage]
+        self._seen[found.stage] += 1
+        return StageKey(found.stage, step)
+
+
+def _cautions(stage_map: StageMap, names: Iterable[str]) -> dict[str, str]:
+    """Reason of each caution of the map that applies → the first name that it applies to."""
+    found: dict[str, str] = {}
+    for name in names:
+        for caution in stage_map.cautions:
+            if caution.pattern.fullmatch(name):
+                found.setdefault(caution.reason, name)
+    return found
 
 
 def _outermost(generate: Sequence[StageRange]) -> list[StageRange]:

@@ -48,6 +48,12 @@ class TraceTimeline:
     has_stage_ranges: bool
     #: Runs whose windows overlap another's: an op of one runs in the window of the other.
     overlapping_runs: int
+    #: The map that the range names were read with; empty for a file's and the default names.
+    stage_map: str
+    #: A server's trace: `steps` has its forwards of every kind, numbered by begin.
+    serving: bool
+    #: Why range names may mean another stage than they were read as → the first such name.
+    cautions: Mapping[str, str]
 
 
 def lay_out(trace: Trace, stage_map: StageMap = DEFAULT_STAGES) -> TraceTimeline:
@@ -83,6 +89,9 @@ def lay_out(trace: Trace, stage_map: StageMap = DEFAULT_STAGES) -> TraceTimeline
         unclaimed_ranges=found.unclaimed,
         has_stage_ranges=bool(found.stages),
         overlapping_runs=int((np.maximum.accumulate(ends) > starts).sum()) if len(starts) else 0,
+        stage_map=found.stage_map.name,
+        serving=found.serving,
+        cautions=found.cautions,
     )
 
 

@@ -57,7 +57,7 @@ _ROUTER_END = re.compile(r"k[^L]*?(?:u?d)?t?(?=[^tud])")
 
 #: Stages that are forwards of transformers: in others nothing is looked for.
 _FORWARDS: frozenset[Stage] = frozenset(
-    {"text_encoder", "vision_encoder", "prefill", "decode", "draft"}
+    {"text_encoder", "vision_encoder", "prefill", "mixed", "decode", "draft"}
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from trace_timing.timeline.figures import (
     run_figures,
     sums,
 )
-from trace_timing.timeline.layout import Cells, RunTimeline
+from trace_timing.timeline.layout import BatchSize, Cells, RunTimeline, forward_keys
 from trace_timing.timeline.runs import TraceTimeline
 from trace_timing.trace.events import Kind, Trace
 from trace_timing.units import BoolArray, IntArray
@@ -161,24 +161,23 @@ def step_columns(
     key: RunKey,
     control: Mapping[SegmentKey, int] | None = None,
 ) -> Columns:
-    """`steps`: one row a decode step of the run, in order."""
-    identity = np.arange(len(run.keys))
+    """`steps`: one row a numbered forward of the run (timeline.layout.forward_keys), in order."""
     device, host = run_figures(run), host_figures(trace, timeline.hosts, run)
-    present = _present(device) | _ranged(run, identity, len(run.keys))
-    steps = {
-        k.step: i
-        for i, k in enumerate(run.keys)
-        if k.stage == "decode" and k.step is not None and present[i]
-    }
-    rows = np.array([steps[s] for s in sorted(steps)], np.int64)
+    rows = np.array(forward_keys(run), np.int64)
+    names: list[SegmentKey] = [(run.keys[i].stage, run.keys[i].step) for i in rows]
+    batches = {r.key: r.batch or BatchSize() for r in reversed(run.ranges)}
     data = {
         **key.columns(len(rows)),
-        "stage": ["decode"] * len(rows),
-        "step": sorted(steps),
+        "stage": [stage for stage, _ in names],
+        "step": [step for _, step in names],
+        **{
+            field.name: [getattr(batches[i], field.name) for i in rows]
+            for field in fields(BatchSize)
+        },
         **_device_columns(device, rows, run.clock),
         **_host_columns(host, rows),
         **control_columns(
-            *_compared(run, control, lambda s: s.get, [("decode", n) for n in sorted(steps)])
+            *_compared(run, control, lambda s: s.get, names),
         ),
         "interval_ns": step_intervals(run, rows),
         "clock": [run.clock] * len(rows),
@@ -200,17 +199,15 @@ def _compared(
 
 
 def step_intervals(run: RunTimeline, key_rows: IntArray) -> list[int | None]:
-    """Forward begins → next forward begins, of the decode steps with these keys, in order.
+    """Forward begins → next forward of any kind begins, of the steps with these keys.
 
     The last one ends with generate(); without a generate range it has none.
     """
-    begins: dict[int, int] = {}
-    for item in run.ranges:
-        if item.key is not None:
-            begins.setdefault(item.key, item.start_ns)
-    starts = [begins.get(int(k)) for k in key_rows]
-    ends = [*starts[1:], run.generate_end_ns]
-    return [None if a is None or b is None else b - a for a, b in zip(starts, ends, strict=False)]
+    forwards = forward_keys(run)
+    begins = {r.key: r.start_ns for r in reversed(run.ranges)}
+    last = [] if run.generate_end_ns is None else [run.generate_end_ns]
+    ends = dict(zip(forwards, [*(begins[key] for key in forwards[1:]), *last], strict=False))
+    return [ends[key] - begins[key] if key in ends else None for key in key_rows.tolist()]
 
 
 def kernel_columns(trace: Trace, run: RunTimeline, key: RunKey) -> Columns:
