@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from building import TraceBuilder
 
+from tests.timeline.building import TraceBuilder
 from trace_timing.errors import AttributionError
 from trace_timing.timeline.runs import TraceTimeline, lay_out
 from trace_timing.timeline.stages import read_stage_map

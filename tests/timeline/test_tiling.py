@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from building import TraceBuilder
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain import PlainOp, PlainRange, windows
 
+from tests.timeline.building import TraceBuilder
+from tests.timeline.plain import PlainOp, PlainRange, windows
 from trace_timing.timeline.layout import RunTimeline, State
 from trace_timing.timeline.runs import lay_out
 from trace_timing.trace.reading import open_trace
