@@ -5,6 +5,9 @@ from __future__ import annotations
 from trace_timing.records import ControlTimes, RunRecord
 from trace_timing.stats.observer import ObservedRun, observer_effect
 
+#: Seven runs: fewer than six have no interval of their median.
+PROFILED = (110, 120, 130, 125, 115, 118, 122)
+
 
 def observed(repeat: int, profiled: int, control: int) -> ObservedRun:
     return ObservedRun(
@@ -16,11 +19,11 @@ def observed(repeat: int, profiled: int, control: int) -> ObservedRun:
 
 
 def test_each_group_of_stages_has_the_median_of_its_pairs_with_an_interval() -> None:
-    runs = [observed(i, profiled, 100) for i, profiled in enumerate((110, 120, 130, 125, 115))]
-    effect = observer_effect(runs, (), 5)
+    runs = [observed(i, profiled, 100) for i, profiled in enumerate(PROFILED)]
+    effect = observer_effect(runs, (), 7)
     groups = {group.group: group.effect for group in effect.groups}
     assert set(groups) == {"prefill", "decode", "step", "total"}, "no run has a vision stage"
-    assert (groups["decode"].median, groups["decode"].runs) == (1.2, 5)
+    assert (groups["decode"].median, groups["decode"].runs) == (1.2, 7)
     assert groups["decode"].interval is not None
     assert 1.2 in groups["decode"].interval
     assert groups["prefill"].median == 1

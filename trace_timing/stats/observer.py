@@ -42,7 +42,7 @@ class ObservedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """Median of a ratio over n runs, and its 95 % interval (None for fewer than three)."""
+    """Median of a ratio over n runs, and its 95 % interval (None for fewer than six)."""
 
     median: float
     interval: Interval | None
