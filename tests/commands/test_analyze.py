@@ -85,9 +85,13 @@ def of_vllm(path: Path) -> Path:
 
 def test_a_server_s_trace_is_read_with_the_map_that_knows_its_names(tmp_path: Path) -> None:
     trace, out = of_vllm(tmp_path / "served.json"), tmp_path / "out"
-    done = run("analyze", trace, "-o", out, "--stages", "auto", "--no-report", "--no-cache")
+    labels = tmp_path / "labels.parquet"
+    more = ("--no-report", "--no-cache", "--labels", labels)
+    done = run("analyze", trace, "-o", out, "--stages", "auto", *more)
     told = " ".join(done.stdout.split())
     assert done.returncode == 0
+    # The number of a server's step is no position of a sequence.
+    assert pq.read_metadata(labels.with_name("labels.steps.parquet")).num_rows == 0
     assert "Range names read with the stage map vllm (1 of 1 traces)." in told
     assert "Decode, batch 4: 0.090 ms / 0.090 ms / 0.090 ms (1 step)" in told
     lines = (out / "step_summary.csv").read_text().splitlines()

@@ -87,6 +87,13 @@ class Analysis:
         return serving_summary(self.steps, self.runs, self.traces)
 
     @cached_property
+    def generate_steps(self) -> pd.DataFrame:
+        """`steps` without those of servers' traces, whose numbers are no positions."""
+        from trace_timing.stats.step_summaries import generate_steps
+
+        return generate_steps(self.steps, self.runs, self.traces)
+
+    @cached_property
     def kernels(self) -> pd.DataFrame:
         """schema.KERNELS, a row a run, stage and op name."""
         return self._frame("kernels")
@@ -99,7 +106,7 @@ class Analysis:
         """Noise floor, growth with size and outliers over the runs."""
         from trace_timing.stats.statistics import statistics
 
-        return statistics(self.samples, self.steps, self.records, self.controls)
+        return statistics(self.samples, self.generate_steps, self.records, self.controls)
 
     @property
     def figures(self) -> Figures:

@@ -155,7 +155,7 @@ def _write_labels(analysis: Analysis, path: Path) -> None:
     """`labels.parquet`, and `labels.steps.parquet` beside it."""
     from trace_timing.stats.labels import label_rows
 
-    tables = label_rows(analysis.samples, analysis.steps, analysis.records)
+    tables = label_rows(analysis.samples, analysis.generate_steps, analysis.records)
     path.parent.mkdir(parents=True, exist_ok=True)
     tables.samples.to_parquet(path)
     tables.steps.to_parquet(path.with_name(f"{path.stem}.steps{path.suffix}"))

@@ -19,18 +19,33 @@ _RUN = ["sample_id", "repeat", "rank"]
 
 
 def serving_summary(
-    steps: pd.DataFrame, runs: Sequence[RunSummary], traces: Iterable[TraceSummary]
+    steps: pd.DataFrame, runs: Iterable[RunSummary], traces: Iterable[TraceSummary]
 ) -> pd.DataFrame:
     """`step_summary` of the steps of servers' traces, by rank too where there are several.
 
     Ranks of one server run each step together, so their steps are not independent.
     """
-    serving = {trace.trace for trace in traces if trace.serving}
-    theirs = [run for run in runs if run.trace in serving]
-    keys = pd.DataFrame([(r.sample_id, r.repeat, r.rank) for r in theirs], columns=_RUN)
-    ranks = ["rank"] if len({run.rank for run in theirs}) > 1 else []
-    chosen = steps.merge(keys.astype(steps[_RUN].dtypes.to_dict()), on=_RUN)
+    chosen = steps[_is_served(steps, runs, traces)]
+    ranks = ["rank"] if chosen["rank"].nunique() > 1 else []
     return step_summary(chosen, [*ranks, "stage", "batch_size"])
+
+
+def generate_steps(
+    steps: pd.DataFrame, runs: Iterable[RunSummary], traces: Iterable[TraceSummary]
+) -> pd.DataFrame:
+    """The steps of generate() calls alone: their numbers are positions of one sequence."""
+    return steps[~_is_served(steps, runs, traces)]
+
+
+def _is_served(
+    steps: pd.DataFrame, runs: Iterable[RunSummary], traces: Iterable[TraceSummary]
+) -> pd.Series[bool]:
+    serving = {trace.trace for trace in traces if trace.serving}
+    theirs = {(r.sample_id, r.repeat, r.rank) for r in runs if r.trace in serving}
+    if not theirs:
+        return pd.Series(False, index=steps.index)
+    served = [key in theirs for key in steps[_RUN].itertuples(index=False, name=None)]
+    return pd.Series(served, index=steps.index, dtype=bool)
 
 
 def step_summary(steps: pd.DataFrame, by: Sequence[str] = ("stage", "batch_size")) -> pd.DataFrame:
