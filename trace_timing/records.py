@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -18,7 +18,8 @@ from trace_timing.errors import TraceError
 
 TOOL_VERSION = "0.1.0"
 #: Of manifest.json with its run records, and of summary.json with its tables.
-FORMAT_VERSION = 1
+#: 1: roles profiled and control. 2: roles recorded and control, each control says CUPTI's state.
+FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 TRACES_DIR = "traces"
 
@@ -45,8 +46,11 @@ NUMBERED_STAGES: tuple[Stage, ...] = ("decode", "sampling")
 STEP_STAGES: tuple[Stage, ...] = ("prefill", "mixed", "decode")
 GENERATE = "generate"
 
-Role = Literal["profiled", "control"]
+Role = Literal["recorded", "control"]
 Clock = Literal["device", "host"]
+#: Of a control: CUPTI was not used in this process before it (`never`); used, and detached since by
+#: a method shown to work (`detached`); used and not detached, or not shown to be (`attached`).
+CuptiState = Literal["never", "detached", "attached"]
 Status = Literal["ok", "failed"]
 ProfileMode = Literal["ranges", "full"]
 
@@ -77,15 +81,14 @@ class ControlTimes:
     segments: tuple[ControlSegment, ...] = ()
     bare: bool = False
     clock: Clock = "device"
-    #: Taken before any profiling in the process: kept apart, to show what profiling leaves behind.
-    before_profiling: bool = False
-    #: Which of the controls of one repeat, counted from 0.
+    cupti: CuptiState = "never"
+    #: Which of the controls of one sample, counted from 0 in the order made.
     index: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One line of `runs.rank<k>.jsonl`: one generate() call, profiled or control."""
+    """One line of `runs.rank<k>.jsonl`: one generate() call, recorded or control."""
 
     sample_id: str
     role: Role
@@ -102,14 +105,16 @@ class RunRecord:
     #: New positions of the longest row, and summed over rows.
     tokens_out: int | None = None
     tokens_out_total: int | None = None
-    #: Of the output's token ids, so that a pair's tokens can be compared.
+    #: Of the output's token ids, so that runs of one sample can be compared.
     tokens_sha256: str | None = None
     #: Order of the run within the process, counted from 0 over both roles.
     ordinal: int | None = None
     started_unix_ns: int | None = None
     control: ControlTimes | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    #: Allocator, clocks, temperature … before and after: {"before": {…}, "after": {…}}.
+    #: Allocator, clocks, launch cost, load … before and after: {"before": {…}, "after": {…}}; what
+    #: the profiler's session cost (`session`); of a control `planned_controls`, of a sample's first
+    #: run of a new input shape how the warm-up went (`warm_up`).
     machine: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -132,7 +137,7 @@ class Manifest:
     tool_version: str = ""
     #: torch, transformers, cuda, cupti, driver, device names, python, os.
     environment: Mapping[str, Any] = field(default_factory=dict)
-    #: profile mode, control ratio, cuda cache policy, max_new_tokens, dtype, model, stage modules.
+    #: profile mode, order and number of controls, max_new_tokens, dtype, model, stage modules.
     settings: Mapping[str, Any] = field(default_factory=dict)
     #: Parameters and bytes by stage, layers, heads: what the distance to the limit needs.
     model: Mapping[str, Any] = field(default_factory=dict)
@@ -185,9 +190,11 @@ def encode(value: object) -> bytes:
     return msgspec.json.encode(value)
 
 
-def decode(data: bytes | str, kind: type[T], *, source: str) -> T:
-    """A record from its JSON.
+def decode(data: bytes | str, kind: type[T], *, source: str, name: str = "") -> T:
+    """A record from its JSON; run records and manifests have functions of their own.
 
+    Args:
+        name: what the record is called in an error, where it is not the type's name.
     Raises:
         TraceError: not JSON, a field missing or of another type; names `source` and the field.
     """
@@ -195,7 +202,7 @@ def decode(data: bytes | str, kind: type[T], *, source: str) -> T:
         return msgspec.json.decode(data, type=kind)
     except msgspec.MsgspecError as error:
         raise TraceError(
-            f"{source} is not a valid {kind.__name__}",
+            f"{source} is not a valid {name or kind.__name__}",
             why=str(error),
             remedy="record it again, or delete the damaged file or line",
         ) from error
@@ -214,7 +221,9 @@ class OlderManifest(msgspec.Struct, frozen=True):
 
 
 def decode_manifest(data: bytes | str, *, source: str) -> Manifest:
-    """A manifest from its JSON; an older one has the device's rates within its calibration.
+    """A manifest of this format version or an earlier one.
+
+    An earlier one has the device's rates within its calibration.
 
     Raises:
         TraceError: of a newer format, in which fields may differ; or not the JSON of a manifest.
@@ -249,6 +258,57 @@ def check_format(data: bytes | str, *, source: str) -> None:
             why=f"trace-timing {TOOL_VERSION} reads versions up to {FORMAT_VERSION}",
             remedy="use the trace-timing that wrote it, or a newer one",
         )
+
+
+def decode_run_record(line: bytes | str, *, source: str) -> RunRecord:
+    """A line of `runs.rank<k>.jsonl`, of format version 1 or 2.
+
+    Version 1 calls the role `profiled`, and does not say CUPTI's state: its controls are `never`
+    where they were marked `before_profiling` or the process saw no GPU, else `attached`.
+
+    Raises:
+        TraceError: not JSON, a field missing or of another type.
+    """
+    stored = decode(line, _StoredRun, source=source, name="RunRecord")
+    values: dict[str, Any] = {f.name: getattr(stored, f.name) for f in fields(RunRecord)}
+    if stored.role == "profiled":
+        values["role"] = "recorded"
+    if stored.control is not None:
+        values["control"] = _control_of(stored.control, stored.machine)
+    return RunRecord(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StoredControl:
+    total_ns: int
+    segments: tuple[ControlSegment, ...] = ()
+    bare: bool = False
+    clock: Clock = "device"
+    index: int = 0
+    cupti: CuptiState | None = None
+    before_profiling: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StoredRun(RunRecord):
+    role: Literal["recorded", "control", "profiled"]  # type: ignore[assignment]
+    control: _StoredControl | None = None  # type: ignore[assignment]
+
+
+def _control_of(stored: _StoredControl, machine: Mapping[str, Any]) -> ControlTimes:
+    cupti = stored.cupti
+    if cupti is None:
+        # A model over several devices is timed on the host's clock too, in a process with CUPTI.
+        without_gpu = stored.clock == "host" and "devices" not in machine.get("before", {})
+        cupti = "never" if stored.before_profiling or without_gpu else "attached"
+    return ControlTimes(
+        total_ns=stored.total_ns,
+        segments=stored.segments,
+        bare=stored.bare,
+        clock=stored.clock,
+        cupti=cupti,
+        index=stored.index,
+    )
 
 
 def slug(sample_id: str, *, limit: int = 60) -> str:

@@ -1,10 +1,7 @@
-"""Groups of runs, with a fake profiler that loses kernels as known CUPTI builds do."""
+"""A sample's runs: their order, number, random state and records."""
 
 from __future__ import annotations
 
-import json
-from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,232 +10,288 @@ import pytest
 pytest.importorskip("torch")
 import torch
 
-from trace_timing.recording import runner as runner_module
-from trace_timing.recording.files import open_directory, read_records
-from trace_timing.recording.runner import (
-    ATTEMPTS,
-    BARE_EVERY,
-    EARLY_CONTROLS,
-    TOKENS_DIFFER,
-    Call,
-    Runner,
-    RunSettings,
-    SinkSlot,
+from tests.recording.benches import (
+    CuptiSession,
+    FakeCupti,
+    Model,
+    attachment_of,
+    bench_in,
 )
-from trace_timing.records import RunRecord
+from trace_timing.recording.detach import GRAPHS_SEEN
 
 pytestmark = pytest.mark.capture
-LAUNCHES = 20
 
 
-class Model(torch.nn.Module):
-    """Answers with tokens from the random state, so that equal states give equal tokens."""
-
-    config = None
-
-    def generate(self) -> torch.Tensor:
-        return torch.randint(1, 1000, (1, 5))
-
-
-class FakeSession:
-    """Writes a trace of LAUNCHES kernels and loses the first `loses(session number)` of all."""
-
-    def __init__(self, loses: Any = lambda number: 0) -> None:
-        self.loses = loses
-        self.number = -1
-        self.pads = 0
-
-    def start(self) -> None:
-        self.number += 1
-        self.pads = 0
-
-    def stop(self) -> None:
-        pass
-
-    def save(self, path: Path) -> None:
-        lost = max(self.loses(self.number) - self.pads, 0)
-        events = [
-            {
-                "ph": "X",
-                "cat": "user_annotation",
-                "name": "generate",
-                "ts": 0,
-                "dur": 99,
-                "args": {},
-            }
-        ]
-        for i in range(LAUNCHES):
-            args = {"correlation": i}
-            launch = {"cat": "cuda_runtime", "name": "cudaLaunchKernel", "ts": i, "dur": 1}
-            events.append({"ph": "X", **launch, "args": args})
-            if i >= lost:
-                kernel = {"cat": "kernel", "name": "k", "ts": i + 5, "dur": 1}
-                events.append({"ph": "X", **kernel, "args": args})
-        path.write_text(json.dumps({"traceEvents": events}))
+def test_controls_are_numbered_in_the_order_made_and_say_how_many_were_planned(
+    tmp_path: Path,
+) -> None:
+    bench = bench_in(tmp_path)
+    bench.controls("a", 3)
+    bench.recorded("a")
+    found = bench.records()
+    assert [r.role for r in found] == ["control"] * 3 + ["recorded"]
+    assert [r.control.index for r in found if r.control] == [0, 1, 2]
+    assert [r.machine["planned_controls"] for r in found if r.control] == [3] * 3
+    assert [r.ordinal for r in found] == [0, 1, 2, 3]
 
 
-@dataclass
-class Bench:
-    """A runner on a fake session, and what it was seen to do."""
-
-    runner: Runner
-    session: FakeSession
-    folder: Path
-    detached: list[int] = field(default_factory=list)
-
-    def group(self, name: str, run: Any = None, **more: Any) -> Any:
-        return self.runner.group(
-            Call(sample_id=name, repeat=0, run=run or Model().generate, **more)
-        )
-
-    def records(self) -> list[RunRecord]:
-        return read_records(self.folder / "runs.rank0.jsonl")
+@pytest.mark.parametrize("number", [1, 2, 5])
+def test_a_bare_control_is_one_more_and_never_the_last(tmp_path: Path, number: int) -> None:
+    bench = bench_in(tmp_path)
+    bench.controls("a", number, bare=True)
+    bare = [r.control.bare for r in bench.records() if r.control]
+    assert len(bare) == number + 1
+    assert bare.count(True) == len(bench.unhooked) == 1
+    assert not bare[-1]
 
 
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    def make(loses: Any = lambda number: 0, controls: int = 1, settle: bool = True) -> Bench:
-        session = FakeSession(loses)
-        monkeypatch.setattr(
-            runner_module,
-            "run_spare_kernels",
-            lambda devices, number: setattr(session, "pads", number),
-        )
-        detached: list[int] = []
+def test_controls_go_on_until_they_are_precise_enough(tmp_path: Path) -> None:
+    bench, seen = bench_in(tmp_path), []
 
-        def off() -> Any:
-            detached.append(1)
-            return nullcontext()
+    def enough(totals: Any) -> bool:
+        seen.append(len(totals))
+        return len(totals) >= 7
 
-        made = Runner(
-            model=Model(),
-            slot=SinkSlot(),
-            session=session,
-            directory=open_directory(tmp_path),
-            settings=RunSettings(controls=controls, settle=settle),
-            detached=off,
-            on_trace=lambda name: ("json.gz",),
-        )
-        return Bench(made, session, tmp_path, detached)
-
-    return make
+    bench.controls("a", 2, bare=True, enough=enough, most=30)
+    assert seen == [2, 3, 4, 5, 6, 7]  # the bare one is not asked about
+    assert len(bench.records()) == 8
+    assert {r.machine["planned_controls"] for r in bench.records()} == {2}
 
 
-def test_lost_kernels_are_padded_away_and_stay_so(bench: Any) -> None:
-    found = bench(lambda number: 3)
-    for name in "ab":
-        assert found.group(name).record.status == "ok"
-    first, second = (r.machine["session"] for r in found.records() if r.role == "profiled")
-    assert (first["attempts"], first["lost_kernels"], first["pad_kernels"]) == (2, 0, 6)
-    assert second["attempts"] == 1
+def test_controls_that_never_get_precise_stop_at_the_most(tmp_path: Path) -> None:
+    bench = bench_in(tmp_path)
+    bench.controls("a", 2, enough=lambda totals: False, most=6)
+    assert len(bench.records()) == 6
 
 
-def test_a_loss_that_grows_with_each_session_is_followed(bench: Any) -> None:
-    found = bench(lambda number: number)
-    assert [found.group(str(i)).record.status for i in range(40)] == ["ok"] * 40
+def test_ranks_that_work_together_make_as_many_runs_as_the_one_that_needs_most(
+    tmp_path: Path,
+) -> None:
+    others = iter([False, False, True])
+    bench = bench_in(tmp_path, all_agree=lambda says: says and next(others))
+    bench.controls("a", 2, enough=lambda totals: True, most=30)
+    assert len(bench.records()) == 4
 
 
-def test_a_sample_whose_kernels_stay_lost_is_refused(bench: Any) -> None:
-    found = bench(lambda number: 10**6)
-    outcome = found.group("a")
-    assert outcome.output.shape == (1, 5)
-    assert outcome.record.status == "failed"
-    assert f"lost {LAUNCHES} of {LAUNCHES} kernels in {ATTEMPTS} sessions" in outcome.record.reason
-    assert outcome.record.trace is None
-    assert list((found.folder / "traces").iterdir()) == []
-
-
-def test_a_call_that_must_not_be_repeated_is_made_once(bench: Any) -> None:
-    calls: list[int] = []
-    found = bench(lambda number: 3)
-    outcome = found.group("a", run=lambda: calls.append(1), repeatable=False)
-    assert (len(calls), outcome.record.status) == (1, "failed")
-    assert len(found.records()) == 1
-
-
-@pytest.mark.parametrize("controls", [1, 2, 3])
-def test_the_profiled_run_takes_every_place_of_its_group_in_turn(bench: Any, controls: int) -> None:
-    found = bench(controls=controls)
-    for i in range(controls + 1):
-        found.group(str(i))
-    orders = [
-        [r.role for r in found.records() if r.sample_id == str(i)].index("profiled")
-        for i in range(controls + 1)
-    ]
-    assert sorted(orders) == list(range(controls + 1))
-    assert [r.ordinal for r in found.records()] == list(range((controls + 1) ** 2))
-    indices = {r.control.index for r in found.records() if r.control is not None}
-    assert indices == set(range(controls))
-
-
-def test_every_tenth_control_is_bare_and_without_hooks(bench: Any) -> None:
-    found = bench()
-    for i in range(2 * BARE_EVERY):
-        found.group(str(i))
-    bare = [r.control.bare for r in found.records() if r.control is not None]
-    assert [i + 1 for i, is_bare in enumerate(bare) if is_bare] == [BARE_EVERY, 2 * BARE_EVERY]
-    assert len(found.detached) == 2
-
-
-def test_sampling_gives_a_pair_equal_tokens_and_moves_on_as_one_call_would(bench: Any) -> None:
+def test_every_run_of_a_sample_gets_equal_tokens_and_moves_on_as_one_call_would(
+    tmp_path: Path,
+) -> None:
     torch.manual_seed(7)
     expected = [Model().generate() for _ in range(3)]
     torch.manual_seed(7)
-    found = bench(controls=2)
-    outputs = [found.group(str(i)).output for i in range(3)]
+    bench = bench_in(tmp_path, warm_up=True)
+    outputs = []
+    for name in "abc":
+        state = torch.get_rng_state()
+        bench.controls(name, 2)
+        torch.set_rng_state(state)
+        outputs.append(bench.recorded(name).output)
     assert all(map(torch.equal, outputs, expected))
-    assert {r.status for r in found.records()} == {"ok"}
+    by_sample = [{r.tokens_sha256 for r in bench.records() if r.sample_id == s} for s in "abc"]
+    assert [len(found) for found in by_sample] == [1, 1, 1]
 
 
-def test_a_control_with_other_tokens_is_dropped_and_says_so(bench: Any) -> None:
-    numbers = iter(range(100))
-    found = bench()
-    found.group("a", run=lambda: torch.full((1, 3), next(numbers)))
-    by_role = {r.role: r for r in found.records()}
-    assert by_role["profiled"].status == "ok"
-    assert (by_role["control"].status, by_role["control"].reason) == ("failed", TOKENS_DIFFER)
-
-
-def test_an_exception_comes_through_and_the_run_is_recorded_as_failed(bench: Any) -> None:
+def test_an_exception_comes_through_and_leaves_the_controls_before_it(tmp_path: Path) -> None:
     error = RuntimeError("of the user's\nsecond line")
+    calls: list[int] = []
 
-    def broken() -> None:
-        raise error
+    def breaks_at_the_second() -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 2:
+            raise error
+        return Model().generate()
 
-    found = bench(controls=0)
+    bench = bench_in(tmp_path)
     with pytest.raises(RuntimeError) as caught:
-        found.group("a", run=broken)
+        bench.controls("a", 3, breaks_at_the_second)
     assert caught.value is error
-    (record,) = found.records()
-    assert (record.status, record.reason) == ("failed", "RuntimeError: of the user's")
-    assert found.group("b").record.status == "ok"
+    found = {r.status: r for r in bench.records()}
+    assert found["failed"].reason == "RuntimeError: of the user's"
+    assert found["failed"].role == "control"
+    assert found["ok"].control is not None
 
 
-def test_early_controls_are_kept_apart_and_leave_the_random_state(bench: Any) -> None:
-    found = bench()
-    before = torch.get_rng_state()
-    found.runner.early_controls(Call(sample_id="a", repeat=0, run=Model().generate))
-    assert torch.equal(before, torch.get_rng_state())
-    early = [r.control.before_profiling for r in found.records()]
-    assert early == [True] * EARLY_CONTROLS
+def test_a_new_shape_is_warmed_up_before_its_first_control_and_an_old_one_is_not(
+    tmp_path: Path,
+) -> None:
+    bench = bench_in(tmp_path, warm_up=True)
+    shape, other = ((("ids", (1, 4)),), (("ids", (1, 9)),))
+    counts = []
+    for name, one in (("a", shape), ("b", shape), ("c", other)):
+        calls: list[int] = []
+        run = lambda calls=calls: calls.append(1) or Model().generate()  # noqa: E731
+        bench.controls(name, 2, run, shape=one)
+        counts.append(len(calls))
+    assert counts[1] == 2
+    assert counts[0] >= 4
+    assert counts[2] >= 4
+    told = [r.machine.get("warm_up") for r in bench.records()]
+    assert [one is not None for one in told] == [True, False, False, False, True, False]
+    assert told[0]["runs"] == counts[0] - 2
 
 
-def test_memory_is_read_before_and_after_each_run(bench: Any) -> None:
-    found = bench()
-    found.group("a")
-    for record in found.records():
-        assert record.machine["before"]["rss_bytes"] > 10**7
+def test_a_sample_of_unknown_shape_is_warmed_up_once(tmp_path: Path) -> None:
+    bench = bench_in(tmp_path, warm_up=True)
+    for name in "ab":
+        bench.controls(name, 1)
+        bench.recorded(name)
+    told = ["warm_up" in r.machine for r in bench.records()]
+    assert told == [True, False, True, False]
+
+
+def test_a_warm_up_runs_the_short_form(tmp_path: Path) -> None:
+    made: list[str] = []
+    bench = bench_in(tmp_path, warm_up=True)
+    bench.controls(
+        "a",
+        2,
+        lambda: made.append("whole") or Model().generate(),
+        short=lambda: made.append("short") or Model().generate(),
+    )
+    assert made == ["short"] * (len(made) - 2) + ["whole"] * 2
+    assert len(made) >= 4
+
+
+def test_a_failure_while_warming_up_is_recorded_once_and_tried_again_later(tmp_path: Path) -> None:
+    bench = bench_in(tmp_path, warm_up=True)
+    broken = [1]
+
+    def run() -> torch.Tensor:
+        if broken:
+            raise ValueError("no")
+        return Model().generate()
+
+    with pytest.raises(ValueError, match="no"):
+        bench.controls("a", 2, run, shape=(("ids", (1, 4)),))
+    (failed,) = bench.records()
+    assert (failed.role, failed.reason) == ("control", "while warming up: ValueError: no")
+    broken.clear()
+    bench.recorded("a", run, shape=(("ids", (1, 4)),))
+    assert bench.records()[-1].machine["warm_up"]["runs"] >= 2
+
+
+def test_a_call_that_must_not_be_repeated_is_not_warmed_up_and_says_so(tmp_path: Path) -> None:
+    calls: list[int] = []
+    bench = bench_in(tmp_path, warm_up=True)
+    bench.controls("a", 1, lambda: calls.append(1) or Model().generate(), repeatable=False)
+    assert len(calls) == 1
+    (record,) = bench.records()
+    assert record.machine["warm_up"] == {"runs": 0, "agreed": False, "totals_ns": []}
+
+
+def test_one_session_before_the_first_kept_one_is_thrown_away(tmp_path: Path) -> None:
+    bench = bench_in(tmp_path, warm_up=True)
+    for name in "ab":
+        bench.recorded(name)
+    assert bench.session.number == 2
+    assert [r.role for r in bench.records()] == ["recorded"] * 2
+    assert len(list((tmp_path / "traces").iterdir())) == 2
+
+
+def test_a_control_does_not_come_right_after_a_stored_trace(tmp_path: Path) -> None:
+    bench, counts = bench_in(tmp_path), []
+    for name in "abc":
+        calls: list[int] = []
+        run = lambda calls=calls: calls.append(1) or Model().generate()  # noqa: E731
+        bench.controls(name, 2, run)
+        counts.append(len(calls))
+        if name == "a":
+            bench.recorded(name)
+    assert counts == [2, 3, 2]
+
+
+def test_the_machine_is_read_before_and_after_each_run(tmp_path: Path) -> None:
+    bench = bench_in(tmp_path)
+    bench.controls("a")
+    bench.recorded("a")
+    for record in bench.records():
+        before = record.machine["before"]
+        assert before["rss_bytes"] > 10**7
+        assert before["load_1m"] >= 0
+        assert {"psi_cpu_some_10s", "steal_ticks"} <= before.keys()
+        assert before["probe_ns"] is None  # there is no GPU
         assert record.machine["after"]["rss_bytes"] > 10**7
 
 
-@pytest.mark.parametrize(("settle", "calls"), [(True, [2, 3, 2, 3]), (False, [2, 2, 2, 2])])
-def test_no_control_comes_right_after_a_stored_trace(
-    bench: Any, settle: bool, calls: list[int]
+def test_controls_say_whether_cupti_was_there(tmp_path: Path) -> None:
+    cupti = FakeCupti()
+    bench = bench_in(tmp_path, CuptiSession(cupti), attachment=attachment_of(cupti))
+    bench.controls("a")
+    bench.recorded("a")
+    bench.controls("b")
+    bench.runner.detach()
+    bench.controls("c")
+    bench.recorded("c")
+    bench.runner.detach()
+    bench.controls("d")
+    states = [r.control.cupti for r in bench.records() if r.control]
+    assert states == ["never", "attached", "detached", "detached"]
+    costs = [r.machine["before"]["probe_ns"] for r in bench.records() if r.control]
+    assert [round(cost / cupti.base, 1) for cost in costs] == [1.0, 1.4, 1.0, 1.0]
+
+
+def test_graphs_replayed_while_warming_up_forbid_a_detach_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here, counts = bench(settle=settle), []
-    for number in range(4):  # control first and profiled first, in turn
-        made: list[int] = []
-        here.group(f"s{number}", lambda made=made: made.append(1) or Model().generate())
-        counts.append(len(made))
-    assert counts == calls
-    assert {r.status for r in here.records()} == {"ok"}, "an unmeasured run moves no random state"
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda graph: None)
+    replay = torch.cuda.CUDAGraph.replay
+    cupti = FakeCupti()
+    bench = bench_in(tmp_path, CuptiSession(cupti), attachment=attachment_of(cupti), warm_up=True)
+
+    def run() -> torch.Tensor:
+        torch.cuda.CUDAGraph.replay(object())
+        return Model().generate()
+
+    bench.controls("a", 2, run)
+    assert torch.cuda.CUDAGraph.replay is replay
+    assert bench.runner.attachment.why_not == GRAPHS_SEEN
+    bench.recorded("a", run)
+    bench.runner.detach()
+    bench.controls("b", 1, run)
+    assert cupti.finalized == 0
+    states = [r.control.cupti for r in bench.records() if r.control]
+    assert states == ["never", "never", "attached"]
+
+
+@pytest.mark.parametrize("call", ["cudaGraphLaunch", "hipGraphLaunch", "cuGraphLaunch"])
+def test_a_graph_in_a_sessions_records_forbids_a_detach(tmp_path: Path, call: str) -> None:
+    cupti = FakeCupti()
+    session = CuptiSession(cupti, graph_calls=[call])
+    bench = bench_in(tmp_path, session, attachment=attachment_of(cupti))
+    bench.recorded("a")
+    bench.runner.detach()
+    session.graph_calls = []
+    bench.recorded("b")  # what was replayed once may be replayed again
+    bench.runner.detach()
+    assert cupti.finalized == 0
+    assert "recorded CUDA graphs" in bench.runner.attachment.summary()["why_not"]
+
+
+@pytest.mark.parametrize(
+    ("calls", "forbidden"), [([], False), (["cudaGraphLaunch"], True)], ids=["none", "a graph"]
+)
+def test_a_session_whose_call_raises_is_looked_through_for_graphs(
+    tmp_path: Path, calls: list[str], forbidden: bool
+) -> None:
+    cupti = FakeCupti()
+    session = CuptiSession(cupti, graph_calls=calls)
+    bench = bench_in(tmp_path, session, attachment=attachment_of(cupti))
+
+    def broken() -> None:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        bench.recorded("a", broken)
+    assert [(r.role, r.status) for r in bench.records()] == [("recorded", "failed")]
+    assert (bench.runner.attachment.why_not is not None) is forbidden
+    assert list((tmp_path / "traces").iterdir()) == []
+
+
+def test_a_session_that_cannot_be_looked_through_forbids_a_detach(tmp_path: Path) -> None:
+    cupti = FakeCupti()
+    session = CuptiSession(cupti)
+    session.save = lambda path: path.write_text("{")  # type: ignore[method-assign]
+    bench = bench_in(tmp_path, session, attachment=attachment_of(cupti))
+    with pytest.raises(RuntimeError, match="no"):
+        bench.recorded("a", lambda: (_ for _ in ()).throw(RuntimeError("no")))
+    assert "could not be read" in (bench.runner.attachment.why_not or "")

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from trace_timing.api.capture_options import CaptureOptions
+from trace_timing.api.control_precision import fraction
 from trace_timing.errors import UsageError
 from trace_timing.recording import environment
 from trace_timing.recording.anatomy import describe_model
@@ -30,7 +31,11 @@ def manifest_of(
         **options.settings,
         "profile": options.profile,
         "profiler_backend": backend,
+        "order": options.order,
         "control": options.control,
+        "record_every": options.record_every,
+        "precision": fraction(options.precision),
+        "most_controls": options.most_controls,
         "cuda_cache": options.cuda_cache,
         "keep": options.keep,
         "detail": options.detail,
@@ -64,7 +69,7 @@ def _rates(given: Path | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 #: What may differ between a capture and its resumption.
-_FREE_SETTINGS = frozenset({"warm_up", "sessions", "world_size", "keep", "repeats"})
+_FREE_SETTINGS = frozenset({"warm_up", "sessions", "detach", "world_size", "keep", "repeats"})
 
 
 def begun(place: CaptureDirectory, manifest: Manifest, shard: Shard) -> Manifest:

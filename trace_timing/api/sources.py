@@ -17,8 +17,8 @@ from trace_timing.records import (
     Manifest,
     Rejection,
     RunRecord,
-    decode,
     decode_manifest,
+    decode_run_record,
 )
 from trace_timing.stats.trace_result import TraceSource
 from trace_timing.trace.reading import KINETO_ENDINGS, STORE_ENDING
@@ -108,7 +108,7 @@ def _capture_directory(fs: Any, inner: str) -> Inputs:
             controls.setdefault(record.sample_id, []).append(record)
     sources: list[TraceSource] = []
     for record in latest:
-        if record.status == "failed" and record.role == "profiled":
+        if record.status == "failed" and record.role == "recorded":
             rejections.append(
                 Rejection(
                     source=record.sample_id,
@@ -116,22 +116,37 @@ def _capture_directory(fs: Any, inner: str) -> Inputs:
                     remedy="capture it again with --resume",
                 )
             )
-        elif record.role == "profiled":
+        elif record.role == "recorded":
             mine = controls.get(record.sample_id, [])
             sources.append(replace(_recorded(fs, inner, record, mine), manifest=manifest))
+    rejections += _failed_samples(latest)
     every = tuple(r for r in latest if r.role == "control")
     return Inputs(tuple(sources), tuple(rejections), (manifest,), every)
 
 
+def _failed_samples(records: Iterable[RunRecord]) -> list[Rejection]:
+    """Samples that failed in their controls and have no other run."""
+    known = {r.sample_id for r in records if r.status == "ok" or r.role == "recorded"}
+    failed = {r.sample_id: r.reason for r in records if r.sample_id not in known}
+    return [
+        Rejection(
+            source=sample_id,
+            reason=f"its control failed: {reason}",
+            remedy="capture it again with --resume",
+        )
+        for sample_id, reason in failed.items()
+    ]
+
+
 def _identity(record: RunRecord) -> tuple[object, ...]:
     """What a later line of the same run (a retry) shares with the earlier one."""
-    which = (record.control.index, record.control.before_profiling) if record.control else ()
+    which = (record.control.index, record.control.cupti) if record.control else ()
     return (record.sample_id, record.repeat, record.rank, record.role, *which)
 
 
 def _record(line: bytes, source: str) -> RunRecord | Rejection:
     try:
-        return decode(line, RunRecord, source=source)
+        return decode_run_record(line, source=source)
     except TraceError as error:
         return Rejection(source=source, reason=error.why or error.what, remedy=error.remedy)
 

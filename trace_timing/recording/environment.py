@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import platform
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
+
+from trace_timing.recording.detach import loaded_cupti
 
 _PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "triton", "pillow", "numpy")
 
@@ -56,12 +57,13 @@ def cupti_version() -> int | None:
     """CUPTI's API version number as its library reports it; None where it is not loaded."""
     import ctypes
 
+    path = loaded_cupti()
+    if path is None:
+        return None
+    version = ctypes.c_uint32()
     try:
-        maps = Path("/proc/self/maps").read_text()
-        path = next(line.split(maxsplit=5)[5] for line in maps.splitlines() if "libcupti" in line)
-        version = ctypes.c_uint32()
-        ctypes.CDLL(path.strip()).cuptiGetVersion(ctypes.byref(version))
-    except (OSError, StopIteration, AttributeError):
+        ctypes.CDLL(str(path)).cuptiGetVersion(ctypes.byref(version))
+    except (OSError, AttributeError):
         return None
     return version.value
 

@@ -25,13 +25,10 @@ from trace_timing.records import Manifest, Role, RunRecord
 PARTIAL = ".partial"
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-#: Identity of a run: sample, role, repeat, rank, which of the controls of one repeat, and whether
-#: it was taken before any profiling.
-RunKey = tuple[str, Role, int, int, int, bool]
-#: A profiled run and its controls: sample, repeat, rank.
-GroupKey = tuple[str, int, int]
-#: Sample and repeat.
-RepeatKey = tuple[str, int]
+#: Identity of a run: sample, role, repeat, rank, and which of the controls of one repeat.
+RunKey = tuple[str, Role, int, int, int]
+#: A recorded run, or the controls of a repeat: role, sample, repeat.
+GroupKey = tuple[Role, str, int]
 
 
 class StorageError(CaptureError):
@@ -40,9 +37,8 @@ class StorageError(CaptureError):
 
 def run_key(record: RunRecord) -> RunKey:
     """What makes a run the same run after a resume."""
-    control = record.control
-    index, early = (control.index, control.before_profiling) if control else (0, False)
-    return record.sample_id, record.role, record.repeat, record.rank, index, early
+    index = record.control.index if record.control else 0
+    return record.sample_id, record.role, record.repeat, record.rank, index
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ class CaptureDirectory:
         return records.decode_manifest(self.manifest.read_bytes(), source=str(self.manifest))
 
     def append(self, group: Sequence[RunRecord]) -> None:
-        """Append the records of one group (a profiled run and its controls) in one write."""
+        """Append the records of one group (a recorded run, or a sample's controls) in one write."""
         data = b"".join(records.encode(record) + b"\n" for record in group)
         before = self.runs.stat().st_size if self.runs.exists() else 0
         try:
@@ -100,13 +96,15 @@ def open_directory(
 ) -> CaptureDirectory:
     """A capture directory to write in.
 
-    With `resume` torn lines and unfinished groups of this rank are dropped, so that they are
-    recorded again, and its files that no record names are removed.
+    With `resume` torn lines, failed runs and a sample's controls that are not complete are dropped
+    from this rank's records, so that they are made again, and its files that no record names are
+    removed.
 
     Args:
         together: how many ranks record each run (tensor parallel); 1 where they share samples out.
     Raises:
-        UsageError: it holds this rank's records already and `resume` was not asked for.
+        UsageError: it holds this rank's records already and `resume` was not asked for, or they
+            are of an older format.
         StorageError: it cannot be written.
     """
     directory = CaptureDirectory(root, rank)
@@ -121,19 +119,30 @@ def open_directory(
             remedy="add --resume to go on with it, or give another directory",
         )
     if resume:
+        _refuse_other_format(directory)
         _mend(directory, together)
     return directory
 
 
-def finished(directory: CaptureDirectory, *, together: int = 1) -> set[RepeatKey]:
-    """The repeats of samples that are done, by `together` ranks at least.
+def _refuse_other_format(directory: CaptureDirectory) -> None:
+    manifest = directory.read_manifest()
+    if manifest is not None and manifest.format_version != records.FORMAT_VERSION:
+        raise UsageError(
+            f"{directory.root.name} was begun by an older trace-timing",
+            why=f"its format version is {manifest.format_version}, not {records.FORMAT_VERSION}",
+            remedy="analyze it as it is, and capture into another directory",
+        )
 
-    A sample done by another rank is found too, so a resume with other ranks repeats none.
+
+def finished(directory: CaptureDirectory, *, together: int = 1) -> set[GroupKey]:
+    """The recorded runs and the controls of samples that are done, by `together` ranks at least.
+
+    Controls are done where as many are ok as were planned, bare ones apart. What another rank has
+    done is found too, so a resume with other ranks repeats nothing.
     """
-    ranks: Counter[RepeatKey] = Counter()
+    ranks: Counter[GroupKey] = Counter()
     for path in sorted(directory.root.glob("runs.rank*.jsonl")):
-        for sample_id, repeat, _ in _finished_groups(directory, read_records(path)):
-            ranks[sample_id, repeat] += 1
+        ranks.update(_finished_groups(directory, read_records(path)))
     return {key for key, count in ranks.items() if count >= together}
 
 
@@ -142,7 +151,7 @@ def read_records(path: Path) -> list[RunRecord]:
     if not path.exists():
         return []
     lines = path.read_bytes().split(b"\n")[:-1]
-    return [records.decode(line, RunRecord, source=path.name) for line in lines if line]
+    return [records.decode_run_record(line, source=path.name) for line in lines if line]
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -201,28 +210,29 @@ def _is_whole(directory: CaptureDirectory, record: RunRecord) -> bool:
 
 
 def _finished_groups(directory: CaptureDirectory, lines: Iterable[RunRecord]) -> set[GroupKey]:
-    planned: dict[GroupKey, int] = {}
-    counts: Counter[GroupKey] = Counter()
+    done: set[GroupKey] = set()
+    missing: dict[GroupKey, int] = {}
     for record in lines:
+        key = _group(record)
         if record.status != "ok":
             continue
-        if record.role == "profiled" and _is_whole(directory, record):
-            planned[_group(record)] = record.machine.get("session", {}).get("controls", 0)
-        elif record.control is not None and not record.control.before_profiling:
-            counts[_group(record)] += 1
-    return {group for group, controls in planned.items() if counts[group] >= controls}
+        if record.role == "recorded" and _is_whole(directory, record):
+            done.add(key)
+        elif record.control is not None and not record.control.bare:
+            planned = record.machine.get("planned_controls", 1)
+            missing[key] = missing.get(key, planned) - 1
+    return done | {key for key, number in missing.items() if number <= 0}
 
 
 def _group(record: RunRecord) -> GroupKey:
-    return record.sample_id, record.repeat, record.rank
+    return record.role, record.sample_id, record.repeat
 
 
 def _mend(directory: CaptureDirectory, together: int) -> None:
     lines = read_records(directory.runs)
     # What a rank has alone is made again by all: their files change, what all have does not.
-    common = finished(directory, together=together)
-    own = _finished_groups(directory, lines)
-    kept = [r for r in lines if _group(r) in own and (r.sample_id, r.repeat) in common]
+    done = finished(directory, together=together) & _finished_groups(directory, lines)
+    kept = [r for r in lines if r.status == "ok" and _group(r) in done]
     write_whole(directory.runs, b"".join(records.encode(record) + b"\n" for record in kept))
     _remove_unnamed(directory, kept)
 

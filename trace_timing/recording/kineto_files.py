@@ -48,8 +48,9 @@ class Losses:
 
     `lost` counts kernel launches inside `generate` without their kernel, those into a graph that
     is being captured apart; `ranges` the
-    `generate` ranges, `generate_ns` their length on the host. CUPTI builds are
-    known that drop a session's first ops (pytorch#192021).
+    `generate` ranges, `generate_ns` their length on the host; `graphs` counts calls that launch or
+    instantiate a CUDA or HIP graph, wherever they lie. CUPTI builds are known that drop a
+    session's first ops (pytorch#192021).
     """
 
     launches: int
@@ -57,6 +58,7 @@ class Losses:
     lost: int
     ranges: int
     generate_ns: int
+    graphs: int = 0
 
 
 def inspect(text: bytes, *, name: str) -> Losses:
@@ -91,6 +93,13 @@ def inspect(text: bytes, *, name: str) -> Losses:
         lost=lost,
         ranges=len(windows),
         generate_ns=round(sum(end - begin for begin, end in windows) * 1000),
+        graphs=sum(_is_of_graph(event) for event in events),
+    )
+
+
+def _is_of_graph(event: _Event) -> bool:
+    return event.cat in _CALLS and (
+        role_of_call(event.name) == "graph_launch" or "GraphInstantiate" in event.name
     )
 
 

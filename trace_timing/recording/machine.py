@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,32 @@ class MachineWatch:
             return reading()
         except (self._nvml.NVMLError, AttributeError):
             return None
+
+
+def host_load(proc: Path = Path("/proc")) -> dict[str, float | int | None]:
+    """How busy the host is with others' work; null where the system does not say.
+
+    `load_1m`: load average of the last minute. `psi_cpu_some_10s`: percent of the last ten seconds
+    in which some task waited for a processor. `steal_ticks`: time that a hypervisor gave to other
+    machines since boot, over all processors (1/100 s each).
+    """
+    return {
+        "load_1m": _tried_number(lambda: float((proc / "loadavg").read_text().split()[0])),
+        "psi_cpu_some_10s": _tried_number(lambda: _pressure(proc / "pressure" / "cpu")),
+        "steal_ticks": _tried_number(lambda: int((proc / "stat").read_text().split()[8])),
+    }
+
+
+def _pressure(path: Path) -> float:
+    some = next(line for line in path.read_text().splitlines() if line.startswith("some"))
+    return float(some.split("avg10=")[1].split()[0])
+
+
+def _tried_number(read: Callable[[], float | int]) -> float | int | None:
+    try:
+        return read()
+    except (OSError, IndexError, ValueError, StopIteration):
+        return None
 
 
 def resident_bytes() -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from trace_timing.errors import UsageError
 
@@ -42,3 +43,18 @@ def shard_of_process(environ: Mapping[str, str] = os.environ) -> Shard:
             remedy="start it with torchrun, or unset them",
         )
     return shard
+
+
+def all_agree(says: bool) -> bool:
+    """Whether every rank of the process group says so; alone, what is said.
+
+    Where ranks make each run together, one that made a run more than the others would wait in its
+    first collective for ever.
+    """
+    from torch import distributed
+
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return says
+    said: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(said, says)
+    return all(said)

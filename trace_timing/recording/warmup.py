@@ -1,43 +1,164 @@
-"""When a process is warm: run until the last runs agree, and say whether they came to.
+"""Warm up an input shape: run until two consecutive runs agree, and say whether they came to.
 
-The rule: at least `LEAST` runs, then until the last `WINDOW` totals lie within `SPREAD` of their
-median, at most `MOST` runs. It is recorded with the totals, steady or not.
+The first run of a new shape took two to three times as long as the next on an H200, also after a
+warm-up of another shape, so it is no control.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
-LEAST = 3
-WINDOW = 3
-MOST = 10
-SPREAD = 0.05
+from trace_timing.records import VISION_STAGES, ControlTimes
+
+MOST = 5
+SPREAD = 0.10
+#: New tokens of a warm-up run, at most: what a shape needs is paid by its prefill and first steps.
+TOKENS = 16
+RULE = (
+    f"median step and prefill of two consecutive runs within {SPREAD:.0%}, at most {MOST} runs "
+    f"of at most {TOKENS} new tokens"
+)
+_BEFORE_DECODING = (*VISION_STAGES, "text_encoder", "prefill")
+
+AllAgree = Callable[[bool], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunTimes:
+    """What is compared of a run. Prefill (vision included) and step are None where unmeasured."""
+
+    total_ns: int
+    prefill_ns: int | None = None
+    #: Median over decode steps, each until the next forward begins.
+    step_ns: int | None = None
+    steps: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class WarmUp:
-    """How the warm-up of a process went."""
+    """How the warm-up of an input shape went."""
 
-    totals_ns: tuple[int, ...]
-    steady: bool
-    rule: str = (
-        f"last {WINDOW} of at least {LEAST} runs within {SPREAD:.0%} of their median, "
-        f"at most {MOST} runs"
+    runs: tuple[RunTimes, ...]
+    agreed: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the record of the run that follows."""
+        return {
+            "runs": len(self.runs),
+            "agreed": self.agreed,
+            "totals_ns": [run.total_ns for run in self.runs],
+        }
+
+    def expected_ns(self, new_tokens: int | None) -> int | None:
+        """Time of a run of so many new tokens (None: as many as the warm-up's), by the last one."""
+        if not self.runs:
+            return None
+        last = self.runs[-1]
+        if new_tokens is None or last.step_ns is None:
+            return last.total_ns
+        return last.total_ns + (new_tokens - 1 - last.steps) * last.step_ns
+
+
+def warm_up(run: Callable[[], RunTimes], all_agree: AllAgree = lambda agreed: agreed) -> WarmUp:
+    """Call `run` until two consecutive runs agree, at most `MOST` times.
+
+    Args:
+        all_agree: whether all ranks that work on one run together say so; else some would wait
+            for a run that others do not make.
+    """
+    runs = [run()]
+    agreed = False
+    while not agreed and len(runs) < MOST:
+        runs.append(run())
+        agreed = all_agree(agree(*runs[-2:]))
+    return WarmUp(runs=tuple(runs), agreed=agreed)
+
+
+def told_warm_ups(warm_ups: Sequence[WarmUp]) -> dict[str, Any]:
+    """For the manifest: the rule, how often it was applied and failed, the first totals."""
+    return {
+        "rule": RULE,
+        "shapes": len(warm_ups),
+        "runs": sum(len(one.runs) for one in warm_ups),
+        "disagreed": sum(not one.agreed for one in warm_ups),
+        "totals_ns": [run.total_ns for run in warm_ups[0].runs],
+    }
+
+
+def agree(first: RunTimes, second: RunTimes) -> bool:
+    """Whether two runs' steps and prefill lie within `SPREAD`; their totals where neither is known.
+
+    Lengths may differ, so totals are not compared otherwise.
+    """
+    pairs = [(first.prefill_ns, second.prefill_ns), (first.step_ns, second.step_ns)]
+    known = [(a, b) for a, b in pairs if a is not None and b is not None]
+    known = known or [(first.total_ns, second.total_ns)]
+    return all(abs(a - b) <= SPREAD * min(a, b) for a, b in known)
+
+
+def times_of(control: ControlTimes) -> RunTimes:
+    """What a warm-up compares, of an unprofiled run's segments."""
+    prefill = 0
+    steps: dict[int, int] = {}
+    for segment in control.segments:
+        if segment.stage in _BEFORE_DECODING:
+            prefill += segment.duration_ns
+        elif segment.step and segment.stage in ("decode", "sampling"):
+            steps[segment.step] = steps.get(segment.step, 0) + segment.duration_ns
+    return RunTimes(
+        total_ns=control.total_ns,
+        prefill_ns=prefill or None,
+        step_ns=round(median(steps.values())) if steps else None,
+        steps=len(steps),
     )
 
 
-def warm_up(run: Callable[[], int]) -> WarmUp:
-    """Call `run` (which returns its total in ns) until it is steady."""
-    totals: list[int] = []
-    while len(totals) < MOST:
-        totals.append(run())
-        if len(totals) >= LEAST and is_steady(totals[-WINDOW:]):
-            break
-    return WarmUp(totals_ns=tuple(totals), steady=is_steady(totals[-WINDOW:]))
+def new_tokens_of(inputs: Mapping[str, Any], model: Any) -> int | None:
+    """New tokens that generate() makes at most with these arguments; None where nothing says."""
+    found = _setting("max_new_tokens", inputs, model)
+    return found if isinstance(found, int) else None
 
 
-def is_steady(totals: Sequence[int]) -> bool:
-    """Whether a window of totals lies within `SPREAD` of its median."""
-    return max(totals) - min(totals) <= SPREAD * median(totals)
+def shortened(inputs: Mapping[str, Any], model: Any) -> dict[str, Any] | None:
+    """Arguments of generate() for at most `TOKENS` new tokens; None where they cannot be shorter.
+
+    A static cache has the length of the call, and compiled code is made for it: such a call is
+    warmed up as it is.
+    """
+    if _setting("cache_implementation", inputs, model) not in (None, "dynamic"):
+        return None
+    if any(inputs.get(name) is not None for name in ("past_key_values", "compile_config")):
+        return None
+    new = new_tokens_of(inputs, model)
+    if new is not None and new <= TOKENS:
+        return None
+    short = {name: value for name, value in inputs.items() if name not in _LENGTHS}
+    if "generation_config" in inputs:
+        short["generation_config"] = _without_least(inputs["generation_config"])
+    least = inputs.get("min_new_tokens")
+    if least is not None:
+        short["min_new_tokens"] = min(least, TOKENS)
+    return {**short, "max_new_tokens": TOKENS}
+
+
+#: Arguments of generate() that would contradict a lower `max_new_tokens`.
+_LENGTHS = frozenset({"max_new_tokens", "min_new_tokens", "max_length", "min_length"})
+
+
+def _without_least(config: Any) -> Any:
+    config = copy.copy(config)
+    for name in ("min_new_tokens", "min_length"):
+        if getattr(config, name, None):
+            setattr(config, name, None if name == "min_new_tokens" else 0)
+    return config
+
+
+def _setting(name: str, inputs: Mapping[str, Any], model: Any) -> Any:
+    """An argument of generate(), else what its configuration or the model's says."""
+    configs = (inputs.get("generation_config"), getattr(model, "generation_config", None))
+    given = (inputs.get(name), *(getattr(config, name, None) for config in configs))
+    return next((value for value in given if value is not None), None)

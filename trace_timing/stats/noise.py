@@ -102,14 +102,15 @@ def _repeats(samples: pd.DataFrame, column: str) -> Iterator[FloatArray]:
 def _controls(
     controls: Sequence[RunRecord], stages: tuple[Stage, ...] | None
 ) -> Iterator[FloatArray]:
-    by_sample: dict[tuple[str, int], list[float]] = {}
+    # Runs of a process that has used CUPTI and of one that has not are of different conditions.
+    by_sample: dict[tuple[str, int, str], list[float]] = {}
     for record in controls:
         told = record.control
-        if told is None or told.bare or told.before_profiling:
+        if told is None or told.bare:
             continue
         of_stages = (s.duration_ns for s in told.segments if s.stage in (stages or ()))
         time = told.total_ns if stages is None else sum(of_stages)
         if time > 0:
-            by_sample.setdefault((record.sample_id, record.rank), []).append(time)
+            by_sample.setdefault((record.sample_id, record.rank, told.cupti), []).append(time)
     for values in by_sample.values():
         yield np.asarray(values, np.float64)

@@ -107,15 +107,16 @@ def observer_effect(
 
 def _hooks(controls: Sequence[RunRecord]) -> Ratio | None:
     """Each bare control against the median of its sample's hooked ones."""
-    hooked: dict[str, list[int]] = {}
-    for c in controls:
-        if c.status == "ok" and c.control and not c.control.bare and not c.control.before_profiling:
-            hooked.setdefault(c.sample_id, []).append(c.control.total_ns)
-    bare = [
-        (c.sample_id, c.control.total_ns)
+    told = [
+        ((c.sample_id, c.control.cupti), c.control)
         for c in controls
-        if c.status == "ok" and c.control and c.control.bare and c.sample_id in hooked
+        if c.control and c.status == "ok"
     ]
+    hooked: dict[tuple[str, str], list[int]] = {}
+    for key, control in told:
+        if not control.bare:
+            hooked.setdefault(key, []).append(control.total_ns)
+    bare = [(key, control.total_ns) for key, control in told if control.bare and key in hooked]
     if not bare:
         return None
     return ratio([float(np.median(hooked[s])) for s, _ in bare], [ns for _, ns in bare])
@@ -180,9 +181,9 @@ def _differing_tokens(controls: Sequence[RunRecord]) -> Iterator[Doubt]:
 
 def _lasting(controls: Sequence[RunRecord]) -> Iterator[Doubt]:
     totals = [(c.sample_id, c.control) for c in controls if c.control and c.status == "ok"]
-    early = [(s, c.total_ns) for s, c in totals if c.before_profiling]
+    early = [(s, c.total_ns) for s, c in totals if c.cupti == "never"]
     samples = {s for s, _ in early}
-    late = [c.total_ns for s, c in totals if s in samples and not c.before_profiling]
+    late = [c.total_ns for s, c in totals if s in samples and c.cupti == "attached"]
     if len(early) < LEAST_PAIRS or len(late) < LEAST_PAIRS:
         return
     first = np.array([ns for _, ns in early])

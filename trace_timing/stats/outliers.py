@@ -47,7 +47,7 @@ def causes(records: Sequence[RunRecord]) -> dict[RunId, tuple[str, ...]]:
     `first_run`: the first of its process. `allocator`: the device allocator retried or grew
     within it. `clock_drop`: an SM clock more than 5 % below the capture's median.
     """
-    profiled = [record for record in records if record.role == "profiled"]
+    profiled = [record for record in records if record.role == "recorded"]
     clocks = {id(r): _device_figures(r, "after", "sm_mhz") for r in profiled}
     all_clocks = [clock for found in clocks.values() for clock in found]
     usual = float(np.median(all_clocks)) if all_clocks else 0.0

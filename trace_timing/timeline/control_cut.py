@@ -50,19 +50,19 @@ def _reached(run: RunTimeline, times: IntArray) -> IntArray:
 def usable_controls(controls: Sequence[RunRecord], clock: str) -> list[ControlTimes]:
     """The controls that stand beside a profiled run: with segments, and on the same clock.
 
-    Those taken before any profiling are kept apart (`before_profiling`), bare ones have no
-    segments.
+    Bare ones have no segments. Those made while CUPTI was attached count only where there is no
+    other.
     """
-    return [
+    usable = [
         c.control
         for c in controls
         if c.control
         and c.status == "ok"
         and not c.control.bare
-        and not c.control.before_profiling
         and c.control.clock == clock
         and c.control.segments
     ]
+    return [c for c in usable if c.cupti != "attached"] or usable
 
 
 def control_segments(controls: Sequence[ControlTimes]) -> dict[SegmentKey, int]:

@@ -1,0 +1,103 @@
+"""Run records and manifests of both formats are read; a newer one is refused in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trace_timing.errors import TraceError
+from trace_timing.records import (
+    FORMAT_VERSION,
+    ControlSegment,
+    ControlTimes,
+    Manifest,
+    RunRecord,
+    decode_manifest,
+    decode_run_record,
+    encode,
+)
+
+OLD_FORMAT = {
+    "sample_id": "s",
+    "role": "control",
+    "repeat": 0,
+    "machine": {"before": {"devices": [{}]}},
+}
+
+
+def old(**control: Any) -> RunRecord:
+    line = {**OLD_FORMAT, "control": {"total_ns": 5, "clock": "device", **control}}
+    return decode_run_record(json.dumps(line), source="runs")
+
+
+def cupti_of(record: RunRecord) -> str:
+    assert record.control is not None
+    return record.control.cupti
+
+
+@pytest.mark.parametrize("cupti", ["never", "detached", "attached"])
+def test_a_record_comes_back_as_it_was_written(cupti: Any) -> None:
+    segment = ControlSegment(stage="decode", step=1, duration_ns=5)
+    control = ControlTimes(total_ns=5, segments=(segment,), cupti=cupti, index=3)
+    record = RunRecord(
+        sample_id="s", role="control", repeat=0, control=control, machine={"planned_controls": 4}
+    )
+    assert decode_run_record(encode(record), source="runs") == record
+    recorded = RunRecord(sample_id="s", role="recorded", repeat=1, trace="t", sha256={"a": "b"})
+    assert decode_run_record(encode(recorded), source="runs") == recorded
+
+
+def test_the_older_role_is_a_recorded_run() -> None:
+    line = json.dumps({**OLD_FORMAT, "role": "profiled"})
+    assert decode_run_record(line, source="runs").role == "recorded"
+
+
+def test_older_controls_are_attached_but_for_those_before_profiling() -> None:
+    assert cupti_of(old(before_profiling=True)) == "never"
+    assert cupti_of(old(before_profiling=False)) == "attached"
+    assert cupti_of(old()) == "attached"
+
+
+def test_older_controls_of_a_process_without_a_gpu_never_saw_cupti() -> None:
+    line = {**OLD_FORMAT, "machine": {"before": {}}}
+    line["control"] = {"total_ns": 5, "clock": "host"}
+    assert cupti_of(decode_run_record(json.dumps(line), source="runs")) == "never"
+    # The host's clock also times a model over several GPUs.
+    assert cupti_of(old(clock="host")) == "attached"
+
+
+def test_a_damaged_line_names_its_source_and_field() -> None:
+    with pytest.raises(TraceError, match=r"runs line 3 is not a valid RunRecord.*repeat"):
+        decode_run_record('{"sample_id": "s", "role": "control"}', source="runs line 3")
+
+
+def test_the_sample_traces_are_of_the_older_format() -> None:
+    folder = Path(__file__).resolve().parent.parent / "sample_traces"
+    manifest = decode_manifest((folder / "manifest.json").read_bytes(), source="manifest.json")
+    if manifest.format_version != 1:
+        pytest.skip("the sample traces were recorded anew")
+    lines = (folder / "runs.rank0.jsonl").read_bytes().splitlines()
+    records = [decode_run_record(line, source="runs") for line in lines]
+    states = [r.control.cupti for r in records if r.control and r.sample_id == "short"]
+    assert states == ["never"] * 3 + ["attached"] * 5
+    assert {r.control.cupti for r in records if r.control and r.sample_id != "short"} == {
+        "attached"
+    }
+    assert sum(r.role == "recorded" for r in records) == 3
+
+
+def test_a_manifest_of_a_newer_format_is_refused_with_what_to_do() -> None:
+    data = json.dumps({"format_version": FORMAT_VERSION + 1, "settings": "of another type"})
+    with pytest.raises(TraceError) as caught:
+        decode_manifest(data, source="manifest.json")
+    assert caught.value.what == f"manifest.json has format version {FORMAT_VERSION + 1}"
+    assert caught.value.remedy == "use a newer trace-timing"
+
+
+def test_a_manifest_with_fields_of_an_older_version_is_read() -> None:
+    data = json.dumps({"format_version": 1, "tool_version": "0.1.0", "old_field": {"a": 1}})
+    found = decode_manifest(data, source="manifest.json")
+    assert found == Manifest(format_version=1, tool_version="0.1.0")
