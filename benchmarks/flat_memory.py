@@ -3,7 +3,7 @@
     python benchmarks/flat_memory.py                    # 2,000 samples of the tiny model
 
 Prints one JSON object: resident memory at each tenth of the way, and medians of the controls
-whose neighbour before them was a profiled run, with an unmeasured run between, against others.
+whose neighbour before them was a recorded run, with an unmeasured run between, against others.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ def main() -> None:
 
 
 def disturbance(folder: Path) -> dict[str, float]:
-    """Median total of controls after a profiled run (and a settling one), and after a control."""
+    """Median total of controls after a recorded run (an unmeasured one between) or a control."""
     records = read_records(folder / "runs.rank0.jsonl")
-    totals: dict[str, list[int]] = {"profiled": [], "control": []}
+    totals: dict[str, list[int]] = {"recorded": [], "control": []}
     for before, record in itertools.pairwise(records):
         if record.control is not None and not record.control.bare:
             totals[before.role].append(record.control.total_ns)
     return {
-        "control_after_profiled_ms": round(median(totals["profiled"]) / 1e6, 3),
+        "control_after_recorded_ms": round(median(totals["recorded"]) / 1e6, 3),
         "control_after_control_ms": round(median(totals["control"]) / 1e6, 3),
     }
 

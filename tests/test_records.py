@@ -94,7 +94,7 @@ def test_a_manifest_of_a_newer_format_is_refused_with_what_to_do() -> None:
     with pytest.raises(TraceError) as caught:
         decode_manifest(data, source="manifest.json")
     assert caught.value.what == f"manifest.json has format version {FORMAT_VERSION + 1}"
-    assert caught.value.remedy == "use a newer trace-timing"
+    assert "a newer one" in caught.value.remedy
 
 
 def test_a_manifest_with_fields_of_an_older_version_is_read() -> None:

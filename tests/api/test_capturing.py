@@ -17,13 +17,12 @@ import torch
 from PIL import Image
 
 import trace_timing
-from trace_timing.api.sample_loop import SampleLoop, capture_samples
 from trace_timing.errors import UsageError
-from trace_timing.recording.files import StorageError, read_records
+from trace_timing.recording.files import read_records, run_key
 from trace_timing.recording.inputs import Sample, prepare
 from trace_timing.recording.machine import resident_bytes
 from trace_timing.recording.models import Loaded, ModelChoice, load
-from trace_timing.records import Manifest, RunRecord, decode
+from trace_timing.records import Manifest, RunRecord, decode_manifest
 from trace_timing.trace.kineto import read_trace
 from trace_timing.trace.store import read_store
 
@@ -46,6 +45,10 @@ def records(folder: Path) -> list[RunRecord]:
     return read_records(folder / "runs.rank0.jsonl")
 
 
+def manifest_of(folder: Path) -> Manifest:
+    return decode_manifest((folder / "manifest.json").read_bytes(), source="manifest")
+
+
 def ranges_of(folder: Path, name: str) -> list[str]:
     text = gzip.decompress((folder / "traces" / f"{name}.json.gz").read_bytes())
     events = json.loads(text)["traceEvents"]
@@ -59,10 +62,8 @@ def test_a_users_loop_gets_its_own_outputs_and_a_whole_capture(
     with trace_timing.capture(tmp_path, tiny.model) as session:
         output = session.generate("a", meta={"tier": "easy"}, **inputs)
     assert torch.equal(output, plain)
-    profiled = next(r for r in records(tmp_path) if r.role == "profiled")
-    control = next(
-        r.control for r in records(tmp_path) if r.control and not r.control.before_profiling
-    )
+    profiled = next(r for r in records(tmp_path) if r.role == "recorded")
+    control = next(r.control for r in records(tmp_path) if r.control)
     assert profiled.metadata["tier"] == "easy"
     assert profiled.metadata["n_vision_tokens"] == 16
     assert (profiled.tokens_in, profiled.tokens_out) == (20, 4)
@@ -94,7 +95,7 @@ def test_both_forms_of_a_trace_are_kept_and_read(
     with trace_timing.capture(tmp_path, tiny.model, warm_up=False, keep="first:1") as session:
         session.generate("a", **inputs)
         session.generate("b", **inputs)
-    first, second = (r for r in records(tmp_path) if r.role == "profiled")
+    first, second = (r for r in records(tmp_path) if r.role == "recorded")
     assert sorted(first.sha256) == ["json.gz", "parquet"]
     assert list(second.sha256) == ["parquet"]
     traces = tmp_path / "traces"
@@ -133,7 +134,7 @@ def test_the_model_is_as_it_was_also_when_the_body_raises(
         loop()
     assert caught.value is error
     assert [sorted(vars(module)) for module in tiny.model.modules()] == before
-    assert len(records(tmp_path)) == 2
+    assert [r.role for r in records(tmp_path)] == ["control"] * 6 + ["recorded"]
 
 
 def test_an_exception_in_generate_comes_through_and_is_recorded(
@@ -161,10 +162,58 @@ def test_a_sample_that_fails_while_warming_up_is_recorded(
     assert (failed.sample_id, failed.status) == ("a", "failed")
 
 
-def test_a_wrapped_loop_of_the_users_own_is_called_once_and_recorded(
+def test_a_users_loop_is_controls_then_a_recorded_run_sample_by_sample(
     tmp_path: Path, tiny: Loaded, inputs: dict[str, Any]
 ) -> None:
-    calls = []
+    with trace_timing.capture(tmp_path, tiny.model, warm_up=False, record_every=2) as session:
+        for name in "abc":
+            session.generate(name, **inputs)
+    found = [(r.sample_id, r.role) for r in records(tmp_path)]
+    assert found == [
+        *[("a", "control")] * 6,  # five, and one without hooks: it is the first of ten
+        ("a", "recorded"),
+        *[("b", "control")] * 2,
+        *[("c", "control")] * 2,
+        ("c", "recorded"),
+    ]
+    assert {r.control.cupti for r in records(tmp_path) if r.control} == {"never"}
+    settings = manifest_of(tmp_path).settings
+    assert (settings["order"], settings["control"], settings["record_every"]) == (
+        "interleaved",
+        None,
+        2,
+    )
+    assert settings["detach"]["why_not"] == "there is no NVIDIA GPU, so CUPTI is not used"
+
+
+def test_a_users_loop_cannot_make_all_controls_first(
+    tmp_path: Path, tiny: Loaded, inputs: dict[str, Any]
+) -> None:
+    with (
+        trace_timing.capture(tmp_path, tiny.model, order="controls-first") as session,
+        pytest.raises(UsageError, match="order=interleaved"),
+    ):
+        session.generate("a", **inputs)
+
+
+def test_a_precision_takes_more_controls_until_it_is_reached(
+    tmp_path: Path, tiny: Loaded, inputs: dict[str, Any]
+) -> None:
+    options = {"control": 2, "record_every": 100, "precision": "60%", "most_controls": 8}
+    with trace_timing.capture(tmp_path, tiny.model, **options) as session:
+        for i in range(6):
+            session.generate(f"s{i}", **inputs)
+    numbers = [
+        sum(r.sample_id == f"s{i}" and r.control is not None for r in records(tmp_path))
+        for i in range(6)
+    ]
+    assert numbers[0] == 8 + 1  # nothing is known of the spread yet
+    assert all(2 <= number <= 8 for number in numbers[1:])
+    assert manifest_of(tmp_path).settings["precision"] == 0.6
+
+
+def experiment_of(tiny: Loaded, inputs: dict[str, Any], calls: list[int]) -> Any:
+    """A loop that calls the model its own way."""
 
     def experiment(number: int) -> torch.Tensor:
         calls.append(number)
@@ -174,30 +223,90 @@ def test_a_wrapped_loop_of_the_users_own_is_called_once_and_recorded(
             ids = torch.cat([ids, scores[:, -1:].argmax(-1)], dim=1)
         return ids
 
+    return experiment
+
+
+def test_calls_that_must_not_be_repeated_are_controls_and_recorded_in_turn(
+    tmp_path: Path, tiny: Loaded, inputs: dict[str, Any]
+) -> None:
+    calls: list[int] = []
     with trace_timing.capture(tmp_path, tiny.model) as session:
-        wrapped = session.wrap(experiment, sample_id=lambda number: f"n{number}")
-        output = wrapped(5)
-    assert calls == [5]
-    (record,) = records(tmp_path)
-    assert (record.sample_id, record.status) == ("n5", "ok")
-    found = ranges_of(tmp_path, record.trace or "")
-    assert [found.count(n) for n in ("generate", "prefill", "decode[1]", "decode[2]")] == [1] * 4
-    assert output.shape[1] == inputs["input_ids"].shape[1] + 3
+        wrapped = session.wrap(
+            experiment_of(tiny, inputs, calls), sample_id=lambda number: f"n{number // 2}"
+        )
+        outputs = [wrapped(number) for number in range(4)]
+    assert calls == [0, 1, 2, 3]
+    found = records(tmp_path)
+    assert [(r.sample_id, r.role, r.repeat, r.status) for r in found] == [
+        ("n0", "control", 0, "ok"),
+        ("n0", "recorded", 1, "ok"),
+        ("n1", "control", 0, "ok"),
+        ("n1", "recorded", 1, "ok"),
+    ]
+    first = found[0].control
+    assert first is not None
+    assert sum(s.duration_ns for s in first.segments) == first.total_ns > 0
+    ranges = ranges_of(tmp_path, found[1].trace or "")
+    assert [ranges.count(n) for n in ("generate", "prefill", "decode[1]", "decode[2]")] == [1] * 4
+    assert outputs[0].shape[1] == inputs["input_ids"].shape[1] + 3
+
+
+def test_a_wrapped_loop_that_may_be_repeated_has_its_controls(
+    tmp_path: Path, tiny: Loaded, inputs: dict[str, Any]
+) -> None:
+    calls: list[int] = []
+    with trace_timing.capture(tmp_path, tiny.model, control=2, warm_up=False) as session:
+        wrapped = session.wrap(experiment_of(tiny, inputs, calls), repeatable=True)
+        wrapped(5)
+    assert calls == [5] * 4
+    assert [r.role for r in records(tmp_path)] == ["control"] * 3 + ["recorded"]
+
+
+def test_a_warm_up_makes_at_most_16_tokens_and_controls_make_all(
+    tmp_path: Path, tiny: Loaded, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[int] = []
+    generate = tiny.model.generate
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        output = generate(*args, **kwargs)
+        lengths.append(output.shape[1] - inputs["input_ids"].shape[1])
+        return output
+
+    monkeypatch.setattr(tiny.model, "generate", counted)
+    long = {**inputs, "max_new_tokens": 20, "min_new_tokens": 20}
+    with trace_timing.capture(tmp_path, tiny.model, control=2, record_every=9) as session:
+        session.generate("a", **long)
+        warmed = len(lengths)
+        session.generate("b", **long)
+    assert lengths[0] == 16
+    assert 2 + 1 <= lengths[:warmed].count(16) <= 5 + 1  # and the session that nobody keeps
+    assert lengths[:warmed].count(20) == 3 + 1
+    assert lengths[warmed:] == [20] * 3  # an unmeasured one after the stored trace
+    warm_ups = [r.machine["warm_up"] for r in records(tmp_path) if "warm_up" in r.machine]
+    assert len(warm_ups) == 1
+    assert warm_ups[0]["runs"] == lengths[:warmed].count(16) - 1
 
 
 def test_the_same_id_again_is_its_next_repeat_and_a_resume_records_none_twice(
     tmp_path: Path, tiny: Loaded, inputs: dict[str, Any]
 ) -> None:
     def loop(repeats: int, *, resume: bool) -> list[torch.Tensor]:
-        with trace_timing.capture(tmp_path, tiny.model, warm_up=False, resume=resume) as session:
+        options = {"warm_up": False, "control": 1, "resume": resume}
+        with trace_timing.capture(tmp_path, tiny.model, **options) as session:
             return [session.generate("a", **inputs) for _ in range(repeats)]
 
     first = loop(2, resume=False)
     again = loop(3, resume=True)
     assert len(again) == 3
     assert torch.equal(again[0], first[0])
-    assert [r.repeat for r in records(tmp_path) if r.role == "profiled"] == [0, 1, 2]
-    assert len(records(tmp_path)) == 6
+    assert [(r.role, r.repeat) for r in records(tmp_path)] == [
+        ("control", 0),
+        ("control", 0),
+        ("recorded", 0),
+        ("recorded", 1),
+        ("recorded", 2),
+    ]
 
 
 def test_a_resume_with_other_settings_is_refused(
@@ -217,7 +326,7 @@ def test_the_manifest_says_what_the_distance_to_the_limit_needs(
 ) -> None:
     with trace_timing.capture(tmp_path, tiny.model) as session:
         session.generate("a", **inputs)
-    manifest = decode((tmp_path / "manifest.json").read_bytes(), Manifest, source="manifest")
+    manifest = manifest_of(tmp_path)
     total = sum(p.numel() for p in tiny.model.parameters())
     assert manifest.model["total"]["parameters"] == total
     assert manifest.model["total"]["bytes"] == 4 * total
@@ -251,43 +360,6 @@ def test_the_manifest_holds_the_devices_rates_that_doctor_measured(
         pass
 
 
-def test_a_bad_sample_fails_alone(tmp_path: Path, tiny: Loaded) -> None:
-    samples = [Sample(id="bad", images=("none.png",)), SAMPLE]
-    with trace_timing.capture(tmp_path, tiny.model, warm_up=False) as session:
-        steps = list(
-            capture_samples(
-                session, samples, tiny.model, tiny.processor, SampleLoop(max_new_tokens=2)
-            )
-        )
-    assert [[r.status for r in step.records] for step in steps] == [["failed"], ["ok", "ok"]]
-    assert "none.png" in (steps[0].records[0].reason or "")
-
-
-def test_a_full_disk_stops_the_loop_with_everything_before_it_intact(
-    tmp_path: Path, tiny: Loaded, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    samples = [Sample(id=str(i), images=SAMPLE.images) for i in range(6)]
-    real, writes = os.write, []
-
-    def full_after_three(descriptor: int, data: Any) -> int:
-        writes.append(1)
-        if len(writes) > 3:
-            raise OSError(28, "No space left on device")
-        return real(descriptor, data)
-
-    monkeypatch.setattr("trace_timing.recording.files.os.write", full_after_three)
-    with (
-        pytest.raises(StorageError, match="the disk is full"),
-        trace_timing.capture(tmp_path, tiny.model, warm_up=False) as session,
-    ):
-        list(capture_samples(session, samples, tiny.model, tiny.processor, SampleLoop()))
-    monkeypatch.undo()
-    assert len({r.sample_id for r in records(tmp_path)}) == 3
-    with trace_timing.capture(tmp_path, tiny.model, warm_up=False, resume=True) as session:
-        list(capture_samples(session, samples, tiny.model, tiny.processor, SampleLoop()))
-    assert [r.sample_id for r in records(tmp_path) if r.role == "profiled"] == list("012345")
-
-
 def test_memory_stays_flat(tmp_path: Path, tiny: Loaded, inputs: dict[str, Any]) -> None:
     with trace_timing.capture(tmp_path, tiny.model, warm_up=False, control=0) as session:
         for i in range(30):
@@ -314,9 +386,10 @@ def test_twenty_kills_and_a_resume_leave_each_run_there_exactly_once(tmp_path: P
     assert int(killed) == 20
     assert status == "0"
     found = records(tmp_path / "killed")
-    expected = sorted((r.sample_id, r.role, r.repeat) for r in records(tmp_path / "whole"))
-    assert sorted((r.sample_id, r.role, r.repeat) for r in found) == expected
-    assert len(expected) == 24
+    expected = sorted(map(run_key, records(tmp_path / "whole")))
+    assert sorted(map(run_key, found)) == expected
+    # Of 12 samples two have five controls and a bare one; each has one recorded run.
+    assert len(expected) == 10 * 2 + 2 * 6 + 12
     named = {f"{r.trace}.{ending}" for r in found for ending in r.sha256}
     assert {p.name for p in (tmp_path / "killed" / "traces").iterdir()} == named
     for record in found:
@@ -330,7 +403,7 @@ def test_component_ranges_lie_in_every_layer_and_leave_the_stages_as_they_were(
 ) -> None:
     with trace_timing.capture(tmp_path, tiny.model, detail="components") as session:
         session.generate("a", **inputs)
-    profiled = next(r for r in records(tmp_path) if r.role == "profiled")
+    profiled = next(r for r in records(tmp_path) if r.role == "recorded")
     found = ranges_of(tmp_path, profiled.trace or "")
     # Two layers of language and 4 forwards; three of vision and 1.
     assert found.count("component:attention[0]") == 4 + 1

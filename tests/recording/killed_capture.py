@@ -33,7 +33,8 @@ def child(directory: Path, loaded: object) -> int:
     if pid:
         return pid
     resume = (directory / "runs.rank0.jsonl").exists()
-    with capture(directory, loaded.model, resume=resume, warm_up=False) as session:
+    options = {"order": "controls-first", "warm_up": False, "resume": resume}
+    with capture(directory, loaded.model, **options) as session:
         for _ in capture_samples(session, SAMPLES, loaded.model, loaded.processor, SampleLoop()):
             pass
     os._exit(0)

@@ -1,9 +1,14 @@
-"""Capture on an NVIDIA GPU: laws hold, controls agree, and profiling costs what it may."""
+"""Capture on an NVIDIA GPU: controls without CUPTI, detaches that work, and none with graphs."""
 
 from __future__ import annotations
 
+import gzip
+import os
+import subprocess
+import sys
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pytest
 
@@ -16,20 +21,134 @@ from trace_timing.recording.control import ControlSink, StreamMarks
 from trace_timing.recording.files import read_records
 from trace_timing.recording.inputs import Sample, prepare
 from trace_timing.recording.models import ModelChoice, load
-from trace_timing.recording.runner import TOKENS_DIFFER
+from trace_timing.records import Manifest, RunRecord, decode_manifest
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.capture,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
 ]
+REPOSITORY = Path(__file__).resolve().parents[2]
 TOKENS = 12
-#: Bounds on the observer effect of `ranges` (medians of pairs); the 8B has none of its own.
-BOUNDS = {"random:llava-1b": 1.15, "random:llava-8b": 1.20, "random:llava-olmoe": 1.20}
+SAMPLES = 4
+ORDERS = ["controls-first", "interleaved"]
+#: Recorded ÷ control of whole runs, medians: an H200 gave 1.3 to 1.4 for decoding, up to 1.6 for
+#: prefill, and machines are noisy. Below 1 the controls would not be without a profiler.
+LEAST_EFFECT, MOST_EFFECT = 1.0, 2.0
 
 
-@pytest.mark.parametrize("name", list(BOUNDS))
-def test_a_model_is_captured_and_its_laws_hold(name: str, tmp_path: Path) -> None:
+def captured(kind: str, order: str, folder: Path) -> tuple[Manifest, list[RunRecord]]:
+    """A capture of tests/recording/gpu_captures.py, made in a process of its own."""
+    script = Path(__file__).with_name("gpu_captures.py")
+    done = subprocess.run(
+        [sys.executable, str(script), kind, order, str(folder)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "KINETO_LOG_LEVEL": "9"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split()[-1] == "alive"
+    manifest = decode_manifest((folder / "manifest.json").read_bytes(), source="manifest")
+    records = read_records(folder / "runs.rank0.jsonl")
+    assert {r.status for r in records} == {"ok"}
+    assert sum(r.role == "recorded" for r in records) == SAMPLES
+    return manifest, records
+
+
+def states(records: list[RunRecord]) -> dict[str, set[str]]:
+    """CUPTI's states over each sample's controls."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        if record.control is not None:
+            found.setdefault(record.sample_id, set()).add(record.control.cupti)
+    return found
+
+
+def probes(records: list[RunRecord], cupti: str) -> list[float]:
+    """Launch costs before controls of one state, in ns."""
+    return [
+        r.machine["before"]["probe_ns"] for r in records if r.control and r.control.cupti == cupti
+    ]
+
+
+@pytest.fixture(scope="module")
+def interleaved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, list[RunRecord]]:
+    return captured("plain", "interleaved", tmp_path_factory.mktemp("plain"))
+
+
+def test_a_detach_works_in_an_interleaved_capture(interleaved: Any) -> None:
+    manifest, records = interleaved
+    told = manifest.settings["detach"]
+    assert (told["possible"], told["why_not"]) == (True, None)
+    assert (told["detaches"], told["failed"], set(told["return_codes"])) == (SAMPLES, 0, {0})
+    assert told["works"] is True, told
+    assert told["ratio"]["high"] <= 1.03, told
+    assert told["attached_ratio"]["low"] > 1.10, told
+    assert states(records) == {
+        "s0": {"never"},
+        **{f"s{i}": {"detached"} for i in range(1, SAMPLES)},
+    }
+
+
+def test_launches_cost_after_each_detach_what_they_did_before_the_first_session(
+    interleaved: Any,
+) -> None:
+    manifest, records = interleaved
+    attached_ns = manifest.settings["detach"]["attached_ns"]
+    assert min(probes(records, "detached")) < 1.1 * min(probes(records, "never"))
+    assert median(probes(records, "detached")) < attached_ns
+
+
+def test_sessions_after_a_detach_record_all_that_the_first_did(interleaved: Any) -> None:
+    _, records = interleaved
+    sessions = [r.machine["session"] for r in records if r.role == "recorded"]
+    assert {session["lost_kernels"] for session in sessions} == {0}
+    assert {r.tokens_out for r in records} == {TOKENS}
+
+
+def test_controls_first_are_those_of_a_process_that_never_profiled(tmp_path: Path) -> None:
+    manifest, records = captured("plain", "controls-first", tmp_path)
+    assert [r.role for r in records][-SAMPLES:] == ["recorded"] * SAMPLES
+    assert set.union(*states(records).values()) == {"never"}
+    told = manifest.settings["detach"]
+    assert (told["detaches"], told["works"]) == (0, None)
+    assert told["attached_ratio"]["low"] > 1.10, told
+
+
+@pytest.mark.parametrize("kind", ["graph", "cold_graph"])
+@pytest.mark.parametrize("order", ORDERS)
+def test_where_a_cuda_graph_is_replayed_there_is_no_detach(
+    kind: str, order: str, tmp_path: Path
+) -> None:
+    manifest, records = captured(kind, order, tmp_path)
+    told = manifest.settings["detach"]
+    assert (told["possible"], told["detaches"], told["works"]) == (False, 0, None)
+    assert "CUDA graphs" in told["why_not"]
+    later = "never" if order == "controls-first" else "attached"
+    assert states(records) == {"s0": {"never"}, **{f"s{i}": {later} for i in range(1, SAMPLES)}}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_compiled_decode_over_a_static_cache_survives_its_capture(
+    order: str, tmp_path: Path
+) -> None:
+    manifest, records = captured("compiled", order, tmp_path)
+    traces = [gzip.decompress(path.read_bytes()) for path in (tmp_path / "traces").glob("*.gz")]
+    told = manifest.settings["detach"]
+    if any(b"GraphLaunch" in text for text in traces):
+        assert (told["possible"], told["detaches"]) == (False, 0)
+        assert "CUDA graphs" in told["why_not"]
+    elif order == "interleaved":
+        assert (told["possible"], told["detaches"]) == (True, SAMPLES)
+    # Compiling was over before the first control: none took many times as long as another.
+    totals = [r.control.total_ns for r in records if r.control]
+    assert max(totals) < 20 * median(totals)
+
+
+@pytest.mark.parametrize("name", ["random:llava-1b", "random:llava-8b", "random:llava-olmoe"])
+def test_a_model_is_captured_and_its_figures_are_whole(name: str, tmp_path: Path) -> None:
     loaded = load(ModelChoice(name=name))
     image = Image.new("RGB", (336, 336), "gray")
     sample = Sample(id="x", images=(image,), prompt="what is in this image")
@@ -38,20 +157,19 @@ def test_a_model_is_captured_and_its_laws_hold(name: str, tmp_path: Path) -> Non
         for i in range(10):
             session.generate(f"s{i}", **inputs, max_new_tokens=TOKENS)
     records = read_records(tmp_path / "runs.rank0.jsonl")
-    # Random weights leave near-ties, which bf16 may break otherwise in a control: such a pair is
-    # dropped and counted. Nothing else may fail, and most pairs must stand.
-    dropped = [r for r in records if r.status == "failed"]
-    assert {r.reason for r in dropped} <= {TOKENS_DIFFER}
-    assert len(dropped) < len(records) / 4
-    records = [r for r in records if r.status == "ok"]
+    assert {r.status for r in records} == {"ok"}
     assert {r.tokens_out for r in records} == {TOKENS}
-    steps = {(s.stage, s.step) for r in records if r.control for s in r.control.segments}
-    assert {("decode", i) for i in range(1, TOKENS)} <= steps
-    profiled = [r.machine["session"] for r in records if r.role == "profiled"]
-    assert {session["lost_kernels"] for session in profiled} == {0}
-    controls = [r.control for r in records if r.control and not r.control.before_profiling]
-    effect = median(p["generate_ns"] for p in profiled) / median(c.total_ns for c in controls)
-    assert effect <= BOUNDS[name], f"observer effect {effect:.3f}"
+    controls = [r.control for r in records if r.control and not r.control.bare]
+    assert len(controls) == 5 + 9 * 2
+    for control in controls:
+        assert {("decode", i) for i in range(1, TOKENS)} <= {
+            (s.stage, s.step) for s in control.segments
+        }
+        assert sum(s.duration_ns for s in control.segments) == control.total_ns
+    sessions = [r.machine["session"] for r in records if r.role == "recorded"]
+    assert {session["lost_kernels"] for session in sessions} == {0}
+    effect = median(s["generate_ns"] for s in sessions) / median(c.total_ns for c in controls)
+    assert LEAST_EFFECT < effect < MOST_EFFECT
     result = trace_timing.analyze(tmp_path)
     assert len(result.samples) == 10
     assert (result.samples["decode_steps"] == TOKENS - 1).all()

@@ -46,7 +46,7 @@ def test_a_spoiling_doubt_makes_a_row_unusable_and_a_mild_one_does_not() -> None
 
 def test_an_explained_outlier_is_left_out_of_the_median_and_named() -> None:
     rows = [run(0, k, slow=10 if k == 0 else 1 + k / 100) for k in range(6)]
-    first = RunRecord(sample_id="s0", role="profiled", repeat=0, ordinal=0)
+    first = RunRecord(sample_id="s0", role="recorded", repeat=0, ordinal=0)
     (row,) = labels(rows, (first,)).samples.to_dict("records")
     assert (row["repeats"], row["usable"], row["reasons"]) == (5, True, "outlier_first_run")
     (kept,) = labels(rows).samples.to_dict("records")

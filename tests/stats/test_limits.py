@@ -102,7 +102,7 @@ def test_a_floor_above_the_busy_time_is_kept_and_said_to_be_wrong() -> None:
 def test_limits_come_from_manifest_and_record_into_the_run() -> None:
     rates = {"copy_bytes_per_s": 2e10, "matmul_flops_per_s": 1e15, "matmul_dtype": "bfloat16"}
     manifest = Manifest(model=DENSE, rates=rates)
-    record = RunRecord(sample_id="s", role="profiled", repeat=0, tokens_in=3, tokens_out=2)
+    record = RunRecord(sample_id="s", role="recorded", repeat=0, tokens_in=3, tokens_out=2)
     rows = {
         r.stage: r for r in why(TWO_STAGES, TWO_STAGES_RUN, manifest=manifest, record=record).limits
     }
@@ -153,7 +153,7 @@ def test_the_floor_of_a_real_decode_by_hand() -> None:
     capture = REPOSITORY / "sample_traces"
     manifest = json.loads((capture / "manifest.json").read_text())
     records = [json.loads(line) for line in (capture / "runs.rank0.jsonl").read_text().splitlines()]
-    profiled = next(r for r in records if r["role"] == "profiled" and r["sample_id"] == "short")
+    profiled = next(r for r in records if r["role"] != "control" and r["sample_id"] == "short")
     rows = analyze(capture).tables["limits"].to_pylist()
     (row,) = (r for r in rows if r["stage"] == "decode" and r["sample_id"] == "short")
     text, language = manifest["model"]["text_config"], manifest["model"]["stages"]["language"]

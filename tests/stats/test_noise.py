@@ -10,7 +10,7 @@ import pytest
 
 from trace_timing.api.analysis import analyze
 from trace_timing.records import ControlSegment, ControlTimes, RunRecord
-from trace_timing.stats.noise import FIGURES, noise_floors, pair_spreads
+from trace_timing.stats.noise import FEWEST_RUNS, FIGURES, noise_floors, pair_spreads
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
 
@@ -53,10 +53,10 @@ def test_controls_stand_in_where_no_run_was_repeated() -> None:
     assert floors["decode"].of == "controls"
 
 
-def test_bare_controls_and_those_before_profiling_are_other_conditions() -> None:
+def test_bare_controls_and_those_with_cupti_attached_are_other_conditions() -> None:
     controls = [control(0, 9), control(1, 10), control(2, 12, bare=True)]
     assert noise_floors(table({"a": [500]}), controls) == ()
-    controls[2] = control(2, 12, before_profiling=True)
+    controls[2] = control(2, 12, cupti="attached")
     assert noise_floors(table({"a": [500]}), controls) == ()
 
 
@@ -68,7 +68,9 @@ def test_the_sample_traces_tell_it_by_their_controls() -> None:
     expected = []
     for name in ("short", "medium", "long"):
         told = [r.control for r in analysis.controls if r.sample_id == name and r.control]
-        ns = np.array([c.total_ns for c in told if not (c.bare or c.before_profiling)])
-        expected.append(np.median(np.abs(ns - np.median(ns))) / np.median(ns))
+        for cupti in ("never", "detached", "attached"):
+            ns = np.array([c.total_ns for c in told if not c.bare and c.cupti == cupti])
+            if len(ns) >= FEWEST_RUNS:
+                expected.append(np.median(np.abs(ns - np.median(ns))) / np.median(ns))
     assert found["total"] == pytest.approx(np.median(expected))
     assert 0.005 < found["decode"] < 0.1

@@ -46,7 +46,8 @@ def test_without_a_control_it_says_that_the_effect_is_not_known() -> None:
 
 
 def control(total_ns: int, *, bare: bool, early: bool = False) -> RunRecord:
-    times = ControlTimes(total_ns=total_ns, clock="device", bare=bare, before_profiling=early)
+    cupti = "never" if early else "attached"
+    times = ControlTimes(total_ns=total_ns, clock="device", bare=bare, cupti=cupti)
     return RunRecord(sample_id="a", role="control", repeat=0, control=times)
 
 

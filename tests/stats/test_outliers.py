@@ -34,7 +34,7 @@ def record(i: int, *, mhz: float = 1_900, retries: int = 0) -> RunRecord:
         "before": {"devices": [{"sm_mhz": 1_900, "alloc_retries": 0}]},
         "after": {"devices": [{"sm_mhz": mhz, "alloc_retries": retries}]},
     }
-    return RunRecord(sample_id=f"s{i}", role="profiled", repeat=0, ordinal=i, machine=machine)
+    return RunRecord(sample_id=f"s{i}", role="recorded", repeat=0, ordinal=i, machine=machine)
 
 
 def test_the_machines_state_names_causes() -> None:
@@ -57,7 +57,7 @@ def runs(totals: list[float], steps: list[float]) -> pd.DataFrame:
 
 
 def test_a_repeat_that_stands_out_is_named_with_its_cause() -> None:
-    slow = RunRecord(sample_id="s", role="profiled", repeat=0, ordinal=0)
+    slow = RunRecord(sample_id="s", role="recorded", repeat=0, ordinal=0)
     (found,) = find_outliers(runs([900.0, 100, 101, 102, 103], [5.0] * 5), [slow])
     assert (found.repeat, found.time, found.ms, found.median_ms) == (0, "T_total_ms", 900, 102)
     assert (found.among, found.causes) == ("repeats", ("first_run",))

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 from trace_timing.api.capture_hooks import Hooks
 from trace_timing.api.capture_options import CaptureOptions
-from trace_timing.api.control_precision import enough_for, fraction
+from trace_timing.api.control_precision import Precision, fraction, totals_by_sample
 from trace_timing.errors import UsageError
 from trace_timing.recording.calls import Call, random_state, restore, shape_of
 from trace_timing.recording.detach import NOT_SHOWN
-from trace_timing.recording.files import CaptureDirectory, finished
+from trace_timing.recording.files import CaptureDirectory, finished, read_records
 from trace_timing.recording.health import Finding
 from trace_timing.recording.inputs import count_tokens
 from trace_timing.recording.plan import RunPlan
@@ -49,8 +49,9 @@ class Session:
         self._place = place
         self._manifest = manifest
         self._hooks = hooks
-        precision = fraction(options.precision)
-        self._enough = None if precision is None else enough_for(precision)
+        share = fraction(options.precision)
+        before = () if share is None else totals_by_sample(read_records(place.runs))
+        self._precision = None if share is None else Precision(share, before)
         self._repeats: Counter[str] = Counter()
         self._indices: dict[str, int] = {}
         self._singles = 0
@@ -160,14 +161,19 @@ class Session:
     def make_controls(self, call: Call) -> Any:
         """Make a sample's controls; what the last one returned."""
         index = self.index_of(call.sample_id)
+        if not call.repeatable:
+            return self._runner.controls(call, Controls(planned=1))[-1].output
         how = Controls(
-            planned=self.plan.controls(index) if call.repeatable else 1,
-            bare=call.repeatable and self.plan.is_bare_due(index),
-            enough=self._enough if call.repeatable else None,
+            planned=self.plan.controls(index),
+            bare=self.plan.is_bare_due(index),
+            enough=self._precision,
             most=self.plan.most_controls,
         )
-        outcome = self._runner.controls(call, how)
-        return None if outcome is None else outcome.output
+        made = self._runner.controls(call, how)
+        if self._precision is not None:
+            for totals in totals_by_sample(outcome.record for outcome in made):
+                self._precision.add(totals)
+        return made[-1].output
 
     def make_recorded(self, call: Call, *, detach: bool) -> Any:
         """Make a sample's recorded run, and detach CUPTI after it where asked; what it returned."""

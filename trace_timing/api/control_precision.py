@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Sequence
-from typing import Any
+from collections import deque
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from trace_timing.errors import UsageError
-from trace_timing.recording.plan import Enough
+from trace_timing.records import RunRecord
+from trace_timing.stats.control_mean import PooledSpread, enough, pooled_spread
+from trace_timing.units import FloatArray
+
+#: The last so many samples tell the spread: it changes with the machine's load.
+_POOLED_SAMPLES = 100
 
 
 def fraction(given: str | float | None) -> float | None:
@@ -33,21 +37,41 @@ def fraction(given: str | float | None) -> float | None:
     return found
 
 
-def enough_for(precision: float) -> Enough:
-    """Whether the total's 95 % interval has a half-width below `precision` of its mean.
+class Precision:
+    """Whether a sample's controls tell its total to within a share of it, at 95 %.
 
-    The interval is the one that the sample table gives, for a number of controls that was not
-    fixed beforehand.
+    The spread within earlier samples of the capture counts as well: the few controls of one sample
+    know little of their own spread, and stopping where they agree by chance would pick those that
+    do. So the first sample takes as many controls as are allowed.
+
+    Args:
+        share: half-width ÷ total.
+        before: totals (ns) of samples that are done already, each in the order made.
     """
-    estimate: Any = importlib.import_module("trace_timing.stats.control_mean")
 
-    def enough(totals_ns: Sequence[int]) -> bool:
-        totals = np.asarray(totals_ns, np.float64)
-        found = estimate.interval(totals[:, None], totals, pooled=None, sequential=True)
-        if found is None:
-            return False
-        (low,), (high,) = (np.asarray(bound, np.float64) for bound in found)
-        (mean,) = estimate.mean(totals[:, None], totals)
-        return bool((high - low) / 2 <= precision * mean)
+    def __init__(self, share: float, before: Iterable[Sequence[int]] = ()) -> None:
+        self._share = share
+        self._samples: deque[FloatArray] = deque(maxlen=_POOLED_SAMPLES)
+        for totals_ns in before:
+            self.add(totals_ns)
 
-    return enough
+    def __call__(self, totals_ns: Sequence[int]) -> bool:
+        """Whether the controls so far are enough."""
+        return enough(np.asarray(totals_ns, np.float64), self._share, self._pooled())
+
+    def add(self, totals_ns: Sequence[int]) -> None:
+        """A sample is done with these controls."""
+        self._samples.append(np.asarray(totals_ns, np.float64))
+
+    def _pooled(self) -> PooledSpread | None:
+        return pooled_spread((totals[:, None], totals) for totals in self._samples)
+
+
+def totals_by_sample(records: Iterable[RunRecord]) -> list[list[int]]:
+    """Totals of the controls of each sample and repeat, bare ones left out."""
+    found: dict[tuple[str, int], list[int]] = {}
+    for record in records:
+        if record.control is not None and not record.control.bare:
+            key = (record.sample_id, record.repeat)
+            found.setdefault(key, []).append(record.control.total_ns)
+    return list(found.values())

@@ -59,7 +59,7 @@ _SHOWN = ("vision", "prefill", "decode", "sampling")
 @click.option(
     "--precision",
     default=None,
-    help="As 3%: more controls until the total's 95% interval is within it. [default: none]",
+    help="As 3%: more controls until the total is known that well, at 95%. [default: none]",
 )
 @click.option(
     "--most-controls",
@@ -146,13 +146,15 @@ class Tally:
     """Counts of what was made, for the last line."""
 
     def __init__(self) -> None:
-        self.controls = self.recorded = self.skipped = 0
+        self.controls = self.recorded = 0
+        self._there: set[str] = set()
+        self._made: set[str] = set()
         #: First failure of each sample: its controls and its recorded run may fail alike.
         self.failed: dict[str, RunRecord] = {}
 
     def add(self, step: Step) -> None:
         """Count a step."""
-        self.skipped += step.kind == "there"
+        (self._there if step.kind == "there" else self._made).add(step.sample_id)
         for record in step.records:
             if record.status == "failed":
                 self.failed.setdefault(record.sample_id, record)
@@ -160,6 +162,11 @@ class Tally:
                 self.controls += 1
             else:
                 self.recorded += 1
+
+    @property
+    def were_there(self) -> int:
+        """Samples of which nothing was to be made."""
+        return len(self._there - self._made)
 
 
 def _announced(count: CallCount) -> str:
@@ -348,4 +355,4 @@ def _finish(
 
 
 def _rest(tally: Tally) -> str:
-    return f", {tally.skipped} were there" if tally.skipped else ""
+    return f", {tally.were_there} samples were there" if tally.were_there else ""

@@ -128,16 +128,14 @@ class Runner:
         self._is_after_trace = False
         restore(state)
 
-    def controls(self, call: Call, how: Controls) -> Outcome | None:
-        """A sample's controls, recorded; the last one's outcome, None where none was to be made.
+    def controls(self, call: Call, how: Controls) -> list[Outcome]:
+        """A sample's controls, written; one at least is planned.
 
         The bare one is made among the others, so that they are complete only with it.
 
         Raises:
             Exception: what the call raised, untouched; the controls before it stay.
         """
-        if how.planned == 0:
-            return None
         self.warm(call, "control")
         state = random_state()
         if self._is_after_trace and call.repeatable:
@@ -151,7 +149,7 @@ class Runner:
                 made.append(self._control(call, how, index=len(made)))
         finally:
             self.records.write([outcome.record for outcome in made])
-        return made[-1]
+        return made
 
     def recorded(self, call: Call) -> Outcome:
         """A sample's recorded run, in a session of its own, recorded.
