@@ -152,6 +152,10 @@ def test_a_process_without_a_gpu_never_uses_cupti() -> None:
     assert attachment.summary()["why_not"] == detach.NO_GPU
 
 
+def test_captures_of_one_process_share_its_cupti() -> None:
+    assert detach.attachment_of_process() is detach.attachment_of_process("cpu")
+
+
 def test_rocm_has_a_probe_and_no_detach(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
@@ -160,7 +164,7 @@ def test_rocm_has_a_probe_and_no_detach(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.version, "hip", "6.4")
     monkeypatch.setattr(detach, "probe_of", lambda device: cupti)
-    attachment = detach.attachment_of_process.__wrapped__()
+    attachment = detach._attachment(None)
     session(attachment, cupti)
     attachment.detach()
     assert (attachment.state, attachment.summary()["why_not"]) == ("attached", detach.ROCM)

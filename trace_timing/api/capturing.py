@@ -15,7 +15,7 @@ from trace_timing.api.capture_options import CaptureOptions
 from trace_timing.api.capture_session import Session
 from trace_timing.api.keeping import Keep, Keeper
 from trace_timing.recording import ranges
-from trace_timing.recording.calls import RunSettings, SinkSlot
+from trace_timing.recording.calls import RunSettings, SinkSlot, devices_of
 from trace_timing.recording.components import component_ranges
 from trace_timing.recording.detach import attachment_of_process
 from trace_timing.recording.files import open_directory
@@ -61,6 +61,7 @@ def capture(
     manifest = manifest_of(model, stages, chosen, shard, backend)
     manifest = begun(place, manifest, shard)
     slot = SinkSlot()
+    devices = devices_of(model)
     hooks = Hooks(functools.partial(ranges.attach, stages, slot), _details(chosen, model, slot))
     keeper = Keeper(place, Keep.parse(chosen.keep))
     runner = Runner(
@@ -75,8 +76,10 @@ def capture(
         ),
         unhooked=hooks.unhooked,
         on_trace=keeper.keep,
-        attachment=attachment_of_process(),
-        all_agree=all_agree if chosen.tensor_parallel else lambda says: says,
+        attachment=attachment_of_process(next(iter(devices), None)),
+        all_agree=functools.partial(all_agree, device=next(iter(devices), "cpu"))
+        if chosen.tensor_parallel
+        else lambda says: says,
     )
     with hooks:
         session = Session(model, runner, place, manifest, chosen, hooks)

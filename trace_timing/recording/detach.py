@@ -13,7 +13,6 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -169,14 +168,27 @@ def _ratio(now: FloatArray | None, then: FloatArray | None) -> dict[str, float] 
     return None if now is None or then is None else ratio_of(now, then).as_dict()
 
 
-@lru_cache(maxsize=1)
-def attachment_of_process() -> CuptiAttachment:
-    """The one of this process, whatever captures it makes."""
+_of_process: list[CuptiAttachment] = []
+
+
+def attachment_of_process(device: Any = None) -> CuptiAttachment:
+    """The one of this process, whatever captures it makes.
+
+    Args:
+        device: of CUDA, on which launch costs are measured from the first capture on; None for the
+            current one.
+    """
+    if not _of_process:
+        _of_process.append(_attachment(device))
+    return _of_process[0]
+
+
+def _attachment(device: Any) -> CuptiAttachment:
     import torch
 
     if not torch.cuda.is_available():
         return CuptiAttachment(None, why_not=NO_GPU)
-    probe = probe_of(torch.device("cuda", torch.cuda.current_device()))
+    probe = probe_of(device or torch.device("cuda", torch.cuda.current_device()))
     if torch.version.hip is not None:
         return CuptiAttachment(probe, why_not=ROCM)
     path = loaded_cupti()

@@ -45,16 +45,20 @@ def shard_of_process(environ: Mapping[str, str] = os.environ) -> Shard:
     return shard
 
 
-def all_agree(says: bool) -> bool:
+def all_agree(says: bool, device: Any = "cpu") -> bool:
     """Whether every rank of the process group says so; alone, what is said.
 
     Where ranks make each run together, one that made a run more than the others would wait in its
     first collective for ever.
+
+    Args:
+        device: where this rank's model is, since NCCL reduces on devices alone.
     """
+    import torch
     from torch import distributed
 
     if not (distributed.is_available() and distributed.is_initialized()):
         return says
-    said: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(said, says)
-    return all(said)
+    said = torch.tensor(int(says), device=device)
+    distributed.all_reduce(said, op=distributed.ReduceOp.MIN)
+    return bool(said.item())
