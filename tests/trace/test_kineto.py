@@ -226,7 +226,7 @@ def test_unusable_times_are_refused_named_and_counted(
     [
         (b"", "empty"),
         (b" \n ", "empty"),
-        (gzip.compress(b""), "empty"),
+        (gzip.compress(b"", mtime=0), "empty"),
         (b"Not JSON", "not JSON"),
         (b"\xff\xfe\x00", "not JSON"),
         (b'{"traceEvents": [{"ph": "X"', "not JSON"),
@@ -237,9 +237,9 @@ def test_unusable_times_are_refused_named_and_counted(
         (b"3", "not a Kineto trace"),
         (b"[1, 2]", "not a Kineto trace"),
         (b'{"traceEvents": 5}', "not a Kineto trace"),
-        (gzip.compress(b'{"traceEvents": []}' * 99)[:-9], "cut short"),
+        (gzip.compress(b'{"traceEvents": []}' * 99, mtime=0)[:-9], "cut short"),
         (b"\x1f\x8b", "cut short"),
-        (gzip.compress(b'{"traceEvents": []}')[:-8] + b"\0" * 8, "damaged"),
+        (gzip.compress(b'{"traceEvents": []}', mtime=0)[:-8] + b"\0" * 8, "damaged"),
     ],
 )
 def test_what_is_no_trace_is_refused_by_name(tmp_path: Path, content: bytes, what: str) -> None:
