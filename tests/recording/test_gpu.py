@@ -40,9 +40,10 @@ LEAST_EFFECT, MOST_EFFECT = 1.0, 2.0
 def captured(kind: str, order: str, folder: Path) -> tuple[Manifest, list[RunRecord]]:
     """A capture of tests/recording/gpu_captures.py, made in a process of its own."""
     script = Path(__file__).with_name("gpu_captures.py")
+    path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, str(script), kind, order, str(folder)],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "KINETO_LOG_LEVEL": "9"},
+        env={**os.environ, "PYTHONPATH": path, "KINETO_LOG_LEVEL": "9"},
         capture_output=True,
         text=True,
         check=False,

@@ -30,6 +30,8 @@ from trace_timing.records import CuptiState
 
 #: Launches after a detach may cost so much more than before the first session, interval and all.
 TOLERANCE = 0.03
+#: Blocks of launches before the first session: what every later measurement is held against.
+BEFORE_BLOCKS = 150
 #: Detaches whose effect is measured, a second each at most, until one is shown to work.
 ATTEMPTS = 5
 #: Return codes told in the manifest; a capture makes one detach a sample.
@@ -98,7 +100,8 @@ class CuptiAttachment:
         if self.probe is None:
             return
         if not self._is_used:
-            self._before = self.probe.blocks()
+            # Over a third of a second: clocks ramp up, and neighbours on the host come and go.
+            self._before = self.probe.blocks(lambda costs: len(costs) >= BEFORE_BLOCKS)
         self._is_used = self._is_attached = True
 
     def after_session(self) -> None:
