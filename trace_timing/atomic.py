@@ -1,21 +1,115 @@
-"""Files that a reader sees whole or not at all."""
+"""Atomic file writes: write a temporary file, sync it, rename it into place.
+
+A reader sees the old file or the new one. What a killed writer left behind is removed by the next
+one: a writer holds a lock on its temporary file or folder for as long as it lives.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows: what a killed writer left stays
+    fcntl = None
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to; what is written takes the place of `path` when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Unique, so that two writers of one file do not meet in the partial one.
+def replacing(path: Path, *, durable: bool = True, parents: bool = True) -> Iterator[Path]:
+    """A path to write to; what is written takes the place of `path` when the block ends well.
+
+    Args:
+        durable: have the disk confirm it, so that it outlasts a power cut; needless for what can
+            be made again.
+        parents: make the folder that it is to lie in.
+    """
+    if parents:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if durable:  # a cache has thousands of files: to look through them all at each would take long
+        remove_abandoned(path.parent.glob(f".{_literal(path.name)}.*.partial"))
+    # Unique, so that two writers of one file do not meet in the temporary one.
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    partial.touch()
     try:
-        yield partial
-        partial.replace(path)
+        with holding(partial):
+            yield partial
+            if durable:
+                sync(partial)
+            partial.replace(path)
+            if durable:
+                sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file into a folder that is there: whole, on the disk, or not at all.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    with replacing(path, parents=False) as partial:
+        partial.write_bytes(data)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    if os.name == "nt" and path.is_dir():  # which cannot be opened there
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():  # some file systems sync no folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def holding(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock on a file or folder: True, or False where another process has it.
+
+    Where the file system has no locks, or the system none, it is as if nobody else were there.
+    """
+    if fcntl is None:
+        yield True
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        held = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            held = False
+        except OSError:
+            pass
+        yield held
+    finally:
+        os.close(descriptor)
+
+
+def remove_abandoned(paths: Iterable[Path]) -> None:
+    """Delete those temporary files and folders whose writer is gone."""
+    if fcntl is None:
+        return
+    for path in paths:
+        with suppress(OSError), holding(path, wait=False) as held:
+            if not held:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _literal(name: str) -> str:
+    """As a pattern that fits this name alone."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)

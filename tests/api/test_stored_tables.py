@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pyarrow as pa
@@ -69,3 +70,28 @@ def test_a_folder_of_their_own_goes_with_the_tables() -> None:
 def test_an_unknown_table_is_a_key_error(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         StoredTables(tmp_path)["nothing"]
+
+
+def test_a_table_that_cannot_be_written_leaves_the_old_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TableWriters(tmp_path) as writers:
+        writers.append(kernel_rows("old", 3))
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    write_table, written = pq.ParquetWriter.write_table, []
+
+    def full(writer: pq.ParquetWriter, rows: pa.Table) -> None:
+        written.append(rows)
+        if len(written) == 7:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_table(writer, rows)
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
+
+    def fill() -> None:
+        with TableWriters(tmp_path) as writers:
+            writers.append(kernel_rows("new", 3))
+
+    with pytest.raises(OSError, match="No space left"):
+        fill()
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before

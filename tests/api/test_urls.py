@@ -61,9 +61,9 @@ def test_traces_on_s3_give_the_tables_of_the_same_local_files(
 
 def test_outputs_go_to_s3(bucket: str, local: Path) -> None:
     found = analyze(local)
-    with delivered(f"{bucket}/out") as folder:
-        found.tables.copy_to(folder)
-        write_csv(found.tables["samples"], folder)
+    with delivered(f"{bucket}/out") as to:
+        found.tables.copy_to(to.folder)
+        write_csv(found.tables["samples"], to.folder)
     with fsspec.open(f"{bucket}/out/stages.parquet") as file:
         assert pq.read_table(file).equals(found.tables["stages"])
     assert fsspec.filesystem("s3").exists(f"{bucket}/out/samples.csv")
@@ -71,8 +71,8 @@ def test_outputs_go_to_s3(bucket: str, local: Path) -> None:
 
 def test_nothing_is_delivered_when_the_work_fails(bucket: str) -> None:
     def fails_half_way() -> None:
-        with delivered(f"{bucket}/out") as folder:
-            (folder / "half.txt").write_text("half")
+        with delivered(f"{bucket}/out") as to:
+            (to.folder / "half.txt").write_text("half")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):

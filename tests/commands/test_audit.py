@@ -220,3 +220,22 @@ def test_the_text_shows_the_arithmetic_of_a_negative_row(small: Path) -> None:
     console = Console(width=120, record=True, file=StringIO())
     console.print(render(audit(read_older(small))))
     assert "90.00 − 40.00 − 60.00 = -10.00 ms, recorded as 0.00" in console.export_text()
+
+
+def test_an_audit_that_fails_half_way_changes_no_output(small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(small, "-o", out).returncode == 0
+    (out / "notes.txt").write_text("mine")
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    changed = json.loads(small.read_text())
+    changed["per_sample_results"].pop()
+    small.write_text(json.dumps(changed))
+    bad = tmp_path / "bad.json"
+    bad.write_text("{}")
+    assert run(small, bad, "-o", out).returncode != 0
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    assert run(small, "-o", out).returncode == 0
+    after = {file.name: file.read_bytes() for file in out.iterdir()}
+    assert after.pop("notes.txt") == b"mine"
+    assert all(after[name] != before[name] for name in after)
+    assert run(small, "-o", small).returncode == 2

@@ -139,3 +139,16 @@ def test_a_trace_of_one_token_gives_no_decode_label_and_says_why(
     assert row["reasons"] == "no_decode_step"
     assert np.isnan(row["T_decode_per_token_ms"])
     assert len(pd.read_parquet(tmp_path / "l.steps.parquet")) == 0
+
+
+def test_labels_in_the_output_folder_come_with_it_and_stay(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "trace_timing", "analyze", SAMPLES, "-o", out, "--no-report"]
+    subprocess.run([*command, "--labels", out / "labels.parquet"], check=True, capture_output=True)
+    known = json.loads((out / "summary.json").read_text())["files"]
+    assert {"labels.parquet", "labels.steps.parquet"} <= set(known)
+    subprocess.run([*command, "--by", "n_images"], check=True, capture_output=True)
+    assert (out / "labels.parquet").exists()
+    subprocess.run(command, check=True, capture_output=True)
+    assert not (out / "summaries.csv").exists()
+    assert (out / "labels.parquet").exists()

@@ -17,6 +17,7 @@ from trace_timing.api.sources import Inputs, find_inputs
 from trace_timing.api.spreading import spread
 from trace_timing.api.stored_tables import StoredTables, TableWriters
 from trace_timing.api.unmatched import unmatched_patterns
+from trace_timing.atomic import remove_abandoned
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, NothingReadError
 from trace_timing.records import Doubt, Manifest, Rejection, RunRecord
 from trace_timing.report.model import ReportData, SampleDetail, Section
@@ -238,6 +239,8 @@ def analyze(
     """
     if hta:
         require_hta()
+    if cache:
+        remove_abandoned(cache.glob(".*.partial"))
     found = find_inputs(str(p) for p in paths)
     known_stages = stage_map(stages)
     settings = Settings(

@@ -1,28 +1,58 @@
-"""Outputs to any file system that fsspec knows."""
+"""Outputs to a folder, as a whole, or to any file system that fsspec knows."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from trace_timing.api.output_folder import PARTS, SUMMARY, seal, whole
 from trace_timing.errors import UsageError
 
 
-@contextmanager
-def delivered(output: str) -> Iterator[Path]:
-    """A local folder whose files go to a URL when the block ends well; a path is itself.
+@dataclass(frozen=True)
+class Delivery:
+    """Where to write an output that goes somewhere else as a whole."""
 
+    folder: Path
+    #: Where results of single traces are kept until all are there.
+    parts: Path
+    #: Where the files will be; None for a URL.
+    place: Path | None = None
+
+    def path_of(self, wanted: Path) -> Path:
+        """Where to write a file that is to be at a path: with the output, if it is to lie in it."""
+        if self.place is None:
+            return wanted
+        inside = wanted.resolve().is_relative_to(self.place.resolve())
+        return (
+            self.folder / wanted.resolve().relative_to(self.place.resolve()) if inside else wanted
+        )
+
+
+@contextmanager
+def delivered(output: str, *, in_place: bool = False) -> Iterator[Delivery]:
+    """A folder to write to, whose files go to a path or URL when the block ends well.
+
+    To a path they go all or none (`output_folder.whole`), to a URL one by one, the summary last.
+
+    Args:
+        in_place: as for `output_folder.whole`.
     Raises:
-        UsageError: the URL cannot be written to.
+        UsageError: the path or URL cannot be written to.
     """
     if "://" not in output:
-        yield Path(output)
+        place = Path(output)
+        with whole(place, in_place=in_place) as folder:
+            yield Delivery(folder, place / PARTS, place)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
-        _upload(Path(folder), output)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        yield Delivery(folder, folder / PARTS)
+        seal(folder)
+        _upload(folder, output)
 
 
 def _upload(folder: Path, url: str) -> None:
@@ -31,7 +61,8 @@ def _upload(folder: Path, url: str) -> None:
     try:
         fs, inner = fsspec.core.url_to_fs(url)
         fs.makedirs(inner, exist_ok=True)
-        for file in sorted(f for f in folder.iterdir() if f.is_file()):
+        files = (f for f in folder.iterdir() if f.is_file())
+        for file in sorted(files, key=lambda f: (f.name == SUMMARY, f.name)):
             fs.put_file(str(file), f"{inner.rstrip('/')}/{file.name}")
     except (OSError, ValueError, ImportError) as error:
         raise UsageError(

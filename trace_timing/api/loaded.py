@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pandas as pd
 
-from trace_timing.errors import UsageError
+from trace_timing.api.output_folder import SUMMARY, SWAP, read_verified
 from trace_timing.records import check_format
 from trace_timing.stats.noise import NoiseFloor
 
@@ -39,7 +39,7 @@ def load(path: str) -> Loaded:
         TraceTimingError: nothing there can be read.
     """
     folder = Path(path)
-    if (folder / "samples.parquet").is_file():
+    if (folder / "samples.parquet").is_file() or list(folder.glob(f".*{SWAP}")):
         return _from_report(folder)
     from trace_timing.api.analysis import analyze
 
@@ -55,19 +55,12 @@ def load(path: str) -> Loaded:
 
 
 def _from_report(folder: Path) -> Loaded:
-    summary = folder / "summary.json"
-    text = summary.read_text() if summary.is_file() else "{}"
-    check_format(text, source=str(summary))
-    told = json.loads(text)
-    tables: dict[str, pd.DataFrame] = {}
-    for name in ("samples", "stages", "steps", "kernels"):
-        file = folder / f"{name}.parquet"
-        if not file.is_file():
-            raise UsageError(
-                f"{folder} has samples.parquet and no {file.name}",
-                remedy="write the report again: trace-timing analyze TRACES -o " + str(folder),
-            )
-        tables[name] = pd.read_parquet(file)
+    names = ("samples", "stages", "steps", "kernels")
+    summary = folder / SUMMARY
+    if summary.is_file():
+        check_format(summary.read_bytes(), source=str(summary))
+    told, files = read_verified(folder, [f"{name}.parquet" for name in names])
+    tables = {name: pd.read_parquet(io.BytesIO(files[f"{name}.parquet"])) for name in names}
     return Loaded(
         source=str(folder),
         samples=tables["samples"],

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from trace_timing import schema
 from trace_timing.api.one_trace import Outcome, Settings
-from trace_timing.atomic import replacing
+from trace_timing.atomic import remove_abandoned, replacing
 from trace_timing.stats.observer import ObservedRun
 from trace_timing.stats.trace_result import RunSummary, TraceResult, TraceSource, TraceSummary
 from trace_timing.table import packed, unpacked
@@ -54,12 +54,14 @@ class Parts:
         """Delete them all: the analysis is complete."""
         for part in self._folder.glob(f"*{_ENDING}"):
             part.unlink(missing_ok=True)
+        remove_abandoned(self._folder.glob(".*.partial"))
         with suppress(OSError):
             self._folder.rmdir()
 
     def prune(self, limit_bytes: int) -> None:
         """Delete those that were used longest ago until the rest fits."""
         with suppress(OSError):
+            remove_abandoned(self._folder.glob(".*.partial"))
             prune(self._folder, limit_bytes, ending=_ENDING)
 
     def key(self, source: TraceSource) -> str | None:
@@ -97,7 +99,7 @@ class Parts:
         tables = {name: packed(table) for name, table in result.tables.items()}
         part = _Part(tables, result.runs, result.summary, result.observed)
         # A folder that cannot be written is no failure: the trace is analysed again next time.
-        with suppress(OSError), replacing(self._path(key)) as partial:
+        with suppress(OSError), replacing(self._path(key), durable=False) as partial:
             partial.write_bytes(msgspec.msgpack.encode(part))
 
     def _path(self, key: str | None) -> Path:

@@ -1,5 +1,7 @@
 """Tables in Parquet files: rows are appended trace by trace, and read when they are asked for.
 
+They are not synced one by one: `output_folder` syncs a whole output, others can be made again.
+
 So the memory of an analysis does not grow with its traces. The row groups depend on the rows and
 their order alone: files are the same whoever computed the rows.
 """
@@ -7,6 +9,7 @@ their order alone: files are the same whoever computed the rows.
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,7 +51,7 @@ class StoredTables(Mapping[str, pa.Table]):
 
     def replace(self, name: str, table: pa.Table) -> None:
         """Put another table in the place of one."""
-        with replacing(self.folder / f"{name}.parquet") as partial:
+        with replacing(self.folder / f"{name}.parquet", durable=False) as partial:
             pq.write_table(schema.check(table, schema.TABLES[name]), partial, compression="zstd")
 
     def copy_to(self, folder: Path) -> None:
@@ -56,7 +59,7 @@ class StoredTables(Mapping[str, pa.Table]):
         if folder.resolve() == self.folder.resolve():
             return
         for name in self:
-            with replacing(folder / f"{name}.parquet") as partial:
+            with replacing(folder / f"{name}.parquet", durable=False) as partial:
                 shutil.copyfile(self.folder / f"{name}.parquet", partial)
 
     def __iter__(self) -> Iterator[str]:
@@ -77,7 +80,7 @@ class TableWriters:
         self.tables = StoredTables(folder or Path(tempfile.mkdtemp(prefix="trace-timing-")))
         if folder is None:
             weakref.finalize(self.tables, shutil.rmtree, self.tables.folder, ignore_errors=True)
-        self._files = ExitStack()
+        self._files, self._open = ExitStack(), ExitStack()
         self._waiting: dict[str, list[pa.Table]] = {name: [] for name in schema.TABLES}
         self._writers: dict[str, pq.ParquetWriter] = {}
 
@@ -85,13 +88,17 @@ class TableWriters:
         return self
 
     def __exit__(self, *failure: object) -> None:
+        # The files are put in place when all of them are whole, and none where one cannot be.
         try:
-            if failure[0] is None:
-                for name, rows in self._waiting.items():
-                    if rows or name not in self._writers:
-                        self._flush(name)
-        finally:
-            self._files.__exit__(*failure)  # type: ignore[arg-type]
+            with self._open:
+                if failure[0] is None:
+                    for name, rows in self._waiting.items():
+                        if rows or name not in self._writers:
+                            self._flush(name)
+        except BaseException:
+            self._files.__exit__(*sys.exc_info())
+            raise
+        self._files.__exit__(*failure)  # type: ignore[arg-type]
 
     def append(self, tables: Mapping[str, pa.Table]) -> None:
         """Add the rows of one trace."""
@@ -108,9 +115,10 @@ class TableWriters:
         rows = _joined(name, self._waiting[name])
         self._waiting[name] = []
         if name not in self._writers:
-            path = self._files.enter_context(replacing(self.tables.folder / f"{name}.parquet"))
+            place = self.tables.folder / f"{name}.parquet"
+            path = self._files.enter_context(replacing(place, durable=False))
             writer = pq.ParquetWriter(path, rows.schema, compression="zstd")
-            self._writers[name] = self._files.enter_context(writer)
+            self._writers[name] = self._open.enter_context(writer)
         self._writers[name].write_table(rows)
 
 

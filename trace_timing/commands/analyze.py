@@ -75,6 +75,7 @@ def command(
     """
     from trace_timing.api.analysis import analyze
     from trace_timing.api.delivery import delivered
+    from trace_timing.api.output_folder import seal, told
     from trace_timing.api.spreading import available_cores
     from trace_timing.trace.cache import default_folder
 
@@ -86,15 +87,15 @@ def command(
     }
     if watch:
         return _watch(paths, output, spread, report=not no_report, cdn=cdn)
-    with delivered(output) as folder:
-        parts = folder / ".parts"
+    with delivered(output) as to:
+        folder = to.folder
         with _ProgressBar() as bar:
             analysis = analyze(
                 *paths,
                 progress=bar.advance,
                 # What goes to a URL is gone from here before the last word about it.
-                tables=None if "://" in output else folder,
-                parts=parts if no_cache or resume else None,
+                tables=folder if to.place else None,
+                parts=to.parts if no_cache or resume else None,
                 resume=resume,
                 components=components,
                 hta=hta,
@@ -110,10 +111,14 @@ def command(
             doubts = analysis.report_data(pages=False).doubts
             written = write_annotated(paths, folder / "annotated", stages=stages, doubts=doubts)
             click.echo(f"annotated {len(written)} of {len(analysis.traces)} traces", err=True)
-    if labels:
-        _write_labels(analysis, labels)
+        if labels:
+            with told(labels):
+                _write_labels(analysis, to.path_of(labels))
+        said = seal(folder) if as_json else {}
+    if to.place:
+        analysis.tables.folder = to.place
     if as_json:
-        _print_json(analysis.summary())
+        _print_json(said)
     else:
         _print_story(analysis, output)
     return analysis.exit_code
@@ -153,12 +158,14 @@ def _write_summaries(analysis: Analysis, by: str, path: Path) -> None:
 
 def _write_labels(analysis: Analysis, path: Path) -> None:
     """`labels.parquet`, and `labels.steps.parquet` beside it."""
+    from trace_timing.atomic import replacing
     from trace_timing.stats.labels import label_rows
 
     tables = label_rows(analysis.samples, analysis.generate_steps, analysis.records)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tables.samples.to_parquet(path)
-    tables.steps.to_parquet(path.with_name(f"{path.stem}.steps{path.suffix}"))
+    with replacing(path.with_name(f"{path.stem}.steps{path.suffix}")) as partial:
+        tables.steps.to_parquet(partial)
+    with replacing(path) as partial:
+        tables.samples.to_parquet(partial)
 
 
 def _watch(
@@ -172,8 +179,9 @@ def _watch(
     code = EXIT_NOTHING_READ
     try:
         for analysis in watch(*paths, **spread):
-            with delivered(output) as folder:
-                _write(analysis, folder, report=report, cdn=cdn)
+            # A server or a shell may look at the folder all the while.
+            with delivered(output, in_place=True) as to:
+                _write(analysis, to.folder, report=report, cdn=cdn)
             code = analysis.exit_code
             runs, refused = len(analysis.runs), len(analysis.rejections)
             click.echo(f"{runs} runs, {refused} rejected: wrote {output}", err=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from trace_timing.errors import EXIT_GOOD, TraceTimingError, UsageError
+from trace_timing.errors import EXIT_GOOD, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from trace_timing.stats.audit import AuditResult
     from trace_timing.stats.older_judged import Judged
     from trace_timing.stats.older_results import OlderResults
+
+PAGE = "audit.html"
 
 
 @click.command()
@@ -51,6 +54,7 @@ def command(
 
     Exit code 0 when every file was audited, whatever its rows are worth.
     """
+    from trace_timing.api.output_folder import whole
     from trace_timing.stats.audit import audit
     from trace_timing.stats.older_judged import judge
     from trace_timing.stats.older_results import read_older
@@ -61,19 +65,21 @@ def command(
     targets = _targets(files, output)
     captured = _captured(against)
     results = []
-    for file in files:
-        older = read_older(file, names)
-        judged = judge(older)
-        held = None
-        if captured is not None and against is not None:
-            from trace_timing.stats.older_against import hold_against
+    with nullcontext() if output is None else whole(output) as folder:
+        for file in files:
+            older = read_older(file, names)
+            judged = judge(older)
+            held = None
+            if captured is not None and against is not None:
+                from trace_timing.stats.older_against import hold_against
 
-            held = hold_against(older, judged, captured, source=Path(against).name)
-        results.append(audit(older, by=columns, against=held))
-        if file in targets:
-            _write(older, judged, targets[file], estimate=estimate)
-    page = None if output is None else _write_page(results, output)
-    _show(results, targets, page, as_json=as_json)
+                held = hold_against(older, judged, captured, source=Path(against).name)
+            results.append(audit(older, by=columns, against=held))
+            if folder is not None:
+                _write(older, judged, folder / targets[file].name, estimate=estimate)
+        if folder is not None:
+            _write_page(results, folder / PAGE)
+    _show(results, targets, None if output is None else output / PAGE, as_json=as_json)
     return EXIT_GOOD
 
 
@@ -115,34 +121,24 @@ def _write(older: OlderResults, judged: Judged, target: Path, *, estimate: bool)
     from trace_timing.stats.older_results import ROWS
 
     rows = cleaned_rows(older, judged, estimate=estimate)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        match target.suffix:
-            case ".csv":
-                listed = [
-                    row | {"invalid_reasons": " ".join(row["invalid_reasons"])} for row in rows
-                ]
-                pd.DataFrame(listed).to_csv(target, index=False)
-            case ".parquet":
-                pd.DataFrame(rows).to_parquet(target, index=False)
-            case ".jsonl":
-                target.write_text("".join(json.dumps(row) + "\n" for row in rows))
-            case _:
-                target.write_text(json.dumps({**older.header, ROWS: rows}, indent=1) + "\n")
-    except OSError as error:
-        raise TraceTimingError(
-            f"{target} cannot be written", why=str(error), remedy="choose another -o"
-        ) from error
+    match target.suffix:
+        case ".csv":
+            listed = [row | {"invalid_reasons": " ".join(row["invalid_reasons"])} for row in rows]
+            pd.DataFrame(listed).to_csv(target, index=False)
+        case ".parquet":
+            pd.DataFrame(rows).to_parquet(target, index=False)
+        case ".jsonl":
+            target.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        case _:
+            target.write_text(json.dumps({**older.header, ROWS: rows}, indent=1) + "\n")
 
 
-def _write_page(results: list[AuditResult], folder: Path) -> Path:
+def _write_page(results: list[AuditResult], path: Path) -> None:
     from trace_timing.report.audit_section import audit_sections
     from trace_timing.report.result_page import write_result
 
-    path = folder / "audit.html"
     files = results[0].source if len(results) == 1 else f"{len(results)} files"
     write_result(audit_sections(results), path, title="Audit of older results", subtitle=files)
-    return path
 
 
 def _show(

@@ -62,13 +62,17 @@ def command(
 
     Exit code 1 when a --fail-on bound is broken, or its verdict had to be withheld.
     """
+    from trace_timing.api.output_folder import told
     from trace_timing.stats.comparison import compare
     from trace_timing.stats.gates import check_gate, parse_gate
 
     bounds = [parse_gate(text) for text in gates]
     result = compare(_tables(a), _tables(b), basis=basis, margin_frac=margin / 100)
     outcomes = [check_gate(bound, result) for bound in bounds]
-    page = None if output is None else _write_page(result, outcomes, output)
+    page = None
+    if output is not None:
+        with told(output):
+            page = _write_page(result, outcomes, output)
     _show(result, outcomes, page, as_json=as_json)
     return EXIT_REJECTED if any(outcome.fails for outcome in outcomes) else EXIT_GOOD
 

@@ -28,13 +28,16 @@ _MARKS = {"good": "ok", "note": "note", "problem": "PROBLEM"}
 )
 def command(measure: bool, as_json: bool, output: Path | None) -> int:
     """Check the profiler, the versions and known defects; measure the device's rates."""
+    from trace_timing.api.output_folder import told
+    from trace_timing.atomic import write_whole
     from trace_timing.recording.diagnosis import diagnose
     from trace_timing.records import encode
 
     diagnosis = diagnose()
     rates = _rates(diagnosis) if measure or output else None
     if output and rates:
-        output.write_bytes(encode(rates))
+        with told(output):
+            write_whole(output, encode(rates))
     if as_json:
         sys.stdout.buffer.write(encode({"diagnosis": diagnosis, "rates": rates}) + b"\n")
     else:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from trace_timing import records
+from trace_timing import atomic, records
 from trace_timing.errors import CaptureError, UsageError
 from trace_timing.records import Manifest, Role, RunRecord
 
@@ -160,15 +160,9 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         StorageError: the disk is full, or the folder cannot be written.
     """
-    partial = path.with_name(path.name + PARTIAL)
     try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        atomic.write_whole(path, data)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise refused(error, path) from error
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from trace_timing.atomic import write_whole
 from trace_timing.errors import TraceError
 from trace_timing.report.tracks import (
     AnnotatedRun,
@@ -63,7 +64,7 @@ def write_annotated(path: Path, trace: Trace, runs: Sequence[AnnotatedRun], outp
     comma = b"," if added and text[:end].rstrip()[-1:] not in (b"[", b",") else b""
     packed += packer.compress(comma + b"\n" + b",\n".join(added) + b"\n" + text[end:])
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_bytes(packed + packer.flush())
+    write_whole(output, packed + packer.flush())
     return len(added)
 
 

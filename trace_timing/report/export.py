@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from trace_timing.atomic import replacing, write_whole
 from trace_timing.records import FORMAT_VERSION, TOOL_VERSION, Doubt, Manifest, Rejection
 from trace_timing.stats.statistics import Statistics
 from trace_timing.stats.trace_result import RunSummary, TraceSummary
@@ -104,7 +104,7 @@ def write_csv(samples: pa.Table, folder: Path) -> Path:
     """Write samples.csv, atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "samples.csv"
-    with _atomically(path) as partial:
+    with replacing(path) as partial:
         pa_csv.write_csv(_flat(samples), partial)
     return path
 
@@ -122,17 +122,5 @@ def write_summary(summary: Mapping[str, Any], folder: Path) -> Path:
     """Write summary.json, atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "summary.json"
-    with _atomically(path) as partial:
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2))
+    write_whole(path, msgspec.json.format(msgspec.json.encode(summary), indent=2))
     return path
-
-
-@contextmanager
-def _atomically(path: Path) -> Iterator[Path]:
-    """A path to write to; what is written takes the real one's place when all went well."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trace_timing.atomic import replacing
+from trace_timing.atomic import write_whole
 from trace_timing.report import sentences
 from trace_timing.report.model import Section
 from trace_timing.report.packing import columns, zipped
@@ -52,8 +52,8 @@ def render(template: str, *, packed: Mapping[str, str], cdn: bool, **words: Any)
 def write_page(html: str, path: Path) -> int:
     """Write a page and return its size in bytes; one that is there is replaced whole."""
     data = html.encode()
-    with replacing(path) as partial:
-        partial.write_bytes(data)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, data)
     return len(data)
 
 

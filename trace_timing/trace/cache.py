@@ -48,7 +48,7 @@ def open_cached(path: str | Path, folder: Path, *, cpu_ops: bool = False) -> Tra
         return replace(trace, source=str(path))
     trace = open_trace(path, cpu_ops=cpu_ops)
     with suppress(OSError):
-        write_store(trace, store)
+        write_store(trace, store, durable=False)
         prune(folder, LIMIT_BYTES)
     return trace
 

@@ -47,8 +47,11 @@ class Header(msgspec.Struct, frozen=True):
     checksum: int
 
 
-def write_store(trace: Trace, path: str | Path) -> None:
+def write_store(trace: Trace, path: str | Path, *, durable: bool = True) -> None:
     """Write a trace to a Parquet file, atomically: a reader sees the whole file or none.
+
+    Args:
+        durable: as in `atomic.replacing`.
 
     Source of the encodings: measured on MolmoE's 132,417 events, 0.57 MB against 1.18 MB with
     dictionaries for all columns, and faster both ways. Zstandard would take 6 % off and a quarter
@@ -78,7 +81,7 @@ def write_store(trace: Trace, path: str | Path) -> None:
     # Columns that can hold no null need no levels, which take a third of the time to read.
     schema = [pa.field(name, column.type, nullable=False) for name, column in columns.items()]
     table = pa.table(columns, pa.schema(schema, {_KEY: msgspec.json.encode(header)}))
-    with replacing(Path(path)) as partial:
+    with replacing(Path(path), durable=durable) as partial:
         pq.write_table(
             table,
             partial,
