@@ -110,7 +110,6 @@ def _made_ready(place: Path) -> Path:
         finish(real)
         remove_abandoned(real.glob(f".*{_WRITING}"))
         remove_abandoned(p for p in real.glob(f"*{_PARTIAL}") if _of(p.name) in _OURS)
-        remove_abandoned(p for p in real.glob(f".*{_PARTIAL}") if _of(p.name) in _OURS)
         if not os.access(real, os.W_OK):
             fixed = hasattr(os, "statvfs") and os.statvfs(real).f_flag & os.ST_RDONLY
             number = errno.EROFS if fixed else errno.EACCES

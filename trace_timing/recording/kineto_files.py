@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from pathlib import Path
 
 import msgspec
 
+from trace_timing.atomic import replacing
 from trace_timing.call_names import role_of_call
 from trace_timing.errors import CaptureError
-from trace_timing.recording.files import PARTIAL, refused
+from trace_timing.recording.files import refused
 from trace_timing.records import GENERATE
 
 _CALLS = frozenset({"cuda_runtime", "cuda_driver", "hip_runtime", "hip_driver"})
@@ -138,16 +138,14 @@ def store_compressed(text: bytes, path: Path) -> None:
     Raises:
         StorageError: the disk is full, or the folder cannot be written.
     """
-    partial = path.with_name(path.name + PARTIAL)
     try:
-        with partial.open("wb") as file:
-            with gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as packed:
-                packed.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with (
+            replacing(path, parents=False) as partial,
+            partial.open("wb") as file,
+            gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as packed,
+        ):
+            packed.write(text)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise refused(error, path) from error
 
 
