@@ -32,7 +32,7 @@ from trace_timing.recording.models import ModelChoice, load
 from trace_timing.recording.resolver import resolve
 from trace_timing.recording.runner import SinkSlot
 from trace_timing.recording.session import ScopedSession, timed
-from trace_timing.stats.observer import ratio
+from trace_timing.stats.recording_effect import ratio
 
 
 def main() -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from trace_timing.table import Column, SchemaError, Table, check
 
@@ -15,11 +16,13 @@ __all__ = [
     "DEVICE_STAGES",
     "GRAPHS",
     "GRAPH_NODES",
+    "IDENTITY",
     "IDLE",
     "KERNELS",
     "KINDS",
     "LIMITS",
     "QUEUE",
+    "RUNS",
     "SAMPLES",
     "SAMPLE_PARTS",
     "SAMPLE_TIMES",
@@ -55,7 +58,7 @@ _DEVICE_FIGURES = (
         "window_ns",
         "int64",
         "ns",
-        "Instants that tiling gives the stage: its latency.",
+        "Instants that tiling gives the stage while it is recorded.",
         nullable=True,
     ),
     Column(
@@ -75,17 +78,6 @@ _HOST_FIGURES = (
     Column("alloc_ns", "int64", "ns", "Host time inside allocator calls."),
     Column("host_ns", "int64", "ns", "Host time inside the range, children excluded."),
 )
-_CONTROL_FIGURES = (
-    Column("control_ns", "int64", "ns", "Median of the sample's unprofiled runs.", nullable=True),
-    Column(
-        "observer_effect",
-        "float64",
-        "ratio",
-        "Profiled time ÷ control time in the control's own segments.",
-        nullable=True,
-    ),
-)
-
 STAGES = Table(
     "stages",
     ("sample_id", "repeat", "rank", "stage"),
@@ -94,7 +86,6 @@ STAGES = Table(
         _STAGE,
         *_DEVICE_FIGURES,
         *_HOST_FIGURES,
-        *_CONTROL_FIGURES,
         Column("reason", "string", "", "Why ops are unattributed, comma-separated.", nullable=True),
         _CLOCK,
     ),
@@ -139,9 +130,20 @@ STEPS = Table(
             "Decode step 1 … N−1 of N output tokens. In a server's trace every forward is a step: "
             "0, 1, … of its stage, by begin.",
         ),
+        Column("latency_ns", "int64", "ns", "The step by the sample's controls.", nullable=True),
+        Column("latency_lo_ns", "int64", "ns", "Lower end of its 95 % interval.", nullable=True),
+        Column("latency_hi_ns", "int64", "ns", "Upper end of its 95 % interval.", nullable=True),
+        Column("usable", "bool", "", "latency_ns may be used as a label."),
+        Column(
+            "kv_length",
+            "int64",
+            "count",
+            "Positions that its attention reads: the prompt, and the tokens so far.",
+            nullable=True,
+        ),
         *_BATCH,
-        *_DEVICE_FIGURES,
-        *_HOST_FIGURES,
+        Column("recorded", "bool", "", "Whether the profiler recorded it; else figures are null."),
+        *(replace(column, nullable=True) for column in (*_DEVICE_FIGURES, *_HOST_FIGURES)),
         Column(
             "interval_ns",
             "int64",
@@ -150,7 +152,6 @@ STEPS = Table(
             "generate().",
             nullable=True,
         ),
-        *_CONTROL_FIGURES,
         _CLOCK,
     ),
 )
@@ -170,7 +171,8 @@ KERNELS = Table(
     ),
 )
 
-#: Time of the sample table → its definition; each also as …_busy_ms, and beside its control.
+#: Time of the sample table → its definition. Each stands as …_ms with its interval (…_lo_ms,
+#: …_hi_ms), as …_busy_ms and as …_recorded_ms.
 SAMPLE_TIMES: dict[str, str] = {
     "T_vision_encoder": "Vision encoder.",
     "T_projector": "Projector.",
@@ -179,77 +181,156 @@ SAMPLE_TIMES: dict[str, str] = {
     "T_LLM_decode": "Sum of the decode steps.",
     "T_sampling": "Sum of what follows each forward until the next.",
     "T_rest": "Every other stage.",
-    "T_total": "The run's window.",
+    "T_total": "The whole generate().",
     "T_decode_per_token": "Decode ÷ steps; null where there is no step.",
-    "T_TTFT": "generate() begins → sampling[0] ends (its last op or its range, the later).",
-    "T_step": "Forward begins → next forward begins, median.",
+    "T_TTFT": "generate() begins → sampling[0] ends.",
 }
-#: Those that a control's segments give too: sums of stages, and no instant.
-CONTROLLED_TIMES = tuple(name for name in SAMPLE_TIMES if name != "T_TTFT")
 #: These partition T_total, by construction.
 SAMPLE_PARTS = ("T_vision_total", "T_LLM_prefill", "T_LLM_decode", "T_sampling", "T_rest")
+#: What a sample's figures were measured on.
+IDENTITY = (
+    "model",
+    "revision",
+    "dtype",
+    "attention",
+    "device",
+    "torch",
+    "transformers",
+    "cuda",
+    "driver",
+)
 
 
-def _sample_times() -> Iterable[Column]:
+def _times(kind: str, said: str) -> Iterable[Column]:
     for name, definition in SAMPLE_TIMES.items():
-        yield Column(f"{name}_ms", "float64", "ms", definition, nullable=True)
-    for name in SAMPLE_TIMES:
-        yield Column(
-            f"{name}_busy_ms", "float64", "ms", f"Busy time within {name}_ms.", nullable=True
-        )
-    for name in CONTROLLED_TIMES:
-        yield Column(
-            f"{name}_control_ms",
-            "float64",
-            "ms",
-            f"{name} of the unprofiled runs, in their own segments, median.",
-            nullable=True,
-        )
-        yield Column(
-            f"{name}_observer_effect",
-            "float64",
-            "ratio",
-            f"{name} of this run, cut as its control is, ÷ {name}_control_ms.",
-            nullable=True,
-        )
+        text = said.format(name=f"{name}_ms", definition=definition)
+        yield Column(f"{name}{kind}_ms", "float64", "ms", text, nullable=True)
 
+
+_TOKENS = (
+    Column("decode_steps", "int64", "count", "Forwards after prefill.", nullable=True),
+    Column(
+        "input_tokens", "int64", "count", "Positions of the prompt, where recorded.", nullable=True
+    ),
+    Column(
+        "output_tokens",
+        "int64",
+        "count",
+        "New positions of the longest row, where recorded.",
+        nullable=True,
+    ),
+)
 
 SAMPLES = Table(
     "samples",
-    ("sample_id", "repeat", "rank"),
+    ("sample_id", "rank"),
     (
-        *_RUN_KEY,
-        *_sample_times(),
+        _RUN_KEY[0],
+        _RUN_KEY[2],
+        *_times("", "{definition}"),
+        *_times("_lo", "Lower end of the 95 % interval of {name}."),
+        *_times("_hi", "Upper end of the 95 % interval of {name}."),
+        Column(
+            "latency_source",
+            "string",
+            "",
+            "Where T_*_ms come from: `control` (runs without a profiler), `scaled` (recorded "
+            "windows × control ÷ recorded of other samples), `attached` (runs that the profiler "
+            "slowed: an upper bound), `recorded` (the profiled run itself).",
+        ),
+        Column(
+            "interval_from",
+            "string",
+            "",
+            "What the intervals were made from: the sample's own `controls`, the `pooled` spread "
+            "of the capture's (below three controls), `leave one out` (scaled), `busy to "
+            "recorded` (no interval: the truth lies between).",
+            nullable=True,
+        ),
+        Column("controls", "int64", "count", "Controls that the latency was made from."),
+        Column(
+            "half_width_frac",
+            "float64",
+            "fraction",
+            "Half the width of T_total's interval ÷ T_total_ms.",
+            nullable=True,
+        ),
         Column(
             "T_step_undisturbed_ms",
             "float64",
             "ms",
-            "Tenth percentile over the run's steps: T_step where nothing disturbs the host.",
+            "Tenth percentile of the controls' steps (decode and sampling): a step where nothing "
+            "disturbs the host.",
             nullable=True,
         ),
-        Column("decode_steps", "int64", "count", "Forwards after prefill."),
-        Column(
-            "input_tokens",
-            "int64",
-            "count",
-            "Positions of the prompt, where recorded.",
-            nullable=True,
-        ),
-        Column(
-            "output_tokens",
-            "int64",
-            "count",
-            "New positions of the longest row, where recorded.",
-            nullable=True,
-        ),
+        *_times("_busy", "GPU work within {name}, from the recorded run."),
+        *_times("_recorded", "{name} of the recorded run, as long as recording made it."),
+        Column("recorded_runs", "int64", "count", "Recorded runs of the sample; 0: none."),
+        *_TOKENS,
         Column("output_tokens_total", "int64", "count", "Their sum over rows.", nullable=True),
-        Column("gpu_ops", "int64", "count", "All ops of the run."),
-        Column("laws_hold", "bool", "", "All laws hold on this run."),
-        Column("doubts", "string", "", "Codes of the doubts about it, comma-separated."),
-        _CLOCK,
-        Column("trace", "string", "", "File it was read from."),
+        Column("gpu_ops", "int64", "count", "All ops of the recorded run.", nullable=True),
+        Column("usable", "bool", "", "T_*_ms may be used as labels."),
+        Column("usable_decode", "bool", "", "So may those of decode: there is a step."),
+        Column("reasons", "string", "", "What speaks against it, comma-separated."),
+        Column(_CLOCK.name, "string", "", _CLOCK.definition, nullable=True),
+        *(
+            Column(name, "string", "", f"{name.capitalize()} that it ran with.", nullable=True)
+            for name in IDENTITY
+        ),
     ),
     open=True,
+)
+
+RUNS = Table(
+    "runs",
+    ("sample_id", "repeat", "rank", "role", "index"),
+    (
+        *_RUN_KEY,
+        Column("role", "string", "", "`recorded`: under the profiler; `control`: without."),
+        Column("index", "int64", "", "Number of the control; null if recorded.", nullable=True),
+        *_times("", "{definition} Of this run alone."),
+        *_times("_busy", "GPU work within {name}; null for a control."),
+        *_TOKENS,
+        Column("gpu_ops", "int64", "count", "All ops of the run.", nullable=True),
+        Column(
+            "cupti",
+            "string",
+            "",
+            "Of a control: the profiler had `never` been used in the process, was `detached`, or "
+            "still `attached`.",
+            nullable=True,
+        ),
+        Column("bare", "bool", "", "A control without hooks: its total alone.", nullable=True),
+        Column(
+            "counted",
+            "bool",
+            "",
+            "Whether the sample's latency is a mean over this control; false for one far out.",
+            nullable=True,
+        ),
+        Column("ordinal", "int64", "", "Order of the run within its process.", nullable=True),
+        Column("started_unix_ns", "int64", "ns", "When it began, since 1970.", nullable=True),
+        Column(
+            "launch_probe_ns",
+            "float64",
+            "ns",
+            "Host time of an empty launch just before the run.",
+            nullable=True,
+        ),
+        Column("load_1m", "float64", "", "Load average of the machine before it.", nullable=True),
+        Column(
+            "psi_cpu_some_10s",
+            "float64",
+            "",
+            "Per cent of the last 10 s in which some process waited for a CPU.",
+            nullable=True,
+        ),
+        Column("steal_ticks", "int64", "count", "CPU time stolen so far.", nullable=True),
+        Column("laws_hold", "bool", "", "All checks hold on this run.", nullable=True),
+        Column("doubts", "string", "", "Codes of the warnings, comma-separated.", nullable=True),
+        _CLOCK,
+        Column("trace", "string", "", "File it was read from.", nullable=True),
+    ),
 )
 
 #: Why a run took its time: timeline.{kinds,idle,queue,sync_loops,communication,graphs}, verdicts.
@@ -533,6 +614,7 @@ TABLES: dict[str, Table] = {
     t.name: t
     for t in (
         SAMPLES,
+        RUNS,
         STAGES,
         DEVICE_STAGES,
         STEPS,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from trace_timing.errors import TraceTimingError
 
@@ -50,6 +50,28 @@ class Table:
         return self._arrow
 
     @cached_property
+    def documented(self) -> pa.Schema:
+        """The Arrow schema with unit and definition of each field: that of the files."""
+        import pyarrow as pa
+
+        said = {c.name: {"unit": c.unit, "definition": c.definition} for c in self.columns}
+        return pa.schema(field.with_metadata(said[field.name]) for field in self._arrow)
+
+    def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+        """Rows as an Arrow table: columns that a row lacks are null.
+
+        Of an open table, columns beyond the schema follow by name, typed as Arrow infers them.
+        """
+        import pyarrow as pa
+
+        expected = self.arrow()
+        extra = sorted({name for row in rows for name in row} - set(self.names))
+        typed = {f.name: pa.array([r.get(f.name) for r in rows], f.type) for f in expected}
+        free = {name: _inferred([r.get(name) for r in rows]) for name in extra}
+        fields = [*expected, *(pa.field(n, a.type) for n, a in free.items())]
+        return pa.table({**typed, **free}, schema=pa.schema(fields))
+
+    @cached_property
     def _arrow(self) -> pa.Schema:
         import pyarrow as pa
 
@@ -65,12 +87,21 @@ class Table:
         )
 
 
+def _inferred(values: Sequence[Any]) -> pa.Array:
+    import pyarrow as pa
+
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if v is None else str(v) for v in values])
+
+
 class SchemaError(TraceTimingError):
     """A table does not have the columns, types or non-null values that its schema says."""
 
 
 def check(table: pa.Table, schema: Table) -> pa.Table:
-    """Return `table` with exactly the schema's types, or raise.
+    """Return `table` with exactly the schema's types and its definitions, or raise.
 
     Raises:
         SchemaError: a column missing, unknown, of another type, or null where it may not be.
@@ -92,7 +123,11 @@ def check(table: pa.Table, schema: Table) -> pa.Table:
         if not field.nullable and column.null_count:
             raise SchemaError(f"table {schema.name}: {field.name} has nulls and may not")
     ordered = table.select([*schema.names, *extra])
-    fields = [*expected, *(ordered.schema.field(name) for name in extra)]
+    free = {"unit": "", "definition": "From the sample's metadata."}
+    fields = [
+        *schema.documented,
+        *(ordered.schema.field(name).with_metadata(free) for name in extra),
+    ]
     import pyarrow as pa
 
     return ordered.cast(pa.schema(fields))

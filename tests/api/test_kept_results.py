@@ -79,4 +79,4 @@ def test_without_a_cache_everything_is_analysed(capture: Path, analysed: list[st
 def test_a_cache_that_cannot_be_written_is_no_failure(capture: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.write_text("a file where the folder should be")
-    assert len(analyze(capture, cache=cache).runs) == 3
+    assert len(analyze(capture, cache=cache).run_summaries) == 3

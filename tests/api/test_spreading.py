@@ -62,7 +62,7 @@ def ipc(table: pa.Table) -> bytes:
 
 def test_the_tables_do_not_depend_on_the_number_of_processes(folder: Path) -> None:
     alone = analyze(folder)
-    assert len(alone.runs) == 16
+    assert len(alone.run_summaries) == 16
     assert len(alone.rejections) == 1
     assert_same(analyze(folder, jobs=2), alone)
 
@@ -167,8 +167,8 @@ def test_a_damaged_part_is_made_anew(folder: Path, tmp_path: Path) -> None:
 
 def test_resuming_keeps_what_controls_say(tmp_path: Path) -> None:
     first = analyze(SAMPLES, parts=tmp_path, resume=True)
-    assert first.observer is not None
-    assert first.observer.groups
+    assert first.recording_effect is not None
+    assert first.recording_effect.groups
     resumed = analyze(SAMPLES, parts=tmp_path, resume=True)
     assert_same(resumed, first)
     assert [d.run for d in resumed.details] == [d.run for d in first.details]
@@ -184,7 +184,7 @@ def test_a_defect_of_ours_costs_the_trace_that_shows_it(
 
     monkeypatch.setattr(one_trace, "result_of", breaks)
     found = analyze(folder)
-    assert (len(found.runs), found.exit_code) == (15, 1)
+    assert (len(found.run_summaries), found.exit_code) == (15, 1)
     (rejection,) = (r for r in found.rejections if r.source == "run05.json")
     assert rejection.reason.endswith("ZeroDivisionError: by nothing")
     assert "--debug" in rejection.remedy
@@ -239,7 +239,7 @@ def test_watching_reads_each_trace_once_and_a_half_written_one_again(
     shown: list[int] = []
     with suppress(KeyboardInterrupt):
         for found in watch(tmp_path, idle=idle):
-            seen.append((len(found.runs), len(found.rejections)))
+            seen.append((len(found.run_summaries), len(found.rejections)))
             shown.append(len(found.details))
     assert seen == [(1, 0), (1, 1), (2, 0), (3, 0)]
     assert shown == [1, 1, 2, 3]  # timelines in the report

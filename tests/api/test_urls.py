@@ -54,7 +54,7 @@ def test_traces_on_s3_give_the_tables_of_the_same_local_files(
 ) -> None:
     fsspec.filesystem("s3").put(f"{local}/", f"{bucket}/in/", recursive=True)
     there, here = analyze(f"{bucket}/in", jobs=jobs), analyze(local)
-    assert len(there.runs) == 9
+    assert len(there.run_summaries) == 9
     for name, table in here.tables.items():
         assert table.equals(there.tables[name]), name
 

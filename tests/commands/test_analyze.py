@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tests.api.made_captures import controls_only
 from trace_timing import schema
 
 SAMPLES = Path(__file__).parent.parent.parent / "sample_traces"
@@ -34,6 +35,17 @@ def test_the_sample_traces_give_every_output(tmp_path: Path) -> None:
     assert summary["laws_hold"]
     assert summary["clocks"] == ["device"]
     assert (tmp_path / "report.html").stat().st_size > 100_000
+
+
+def test_a_capture_of_which_nothing_was_recorded_gives_every_output(tmp_path: Path) -> None:
+    done = run("analyze", controls_only(tmp_path / "capture"), "-o", tmp_path / "out")
+    assert (done.returncode, done.stderr) == (0, f"wrote {tmp_path / 'out'}\n")
+    told = " ".join(done.stdout.split())
+    assert "3 samples, 0 recorded runs" in told
+    assert "All laws" not in told
+    assert (tmp_path / "out" / "samples.csv").read_text().count("\n") == 4
+    assert pq.read_table(tmp_path / "out" / "runs.parquet").num_rows == 18
+    assert (tmp_path / "out" / "report.html").stat().st_size > 100_000
 
 
 def test_ranges_of_other_names_are_answered_with_the_names_seen(tmp_path: Path) -> None:
@@ -85,13 +97,14 @@ def of_vllm(path: Path) -> Path:
 
 def test_a_server_s_trace_is_read_with_the_map_that_knows_its_names(tmp_path: Path) -> None:
     trace, out = of_vllm(tmp_path / "served.json"), tmp_path / "out"
-    labels = tmp_path / "labels.parquet"
-    more = ("--no-report", "--no-cache", "--labels", labels)
+    more = ("--no-report", "--no-cache")
     done = run("analyze", trace, "-o", out, "--stages", "auto", *more)
     told = " ".join(done.stdout.split())
     assert done.returncode == 0
     # The number of a server's step is no position of a sequence.
-    assert pq.read_metadata(labels.with_name("labels.steps.parquet")).num_rows == 0
+    steps = pq.read_table(out / "steps.parquet")
+    assert steps["kv_length"].null_count == len(steps) == 2
+    assert steps["usable"].to_pylist() == [False, False]
     assert "Range names read with the stage map vllm (1 of 1 traces)." in told
     assert "Decode, batch 4: 0.090 ms / 0.090 ms / 0.090 ms (1 step)" in told
     lines = (out / "step_summary.csv").read_text().splitlines()

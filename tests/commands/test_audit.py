@@ -52,9 +52,10 @@ def captured(tmp_path: Path) -> Path:
     folder.mkdir()
     times = {"T_vision_total_ms": 41.0, "T_LLM_prefill_ms": 58.0, "T_LLM_decode_ms": 80.0}
     times |= {"T_sampling_ms": 5.0, "T_rest_ms": 3.0, "T_total_ms": 187.0}
-    rows = [{"sample_id": i, "repeat": 0, "rank": 0, **times} for i in ("1", "2", "3")]
+    given = {"rank": 0, "latency_source": "control"}
+    rows = [{"sample_id": i, **given, **times} for i in ("1", "2", "3")]
     pd.DataFrame(rows).to_parquet(folder / "samples.parquet")
-    for name in ("stages", "steps", "kernels"):
+    for name in ("runs", "stages", "steps", "kernels"):
         pd.DataFrame({"sample_id": ["1"]}).to_parquet(folder / f"{name}.parquet")
     return folder
 
@@ -151,14 +152,15 @@ def test_against_holds_decode_to_decode_with_sampling_and_rest(small: Path, capt
 
 
 def test_against_a_real_capture_shows_each_rows_error(tmp_path: Path) -> None:
-    """The older rows are the capture's controls with stated errors: they come back, row by row.
+    """The older rows are the capture's latencies with stated errors: they come back, row by row.
 
     Decode is what is left, so it is off by −1 − 2 − 5 = −8 ms; where it clamped, by all of it.
     """
     file = older_file(tmp_path)
     (result,) = json.loads(run(file, "--against", SAMPLES, "--json").stdout)
     against = result["against"]
-    assert (against["basis"], against["matched"], against["unmatched"]) == ("control", 3, 0)
+    # The worst of the three samples' sources: two have controls of an attached profiler alone.
+    assert (against["basis"], against["matched"], against["unmatched"]) == ("attached", 3, 0)
     found = {(r["sample_id"], r["figure"]): r for r in against["rows"]}
     for sample_id, errors in ERRORS.items():
         for figure, error in errors.items():
@@ -167,8 +169,8 @@ def test_against_a_real_capture_shows_each_rows_error(tmp_path: Path) -> None:
         assert found[sample_id, "T_LLM_decode"]["difference_ms"] == pytest.approx(-8)
     clamped = found["short", "T_LLM_decode"]
     assert (clamped["older_ms"], clamped["valid"]) == (0, False)
-    controls = analyze(SAMPLES).samples.set_index("sample_id").loc["short"]
-    rest = sum(controls[f"{n}_control_ms"] for n in ("T_LLM_decode", "T_sampling", "T_rest"))
+    latency = analyze(SAMPLES).samples.set_index("sample_id").loc["short"]
+    rest = sum(latency[f"{n}_ms"] for n in ("T_LLM_decode", "T_sampling", "T_rest"))
     assert clamped["difference_ms"] == pytest.approx(-rest)
     valid = {s["figure"]: s for s in against["summaries"] if s["valid_only"]}
     assert valid["T_LLM_decode"]["rows"] == 2
@@ -178,7 +180,7 @@ def test_against_a_real_capture_shows_each_rows_error(tmp_path: Path) -> None:
 def test_against_a_real_capture_is_printed_row_by_row(tmp_path: Path) -> None:
     done = run(older_file(tmp_path), "--against", SAMPLES)
     assert done.returncode == 0, done.stderr
-    assert "held against the capture's unprofiled controls" in done.stdout
+    assert "held against runs with the profiler attached: too long" in done.stdout
     lines = [line.split() for line in done.stdout.splitlines()]
     assert ["medium", "+2.00", "+5.00", "-8.00", "-1.00"] in lines
     assert ["long", "+2.00", "+5.00", "-8.00", "-1.00"] in lines

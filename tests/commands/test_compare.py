@@ -60,7 +60,7 @@ def test_three_pairs_are_told_how_many_would_by_the_captures_own_controls() -> N
     done = run(SAMPLES, SAMPLES)
     assert done.returncode == 0, done.stderr
     assert (
-        "decode: 3 pairs cannot tell; controls of one input put their spread at 5.0%, so some 37 "
+        "decode: 3 pairs cannot tell; controls of one input put their spread at 3.8%, so some 21 "
         "pairs would show a change of 3%."
     ) in done.stdout
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from trace_timing.records import Stage
 from trace_timing.report.model import ReportData, RunKey, SampleDetail
-from trace_timing.schema import TABLES, Table
+from trace_timing.schema import SAMPLE_TIMES, TABLES, Table
 from trace_timing.timeline.layout import StageKey, State
 
 STAGES: tuple[Stage, ...] = (
@@ -22,6 +22,8 @@ STAGES: tuple[Stage, ...] = (
 )
 MEAN_NS = {"vision_encoder": 9e6, "projector": 6e5, "prefill": 18e6, "sampling": 2e6, "other": 8e6}
 STEP_NS = 12.2e6
+#: Recorded ÷ control.
+STRETCHED = 1.25
 
 
 def report_data(*, runs: int = 3, steps: int = 6, details: int = 1, seed: int = 7) -> ReportData:
@@ -29,10 +31,11 @@ def report_data(*, runs: int = 3, steps: int = 6, details: int = 1, seed: int = 
     draw = np.random.default_rng(seed)
     decode = _steps(draw, runs, steps)
     stages = _stages(draw, decode, runs)
-    samples = _samples(stages, decode, runs, steps)
+    recorded = _runs(stages, runs, steps)
     kernels = _kernels(draw, runs)
     return ReportData(
-        samples=samples,
+        samples=_samples(recorded),
+        runs=recorded,
         stages=stages,
         device_stages=_typed(stages.assign(device=0), TABLES["device_stages"]),
         steps=decode,
@@ -84,8 +87,6 @@ def _times(draw: np.random.Generator, window: np.ndarray[Any, Any]) -> dict[str,
         "allocs": 0,
         "alloc_ns": 0,
         "host_ns": window,
-        "control_ns": (window * 0.93).astype(np.int64),
-        "observer_effect": 1 / 0.93,
         "clock": "device",
     }
 
@@ -100,6 +101,7 @@ def _steps(draw: np.random.Generator, runs: int, steps: int) -> pd.DataFrame:
         stage="decode",
         step=np.tile(np.arange(1, steps + 1), runs),
         interval_ns=window.astype(np.int64),
+        latency_ns=(window / STRETCHED).astype(np.int64),
     )
     return _typed(frame, TABLES["steps"])
 
@@ -117,7 +119,7 @@ def _stages(draw: np.random.Generator, decode: pd.DataFrame, runs: int) -> pd.Da
     return _typed(pd.concat(parts, ignore_index=True), TABLES["stages"])
 
 
-def _samples(stages: pd.DataFrame, decode: pd.DataFrame, runs: int, steps: int) -> pd.DataFrame:
+def _runs(stages: pd.DataFrame, runs: int, steps: int) -> pd.DataFrame:
     wide = stages.pivot(index="sample_id", columns="stage", values="window_ns").astype(float) / 1e6
     busy = stages.pivot(index="sample_id", columns="stage", values="busy_ns").astype(float) / 1e6
     frame = pd.DataFrame(index=range(runs))
@@ -139,18 +141,30 @@ def _samples(stages: pd.DataFrame, decode: pd.DataFrame, runs: int, steps: int) 
         sample_id=[sample_name(i) for i in range(runs)],
         repeat=0,
         rank=0,
+        role="recorded",
         decode_steps=steps,
         output_tokens=steps + 1,
-        output_tokens_total=steps + 1,
         gpu_ops=696 * len(STAGES),
         laws_hold=True,
         doubts="",
         clock="device",
         trace=[f"{sample_name(i)}.json.gz" for i in range(runs)],
     )
-    return _typed(frame, TABLES["samples"]).assign(
-        tier=[("easy", "hard")[i % 2] for i in range(runs)]
-    )
+    return _typed(frame, TABLES["runs"]).assign(index=pd.NA)
+
+
+def _samples(runs: pd.DataFrame) -> pd.DataFrame:
+    frame = runs.copy()
+    for name in SAMPLE_TIMES:
+        frame[f"{name}_recorded_ms"] = runs[f"{name}_ms"]
+        latency = frame[f"{name}_ms"] = runs[f"{name}_ms"] / STRETCHED
+        frame[f"{name}_lo_ms"], frame[f"{name}_hi_ms"] = latency * 0.97, latency * 1.03
+    frame = frame.assign(
+        latency_source="control", interval_from="controls", controls=5, half_width_frac=0.03,
+        recorded_runs=1, usable=True, usable_decode=True, reasons="",
+    )  # fmt: skip
+    tiers = [("easy", "hard")[i % 2] for i in range(len(runs))]
+    return _typed(frame, TABLES["samples"]).assign(tier=tiers)
 
 
 def _kernels(draw: np.random.Generator, runs: int) -> pd.DataFrame:

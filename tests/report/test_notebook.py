@@ -6,7 +6,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 import pytest
 
 import trace_timing
@@ -14,6 +14,7 @@ from tests.report.synthetic import report_data, sample_name
 from trace_timing.errors import UsageError
 from trace_timing.records import Doubt
 from trace_timing.report.notebook import Figures, summary_html
+from trace_timing.schema import SAMPLE_TIMES
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
 
@@ -41,12 +42,12 @@ class Tags(HTMLParser):
 def test_an_analysis_shows_its_stages_and_findings() -> None:
     analysis = trace_timing.analyze(SAMPLES)
     told = Tags(analysis._repr_html_())
-    assert "3 samples, 3 runs, clock = device" in told.text
+    assert "3 samples, 3 recorded runs, clock = device" in told.text
     for label in ("Vision encoder", "Prefill", "Decode", "Sampling"):
         assert label in told.text
-    assert analysis.observer is not None
-    assert analysis.observer.sentence in told.text
-    assert repr(analysis).startswith("<Analysis of 3 runs, 3 samples")
+    assert analysis.recording_effect is not None
+    assert analysis.recording_effect.sentence in told.text
+    assert repr(analysis) == "<Analysis of 3 samples, 21 runs, 1 doubts>"
 
 
 def test_it_is_small_whole_and_without_scripts_or_colours_of_its_own_ground() -> None:
@@ -69,8 +70,9 @@ def test_what_a_trace_names_is_escaped() -> None:
 
 def test_a_figure_that_is_not_known_is_said_so() -> None:
     data = report_data()
-    stages = data.stages.assign(control_ns=pd.NA)
-    assert "cannot tell" in summary_html(replace(data, stages=stages))
+    unknown = {f"{name}_busy_ms": np.nan for name in SAMPLE_TIMES}
+    assert "cannot tell" not in summary_html(data)
+    assert "cannot tell" in summary_html(replace(data, samples=data.samples.assign(**unknown)))
 
 
 def test_each_call_gives_a_figure_of_its_own_to_restyle() -> None:

@@ -12,6 +12,7 @@ from tests.report.synthetic import report_data, sample_name
 from trace_timing.report.model import ReportData
 from trace_timing.report.page import PAGES, write_report
 from trace_timing.report.payloads import kernel_totals
+from trace_timing.report.sentences import ms
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -44,6 +45,26 @@ def test_the_split_shows_the_median_run_in_its_stages(visit: Visit, data: Report
     assert {t["meta"]["stage"]: t["x"] for t in traces} == {
         stage: [ns / 1e6] for stage, ns in rows.items()
     }
+
+
+def test_the_first_table_has_the_latencies_of_the_sample_table(
+    visit: Visit, data: ReportData
+) -> None:
+    page = visit.go("overview")
+    rows = {
+        row.get_attribute("data-time"): row.locator("td").all_inner_texts()
+        for row in page.locator("#latency-table tbody tr").all()
+    }
+    assert list(rows) == [
+        "T_vision_encoder", "T_projector", "T_vision_total", "T_LLM_prefill", "T_LLM_decode",
+        "T_sampling", "T_rest", "T_total",
+    ]  # fmt: skip
+    for time, (latency, around, _, busy, _) in rows.items():
+        assert latency == ms(data.samples[f"{time}_ms"].median())
+        assert busy == ms(data.samples[f"{time}_busy_ms"].median())
+        assert around == "3.0%"
+    assert rows["T_total"][2] == "100%"
+    assert "measured without the profiler" in page.locator("#page-overview").inner_text()
 
 
 def test_stacked_samples_have_a_mark_for_each_run_and_stage(visit: Visit, data: ReportData) -> None:
@@ -147,7 +168,7 @@ def test_step_latencies_of_a_run_are_the_tables(visit: Visit, data: ReportData) 
     page = visit.go(f"sample={sample_name(3)}")
     mine = data.steps[data.steps["sample_id"] == sample_name(3)]
     drawn = {t["meta"]["column"]: t["y"] for t in figures_of(page, "#run-steps")}
-    assert set(drawn) == {"window_ns", "control_ns", "busy_ns"}
+    assert set(drawn) == {"latency_ns", "window_ns", "busy_ns"}
     for column, values in drawn.items():
         assert values == [ns / 1e6 for ns in mine[column]]
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import trace_timing
+from tests.api.made_captures import controls_only
 from tests.report.browsing import Visit
 from trace_timing.report.model import ReportData, Section
 from trace_timing.report.page import write_report
@@ -89,7 +90,7 @@ def test_the_keyboard_leads_from_page_to_page_and_sorts(visit: Visit) -> None:
             break
     page.keyboard.press("Enter")
     visit.ready("samples")
-    page.focus("#sample-table thead button >> nth=1")
+    page.focus("#sample-table thead button >> nth=2")
     page.keyboard.press("Enter")
     assert page.locator("#sample-table th[aria-sort=descending]").inner_text() == "T_total_ms"
     page.focus("#sample-table tbody a >> nth=0")
@@ -98,13 +99,42 @@ def test_the_keyboard_leads_from_page_to_page_and_sorts(visit: Visit) -> None:
     assert page.locator("#h-sample").inner_text() == "long"
 
 
-def test_the_overview_says_what_profiling_did(visit: Visit, data: ReportData) -> None:
+def test_the_overview_says_what_recording_did(visit: Visit, data: ReportData) -> None:
     page = visit.go("overview")
-    judged = data.summary["observer_effect"]
-    assert judged["sentence"] in page.locator("#page-overview .findings").inner_text()
-    rows = page.locator("[aria-label='Observer effect'] tbody tr").all_inner_texts()
-    assert len(rows) == len(judged["groups"])
-    assert f"×{judged['groups'][0]['effect']['median']:.3f}" in rows[0]
+    told = data.summary["recording_effect"]
+    assert told["sentence"] in page.locator("#page-overview .findings").inner_text()
+    rows = page.locator("[aria-label='Recorded over control'] tbody tr").all_inner_texts()
+    assert len(rows) == len(told["groups"])
+    assert f"×{told['groups']['vision']['median']:.3f}" in rows[0]
+
+
+def test_latencies_stand_before_what_the_stages_are_made_of(visit: Visit) -> None:
+    page = visit.go("overview")
+    latencies, windows = (
+        page.locator(name).bounding_box() for name in ("#latency-table", "#stage-table")
+    )
+    assert latencies
+    assert windows
+    assert latencies["y"] + latencies["height"] < windows["y"]
+    assert "Quote the latencies above" in page.locator("#page-overview").inner_text()
+
+
+def test_a_capture_of_which_nothing_was_recorded_has_every_page(
+    browser: Any, tmp_path: Path
+) -> None:
+    analysis = trace_timing.analyze(controls_only(tmp_path / "capture"))
+    write_report(analysis.report_data(), tmp_path / "report.html")
+    visit = Visit(browser, tmp_path / "report.html", viewport={"width": 1280, "height": 900})
+    names = pages_of(visit)
+    assert not {"sample", "kernels", "why"} & set(names), "they show recorded runs"
+    for name in names:
+        assert visit.go(name).locator(f"#page-{name}").is_visible()
+    assert "made of" not in visit.go("overview").locator("#page-overview").inner_text()
+    page = visit.go("samples")
+    assert page.locator("#sample-table tbody tr").count() == 3
+    assert page.locator("#sample-table tbody a").count() == 0, "there is no run to open"
+    assert visit.said == []
+    visit.context.close()
 
 
 def test_methods_tell_the_commands_that_made_the_report(
@@ -165,14 +195,12 @@ def test_a_figure_that_is_not_known_is_said_so_and_one_that_cannot_be_too(
     samples.loc[0, ["T_LLM_decode_ms", "T_decode_per_token_ms"]] = None
     samples.loc[0, "decode_steps"] = 0
     samples.loc[1, "T_TTFT_ms"] = None
-    stages = data.stages.copy()
-    prefill = stages["stage"] == "prefill"
-    stages.loc[prefill, ["control_ns", "observer_effect"]] = None
+    samples["T_LLM_prefill_busy_ms"] = float("nan")
     path = tmp_path / "nulls.html"
-    write_report(replace(data, samples=samples, stages=stages), path)
+    write_report(replace(data, samples=samples), path)
     visit = Visit(browser, path, viewport={"width": 1280, "height": 900})
     page = visit.go("overview")
-    prefill = page.locator("#stage-table tr[data-stage=prefill] td").all_inner_texts()
+    prefill = page.locator("#latency-table tr[data-time=T_LLM_prefill] td").all_inner_texts()
     assert "cannot tell" in prefill
     page = visit.go("samples")
     head = page.locator("#sample-table thead th").all_inner_texts()

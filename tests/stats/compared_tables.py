@@ -39,7 +39,7 @@ def report_directory(folder: Path, side: Tables) -> Path:
     folder.mkdir()
     side.samples.to_parquet(folder / "samples.parquet")
     side.kernels.to_parquet(folder / "kernels.parquet")
-    for name in ("stages", "steps"):
+    for name in ("runs", "stages", "steps"):
         pd.DataFrame({"sample_id": ["s0"]}).to_parquet(folder / f"{name}.parquet")
     told = {"environment": side.environment, "settings": side.settings}
     (folder / "summary.json").write_text(json.dumps(told))

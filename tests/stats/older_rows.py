@@ -1,4 +1,4 @@
-"""Older results with known errors: made of a capture's own controls, errors stated here."""
+"""Older results with known errors: made of a capture's own latencies, errors stated here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from trace_timing.api.analysis import analyze
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
-#: ms added to what the controls say. The short sample's prefill is so wrong that decode clamps.
+#: ms added to the capture's latencies. The short sample's prefill is so wrong that decode clamps.
 ERRORS: dict[str, dict[str, float]] = {
     "short": {"T_vision_total": 2.0, "T_LLM_prefill": 100.0, "T_total": -1.0},
     "medium": {"T_vision_total": 2.0, "T_LLM_prefill": 5.0, "T_total": -1.0},
@@ -23,10 +23,7 @@ def older_file(folder: Path) -> Path:
     """Rows of the sample traces as a wall-clock experiment would have left them, in `folder`."""
     rows = []
     for run in analyze(SAMPLES).samples.to_dict("records"):
-        row = {
-            name: run[f"{name}_control_ms"] + error
-            for name, error in ERRORS[run["sample_id"]].items()
-        }
+        row = {name: run[f"{name}_ms"] + error for name, error in ERRORS[run["sample_id"]].items()}
         decode = max(0.0, row["T_total"] - row["T_vision_total"] - row["T_LLM_prefill"])
         tokens = int(run["output_tokens"])
         row |= {"T_LLM_decode": decode, "T_decode_per_token": decode / tokens}

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from tests.stats.label_rows import run, step_table
+from tests.stats.sample_rows import sample, step_table
 from trace_timing.api.analysis import Analysis, analyze
 from trace_timing.report.statistics_text import statistics_lines
 from trace_timing.stats.statistics import scaling_fits, statistics
@@ -24,23 +24,33 @@ def analysis() -> Analysis:
 
 
 def test_the_lines_behind_the_rows_are_found() -> None:
-    samples = pd.DataFrame([run(i, 0) for i in range(8)])
+    samples = pd.DataFrame([sample(i) for i in range(8)])
     found = {(f.of, f.kind, f.against): f.line for f in scaling_fits(samples, step_table(samples))}
-    prefill = found["prefill", "window", "input_tokens"]
+    prefill = found["prefill", "latency", "input_tokens"]
     assert (prefill.slope, prefill.intercept) == pytest.approx((0.02, 10))
-    step = found["decode step", "window", "position"]
+    step = found["decode step", "latency", "position"]
     assert (step.slope, step.intercept) == pytest.approx((0.001, 4))
+    assert not any(kind == "recorded" for _, kind, _ in found), "a latency is there"
+
+
+def test_recorded_windows_are_drawn_where_there_is_no_latency() -> None:
+    samples = pd.DataFrame([sample(i) for i in range(8)]).assign(usable=False)
+    steps = step_table(samples, latency=False)
+    found = {(f.of, f.kind, f.against): f.line for f in scaling_fits(samples, steps)}
+    assert found["prefill", "recorded", "input_tokens"].slope == pytest.approx(0.04)
+    assert found["decode step", "recorded", "kv_length"].points == 24
+    assert not any(kind == "latency" for _, kind, _ in found)
 
 
 def test_runs_that_cannot_be_used_bend_no_line() -> None:
-    rows = [run(i, 0) for i in range(8)] + [run(9, 0, slow=50, doubts="lost_ops")]
+    rows = [sample(i) for i in range(8)] + [sample(9, slow=50, reasons="lost_ops")]
     samples = pd.DataFrame(rows)
     found = {(f.of, f.kind, f.against): f.line for f in scaling_fits(samples, step_table(samples))}
-    assert found["prefill", "window", "input_tokens"].points == 8
+    assert found["prefill", "latency", "input_tokens"].points == 8
 
 
 def test_the_sample_traces_lines_are_scipys(analysis: Analysis) -> None:
-    made = statistics(analysis.samples, analysis.steps, analysis.records, analysis.controls)
+    made = statistics(analysis.samples, analysis.runs, analysis.steps, analysis.records)
     found = {(f.of, f.kind, f.against): f.line for f in made.scaling}
     decode = analysis.steps[analysis.steps["stage"] == "decode"]
     x, y = decode["step"].to_numpy(float), decode["busy_ns"].to_numpy(float) / 1e6
@@ -61,8 +71,9 @@ def test_the_sample_traces_lines_are_scipys(analysis: Analysis) -> None:
 
 
 def test_they_are_said_in_a_line_each_and_stand_in_the_summary(analysis: Analysis) -> None:
-    noise, growth = statistics_lines(analysis.statistics)
-    assert noise.startswith("Noise floor: controls of one input differ by 3.3% in total")
+    noise, growth, outliers = statistics_lines(analysis.statistics)
+    assert noise.startswith("Noise floor: controls of one input differ by 1.5% in total")
+    assert "first: long, T_total_ms 1520.02 against 521.22" in outliers
     assert "prefill +15.46 µs an input token (3 points, too few for an interval)" in growth
     assert "33 points, no growth shown" in growth
     summary = json.loads(json.dumps(analysis.summary()))
@@ -73,7 +84,7 @@ def test_they_are_said_in_a_line_each_and_stand_in_the_summary(analysis: Analysi
         "decode",
     ]
     assert {(row["of"], row["time"]) for row in summary["scaling"]} >= {("decode step", "busy")}
-    assert summary["outliers"] == []
+    assert len(summary["outliers"]) == len(analysis.statistics.outliers)
 
 
 def test_one_trace_alone_has_no_noise_floor_and_says_so(h200: Path) -> None:

@@ -32,7 +32,7 @@ def sample_rows() -> pd.DataFrame:
 
 def test_the_sample_traces_are_summarised_as_numpy_and_scipy_do(sample_rows: pd.DataFrame) -> None:
     table = summary_table(sample_rows).set_index("time")
-    assert len(table) == 11
+    assert len(table) == len(SAMPLE_TIMES)
     for time, row in table.iterrows():
         values = sample_rows[time].to_numpy(float)
         assert row["n"] == 3
@@ -70,7 +70,7 @@ def test_groups_of_several_metadata_keys_are_summarised_apart() -> None:
     ]
 
 
-def test_the_repeats_of_a_sample_count_once() -> None:
+def test_the_ranks_of_a_sample_count_once() -> None:
     rows = pd.DataFrame(
         [
             {"sample_id": i, **{f"{t}_ms": ms for t in SAMPLE_TIMES}}

@@ -41,7 +41,7 @@ def test_a_real_trace_gives_the_windows_computed_from_its_ranges(h200: Path) -> 
     busy = dict(zip(steps["step"], steps["busy_ns"], strict=True))
     assert (busy[1], busy[11]) == (1_905_178, 1_900_798)
     assert steps["kernel_sum_ns"][0] == 1_905_981
-    assert found.tables["samples"]["T_total_ms"].to_pylist() == [208.748537]
+    assert found.tables["runs"]["T_total_ms"].to_pylist() == [208.748537]
 
 
 def test_every_law_holds_on_every_recorded_trace_or_it_is_refused(shared: Path) -> None:
@@ -60,9 +60,9 @@ def test_every_law_holds_on_every_recorded_trace_or_it_is_refused(shared: Path) 
     assert all(refused.values())
 
 
-def test_the_parts_of_a_sample_sum_to_its_total() -> None:
+def test_the_parts_of_a_run_sum_to_its_total() -> None:
     for path in SAMPLES.glob("*.json.gz"):
-        (row,) = result(path).tables["samples"].to_pylist()
+        (row,) = result(path).tables["runs"].to_pylist()
         for kind in ("", "_busy"):
             parts = ("T_vision_total", "T_LLM_prefill", "T_LLM_decode", "T_sampling", "T_rest")
             total = sum(row[f"{part}{kind}_ms"] for part in parts)

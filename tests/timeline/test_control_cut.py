@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tests.timeline.building import TraceBuilder
-from trace_timing.records import ControlSegment, ControlTimes, RunRecord
-from trace_timing.timeline.control_cut import (
-    by_stage,
-    control_columns,
-    control_segments,
-    segments_of,
-    usable_controls,
-)
+from trace_timing.timeline.control_cut import by_stage, segments_of
 from trace_timing.timeline.runs import lay_out
 
 
@@ -48,43 +39,3 @@ def test_the_segments_of_a_run_sum_to_it() -> None:
     (run,) = lay_out(ranges().op(160, 650, launch=150).op(660, 1200, launch=550).trace()).runs
     assert sum(segments_of(run).values()) == 1200
     assert by_stage(segments_of(run))["decode"] == 550
-
-
-def times(decode_ns: int, steps: int = 2) -> ControlTimes:
-    segments = [ControlSegment(stage="prefill", step=None, duration_ns=10)] + [
-        ControlSegment(stage="decode", step=step, duration_ns=decode_ns)
-        for step in range(1, steps + 1)
-    ]
-    return ControlTimes(total_ns=10 + steps * decode_ns, segments=tuple(segments))
-
-
-def test_controls_give_the_median_of_each_stage_and_step() -> None:
-    control = control_segments([times(20), times(30), times(100, steps=3)])
-    assert control == {
-        ("prefill", None): 10,
-        ("decode", 1): 30,
-        ("decode", 2): 30,
-        ("decode", 3): 100,
-    }
-    assert by_stage(control) == {"prefill": 10, "decode": 160}
-    assert control_segments([]) == {}
-
-
-def test_a_control_counts_where_it_has_segments_of_the_same_clock() -> None:
-    good = RunRecord(sample_id="a", role="control", repeat=0, control=times(20))
-    assert good.control is not None
-    others = (
-        replace(good, status="failed"),
-        replace(good, control=None),
-        replace(good, control=replace(good.control, bare=True)),
-        replace(good, control=replace(good.control, clock="host")),
-        replace(good, control=replace(good.control, segments=())),
-    )
-    assert usable_controls((good, *others), "device") == [good.control]
-
-
-def test_a_row_without_a_partner_has_no_ratio() -> None:
-    assert control_columns([300, None, 5], [200, 7, None]) == {
-        "control_ns": [200, 7, None],
-        "observer_effect": [1.5, None, None],
-    }

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from trace_timing import analyze
+from trace_timing.schema import SAMPLE_PARTS
 from trace_timing.timeline.communication import communication
 from trace_timing.timeline.runs import lay_out
 from trace_timing.trace.kineto import read_trace
@@ -163,7 +164,7 @@ def test_one_model_over_two_devices_keeps_the_laws_for_both_and_for_each() -> No
     analysis = analyze(SPLIT)
     assert analysis.laws_hold
     by_device = analysis.device_stages.groupby("device")
-    (window_ms,) = analysis.samples["T_total_ms"]
+    (window_ms,) = analysis.samples["T_total_recorded_ms"]
     assert by_device["window_ns"].sum().tolist() == [round(window_ms * 1e6)] * 2
     assert analysis.stages["window_ns"].sum() == round(window_ms * 1e6)
     sums = by_device[["busy_ns", "idle_ns", "kernel_sum_ns", "gpu_ops"]].sum()
@@ -188,7 +189,14 @@ def test_copies_between_devices_are_a_kind_of_their_own() -> None:
     assert set(peer["stage"]) == {"prefill", "decode"}
 
 
-def test_controls_of_totals_alone_are_not_said_to_be_missing() -> None:
-    (doubt,) = analyze(SPLIT).doubts
-    assert doubt.code == "control_of_totals"
-    assert "1 of 1 runs" in doubt.evidence
+def test_stages_are_the_recorded_windows_scaled_to_the_total_of_the_controls() -> None:
+    """CUDA events of one device say nothing of another: the controls time whole runs."""
+    analysis = analyze(SPLIT)
+    (row,) = analysis.samples.to_dict("records")
+    assert (row["latency_source"], row["reasons"].split(",")[0]) == ("scaled", "scaled_by_total")
+    controls = analysis.runs[analysis.runs["counted"] == True]  # noqa: E712
+    assert row["T_total_ms"] == pytest.approx(controls["T_total_ms"].mean())
+    assert controls["T_LLM_decode_ms"].isna().all()
+    parts = sum(row[f"{part}_ms"] for part in SAMPLE_PARTS if row[f"{part}_ms"] is not None)
+    assert parts == pytest.approx(row["T_total_ms"])
+    assert "scaled_by_total" in {doubt.code for doubt in analysis.doubts}

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from trace_timing import schema
-from trace_timing.api.one_trace import Outcome, Settings, analyze_trace, timelines
-from trace_timing.api.parts import Parts
+from trace_timing.api.capture_level import CaptureLevel, Owned, capture_level
+from trace_timing.api.one_trace import Outcome, Settings, analyze_trace
+from trace_timing.api.parts import Parts, parts_of
+from trace_timing.api.shown_timelines import MOST_DETAILS, shown_timelines
 from trace_timing.api.sources import Inputs, find_inputs
 from trace_timing.api.spreading import spread
 from trace_timing.api.stored_tables import StoredTables, TableWriters
@@ -22,7 +24,8 @@ from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, NothingReadError
 from trace_timing.records import Doubt, Manifest, Rejection, RunRecord
 from trace_timing.report.model import ReportData, SampleDetail, Section
 from trace_timing.stats.hta_bridge import require_hta
-from trace_timing.stats.observer import ObserverEffect, observer_effect
+from trace_timing.stats.recording_effect import RecordingEffect
+from trace_timing.stats.step_latency import with_latencies
 from trace_timing.stats.trace_result import RunSummary, TraceResult, TraceSummary
 from trace_timing.timeline.builtin_stages import stage_map_of
 from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap, read_stage_map
@@ -35,10 +38,6 @@ if TYPE_CHECKING:
     from trace_timing.stats.statistics import Statistics
 
 
-#: Runs whose whole timeline the report carries.
-MOST_DETAILS = 12
-
-
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Analysis:
     """The result of analyze(): tables as pandas DataFrames, and what to say about them.
@@ -47,23 +46,27 @@ class Analysis:
     """
 
     tables: StoredTables
-    runs: tuple[RunSummary, ...]
+    run_summaries: tuple[RunSummary, ...]
     traces: tuple[TraceSummary, ...]
     rejections: tuple[Rejection, ...]
     manifests: tuple[Manifest, ...] = ()
-    #: Of the profiled runs, where the traces came with records; and of the controls.
+    #: Of every run of the captures among the inputs, of either role.
     records: tuple[RunRecord, ...] = ()
-    controls: tuple[RunRecord, ...] = ()
     doubts: tuple[Doubt, ...] = ()
-    #: What profiling did to the capture; None where no run has a record.
-    observer: ObserverEffect | None = None
+    #: Recorded ÷ control; None where no sample has both.
+    recording_effect: RecordingEffect | None = None
     #: Timelines of the runs that the report shows in full.
     details: tuple[SampleDetail, ...] = ()
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """schema.SAMPLES and metadata columns, a row a run."""
+        """schema.SAMPLES and metadata columns: a row a sample, its latencies first."""
         return self._frame("samples")
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """schema.RUNS, a row a run, recorded or control."""
+        return self._frame("runs")
 
     @cached_property
     def stages(self) -> pd.DataFrame:
@@ -77,7 +80,7 @@ class Analysis:
 
     @cached_property
     def steps(self) -> pd.DataFrame:
-        """schema.STEPS, a row a run and step."""
+        """schema.STEPS, a row a run (or unrecorded sample) and step."""
         return self._frame("steps")
 
     @cached_property
@@ -85,14 +88,14 @@ class Analysis:
         """Times of a server's forwards by stage and batch size; empty without such a trace."""
         from trace_timing.stats.step_summaries import serving_summary
 
-        return serving_summary(self.steps, self.runs, self.traces)
+        return serving_summary(self.steps, self.run_summaries, self.traces)
 
     @cached_property
     def generate_steps(self) -> pd.DataFrame:
         """`steps` without those of servers' traces, whose numbers are no positions."""
         from trace_timing.stats.step_summaries import generate_steps
 
-        return generate_steps(self.steps, self.runs, self.traces)
+        return generate_steps(self.steps, self.run_summaries, self.traces)
 
     @cached_property
     def kernels(self) -> pd.DataFrame:
@@ -107,7 +110,7 @@ class Analysis:
         """Noise floor, growth with size and outliers over the runs."""
         from trace_timing.stats.statistics import statistics
 
-        return statistics(self.samples, self.generate_steps, self.records, self.controls)
+        return statistics(self.samples, self.runs, self.generate_steps, self.records)
 
     @property
     def figures(self) -> Figures:
@@ -124,7 +127,7 @@ class Analysis:
 
     def __repr__(self) -> str:
         samples, doubts = self.samples["sample_id"].nunique(), len(self._brief_data.doubts)
-        return f"<Analysis of {len(self.runs)} runs, {samples} samples, {doubts} doubts>"
+        return f"<Analysis of {samples} samples, {len(self.runs)} runs, {doubts} doubts>"
 
     @cached_property
     def _brief_data(self) -> ReportData:
@@ -135,7 +138,7 @@ class Analysis:
         """Whether every law holds on every run and trace."""
         return all(
             law.holds
-            for laws in (*(r.laws for r in self.runs), *(t.laws for t in self.traces))
+            for laws in (*(r.laws for r in self.run_summaries), *(t.laws for t in self.traces))
             for law in laws
         )
 
@@ -150,9 +153,11 @@ class Analysis:
         """What summary.json holds: plain values, ready for JSON."""
         from trace_timing.report.export import plain, statistics_summary, summary_of
 
-        said = summary_of(self.runs, self.traces, self.rejections, self.manifests, self.doubts)
+        said = summary_of(
+            self.run_summaries, self.traces, self.rejections, self.manifests, self.doubts
+        )
         told = statistics_summary(self.statistics)
-        return {**said, "observer_effect": plain(self.observer), **told}
+        return {**said, "recording_effect": plain(self.recording_effect), **told}
 
     def report_data(self, *, pages: bool = True) -> ReportData:
         """Everything the report is drawn from.
@@ -162,6 +167,7 @@ class Analysis:
         """
         return ReportData(
             samples=self.samples,
+            runs=self.runs,
             stages=self.stages,
             device_stages=self.device_stages,
             steps=self.steps,
@@ -246,7 +252,7 @@ def analyze(
     settings = Settings(
         stages=known_stages, cache=cache, components=components, hta=hta, debug=debug
     )
-    kept, resume = _kept(parts, settings, resume=resume)
+    kept, resume = parts_of(parts, settings, resume=resume)
     way = Way(
         settings=settings,
         jobs=jobs,
@@ -260,13 +266,6 @@ def analyze(
     return analysis if stages is None else _with_unmatched(analysis, known_stages, found)
 
 
-def _kept(parts: Path | None, settings: Settings, *, resume: bool) -> tuple[Parts | None, bool]:
-    """Where results are kept, and whether they stay there: those in the cache do."""
-    if parts is None and settings.cache:
-        return Parts(settings.cache / "results", settings), True
-    return (Parts(parts, settings) if parts else None), resume
-
-
 def analysis_of(
     inputs: Inputs, way: Way, *, shown: dict[str, tuple[SampleDetail, ...]] | None = None
 ) -> Analysis:
@@ -278,43 +277,68 @@ def analysis_of(
         NothingReadError: there is no result.
     """
     shown = {} if shown is None else shown
-    few = len(inputs.sources) <= MOST_DETAILS
-    results: list[TraceResult] = []
-    rejections = list(inputs.rejections)
     with TableWriters(way.tables) as writers:
-        outcomes = each(inputs, replace(way, settings=replace(way.settings, details=few)))
-        for done, outcome in enumerate(outcomes, 1):
-            if outcome.result:
-                writers.append(outcome.result.tables)
-                results.append(replace(outcome.result, tables={}))
-            if outcome.rejection:
-                rejections.append(outcome.rejection)
-            if outcome.details:
-                shown[outcome.source.name] = outcome.details
-            if way.progress:
-                way.progress(outcome, done, len(inputs.sources))
-        if not results:
+        results, owned, rejections = _results(inputs, way, writers, shown)
+        level = capture_level(inputs, owned)
+        if not results and not len(level.tables["runs"]):
             raise _nothing_read(rejections)
+        writers.append(level.tables)
+    tables = writers.tables
+    tables.replace("steps", with_latencies(tables["steps"], level.samples))
     if len({run.rank for result in results for run in result.runs}) > 1:
-        _write_ranks(writers.tables)
+        _write_ranks(tables)
     if way.parts:
         if way.resume:
             way.parts.prune(LIMIT_BYTES)
         else:
             way.parts.clear()
-    observer = _observer(inputs, results)
-    analysis = Analysis(
-        tables=writers.tables,
-        runs=tuple(run for r in results for run in r.runs),
+    analysis = _analysis(inputs, results, rejections, level, tables)
+    details = shown_timelines(inputs, way.settings, analysis.runs, shown)
+    return replace(analysis, details=details)
+
+
+def _results(
+    inputs: Inputs, way: Way, writers: TableWriters, shown: dict[str, tuple[SampleDetail, ...]]
+) -> tuple[list[TraceResult], list[Owned], list[Rejection]]:
+    """Results without their tables, which are written; what each says of its capture's samples."""
+    few = len(inputs.sources) <= MOST_DETAILS
+    results: list[TraceResult] = []
+    owned: list[Owned] = []
+    rejections = list(inputs.rejections)
+    outcomes = each(inputs, replace(way, settings=replace(way.settings, details=few)))
+    for done, outcome in enumerate(outcomes, 1):
+        if outcome.result:
+            writers.append(outcome.result.tables)
+            results.append(replace(outcome.result, tables={}))
+            # Not of the outcome: what comes back from another process is a copy.
+            owner = inputs.sources[done - 1].manifest
+            owned.append((owner, outcome.result.recorded))
+        if outcome.rejection:
+            rejections.append(outcome.rejection)
+        if outcome.details:
+            shown[outcome.source.name] = outcome.details
+        if way.progress:
+            way.progress(outcome, done, len(inputs.sources))
+    return results, owned, rejections
+
+
+def _analysis(
+    inputs: Inputs,
+    results: Sequence[TraceResult],
+    rejections: Sequence[Rejection],
+    level: CaptureLevel,
+    tables: StoredTables,
+) -> Analysis:
+    return Analysis(
+        tables=tables,
+        run_summaries=tuple(run for r in results for run in r.runs),
         traces=tuple(r.summary for r in results),
         rejections=tuple(rejections),
         manifests=inputs.manifests,
-        records=tuple(s.record for s in inputs.sources if s.record),
-        controls=inputs.controls,
-        doubts=observer.doubts if observer else (),
-        observer=observer,
+        records=tuple(r for c in inputs.captures for r in (*c.recorded, *c.controls)),
+        doubts=level.warnings,
+        recording_effect=level.effect,
     )
-    return replace(analysis, details=_details(inputs, way.settings, analysis, shown))
 
 
 def _nothing_read(rejections: Sequence[Rejection]) -> NothingReadError:
@@ -332,31 +356,6 @@ def _with_unmatched(analysis: Analysis, stages: StageMap, inputs: Inputs) -> Ana
     found = set(analysis.tables["stages"]["stage"].to_pylist())
     doubt = unmatched_patterns(stages, found, first) if first else None
     return replace(analysis, doubts=(*analysis.doubts, doubt)) if doubt else analysis
-
-
-def _details(
-    inputs: Inputs,
-    settings: Settings,
-    analysis: Analysis,
-    made: dict[str, tuple[SampleDetail, ...]],
-) -> tuple[SampleDetail, ...]:
-    """Timelines of the runs that the report shows in full; those that are not there are made."""
-    chosen = _telling(analysis)
-    for name in made.keys() - chosen:
-        del made[name]
-    for source in inputs.sources:
-        if source.name in chosen and source.name not in made:
-            made[source.name] = timelines(source, settings)
-    return tuple(d for s in inputs.sources if s.name in chosen for d in made[s.name])
-
-
-def _telling(analysis: Analysis) -> set[str]:
-    """Traces worth looking at: of many those around the median, the slowest and the fastest."""
-    order = analysis.samples.sort_values("T_total_ms")["trace"].drop_duplicates().tolist()
-    if len(order) <= MOST_DETAILS:
-        return set(order)
-    some, middle = MOST_DETAILS // 4, len(order) // 2
-    return {*order[middle - some : middle + some], *order[:some], *order[-some:]}
 
 
 def stage_map(stages: str | Path | StageMap | None) -> StageMap:
@@ -387,13 +386,6 @@ def each(inputs: Inputs, way: Way) -> Iterator[Outcome]:
             if parts:
                 parts.save(outcome, keys[other])
         yield early.pop(number)
-
-
-def _observer(inputs: Inputs, results: Sequence[TraceResult]) -> ObserverEffect | None:
-    recorded = sum(s.record is not None for s in inputs.sources)
-    if not recorded:
-        return None
-    return observer_effect([o for r in results for o in r.observed], inputs.controls, recorded)
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

@@ -22,6 +22,7 @@ class Loaded:
 
     source: str
     samples: pd.DataFrame
+    runs: pd.DataFrame
     stages: pd.DataFrame
     steps: pd.DataFrame
     kernels: pd.DataFrame
@@ -47,6 +48,7 @@ def load(path: str) -> Loaded:
     return Loaded(
         source=path,
         samples=analysis.samples,
+        runs=analysis.runs,
         stages=analysis.stages,
         steps=analysis.steps,
         kernels=analysis.kernels,
@@ -55,7 +57,7 @@ def load(path: str) -> Loaded:
 
 
 def _from_report(folder: Path) -> Loaded:
-    names = ("samples", "stages", "steps", "kernels")
+    names = ("samples", "runs", "stages", "steps", "kernels")
     summary = folder / SUMMARY
     if summary.is_file():
         check_format(summary.read_bytes(), source=str(summary))
@@ -64,6 +66,7 @@ def _from_report(folder: Path) -> Loaded:
     return Loaded(
         source=str(folder),
         samples=tables["samples"],
+        runs=tables["runs"],
         stages=tables["stages"],
         steps=tables["steps"],
         kernels=tables["kernels"],

@@ -22,7 +22,7 @@ import pyarrow as pa
 from trace_timing import schema
 from trace_timing.api.one_trace import Outcome, Settings
 from trace_timing.atomic import remove_abandoned, replacing
-from trace_timing.stats.observer import ObservedRun
+from trace_timing.stats.sample_evidence import RecordedRun
 from trace_timing.stats.trace_result import RunSummary, TraceResult, TraceSource, TraceSummary
 from trace_timing.table import packed, unpacked
 from trace_timing.trace.cache import prune
@@ -35,7 +35,7 @@ class _Part(msgspec.Struct, frozen=True):
     tables: dict[str, bytes]
     runs: tuple[RunSummary, ...]
     summary: TraceSummary
-    observed: tuple[ObservedRun, ...]
+    recorded: tuple[RecordedRun, ...]
 
 
 class Parts:
@@ -84,7 +84,7 @@ class Parts:
         except (OSError, msgspec.DecodeError, pa.ArrowException, ValueError):
             return None
         result = TraceResult(
-            tables=tables, runs=part.runs, summary=part.summary, observed=part.observed
+            tables=tables, runs=part.runs, summary=part.summary, recorded=part.recorded
         )
         return Outcome(source, result, None)
 
@@ -97,13 +97,20 @@ class Parts:
             self._rejected[key] = outcome
             return
         tables = {name: packed(table) for name, table in result.tables.items()}
-        part = _Part(tables, result.runs, result.summary, result.observed)
+        part = _Part(tables, result.runs, result.summary, result.recorded)
         # A folder that cannot be written is no failure: the trace is analysed again next time.
         with suppress(OSError), replacing(self._path(key), durable=False) as partial:
             partial.write_bytes(msgspec.msgpack.encode(part))
 
     def _path(self, key: str | None) -> Path:
         return self._folder / f"{key}{_ENDING}"
+
+
+def parts_of(folder: Path | None, settings: Settings, *, resume: bool) -> tuple[Parts | None, bool]:
+    """Where results are kept, and whether they stay there: those in the cache do."""
+    if folder is None and settings.cache:
+        return Parts(settings.cache / "results", settings), True
+    return (Parts(folder, settings) if folder else None), resume
 
 
 def fingerprint(source: TraceSource, settings: Settings) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from trace_timing.records import (
     decode_manifest,
     decode_run_record,
 )
+from trace_timing.stats.sample_evidence import Capture
 from trace_timing.stats.trace_result import TraceSource
 from trace_timing.trace.reading import KINETO_ENDINGS, STORE_ENDING
 
@@ -32,20 +33,24 @@ class Inputs:
 
     sources: tuple[TraceSource, ...]
     rejections: tuple[Rejection, ...]
-    manifests: tuple[Manifest, ...]
-    #: Every control record of the capture directories, also of samples without a trace.
-    controls: tuple[RunRecord, ...]
+    captures: tuple[Capture, ...]
+
+    @property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """Of the capture directories among the inputs."""
+        return tuple(capture.manifest for capture in self.captures)
 
 
 def find_inputs(paths: Iterable[str]) -> Inputs:
     """Resolve what the user named: files, globs, directories, capture directories, URLs."""
-    found = [_one(str(path)) for path in paths]
+    found = _captures_apart([_one(str(path)) for path in paths])
     sources = [s for item in found for s in item.sources]
+    captures = tuple(c for item in found for c in item.captures)
+    taken = {r.sample_id for c in captures for r in (*c.recorded, *c.controls)}
     return Inputs(
-        tuple(_distinct(sources)),
+        tuple(_distinct(sources, taken)),
         tuple(r for item in found for r in item.rejections),
-        tuple(m for item in found for m in item.manifests),
-        tuple(c for item in found for c in item.controls),
+        captures,
     )
 
 
@@ -64,7 +69,7 @@ def _one(path: str) -> Inputs:
 
 
 def _refused(source: str, reason: str, remedy: str) -> Inputs:
-    return Inputs((), (Rejection(source=source, reason=reason, remedy=remedy),), (), ())
+    return Inputs((), (Rejection(source=source, reason=reason, remedy=remedy),), ())
 
 
 def _directory(fs: Any, inner: str, path: str) -> Inputs:
@@ -87,7 +92,7 @@ def _files(fs: Any, files: Sequence[str], path: str) -> Inputs:
         TraceSource(location=fs.unstrip_protocol(f), name=_base(f), sample_id=_stem(f))
         for f in files
     ]
-    return Inputs(tuple(sources), (), (), ())
+    return Inputs(tuple(sources), (), ())
 
 
 def _capture_directory(fs: Any, inner: str) -> Inputs:
@@ -101,11 +106,7 @@ def _capture_directory(fs: Any, inner: str) -> Inputs:
         for number, line in enumerate(fs.cat_file(file).splitlines(), 1):
             read = _record(line, f"{_base(file)} line {number}")
             (records if isinstance(read, RunRecord) else rejections).append(read)  # type: ignore[arg-type]
-    latest = {_identity(r): r for r in records}.values()
-    controls: dict[str, list[RunRecord]] = {}
-    for record in latest:
-        if record.role == "control":
-            controls.setdefault(record.sample_id, []).append(record)
+    latest = _numbered_through(tuple({_identity(r): r for r in records}.values()))
     sources: list[TraceSource] = []
     for record in latest:
         if record.status == "failed" and record.role == "recorded":
@@ -117,11 +118,15 @@ def _capture_directory(fs: Any, inner: str) -> Inputs:
                 )
             )
         elif record.role == "recorded":
-            mine = controls.get(record.sample_id, [])
-            sources.append(replace(_recorded(fs, inner, record, mine), manifest=manifest))
+            sources.append(replace(_recorded(fs, inner, record), manifest=manifest))
     rejections += _failed_samples(latest)
-    every = tuple(r for r in latest if r.role == "control")
-    return Inputs(tuple(sources), tuple(rejections), (manifest,), every)
+    capture = Capture(
+        folder=fs.unstrip_protocol(inner),
+        manifest=manifest,
+        controls=tuple(r for r in latest if r.role == "control"),
+        recorded=tuple(r for r in latest if r.role == "recorded"),
+    )
+    return Inputs(tuple(sources), tuple(rejections), (capture,))
 
 
 def _failed_samples(records: Iterable[RunRecord]) -> list[Rejection]:
@@ -144,6 +149,26 @@ def _identity(record: RunRecord) -> tuple[object, ...]:
     return (record.sample_id, record.repeat, record.rank, record.role, *which)
 
 
+def _numbered_through(records: Sequence[RunRecord]) -> Sequence[RunRecord]:
+    """Controls with numbers of their own, in the order made.
+
+    Format version 1 counts those before the first session apart, and so does a resumed capture.
+    """
+    numbers = Counter((r.sample_id, r.rank, r.control.index) for r in records if r.control)
+    if not any(count > 1 for count in numbers.values()):
+        return records
+    made: Counter[tuple[str, int]] = Counter()
+    numbered = []
+    for record in records:
+        if record.control:
+            key = (record.sample_id, record.rank)
+            control = replace(record.control, index=made[key])
+            made[key] += 1
+            record = replace(record, control=control)
+        numbered.append(record)
+    return numbered
+
+
 def _record(line: bytes, source: str) -> RunRecord | Rejection:
     try:
         return decode_run_record(line, source=source)
@@ -151,7 +176,7 @@ def _record(line: bytes, source: str) -> RunRecord | Rejection:
         return Rejection(source=source, reason=error.why or error.what, remedy=error.remedy)
 
 
-def _recorded(fs: Any, inner: str, record: RunRecord, controls: Sequence[RunRecord]) -> TraceSource:
+def _recorded(fs: Any, inner: str, record: RunRecord) -> TraceSource:
     # The store first: the same run, read faster. Both of one run count once.
     stem = f"{inner}/{TRACES_DIR}/{record.trace}"
     candidates = [stem + ending for ending in (STORE_ENDING, *reversed(KINETO_ENDINGS))]
@@ -163,7 +188,6 @@ def _recorded(fs: Any, inner: str, record: RunRecord, controls: Sequence[RunReco
         repeat=record.repeat,
         rank=record.rank,
         record=record,
-        controls=tuple(controls),
     )
 
 
@@ -179,16 +203,74 @@ def kineto_file(source: TraceSource) -> Path | None:
     return next((file for file in candidates if file.is_file()), None)
 
 
-def _distinct(sources: Sequence[TraceSource]) -> list[TraceSource]:
-    """Each file once; two files of other people's with one name keep their folders in the id."""
-    unique = list({s.location: s for s in sources}.values())
-    names = Counter(s.sample_id for s in unique if s.record is None)
-    return [
-        replace(s, sample_id=_long_stem(s.location))
-        if s.record is None and names[s.sample_id] > 1
-        else s
-        for s in unique
+def _captures_apart(found: Sequence[Inputs]) -> list[Inputs]:
+    """Each capture once; sample ids that two of them share keep the captures' folders."""
+    once = {capture.folder: item for item in found for capture in item.captures}
+    known = [item for item in found if not item.captures]
+    captured = list(once.values())
+    ids = [{r.sample_id for r in (*c.recorded, *c.controls)} for i in captured for c in i.captures]
+    several = Counter(name for names in ids for name in names)
+    folders = _names_apart(list(once))
+    return known + [
+        _in_folder(item, folders[location], {n for n in names if several[n] > 1})
+        for (location, item), names in zip(once.items(), ids, strict=True)
     ]
+
+
+def _in_folder(found: Inputs, folder: str, shared: Collection[str]) -> Inputs:
+    """The inputs of one capture, with the folder's name before shared ids and before its traces."""
+
+    def renamed(record: RunRecord) -> RunRecord:
+        if record.sample_id not in shared:
+            return record
+        return replace(record, sample_id=f"{folder}/{record.sample_id}")
+
+    def moved(source: TraceSource) -> TraceSource:
+        assert source.record is not None
+        record = renamed(source.record)
+        name = f"{folder}/{source.name}"
+        return replace(source, name=name, sample_id=record.sample_id, record=record)
+
+    if not shared:
+        return found
+    (capture,) = found.captures
+    capture = replace(
+        capture,
+        controls=tuple(renamed(r) for r in capture.controls),
+        recorded=tuple(renamed(r) for r in capture.recorded),
+    )
+    return replace(found, sources=tuple(moved(s) for s in found.sources), captures=(capture,))
+
+
+def _distinct(sources: Sequence[TraceSource], taken: Collection[str]) -> list[TraceSource]:
+    """Each file once, with its record if it has one; others' of one name keep their folders.
+
+    Args:
+        taken: ids of the captures' samples.
+    """
+    unique: dict[str, TraceSource] = {}
+    for source in sources:
+        known = unique.get(source.location)
+        if known is None or known.record is None:
+            unique[source.location] = source
+    names = Counter(s.sample_id for s in unique.values() if s.record is None)
+    alike = [
+        s.location
+        for s in unique.values()
+        if s.record is None and (names[s.sample_id] > 1 or s.sample_id in taken)
+    ]
+    ids = _names_apart(alike, least=2)
+    return [replace(s, sample_id=ids.get(s.location, s.sample_id)) for s in unique.values()]
+
+
+def _names_apart(locations: Sequence[str], *, least: int = 1) -> dict[str, str]:
+    """The last `least` parts of each path, or as many more as tell them apart."""
+    parts = {location: location.rstrip("/").split("/") for location in locations}
+    for depth in range(least, max(map(len, parts.values()), default=0) + 1):
+        names = {location: "/".join(some[-depth:]) for location, some in parts.items()}
+        if len(set(names.values())) == len(names):
+            return names
+    return {location: location for location in locations}
 
 
 def _base(path: str) -> str:
@@ -198,8 +280,3 @@ def _base(path: str) -> str:
 def _stem(path: str) -> str:
     base = _base(path)
     return next((base[: -len(e)] for e in reversed(_ENDINGS) if base.endswith(e)), base)
-
-
-def _long_stem(path: str) -> str:
-    folder = _base(path.rstrip("/").rsplit("/", 1)[0])
-    return f"{folder}/{_base(path)}"

@@ -124,7 +124,7 @@ class TableWriters:
 
 def _joined(name: str, parts: list[pa.Table]) -> pa.Table:
     if not parts:
-        return schema.TABLES[name].arrow().empty_table()
+        return schema.TABLES[name].documented.empty_table()
     return schema.check(_concatenated(parts), schema.TABLES[name])
 
 

@@ -36,11 +36,6 @@ if TYPE_CHECKING:
 @click.option(
     "--no-cache", is_flag=True, help="Neither read nor keep compact copies of traces and results."
 )
-@click.option(
-    "--labels",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write training rows here (Parquet), a row a sample; a row a step beside it.",
-)
 @click.option("--by", help="Summarise by these columns, comma-separated, into summaries.csv.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary on stdout, for programs.")
 @click.option("--no-report", is_flag=True, help="Write the tables without report.html.")
@@ -59,7 +54,6 @@ def command(
     resume: bool,
     watch: bool,
     no_cache: bool,
-    labels: Path | None,
     by: str | None,
     as_json: bool,
     no_report: bool,
@@ -75,7 +69,7 @@ def command(
     """
     from trace_timing.api.analysis import analyze
     from trace_timing.api.delivery import delivered
-    from trace_timing.api.output_folder import seal, told
+    from trace_timing.api.output_folder import seal
     from trace_timing.api.spreading import available_cores
     from trace_timing.trace.cache import default_folder
 
@@ -111,9 +105,6 @@ def command(
             doubts = analysis.report_data(pages=False).doubts
             written = write_annotated(paths, folder / "annotated", stages=stages, doubts=doubts)
             click.echo(f"annotated {len(written)} of {len(analysis.traces)} traces", err=True)
-        if labels:
-            with told(labels):
-                _write_labels(analysis, to.path_of(labels))
         said = seal(folder) if as_json else {}
     if to.place:
         analysis.tables.folder = to.place
@@ -156,18 +147,6 @@ def _write_summaries(analysis: Analysis, by: str, path: Path) -> None:
     summary_table(analysis.samples, columns).to_csv(path, index=False)
 
 
-def _write_labels(analysis: Analysis, path: Path) -> None:
-    """`labels.parquet`, and `labels.steps.parquet` beside it."""
-    from trace_timing.atomic import replacing
-    from trace_timing.stats.labels import label_rows
-
-    tables = label_rows(analysis.samples, analysis.generate_steps, analysis.records)
-    with replacing(path.with_name(f"{path.stem}.steps{path.suffix}")) as partial:
-        tables.steps.to_parquet(partial)
-    with replacing(path) as partial:
-        tables.samples.to_parquet(partial)
-
-
 def _watch(
     paths: tuple[str, ...], output: str, spread: dict[str, Any], *, report: bool, cdn: bool
 ) -> int:
@@ -183,7 +162,7 @@ def _watch(
             with delivered(output, in_place=True) as to:
                 _write(analysis, to.folder, report=report, cdn=cdn)
             code = analysis.exit_code
-            runs, refused = len(analysis.runs), len(analysis.rejections)
+            runs, refused = len(analysis.run_summaries), len(analysis.rejections)
             click.echo(f"{runs} runs, {refused} rejected: wrote {output}", err=True)
     except KeyboardInterrupt:
         click.echo("stopped watching", err=True)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 @click.option(
     "--figure",
     "basis",
-    type=click.Choice(["window", "busy"]),
-    default="window",
+    type=click.Choice(["latency", "busy"]),
+    default="latency",
     show_default=True,
     help="Which time of a stage to compare.",
 )

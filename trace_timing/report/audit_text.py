@@ -17,9 +17,10 @@ from trace_timing.stats.older_judged import REASONS
 #: Negative rows that are shown with their arithmetic; --json has all.
 SHOWN = 3
 _BASES: dict[Basis, str] = {
-    "control": "the capture's unprofiled controls",
-    "window": "profiled times, since the capture has no controls: they are longer by what "
-    "profiling costs",
+    "control": "runs without the profiler",
+    "scaled": "recorded runs, scaled by other samples' controls",
+    "attached": "runs with the profiler attached: too long, on an H200 by a fifth",
+    "recorded": "recorded runs, since the capture has no controls: too long by what recording cost",
 }
 #: Samples whose differences from a capture are shown; --json and the page have all.
 SHOWN_AGAINST = 12

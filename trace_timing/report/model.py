@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ Index = npt.NDArray[np.int32]
 
 
 class RunKey(NamedTuple):
-    """Which run: the key of a row of the sample table."""
+    """Which recorded run."""
 
     sample_id: str
     repeat: int
@@ -111,6 +112,7 @@ class ReportData:
     """
 
     samples: pd.DataFrame
+    runs: pd.DataFrame
     stages: pd.DataFrame
     device_stages: pd.DataFrame
     steps: pd.DataFrame
@@ -129,7 +131,12 @@ class ReportData:
             for doubt in self.summary.get("doubts", ())
         )
 
+    @cached_property
+    def recorded(self) -> pd.DataFrame:
+        """The rows of `runs` that have a trace."""
+        return self.runs[self.runs["role"] == "recorded"].reset_index(drop=True)
+
     @property
     def host_clock(self) -> bool:
         """Whether any run was timed by host ranges alone."""
-        return bool((self.samples["clock"] == "host").any())
+        return bool((self.recorded["clock"] == "host").any())

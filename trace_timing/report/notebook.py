@@ -7,11 +7,20 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from trace_timing.errors import UsageError
+from trace_timing.report.latency_rows import LatencyRow, all_recorded, latency_rows
 from trace_timing.report.model import ReportData, RunKey
-from trace_timing.report.palette import COLOURS, LABELS
-from trace_timing.report.rows import StageRow, median_run, of_run, stage_rows
-from trace_timing.report.sentences import CANNOT_TELL, findings, ms, percent
+from trace_timing.report.palette import COLOURS
+from trace_timing.report.rows import median_run, of_run
+from trace_timing.report.sentences import (
+    CANNOT_TELL,
+    findings,
+    heading,
+    ms,
+    percent,
+    plus_minus,
+)
 from trace_timing.report.trust import doubt_groups, law_line
+from trace_timing.schema import SAMPLE_PARTS
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -28,11 +37,11 @@ def summary_html(data: ReportData) -> str:
 
     No script and no style sheet, so it reads the same in every notebook, also a saved one.
     """
-    rows = stage_rows(data)
+    rows = latency_rows(data)
     parts = [
         f"<p style='margin:4px 0'><b>{escape(_heading(data))}</b></p>",
         _split(rows),
-        _table(rows),
+        _table(rows, "while recorded" if all_recorded(data) else "latency"),
         *(f"<p style='margin:3px 0;max-width:80ch'>{escape(s)}</p>" for s in findings(data)),
         f"<p style='margin:3px 0;max-width:80ch'>{escape(law_line(data).sentence)}</p>",
         _doubts(data),
@@ -41,25 +50,21 @@ def summary_html(data: ReportData) -> str:
 
 
 def _heading(data: ReportData) -> str:
-    runs, inputs = len(data.samples), data.samples["sample_id"].nunique()
-    clocks = ", ".join(sorted(set(data.samples["clock"])))
-    return f"trace-timing: {inputs} sample{'' if inputs == 1 else 's'}, {runs} run" + (
-        f"{'' if runs == 1 else 's'}, clock = {clocks}; medians over runs"
-    )
+    return f"trace-timing: {heading(data)}"
 
 
-def _split(rows: list[StageRow]) -> str:
+def _split(rows: list[LatencyRow]) -> str:
     pieces = [
-        f"<span title='{escape(LABELS[row.stage])}' style='background:{COLOURS[row.stage]};"
+        f"<span title='{escape(row.label)}' style='background:{COLOURS[row.stage]};"
         f"width:{100 * row.share_frac:.2f}%'></span>"
         for row in rows
-        if row.share_frac
+        if row.share_frac and row.stage and row.time in SAMPLE_PARTS
     ]
     return f"<div style='{_BAR}' aria-hidden='true'>{''.join(pieces)}</div>" if pieces else ""
 
 
-def _table(rows: list[StageRow]) -> str:
-    names = ("stage", "window", "share", "GPU busy", "idle", "control")
+def _table(rows: list[LatencyRow], time: str) -> str:
+    names = ("stage", time, "", "share", "GPU busy", "idle")
     head = "".join(_cell(name, _HEAD, "th", left=not i) for i, name in enumerate(names))
     body = "".join(f"<tr style='background:transparent'>{_row(row)}</tr>" for row in rows)
     return (
@@ -68,13 +73,13 @@ def _table(rows: list[StageRow]) -> str:
     )
 
 
-def _row(row: StageRow) -> str:
-    key = f"<span style='{_KEY};background:{COLOURS[row.stage]}'></span>"
-    name = f"<th style='{_CELL};text-align:left;font-weight:400'>{key}{LABELS[row.stage]}</th>"
-    times = (row.busy_ms, row.control_ms)
-    busy, control = (CANNOT_TELL if t is None else ms(t) for t in times)
+def _row(row: LatencyRow) -> str:
+    colour = COLOURS[row.stage] if row.stage else "transparent"
+    key = f"<span style='{_KEY};background:{colour}'></span>"
+    name = f"<th style='{_CELL};text-align:left;font-weight:400'>{key}{row.label}</th>"
+    busy = CANNOT_TELL if row.busy_ms is None else ms(row.busy_ms)
     idle = CANNOT_TELL if row.idle_frac is None else percent(row.idle_frac)
-    values = (ms(row.window_ms), percent(row.share_frac), busy, idle, control)
+    values = (ms(row.ms), plus_minus(row.half_frac), percent(row.share_frac), busy, idle)
     return name + "".join(_cell(value, _CELL, "td") for value in values)
 
 
@@ -114,7 +119,7 @@ class Figures:
         """Every run's stages stacked, shortest to longest."""
         from trace_timing.report.figures import sample_stages
 
-        return sample_stages(self.data.stages, self.data.samples)
+        return sample_stages(self.data.stages, self.data.recorded)
 
     def distribution(self) -> go.Figure:
         """How each stage's window spreads over the runs."""
@@ -155,13 +160,14 @@ class Figures:
         return timeline(self.data.details[key])
 
     def _run(self, sample_id: str | None, repeat: int) -> RunKey:
-        known = median_run(self.data.samples)
+        known = median_run(self.data.recorded)
         if sample_id is None and known:
             return known
-        same = self.data.samples["sample_id"] == sample_id
-        mine = self.data.samples[same & (self.data.samples["repeat"].fillna(0) == repeat)]
+        runs = self.data.recorded
+        same = runs["sample_id"] == sample_id
+        mine = runs[same & (runs["repeat"].fillna(0) == repeat)]
         if mine.empty:
-            names = ", ".join(self.data.samples["sample_id"].unique()[:8])
+            names = ", ".join(runs["sample_id"].unique()[:8])
             raise UsageError(
                 f"there is no run {sample_id}, repeat {repeat}", remedy=f"samples: {names}, …"
             )

@@ -19,6 +19,8 @@ PAGES = {
     "kernels": "Kernels",
     "methods": "Methods",
 }
+#: Those that have nothing to show where no run was recorded.
+_OF_RUNS = ("sample", "kernels")
 
 
 def write_report(data: ReportData, path: Path, *, cdn: bool = False) -> int:
@@ -35,13 +37,12 @@ def write_report(data: ReportData, path: Path, *, cdn: bool = False) -> int:
 
 def report_html(data: ReportData, *, cdn: bool = False) -> str:
     """The whole page as text."""
-    samples = data.samples.reset_index(drop=True)
-    carried = payloads(data, samples)
+    carried = payloads(data, data.recorded)
     sections = with_payloads(data.sections, carried)
     packed = {name: pack(value) for name, value in carried.items()}
     return render(
         "report.html.j2",
-        packed=packed | packed_details(data, samples),
+        packed=packed | packed_details(data, data.recorded),
         cdn=cdn,
         pages=_pages(data),
         sections=sections,
@@ -51,6 +52,8 @@ def report_html(data: ReportData, *, cdn: bool = False) -> str:
 
 
 def _pages(data: ReportData) -> list[dict[str, str]]:
-    pages = [{"slug": slug, "title": title} for slug, title in PAGES.items()]
+    shown = [slug for slug in PAGES if slug not in _OF_RUNS or len(data.recorded)]
+    pages = [{"slug": slug, "title": PAGES[slug]} for slug in shown]
     extra = [{"slug": s.slug, "title": s.title} for s in data.sections]
-    return [*pages[:4], *extra, *pages[4:]]
+    place = shown.index("steps") + 1
+    return [*pages[:place], *extra, *pages[place:]]

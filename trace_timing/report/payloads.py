@@ -22,13 +22,17 @@ DETAILS_BYTES = 2_600_000
 KERNEL_ROWS = 2_000
 
 
-def payloads(data: ReportData, samples: pd.DataFrame) -> dict[str, Any]:
-    """What every page draws from, by the name of its script element; `samples` is one row a run."""
-    key = median_run(samples)
+def payloads(data: ReportData, runs: pd.DataFrame) -> dict[str, Any]:
+    """What every page draws from, by the name of its script element.
+
+    Args:
+        runs: the recorded runs, a row each.
+    """
+    key = median_run(runs)
     decode = data.steps[data.steps["stage"] == "decode"]
     drawn = {
         "split": figures.split(of_run(data.stages, key) if key else data.stages[:0]),
-        "samples": figures.sample_stages(data.stages, samples),
+        "samples": figures.sample_stages(data.stages, runs),
         "distribution": figures.distribution(data.stages),
         "steps": step_figures.decode_by_position(data.steps),
         "kernels": kernel_figure.top_kernels(data.kernels),
@@ -36,9 +40,10 @@ def payloads(data: ReportData, samples: pd.DataFrame) -> dict[str, Any]:
     example = (of_run(data.stages, key), of_run(decode, key)) if key else (data.stages, decode)
     return {
         **{f"figure-{name}": figure.to_plotly_json() for name, figure in drawn.items()},
-        "samples": columns(samples),
-        "stages": _by_run(data.stages, samples, ["stage", "busy_ns", "idle_ns", "window_ns"]),
-        "steps": _by_run(decode, samples, ["step", "window_ns", "busy_ns", "control_ns"]),
+        "samples": columns(data.samples),
+        "runs": columns(runs),
+        "stages": _by_run(data.stages, runs, ["stage", "busy_ns", "idle_ns", "window_ns"]),
+        "steps": _by_run(decode, runs, ["step", "latency_ns", "window_ns", "busy_ns"]),
         "positions": columns(_positions(decode)),
         "kernels": columns(kernel_totals(data.kernels).head(KERNEL_ROWS)),
         "templates": {
@@ -48,9 +53,9 @@ def payloads(data: ReportData, samples: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _by_run(table: pd.DataFrame, samples: pd.DataFrame, wanted: list[str]) -> dict[str, Any]:
-    """Rows grouped in the order of the sample table; `first[i]` is where run i begins."""
-    order = {run_key(row): i for i, (_, row) in enumerate(samples[RUN].iterrows())}
+def _by_run(table: pd.DataFrame, runs: pd.DataFrame, wanted: list[str]) -> dict[str, Any]:
+    """Rows grouped in the order of the recorded runs; `first[i]` is where run i begins."""
+    order = {run_key(row): i for i, (_, row) in enumerate(runs[RUN].iterrows())}
     keys = zip(
         table["sample_id"],
         table["repeat"].fillna(0).astype(int),
@@ -60,7 +65,7 @@ def _by_run(table: pd.DataFrame, samples: pd.DataFrame, wanted: list[str]) -> di
     run = np.array([order.get(RunKey(*key), -1) for key in keys], np.int64)
     mine = table[run >= 0]
     by = np.argsort(run[run >= 0], kind="stable")
-    counts = np.bincount(run[run >= 0], minlength=len(samples))
+    counts = np.bincount(run[run >= 0], minlength=len(runs))
     first = np.concatenate([[0], np.cumsum(counts)])
     return {"first": first} | columns(mine.iloc[by][wanted])
 
@@ -71,7 +76,7 @@ def _positions(decode: pd.DataFrame) -> pd.DataFrame:
     in_ms = pd.DataFrame(
         {
             f"{name}_ms": decode[f"{name}_ns"].astype("float64") / NS_PER_MS
-            for name in ("window", "busy", "idle", "control", "interval")
+            for name in ("latency", "window", "busy", "idle")
         }
     )
     grouped = in_ms.assign(step=decode["step"]).groupby("step")
@@ -96,13 +101,13 @@ def kernel_totals(kernels: pd.DataFrame) -> pd.DataFrame:
     )[["stage", "name", "op", "count", "total_ms", "share_frac", "mean_us", "max_us"]]
 
 
-def packed_details(data: ReportData, samples: pd.DataFrame) -> dict[str, str]:
+def packed_details(data: ReportData, runs: pd.DataFrame) -> dict[str, str]:
     """Packed timelines, nearest to the median total first, as many as the budget takes."""
-    order = {run_key(row): i for i, (_, row) in enumerate(samples[RUN].iterrows())}
-    median = samples["T_total_ms"].median()
+    order = {run_key(row): i for i, (_, row) in enumerate(runs[RUN].iterrows())}
+    median = runs["T_total_ms"].median()
     chosen = sorted(
         (key for key in data.details if key in order),
-        key=lambda key: abs((samples["T_total_ms"].iloc[order[key]] or 0) - median),
+        key=lambda key: abs((runs["T_total_ms"].iloc[order[key]] or 0) - median),
     )
     packed: dict[str, str] = {}
     for key in chosen:

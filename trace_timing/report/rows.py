@@ -17,7 +17,7 @@ RUN = ["sample_id", "repeat", "rank"]
 
 @dataclass(frozen=True, kw_only=True)
 class StageRow:
-    """A stage over all runs: medians over the runs that have it, quartiles of its window."""
+    """A stage over the recorded runs that have it: medians, and quartiles of its window."""
 
     stage: Stage
     runs: int
@@ -29,9 +29,6 @@ class StageRow:
     busy_ms: float | None
     #: Idle ÷ window, both summed over the runs.
     idle_frac: float | None
-    control_ms: float | None
-    #: Median of profiled ÷ control.
-    observer_effect: float | None
     gpu_ops: float
     kernel_sum_ms: float | None
     #: Decode alone: median over runs of window ÷ steps.
@@ -44,18 +41,18 @@ def stage_rows(data: ReportData) -> list[StageRow]:
     total = data.stages["window_ns"].sum()
     by_stage = dict(tuple(data.stages.groupby("stage", sort=False)))
     return [
-        _row(stage, by_stage[stage], float(total), data.samples)
+        _row(stage, by_stage[stage], float(total), data.recorded)
         for stage in STAGES
         if stage in by_stage
     ]
 
 
-def _row(stage: Stage, rows: pd.DataFrame, total_ns: float, samples: pd.DataFrame) -> StageRow:
+def _row(stage: Stage, rows: pd.DataFrame, total_ns: float, runs: pd.DataFrame) -> StageRow:
     window, idle = rows["window_ns"].sum(), rows["idle_ns"].sum()
     per_token = per_token_busy = None
     if stage == "decode":
-        per_token = _median(samples["T_decode_per_token_ms"])
-        per_token_busy = _median(samples["T_decode_per_token_busy_ms"])
+        per_token = _median(runs["T_decode_per_token_ms"])
+        per_token_busy = _median(runs["T_decode_per_token_busy_ms"])
     has_idle = bool(rows["idle_ns"].notna().any()) and window > 0
     return StageRow(
         stage=stage,
@@ -66,8 +63,6 @@ def _row(stage: Stage, rows: pd.DataFrame, total_ns: float, samples: pd.DataFram
         share_frac=float(window) / total_ns if total_ns and window else None,
         busy_ms=_median(rows["busy_ns"], NS_PER_MS),
         idle_frac=float(idle) / float(window) if has_idle else None,
-        control_ms=_median(rows["control_ns"], NS_PER_MS),
-        observer_effect=_median(rows["observer_effect"]),
         gpu_ops=float(rows["gpu_ops"].median()),
         kernel_sum_ms=_median(rows["kernel_sum_ns"], NS_PER_MS),
         per_token_ms=per_token,
@@ -85,9 +80,9 @@ def _quantile(values: pd.Series, q: float) -> float | None:
     return float(known.astype(float).quantile(q)) / NS_PER_MS if len(known) else None
 
 
-def median_run(samples: pd.DataFrame) -> RunKey | None:
+def median_run(runs: pd.DataFrame) -> RunKey | None:
     """The run whose total is the median one (the lower of two), None where no run has a total."""
-    known = samples.dropna(subset=["T_total_ms"]).sort_values("T_total_ms", kind="stable")
+    known = runs.dropna(subset=["T_total_ms"]).sort_values("T_total_ms", kind="stable")
     if not len(known):
         return None
     return run_key(known.iloc[(len(known) - 1) // 2])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from trace_timing.report.latency_rows import LatencyRow, half_frac, latency_rows, source_sentence
 from trace_timing.report.model import ReportData
-from trace_timing.report.palette import LABELS
-from trace_timing.report.rows import StageRow, median_run, stage_rows
+from trace_timing.schema import SAMPLE_PARTS
 
 #: Where a figure is not known: pages say so in words.
 CANNOT_TELL = "cannot tell"
@@ -35,97 +35,110 @@ def sentence(text: str) -> str:
 
 def findings(data: ReportData) -> list[str]:
     """What the report says first: where the time goes, what bounds it, what a token costs."""
-    rows = stage_rows(data)
+    rows = latency_rows(data)
     said = [
         _clock(data),
+        source_sentence(data),
         _largest(data, rows),
         _bound(data, rows),
-        _token(rows),
-        _observer(data, rows),
+        _token(data, rows),
+        _stretch(data),
     ]
     return [sentence for sentence in said if sentence]
+
+
+def heading(data: ReportData) -> str:
+    """What was measured, in a few words."""
+    samples, recorded = data.samples["sample_id"].nunique(), len(data.recorded)
+    clocks = ", ".join(sorted(set(data.samples["clock"].dropna()))) or "none"
+    return (
+        f"{samples} sample{'' if samples == 1 else 's'}, {recorded} recorded run"
+        f"{'' if recorded == 1 else 's'}, clock = {clocks}; medians over samples"
+    )
+
+
+def plus_minus(half_frac: float | None) -> str:
+    """Half the width of an interval as a share: `± 2.1%`; empty where there is none.
+
+    Above 100 % the ends say no more than the order of magnitude; the tables have them.
+    """
+    if half_frac is None:
+        return ""
+    return "± >100%" if half_frac > 1 else f"± {percent(half_frac)}"
 
 
 def _clock(data: ReportData) -> str:
     if not data.host_clock:
         return ""
-    host = int((data.samples["clock"] == "host").sum())
+    host = int((data.recorded["clock"] == "host").sum())
     return (
-        f"clock = host: {host} of {len(data.samples)} runs have no GPU timeline. Their stages are "
+        f"clock = host: {host} of {len(data.recorded)} runs have no GPU timeline. Their stages are "
         "timed by the host's ranges alone and say nothing about a device."
     )
 
 
-def _largest(data: ReportData, rows: list[StageRow]) -> str:
-    known = [row for row in rows if row.share_frac is not None]
-    if not known:
-        return "No trace has a stage range, so there are totals and no stages."
-    top = max(known, key=lambda row: row.share_frac or 0)
-    key = median_run(data.samples)
-    total = float(data.samples["T_total_ms"].median())
+def _largest(data: ReportData, rows: list[LatencyRow]) -> str:
+    parts = [row for row in rows if row.time in SAMPLE_PARTS and row.share_frac]
+    total = next((row for row in rows if row.time == "T_total"), None)
+    if total is None:
+        return "No sample has a total."
     one = len(data.samples) == 1
-    runs = "The run takes" if one else f"The median of {len(data.samples)} runs takes"
-    where = f" (sample {key.sample_id})" if key and not one else ""
+    takes = "It takes" if one else f"The median of {len(data.samples)} samples takes"
     if not _has_stages(rows):
-        return f"{runs} {ms(total)}{where}; without stage ranges there is no more to divide it by."
+        return f"{takes} {ms(total.ms)}; without stage ranges there is no more to divide it by."
+    top = max(parts, key=lambda row: row.share_frac or 0)
     return (
-        f"{runs} {ms(total)}{where}; {LABELS[top.stage].lower()} is the largest part "
+        f"{takes} {ms(total.ms)}; {top.label.lower()} is the largest part "
         f"with {percent(top.share_frac)} of it."
     )
 
 
-def _has_stages(rows: list[StageRow]) -> bool:
-    return any(row.stage not in ("other", "unattributed") for row in rows)
+def _has_stages(rows: list[LatencyRow]) -> bool:
+    return any(row.time in SAMPLE_PARTS and row.time != "T_rest" for row in rows)
 
 
-def _bound(data: ReportData, rows: list[StageRow]) -> str:
-    timed = [row for row in rows if row.idle_frac is not None]
-    window = sum((row.window_ms or 0) * row.runs for row in timed)
-    if not window or (data.samples["clock"] == "host").all():
+def _bound(data: ReportData, rows: list[LatencyRow]) -> str:
+    total = next((row for row in rows if row.time == "T_total"), None)
+    if total is None or total.idle_frac is None:
         return ""
-    idle = float(data.stages["idle_ns"].sum()) / float(data.stages["window_ns"].sum())
+    idle = total.idle_frac
     bound = [
-        LABELS[r.stage].lower()
-        for r in timed
-        if r.gpu_ops and r.stage != "unattributed" and 1 - (r.idle_frac or 0) < HOST_BOUND_BUSY_FRAC
+        row.label.lower()
+        for row in rows
+        if row.time in SAMPLE_PARTS
+        and row.busy_ms
+        and row.idle_frac is not None
+        and row.idle_frac > 1 - HOST_BOUND_BUSY_FRAC
     ]
     if idle > 1 - HOST_BOUND_BUSY_FRAC and not _has_stages(rows):
         return f"The GPU is idle {percent(idle)} of the time."
     if bound and idle > 1 - HOST_BOUND_BUSY_FRAC:
         return (
             f"The GPU is idle {percent(idle)} of the time: these runs are host-bound "
-            f"({', '.join(bound)}), so a window is as long as the host took to launch the work; "
+            f"({', '.join(bound)}), so a stage is as long as the host took to launch the work; "
             "busy says what the GPU did of it."
         )
     if idle < 1 - DEVICE_BOUND_BUSY_FRAC:
-        return (
-            f"The GPU is busy {percent(1 - idle)} of the time: windows are the device's own time."
-        )
+        return f"The GPU is busy {percent(1 - idle)} of the time: stages are the device's own time."
     return (
         f"The GPU is idle {percent(idle)} of the time; where a stage is host-bound"
-        f"{' (' + ', '.join(bound) + ')' if bound else ''} its window includes the host's time."
+        f"{' (' + ', '.join(bound) + ')' if bound else ''} it includes the host's time."
     )
 
 
-def _token(rows: list[StageRow]) -> str:
-    decode = next((row for row in rows if row.stage == "decode"), None)
+def _token(data: ReportData, rows: list[LatencyRow]) -> str:
     if not _has_stages(rows):
         return ""
-    if decode is None or decode.per_token_ms is None:
-        return "No run has a decode step: one output token comes from prefill alone."
-    busy = decode.per_token_busy_ms
-    of_it = f", of which the GPU is busy {ms(busy)}" if busy is not None else ""
-    return f"A decode step takes {ms(decode.per_token_ms)} in the median{of_it}."
+    steps = data.samples[data.samples["T_decode_per_token_ms"].notna()]
+    if steps.empty:
+        return "No sample has a decode step: one output token comes from prefill alone."
+    step = float(steps["T_decode_per_token_ms"].astype(float).median())
+    sure = plus_minus(half_frac(steps, "T_decode_per_token"))
+    busy = steps["T_decode_per_token_busy_ms"].dropna().astype(float)
+    of_it = f", of which the GPU is busy {ms(float(busy.median()))}" if len(busy) else ""
+    return f"A decode step takes {ms(step)}{' ' + sure if sure else ''}{of_it}."
 
 
-def _observer(data: ReportData, rows: list[StageRow]) -> str:
-    """How much the profiler stretched the runs."""
-    judged = data.summary.get("observer_effect") or {}
-    if judged.get("sentence"):
-        return str(judged["sentence"])
-    if not any(row.observer_effect is not None for row in rows):
-        return (
-            "No unprofiled control was recorded, so these windows include what profiling costs, "
-            "by an amount that this report cannot state."
-        )
-    return ""
+def _stretch(data: ReportData) -> str:
+    """How much recording stretched the runs."""
+    return str((data.summary.get("recording_effect") or {}).get("sentence") or "")

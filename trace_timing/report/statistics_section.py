@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 #: Kind of time → colour and dash, as the step figures have them.
 _LOOKS = {
-    "window": (COLOURS["decode"], "solid"),
+    "latency": (COLOURS["decode"], "solid"),
+    "recorded": ("#b6486a", "dashdot"),
     "busy": ("#6b7d97", "dot"),
 }
 _SIZES = {
@@ -57,9 +58,9 @@ def statistics_section(statistics: Statistics, samples: pd.DataFrame) -> Section
         title="Statistics",
         sentences=(
             *statistics_lines(statistics),
-            "Medians with 95 % intervals (order statistics, from six values on); a sample's "
-            "repeats are reduced to their median first, so n counts samples. mad is the median "
-            "absolute deviation.",
+            "Medians with 95 % intervals (order statistics, from six values on); a sample's ranks "
+            "are reduced to their median first, so n counts samples. mad is the median absolute "
+            "deviation.",
         ),
         tables={title: table for title, table in tables.items() if len(table)},
         figures=_figures(statistics.scaling),

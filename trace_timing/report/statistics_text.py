@@ -27,7 +27,8 @@ def _noise(statistics: Statistics) -> str:
     more = f", {percent(decode.frac)} in decode" if decode else ""
     return (
         f"Noise floor: {total.of} of one input differ by {percent(total.frac)} in total{more} "
-        f"(MAD ÷ median, {total.samples} samples); smaller differences are noise."
+        f"(MAD ÷ median, {total.samples} sample{'' if total.samples == 1 else 's'}); smaller "
+        "differences are noise."
     )
 
 

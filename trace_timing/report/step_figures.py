@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 #: Column, name, colour, dash of each line that both figures draw.
 _STEP_LINES = (
-    ("window_ns", "Window", COLOURS["decode"], "solid"),
-    ("control_ns", "Control", "#b6486a", "dashdot"),
+    ("latency_ns", "Latency", COLOURS["decode"], "solid"),
+    ("window_ns", "While recorded", "#b6486a", "dashdot"),
     ("busy_ns", "GPU busy", "#6b7d97", "dot"),
 )
 
@@ -78,7 +78,7 @@ def _faint(colour: str) -> str:
 
 
 def run_steps(steps: pd.DataFrame) -> go.Figure:
-    """One run's decode steps: window, control and GPU busy. `steps`: rows of a run."""
+    """One run's decode steps: latency, recorded window and GPU busy. `steps`: rows of a run."""
     decode = steps[steps["stage"] == "decode"].sort_values("step")
     figure = go.Figure()
     for column, name, colour, dash in _STEP_LINES:

@@ -1,4 +1,4 @@
-"""Can it be trusted: laws, observer effect and doubts, in a few lines."""
+"""Can it be trusted: laws, source of the latencies and doubts, in a few lines."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trace_timing.records import Doubt
+from trace_timing.report.latency_rows import source_sentence
 from trace_timing.report.model import ReportData
 from trace_timing.report.rows import StageRow
 
@@ -41,10 +42,12 @@ class DoubtGroup:
 
 def law_line(data: ReportData) -> LawLine:
     """The laws over all runs, as a sentence."""
-    holds = data.samples["laws_hold"].astype(bool)
+    holds = data.recorded["laws_hold"].astype(bool)
+    if not len(holds):
+        return LawLine(0, "No run was recorded, so there is no law to check.")
     broken = int((~holds).sum())
     if broken:
-        first = data.samples.loc[~holds, "sample_id"].iloc[0]
+        first = data.recorded.loc[~holds, "sample_id"].iloc[0]
         return LawLine(broken, f"A law is broken on {broken} of {len(holds)} runs, first {first}.")
     return LawLine(
         0,
@@ -54,34 +57,31 @@ def law_line(data: ReportData) -> LawLine:
 
 
 def trust_lines(data: ReportData, rows: list[StageRow]) -> list[TrustLine]:
-    """Observer effect, unattributed time, clock and inputs that were left out."""
-    return [*_observer(rows), *_unattributed(data, rows), *_clock(data), *_rejected(data)]
+    """Source of the latencies, unattributed time, clock and inputs that were left out."""
+    return [*_source(data), *_unattributed(data, rows), *_clock(data), *_rejected(data)]
 
 
-def _observer(rows: list[StageRow]) -> Iterable[TrustLine]:
-    if all(row.observer_effect is None for row in rows):
-        yield TrustLine("warn", "No unprofiled control: the cost of profiling is not known.")
+def _source(data: ReportData) -> Iterable[TrustLine]:
+    if said := source_sentence(data):
+        good = bool((data.samples["latency_source"] == "control").all())
+        yield TrustLine("good" if good else "warn", said)
 
 
 @dataclass(frozen=True)
-class ObservedGroup:
-    """What profiling did to a group of stages."""
+class StretchedGroup:
+    """How much recording stretched a group of stages."""
 
     group: str
-    effect: str
-    pairs: int
+    ratio: str
+    samples: int
 
 
-def observed_groups(data: ReportData) -> list[ObservedGroup]:
-    """The observer effect by group of stages; empty without controls."""
-    judged = data.summary.get("observer_effect") or {}
+def stretched_groups(data: ReportData) -> list[StretchedGroup]:
+    """Recorded ÷ control by group of stages; empty without controls."""
+    told = data.summary.get("recording_effect") or {}
     return [
-        ObservedGroup(
-            group=group["group"],
-            effect=_ratio(group["effect"]),
-            pairs=group["effect"]["runs"],
-        )
-        for group in judged.get("groups", ())
+        StretchedGroup(group=name, ratio=_ratio(ratio), samples=ratio["samples"])
+        for name, ratio in told.get("groups", {}).items()
     ]
 
 
@@ -103,7 +103,7 @@ def _unattributed(data: ReportData, rows: list[StageRow]) -> Iterable[TrustLine]
 
 
 def _clock(data: ReportData) -> Iterable[TrustLine]:
-    host = int((data.samples["clock"] == "host").sum())
+    host = int((data.recorded["clock"] == "host").sum())
     if host:
         yield TrustLine("warn", f"clock = host on {host} runs: no GPU timeline in their traces.")
 

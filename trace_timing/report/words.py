@@ -7,16 +7,17 @@ from typing import Any
 
 from trace_timing.records import TOOL_VERSION
 from trace_timing.report import sentences
+from trace_timing.report.latency_rows import all_recorded, latency_rows
 from trace_timing.report.model import ReportData
 from trace_timing.report.rows import median_run, stage_rows
-from trace_timing.report.trust import doubt_groups, law_line, observed_groups, trust_lines
+from trace_timing.report.trust import doubt_groups, law_line, stretched_groups, trust_lines
 
 
 def page_words(data: ReportData) -> dict[str, Any]:
     """Values of the template that are words or rows of the overview."""
     rows = stage_rows(data)
-    key, summary = median_run(data.samples), data.summary
-    runs = len(data.samples)
+    key, summary = median_run(data.recorded), data.summary
+    runs, samples = len(data.recorded), data.samples["sample_id"].nunique()
     groups = doubt_groups(data.doubts)
     mappings = {
         "Environment": summary.get("environment") or {},
@@ -25,16 +26,17 @@ def page_words(data: ReportData) -> dict[str, Any]:
     return {
         "version": summary.get("tool_version") or TOOL_VERSION,
         "title": "Stage latencies" + (f" of {key.sample_id}" if runs == 1 and key else ""),
-        "subtitle": f"{runs} run{'' if runs == 1 else 's'}",
+        "subtitle": f"{samples} sample{'' if samples == 1 else 's'}",
         "facts": _facts(data),
         "runs": runs,
         "findings": sentences.findings(data),
         "split_caption": f"run {key.sample_id}" if key else "",
         "stage_rows": rows,
-        "has_control": any(row.control_ms is not None for row in rows),
+        "latency_rows": latency_rows(data),
+        "all_recorded": all_recorded(data),
         "laws": law_line(data),
         "trust": trust_lines(data, rows),
-        "observed": observed_groups(data),
+        "stretched": stretched_groups(data),
         "doubts": groups,
         "doubt_count": len(data.doubts),
         "host_clock": data.host_clock,
@@ -51,11 +53,11 @@ def _facts(data: ReportData) -> list[tuple[str, str]]:
         if name.split(".")[-1]
         in ("model", "gpu", "device", "devices", "torch", "transformers", "profile")
     }
-    clocks = ", ".join(sorted(set(data.samples["clock"])))
+    clocks = ", ".join(sorted(set(data.samples["clock"].dropna())))
     inputs = str(data.samples["sample_id"].nunique())
     return [
         ("samples", inputs),
-        ("runs", str(len(data.samples))),
+        ("recorded runs", str(len(data.recorded))),
         ("clock", clocks),
         *((name.split(".")[-1], str(value)) for name, value in wanted.items()),
     ]

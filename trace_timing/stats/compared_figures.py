@@ -16,7 +16,7 @@ from trace_timing.timeline.kinds import kind_of_copy, kind_of_kernel
 from trace_timing.units import NS_PER_MS
 
 Level = Literal["total", "stage", "minor stage", "kind", "kernel"]
-Basis = Literal["window", "busy"]
+Basis = Literal["latency", "busy"]
 
 #: Kernels that get a verdict: those with the most time in A and B together.
 MOST_KERNELS = 30
@@ -94,14 +94,14 @@ def _other_inputs(a: pd.DataFrame, b: pd.DataFrame, common: set[str]) -> set[str
 
 
 def stage_figures(a: pd.DataFrame, b: pd.DataFrame, basis: Basis, paired: bool) -> Iterable[Figure]:
-    """Total and stages, a sample's repeats as their median; decode and sampling per step."""
+    """Total and stages, a sample's ranks as their median; decode and sampling per step."""
     levels: list[tuple[Level, Mapping[str, str]]] = [
         ("total", {"total": "T_total"}),
         ("stage", MAIN_STAGES),
         ("minor stage", MINOR_STAGES),
     ]
-    suffix = "_ms" if basis == "window" else f"_{basis}_ms"
-    # Repeats of one input witness for that input alone: apart only where both sides have the same.
+    suffix = "_ms" if basis == "latency" else f"_{basis}_ms"
+    # Ranks of one input witness for that input alone: apart only where both sides have the same.
     apart = not paired and set(a["sample_id"]) == set(b["sample_id"])
     steps = [_by_sample(t, t["decode_steps"].astype(float), apart) for t in (a, b)]
     for level, names in levels:
@@ -166,7 +166,7 @@ def kernel_figures(
 
 def _per_step(kernels: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     """Kernel rows of matched samples with `kind`, `kernel` and `ms` (per step where numbered)."""
-    key = ["sample_id", "repeat", "rank"]
+    key = ["sample_id", "rank"]
     table = kernels.merge(samples[[*key, "decode_steps"]], on=key)
     steps = table["decode_steps"].astype(float)
     divisor = np.select(

@@ -91,11 +91,11 @@ class ComparisonResult:
 
 
 def compare(
-    a: Tables, b: Tables, *, basis: Basis = "window", margin_frac: float = MARGIN_FRAC
+    a: Tables, b: Tables, *, basis: Basis = "latency", margin_frac: float = MARGIN_FRAC
 ) -> ComparisonResult:
     """Compare B with A, paired by sample where four ids or more match.
 
-    A sample's repeats are reduced to their median first: repeats of one input are not independent
+    A sample's ranks are reduced to their median first: ranks of one input are not independent
     witnesses. Decode and sampling are per step, so outputs of different length compare.
 
     Raises:
@@ -106,7 +106,7 @@ def compare(
     if not figures:
         raise UsageError(
             f"no {basis} times in both {a.source} and {b.source}",
-            remedy="compare another figure: --figure window",
+            remedy="compare another figure: --figure latency",
         )
     if paired:
         figures += kernel_figures((a.kernels, a_samples), (b.kernels, b_samples))

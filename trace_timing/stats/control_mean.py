@@ -124,17 +124,25 @@ def pooled_spread(samples: Iterable[tuple[FloatArray, FloatArray]]) -> PooledSpr
     then shows it in few samples. Of 20 samples or more the widest are left out, by each column.
 
     Args:
-        samples: (stages, totals) of each, (K, S) and (K,), with the same columns.
+        samples: (stages, totals) of each, (K, S) and (K,), with the same columns; NaN in what a
+            sample does not have (decode after one token), which then says nothing of that column.
     """
     known = [stages for stages, totals in samples if len(totals) >= 2]
     if not known:
         return None
     variance = np.array([_plain_variance(stages) for stages in known])
     freedom = np.broadcast_to(np.array([len(s) - 1.0 for s in known])[:, None], variance.shape)
-    least = np.argsort(variance, axis=0, kind="stable")[: len(known) - int(len(known) * LEFT_OUT)]
+    least = np.argsort(variance, axis=0, kind="stable")  # NaN last
     variance, freedom = (np.take_along_axis(a, least, axis=0) for a in (variance, freedom))
-    relative = np.sqrt((variance * freedom).sum(axis=0) / freedom.sum(axis=0))
-    return PooledSpread(relative, int(freedom.sum(axis=0).min()))
+    have = (~np.isnan(variance)).sum(axis=0)
+    if not have.any():
+        return None
+    chosen = np.arange(len(known))[:, None] < have - (have * LEFT_OUT).astype(np.int64)
+    weight = np.where(chosen, freedom, 0)
+    squares = np.where(chosen, variance, 0) * weight
+    total = weight.sum(axis=0)
+    relative = np.sqrt(np.divide(squares.sum(axis=0), total, where=have > 0, out=total * np.nan))
+    return PooledSpread(relative, int(total[have > 0].min()))
 
 
 def spread(stages: FloatArray, totals: FloatArray, pooled: PooledSpread | None) -> FloatArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from trace_timing.records import Doubt, LawResult, RunRecord
-from trace_timing.stats.samples import decode_steps
+from trace_timing.stats.recorded_times import decode_steps
 from trace_timing.stats.unknown_names import unknown_names
 from trace_timing.timeline.builtin_stages import BUILT_IN, built_in
 from trace_timing.timeline.clocks import ClockTolerance

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from trace_timing.records import VISION_STAGES, RunRecord, Stage
 from trace_timing.stats.outliers import MAD_TO_SIGMA, mad
 from trace_timing.units import FloatArray
 
 #: Runs of one input that are told apart from chance: the median of fewer is one of them.
 FEWEST_RUNS = 3
-#: Figure → its column of schema.SAMPLES, and its stages in a control (None for the total).
-FIGURES: Mapping[str, tuple[str, tuple[Stage, ...] | None]] = {
-    "total": ("T_total_ms", None),
-    "vision": ("T_vision_total_ms", VISION_STAGES),
-    "prefill": ("T_LLM_prefill_ms", ("prefill",)),
-    "decode": ("T_LLM_decode_ms", ("decode",)),
+#: Figure → its column of schema.RUNS.
+FIGURES: Mapping[str, str] = {
+    "total": "T_total_ms",
+    "vision": "T_vision_total_ms",
+    "prefill": "T_LLM_prefill_ms",
+    "decode": "T_LLM_decode_ms",
 }
 
-Source = Literal["profiled runs", "controls"]
+Source = Literal["controls", "recorded runs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +32,7 @@ class NoiseFloor:
 
     figure: str
     frac: float
-    #: What was repeated: profiled runs where a sample has three, else its unprofiled controls.
+    #: What was repeated: controls where a sample has three, else its recorded runs.
     of: Source
     samples: int
 
@@ -65,23 +64,22 @@ def pair_spreads(a: Sequence[NoiseFloor], b: Sequence[NoiseFloor]) -> dict[str, 
     return found
 
 
-def noise_floors(
-    samples: pd.DataFrame, controls: Sequence[RunRecord] = ()
-) -> tuple[NoiseFloor, ...]:
+def noise_floors(runs: pd.DataFrame) -> tuple[NoiseFloor, ...]:
     """The floor of each figure that runs of one input tell; none where nothing was repeated.
 
     Args:
-        samples: schema.SAMPLES.
-        controls: unprofiled runs; bare ones and those before any profiling are left out, because
-            they are other conditions and no repeats.
+        runs: schema.RUNS. Bare controls, and those with a profiler attached, are left out: they are
+            other conditions and no repeats.
     """
+    alike = (runs["role"] == "control") & (runs["cupti"] != "attached") & (runs["bare"] == False)  # noqa: E712
+    sources: tuple[tuple[Source, pd.DataFrame], ...] = (
+        ("controls", runs[alike]),
+        ("recorded runs", runs[runs["role"] == "recorded"]),
+    )
     found = []
-    for figure, (column, stages) in FIGURES.items():
-        sources: tuple[tuple[Source, Iterable[FloatArray]], ...] = (
-            ("profiled runs", _repeats(samples, column)),
-            ("controls", _controls(controls, stages)),
-        )
-        for of, groups in sources:
+    for figure, column in FIGURES.items():
+        for of, table in sources:
+            groups = _repeats(table, column)
             fracs = [mad(g) / float(np.median(g)) for g in groups if len(g) >= FEWEST_RUNS]
             if fracs:
                 frac = float(np.median(fracs))
@@ -90,27 +88,10 @@ def noise_floors(
     return tuple(found)
 
 
-def _repeats(samples: pd.DataFrame, column: str) -> Iterator[FloatArray]:
-    known = samples[["sample_id", "rank", column]].dropna()
+def _repeats(runs: pd.DataFrame, column: str) -> Iterator[FloatArray]:
+    known = runs[["sample_id", "rank", column]].dropna()
     # Most captures repeat no run: thousands of groups of one are not worth looping over.
     repeated = known.groupby(["sample_id", "rank"])[column].transform("size") >= FEWEST_RUNS
     for _, group in known[repeated].groupby(["sample_id", "rank"])[column]:
         values = np.asarray(group, np.float64)
         yield values[values > 0]
-
-
-def _controls(
-    controls: Sequence[RunRecord], stages: tuple[Stage, ...] | None
-) -> Iterator[FloatArray]:
-    # Runs of a process that has used CUPTI and of one that has not are of different conditions.
-    by_sample: dict[tuple[str, int, str], list[float]] = {}
-    for record in controls:
-        told = record.control
-        if told is None or told.bare:
-            continue
-        of_stages = (s.duration_ns for s in told.segments if s.stage in (stages or ()))
-        time = told.total_ns if stages is None else sum(of_stages)
-        if time > 0:
-            by_sample.setdefault((record.sample_id, record.rank, told.cupti), []).append(time)
-    for values in by_sample.values():
-        yield np.asarray(values, np.float64)

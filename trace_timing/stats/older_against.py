@@ -15,9 +15,7 @@ from trace_timing.stats.older_results import OlderResults
 
 #: Older figure → the columns of the sample table that it holds. The older decode is what is left
 #: of the total, so it has sampling and everything else in it.
-Basis = Literal["control", "window"]
-#: The first that the capture has: as unprofiled as can be.
-SUFFIXES: dict[Basis, str] = {"control": "_control_ms", "window": "_ms"}
+Basis = Literal["control", "scaled", "attached", "recorded"]
 LIKE_WITH_LIKE: dict[str, tuple[str, ...]] = {
     "T_vision_total": ("T_vision_total",),
     "T_LLM_prefill": ("T_LLM_prefill",),
@@ -59,7 +57,7 @@ class Against:
     """
 
     source: str
-    #: Which of the capture's times: older results were taken without a profiler.
+    #: The worst source of its latencies: older results were taken without a profiler.
     basis: Basis
     matched: int
     unmatched: int
@@ -73,12 +71,12 @@ def hold_against(
     """Each older figure less the captured one, by sample id.
 
     Args:
-        samples: schema.SAMPLES; repeats and ranks of a sample are reduced to their median.
+        samples: schema.SAMPLES; ranks of a sample are reduced to their median.
     Raises:
         UsageError: no sample id is in both.
     """
     basis = _basis(samples)
-    captured = _captured(samples, basis)
+    captured = _captured(samples)
     ids = older.figures["sample_id"]
     once = ~ids.duplicated(keep=False)
     shared = (once & ids.isin(captured.index)).to_numpy(dtype=bool)
@@ -108,18 +106,15 @@ def hold_against(
 
 
 def _basis(samples: pd.DataFrame) -> Basis:
-    for basis, suffix in SUFFIXES.items():
-        total = f"T_total{suffix}"
-        if total in samples and bool(samples[total].notna().all()):
-            return basis
-    return "window"
+    sources: tuple[Basis, ...] = ("recorded", "attached", "scaled", "control")
+    return next(source for source in sources if (samples["latency_source"] == source).any())
 
 
-def _captured(samples: pd.DataFrame, basis: Basis) -> pd.DataFrame:
+def _captured(samples: pd.DataFrame) -> pd.DataFrame:
     # What a run does not have is no time; a figure is null only where it has no part at all.
     times = pd.DataFrame(
         {
-            name: samples[[f"{part}{SUFFIXES[basis]}" for part in parts]].sum(axis=1, min_count=1)
+            name: samples[[f"{part}_ms" for part in parts]].sum(axis=1, min_count=1)
             for name, parts in LIKE_WITH_LIKE.items()
         }
     )

@@ -11,8 +11,8 @@ import pandas as pd
 from trace_timing.records import RunRecord
 from trace_timing.units import BoolArray, FloatArray
 
-#: (sample_id, repeat, rank).
-RunId = tuple[str, int, int]
+#: (sample_id, repeat, rank, role, index of the control or −1).
+RunId = tuple[str, int, int, str, int]
 #: Modified z above which a value is an outlier, and the constant that makes MAD a sigma.
 #: Source: B. Iglewicz and D. Hoaglin, How to Detect and Handle Outliers (1993), section 3.
 OUTLIER_Z = 3.5
@@ -42,17 +42,16 @@ def outliers(values: FloatArray) -> BoolArray:
 
 
 def causes(records: Sequence[RunRecord]) -> dict[RunId, tuple[str, ...]]:
-    """What the machine's state says against each profiled run, by (sample_id, repeat, rank).
+    """What the machine's state says against each run.
 
     `first_run`: the first of its process. `allocator`: the device allocator retried or grew
     within it. `clock_drop`: an SM clock more than 5 % below the capture's median.
     """
-    profiled = [record for record in records if record.role == "recorded"]
-    clocks = {id(r): _device_figures(r, "after", "sm_mhz") for r in profiled}
+    clocks = {id(r): _device_figures(r, "after", "sm_mhz") for r in records}
     all_clocks = [clock for found in clocks.values() for clock in found]
     usual = float(np.median(all_clocks)) if all_clocks else 0.0
     return {
-        (r.sample_id, r.repeat, r.rank): tuple(
+        (r.sample_id, r.repeat, r.rank, r.role, r.control.index if r.control else -1): tuple(
             name
             for name, raised in (
                 ("first_run", r.ordinal == 0),
@@ -61,41 +60,47 @@ def causes(records: Sequence[RunRecord]) -> dict[RunId, tuple[str, ...]]:
             )
             if raised
         )
-        for r in profiled
+        for r in records
     }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outlier:
-    """One profiled run whose figure lies far from those it should be like (ms)."""
+    """One run whose figure lies far from those it should be like (ms)."""
 
     sample_id: str
+    role: str
     repeat: int
     rank: int
     time: str
     ms: float
     median_ms: float
-    #: What it was held against: the sample's repeats, or all runs where a step is alike in all.
+    #: What it was held against: the sample's runs made alike, or all such where a step is.
     among: str
     #: From `causes`; empty where the machine's state explains nothing.
     causes: tuple[str, ...]
 
 
-def find_outliers(samples: pd.DataFrame, records: Sequence[RunRecord] = ()) -> tuple[Outlier, ...]:
-    """Runs that stand out: totals among a sample's repeats, decode steps among all runs.
+def find_outliers(runs: pd.DataFrame, records: Sequence[RunRecord] = ()) -> tuple[Outlier, ...]:
+    """Runs that stand out: totals among a sample's runs made alike, decode steps among all such.
 
-    Totals of other inputs differ rightly; a decode step hardly depends on the input.
+    Totals of other inputs differ rightly; a decode step hardly depends on the input. Recorded runs,
+    controls, and controls with a profiler attached are other conditions.
 
     Args:
-        samples: schema.SAMPLES.
+        runs: schema.RUNS; bare controls are left out.
+        records: of runs of either role.
     """
     known = causes(records)
-    rows = samples[samples["sample_id"].notna()]
-    size = rows.groupby(["sample_id", "rank"])["T_total_ms"].transform("size")
+    rows = runs[runs["bare"].fillna(False) != True]  # noqa: E712
+    rows = rows.assign(attached=rows["cupti"] == "attached")
+    alike = ["role", "attached"]
+    same = ["sample_id", "rank", *alike]
+    size = rows.groupby(same)["T_total_ms"].transform("size")
     repeated = rows[size >= FEWEST_TO_STAND_OUT_OF]
     groups = [
-        *(("T_total_ms", "repeats", group) for _, group in repeated.groupby(["sample_id", "rank"])),
-        ("T_decode_per_token_ms", "all runs", rows),
+        *(("T_total_ms", "its sample's", group) for _, group in repeated.groupby(same)),
+        *(("T_decode_per_token_ms", "all", group) for _, group in rows.groupby(alike)),
     ]
     return tuple(
         outlier
@@ -114,15 +119,18 @@ def _among(
     for run, ms in zip(runs[far].to_dict("records"), values[far], strict=True):
         sample_id, rank = str(run["sample_id"]), int(run["rank"])
         repeat = 0 if pd.isna(run["repeat"]) else int(run["repeat"])
+        role = str(run["role"])
+        index = -1 if pd.isna(run["index"]) else int(run["index"])
         yield Outlier(
             sample_id=sample_id,
+            role=role,
             repeat=repeat,
             rank=rank,
             time=time,
             ms=float(ms),
             median_ms=median,
             among=among,
-            causes=known.get((sample_id, repeat, rank), ()),
+            causes=known.get((sample_id, repeat, rank, role, index), ()),
         )
 
 

@@ -27,7 +27,7 @@ def joined(results: Sequence[TraceResult], pids: Sequence[str]) -> TraceResult:
         tables={name: pa.concat_tables([r.tables[name] for r in results]) for name in names},
         runs=tuple(run for r in results for run in r.runs),
         summary=_summary(results, pids),
-        observed=tuple(o for r in results for o in r.observed),
+        recorded=tuple(run for r in results for run in r.recorded),
     )
 
 

@@ -10,17 +10,22 @@ import numpy as np
 import pandas as pd
 
 from trace_timing.records import RunRecord
-from trace_timing.stats.labels import step_rows, with_reasons
 from trace_timing.stats.noise import NoiseFloor, noise_floors
 from trace_timing.stats.outliers import Outlier, find_outliers
+from trace_timing.stats.sample_evidence import FAULTS
 from trace_timing.stats.scaling import LineFit, fit_line
-from trace_timing.units import FloatArray
+from trace_timing.units import NS_PER_MS, FloatArray
 
 #: What grows with what: (of, against).
 GROWTH = (("prefill", "input_tokens"), ("decode step", "position"), ("decode step", "kv_length"))
 MOST_DRAWN = 1_000
 US_PER_MS = 1_000
-KINDS: Mapping[str, str] = {"busy": "_busy", "window": ""}
+#: Kind of time → column of a prefill (of schema.SAMPLES) and of a step (of schema.STEPS).
+KINDS: Mapping[str, tuple[str, str]] = {
+    "latency": ("T_LLM_prefill_ms", "latency_ns"),
+    "recorded": ("T_LLM_prefill_recorded_ms", "window_ns"),
+    "busy": ("T_LLM_prefill_busy_ms", "busy_ns"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,38 +70,38 @@ class Statistics:
 
 def statistics(
     samples: pd.DataFrame,
+    runs: pd.DataFrame,
     steps: pd.DataFrame,
     records: Sequence[RunRecord] = (),
-    controls: Sequence[RunRecord] = (),
 ) -> Statistics:
     """Statistics of an analysis.
 
     Args:
-        samples, steps: schema.SAMPLES and STEPS.
-        records, controls: of the profiled and of the unprofiled runs, where there are any.
+        samples, runs, steps: schema.SAMPLES, RUNS and STEPS.
+        records: of the runs of either role, where there are any.
     """
     return Statistics(
-        noise_floor=noise_floors(samples, controls),
-        scaling=scaling_fits(samples, steps, records),
-        outliers=find_outliers(samples, records),
+        noise_floor=noise_floors(runs),
+        scaling=scaling_fits(samples, steps),
+        outliers=find_outliers(runs, records),
     )
 
 
-def scaling_fits(
-    samples: pd.DataFrame, steps: pd.DataFrame, records: Sequence[RunRecord] = ()
-) -> tuple[ScalingFit, ...]:
+def scaling_fits(samples: pd.DataFrame, steps: pd.DataFrame) -> tuple[ScalingFit, ...]:
     """Prefill against input tokens, a decode step against position and cache length.
 
-    Of usable runs, a sample's repeats reduced to their median; a size that takes one value alone
-    has no line. The intervals take points as independent: steps of one run are not quite.
+    Of samples without a fault; a size that takes one value alone has no line. Recorded windows are
+    drawn only where there is no latency. The intervals take points as independent: steps of one run
+    are not quite.
     """
-    judged = with_reasons(samples, records)
-    good = judged[judged["_reasons"] == ""]
-    tables = {"prefill": _prefills(good), "decode step": step_rows(good, steps)}
-    fits = []
+    tables = {"prefill": _prefills(samples), "decode step": _steps(samples, steps)}
+    fits: list[ScalingFit] = []
     for of, against in GROWTH:
+        table = tables[of]
+        has_latency = bool(table["latency_ms"].notna().any())
         for kind in KINDS:
-            table = tables[of]
+            if kind == "recorded" and has_latency:
+                continue
             x, y = _floats(table[against]), _floats(table[f"{kind}_ms"])
             line = fit_line(x, y)
             if line is None:
@@ -116,11 +121,29 @@ def scaling_fits(
     return tuple(fits)
 
 
+def _without_fault(samples: pd.DataFrame) -> pd.DataFrame:
+    faults = samples["reasons"].fillna("").str.split(",")
+    return samples[[not FAULTS.intersection(said) for said in faults]]
+
+
 def _prefills(samples: pd.DataFrame) -> pd.DataFrame:
-    by_sample = samples.groupby("sample_id", sort=False)
-    columns = {kind: f"T_LLM_prefill{suffix}_ms" for kind, suffix in KINDS.items()}
-    table = by_sample[["input_tokens", *columns.values()]].median()
-    return table.rename(columns={name: f"{kind}_ms" for kind, name in columns.items()})
+    good = _without_fault(samples)
+    table = good[["input_tokens"]].copy()
+    for kind, (column, _) in KINDS.items():
+        table[f"{kind}_ms"] = good[column].astype(float)
+    table["latency_ms"] = table["latency_ms"].where(good["usable"])
+    return table
+
+
+def _steps(samples: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
+    bad = set(samples["sample_id"]) - set(_without_fault(samples)["sample_id"])
+    good = steps[(steps["stage"] == "decode") & ~steps["sample_id"].isin(bad)]
+    table = good[["kv_length"]].copy()
+    table["position"] = good["step"]
+    for kind, (_, column) in KINDS.items():
+        table[f"{kind}_ms"] = good[column].astype("Float64").astype(float) / NS_PER_MS
+    table["latency_ms"] = table["latency_ms"].where(good["usable"])
+    return table
 
 
 def _floats(values: pd.Series[Any]) -> FloatArray:

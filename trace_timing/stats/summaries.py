@@ -1,4 +1,4 @@
-"""Summaries of times over runs: location, spread, tail, interval, and how many lie far out."""
+"""Summaries of times over samples: location, spread, tail, interval, and how many lie far out."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def summarise(values: FloatArray) -> Summary | None:
 def summary_table(samples: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     """One row a group and time of the sample table, figures in ms.
 
-    A sample's repeats are reduced to their median first: n counts samples.
+    A sample's ranks are reduced to their median first: n counts samples.
 
     Args:
         samples: schema.SAMPLES with metadata columns.

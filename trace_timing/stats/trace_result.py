@@ -10,20 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trace_timing import schema
-from trace_timing.records import Doubt, LawResult, Manifest, RunRecord
+from trace_timing.records import Doubt, LawResult, Manifest, RunRecord, Stage
 from trace_timing.stats.doubts import law_doubts, run_doubts, trace_doubts
-from trace_timing.stats.observer import ObservedRun
-from trace_timing.stats.samples import sample_row
+from trace_timing.stats.record_columns import record_columns
+from trace_timing.stats.recorded_times import busy_times, decode_steps, recorded_times
+from trace_timing.stats.sample_evidence import FAULTS, RecordedRun
+from trace_timing.stats.times import in_ms
 from trace_timing.stats.why import WHY_TABLES, why
 from trace_timing.table import packed, unpacked
 from trace_timing.timeline.clocks import ClockTolerance, clock_tolerance
-from trace_timing.timeline.control_cut import (
-    SegmentKey,
-    by_stage,
-    control_segments,
-    segments_of,
-    usable_controls,
-)
+from trace_timing.timeline.control_cut import by_stage, segments_of
+from trace_timing.timeline.figures import run_figures
 from trace_timing.timeline.laws import run_laws, trace_laws
 from trace_timing.timeline.layout import RunTimeline
 from trace_timing.timeline.runs import TraceTimeline
@@ -55,8 +52,6 @@ class TraceSource:
     record: RunRecord | None = None
     #: Of the capture directory that it lies in.
     manifest: Manifest | None = None
-    #: The control runs of the same sample.
-    controls: tuple[RunRecord, ...] = ()
 
     @property
     def local(self) -> str:
@@ -104,36 +99,39 @@ class TraceResult:
     tables: Mapping[str, pa.Table]
     runs: tuple[RunSummary, ...]
     summary: TraceSummary
-    #: The runs that have a control beside them.
-    observed: tuple[ObservedRun, ...] = ()
+    #: What each run says of its sample.
+    recorded: tuple[RecordedRun, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         tables = {name: packed(table) for name, table in self.tables.items()}
-        return _of_packed, (tables, self.runs, self.summary, self.observed)
+        return _of_packed, (tables, self.runs, self.summary, self.recorded)
 
 
 def _of_packed(tables: Mapping[str, bytes], *rest: Any) -> TraceResult:
-    runs, summary, observed = rest
+    runs, summary, recorded = rest
     whole = {name: unpacked(data) for name, data in tables.items()}
-    return TraceResult(tables=whole, runs=runs, summary=summary, observed=observed)
+    return TraceResult(tables=whole, runs=runs, summary=summary, recorded=recorded)
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One run with its key and its controls' segments."""
+    """One run with its key."""
 
     timeline: RunTimeline
     key: RunKey
-    control: Mapping[SegmentKey, int]
 
 
 def run_keys(source: TraceSource, timeline: TraceTimeline, trace: Trace) -> list[RunKey]:
-    """The key of each run: the record's where there is one, else counted and read."""
+    """The key of each run: the record's, or counted and read.
+
+    Several runs in one of others' traces are samples of their own: nothing says that they had the
+    same input.
+    """
     rank = source.rank
-    if (
-        rank is None or trace.info.processes
-    ):  # one of several has its own rank, whatever is recorded
+    if rank is None or trace.info.processes:  # one of several has its own, whatever is recorded
         rank = trace.info.rank or 0
+    if source.record is None and len(timeline.runs) > 1:
+        return [RunKey(f"{source.sample_id}#{r.ordinal}", 0, rank) for r in timeline.runs]
     first = source.repeat or 0
     return [RunKey(source.sample_id, first + run.ordinal, rank) for run in timeline.runs]
 
@@ -147,30 +145,65 @@ def result_of(
         hta: fill the table `hta`.
     """
     keys = run_keys(source, timeline, trace)
-    control = control_segments(usable_controls(source.controls, timeline.runs[0].clock))
-    runs = [_Run(*r, control) for r in zip(timeline.runs, keys, strict=True)]
+    runs = [_Run(*r) for r in zip(timeline.runs, keys, strict=True)]
     tables = _tables(trace, timeline, runs, source, hta=hta)
     if len(timeline.stray):
         stray = stray_columns(timeline, RunKey(source.sample_id, None, keys[0].rank))
         tables["stages"] = pa.concat_tables([tables["stages"], stray.arrow()])
     summary = _trace_summary(trace, timeline, source, tables["stages"])
     said = tuple(_run_summary(run, source, tables) for run in runs)
-    rows = [_sample(run, source, s, summary) for run, s in zip(runs, said, strict=True)]
-    tables["samples"] = sample_table(rows)
-    observed = tuple(_observed(run, source) for run in runs if run.control)
-    return TraceResult(tables=tables, runs=said, summary=summary, observed=observed)
+    recorded = tuple(_recorded(run, s, summary) for run, s in zip(runs, said, strict=True))
+    tables["runs"] = _run_rows(recorded, said, summary, source)
+    return TraceResult(tables=tables, runs=said, summary=summary, recorded=recorded)
 
 
-def _observed(run: _Run, source: TraceSource) -> ObservedRun:
-    # Its own group's controls, made within seconds of it; the sample's where it has none.
-    own = [c for c in source.controls if c.repeat == run.key.repeat]
-    control = control_segments(usable_controls(own, run.timeline.clock)) or run.control
-    return ObservedRun(
+def _recorded(run: _Run, said: RunSummary, summary: TraceSummary) -> RecordedRun:
+    timeline, figures = run.timeline, run_figures(run.timeline)
+    sums = zip(timeline.keys, figures.kernel_sum_ns.tolist(), strict=True)
+    kernel_sums: dict[Stage, int] = {}
+    for key, ns in sums:
+        kernel_sums[key.stage] = kernel_sums.get(key.stage, 0) + ns
+    codes = {d.code for d in (*said.doubts, *summary.doubts)}
+    return RecordedRun(
         sample_id=run.key.sample_id,
         repeat=run.key.repeat or 0,
-        profiled_ns=by_stage(segments_of(run.timeline)),
-        control_ns=by_stage(control),
+        rank=run.key.rank,
+        clock=timeline.clock,
+        cut_ns=by_stage(segments_of(timeline)),
+        recorded_ns=recorded_times(timeline),
+        busy_ns=busy_times(timeline),
+        kernel_sum_ns={stage: ns for stage, ns in kernel_sums.items() if ns},
+        decode_steps=decode_steps(timeline),
+        gpu_ops=len(timeline.ops),
+        faults=tuple(sorted(FAULTS & codes)),
     )
+
+
+def _run_rows(
+    recorded: Sequence[RecordedRun],
+    said: Sequence[RunSummary],
+    summary: TraceSummary,
+    source: TraceSource,
+) -> pa.Table:
+    rows = [
+        {
+            "sample_id": run.sample_id,
+            "repeat": run.repeat,
+            "rank": run.rank,
+            "role": "recorded",
+            **in_ms("", run.recorded_ns),
+            **in_ms("_busy", run.busy_ns),
+            "decode_steps": run.decode_steps,
+            "gpu_ops": run.gpu_ops,
+            "laws_hold": all(law.holds for law in (*one.laws, *summary.laws)),
+            "doubts": ",".join(sorted({d.code for d in (*one.doubts, *summary.doubts)})),
+            "clock": run.clock,
+            "trace": source.name,
+            **record_columns(source.record),
+        }
+        for run, one in zip(recorded, said, strict=True)
+    ]
+    return schema.RUNS.of_rows(rows)
 
 
 def _tables(
@@ -182,9 +215,9 @@ def _tables(
     hta: bool,
 ) -> dict[str, pa.Table]:
     makers: Mapping[str, Callable[[_Run], Columns]] = {
-        "stages": lambda r: stage_columns(trace, timeline, r.timeline, r.key, r.control),
+        "stages": lambda r: stage_columns(trace, timeline, r.timeline, r.key),
         "device_stages": lambda r: device_columns(r.timeline, r.key),
-        "steps": lambda r: step_columns(trace, timeline, r.timeline, r.key, r.control),
+        "steps": lambda r: step_columns(trace, timeline, r.timeline, r.key),
         "kernels": lambda r: kernel_columns(trace, r.timeline, r.key),
     }
     tables = {
@@ -211,23 +244,6 @@ def _why_tables(
         name: pa.Table.from_pylist(some, schema=schema.TABLES[name].arrow())
         for name, some in rows.items()
     }
-
-
-def sample_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Rows as a table: the schema's columns typed, metadata beside them as Arrow infers it."""
-    expected = schema.SAMPLES.arrow()
-    extra = sorted({name for row in rows for name in row} - set(schema.SAMPLES.names))
-    typed = {f.name: pa.array([r.get(f.name) for r in rows], f.type) for f in expected}
-    free = {name: _inferred([r.get(name) for r in rows]) for name in extra}
-    fields = [*expected, *(pa.field(n, a.type) for n, a in free.items())]
-    return pa.table({**typed, **free}, schema=pa.schema(fields))
-
-
-def _inferred(values: Sequence[Any]) -> pa.Array:
-    try:
-        return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return pa.array([None if v is None else str(v) for v in values])
 
 
 def _trace_summary(
@@ -271,25 +287,3 @@ def _run_summary(run: _Run, source: TraceSource, tables: Mapping[str, pa.Table])
             replace(d, sample_id=key.sample_id, repeat=key.repeat, rank=key.rank) for d in doubts
         ),
     )
-
-
-def _sample(
-    run: _Run, source: TraceSource, said: RunSummary, summary: TraceSummary
-) -> dict[str, Any]:
-    codes = {d.code for d in (*said.doubts, *summary.doubts)}
-    row: dict[str, Any] = {
-        "sample_id": run.key.sample_id,
-        "repeat": run.key.repeat,
-        "rank": run.key.rank,
-        **sample_row(run.timeline, source.record, run.control),
-        "laws_hold": all(law.holds for law in (*said.laws, *summary.laws)),
-        "doubts": ",".join(sorted(codes)),
-        "clock": run.timeline.clock,
-        "trace": source.name,
-    }
-    metadata = source.record.metadata if source.record else {}
-    return {**{_free_name(name): value for name, value in metadata.items()}, **row}
-
-
-def _free_name(name: str) -> str:
-    return f"meta_{name}" if name in schema.SAMPLES.names else name

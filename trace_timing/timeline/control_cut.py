@@ -1,16 +1,15 @@
-"""A recorded run cut at the boundaries that a control's events have, and the controls' own cuts.
+"""A recorded run cut at the boundaries that a control's events have.
 
-Both give the same stretches, so control ÷ recorded compares like with like.
+Both then have the same stretches, so control ÷ recorded compares like with like.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from statistics import median
+from collections.abc import Mapping
 
 import numpy as np
 
-from trace_timing.records import ControlTimes, RunRecord, Stage
+from trace_timing.records import Stage
 from trace_timing.timeline.figures import outside_key, sums
 from trace_timing.timeline.layout import RunTimeline
 from trace_timing.trace.events import NONE
@@ -47,56 +46,9 @@ def _reached(run: RunTimeline, times: IntArray) -> IntArray:
     return reached
 
 
-def usable_controls(controls: Sequence[RunRecord], clock: str) -> list[ControlTimes]:
-    """The controls that stand beside a profiled run: with segments, and on the same clock.
-
-    Bare ones have no segments. Those made while CUPTI was attached count only where there is no
-    other.
-    """
-    usable = [
-        c.control
-        for c in controls
-        if c.control
-        and c.status == "ok"
-        and not c.control.bare
-        and c.control.clock == clock
-        and c.control.segments
-    ]
-    return [c for c in usable if c.cupti != "attached"] or usable
-
-
-def control_segments(controls: Sequence[ControlTimes]) -> dict[SegmentKey, int]:
-    """Median over controls of each stage's and step's time; empty without controls."""
-    sums_of: dict[SegmentKey, list[int]] = {}
-    for control in controls:
-        one: dict[SegmentKey, int] = {}
-        for part in control.segments:
-            key = (part.stage, part.step)
-            one[key] = one.get(key, 0) + part.duration_ns
-        for key, ns in one.items():
-            sums_of.setdefault(key, []).append(ns)
-    return {key: round(median(values)) for key, values in sums_of.items()}
-
-
 def by_stage(segments: Mapping[SegmentKey, int]) -> dict[Stage, int]:
     """Segments summed over their steps."""
     stages: dict[Stage, int] = {}
     for (stage, _), ns in segments.items():
         stages[stage] = stages.get(stage, 0) + ns
     return stages
-
-
-def control_columns(
-    recorded: Sequence[int | None], control: Sequence[int | None]
-) -> dict[str, list[int | None] | list[float | None]]:
-    """The columns `control_ns` and `observer_effect` of some rows.
-
-    Args:
-        recorded, control: each row's time in the control's own segments, None where it has none.
-    """
-    return {
-        "control_ns": list(control),
-        "observer_effect": [
-            None if not r or not c else r / c for r, c in zip(recorded, control, strict=True)
-        ],
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,12 +11,6 @@ import pyarrow as pa
 
 from trace_timing import schema
 from trace_timing.records import STAGES
-from trace_timing.timeline.control_cut import (
-    SegmentKey,
-    by_stage,
-    control_columns,
-    segments_of,
-)
 from trace_timing.timeline.figures import (
     DeviceFigures,
     HostFigures,
@@ -74,13 +68,8 @@ def stage_columns(
     timeline: TraceTimeline,
     run: RunTimeline,
     key: RunKey,
-    control: Mapping[SegmentKey, int] | None = None,
 ) -> Columns:
-    """`stages`: one row a stage that the run has, tiled over the union of its devices.
-
-    Args:
-        control: the controls' medians (control_cut.control_segments), where there are any.
-    """
+    """`stages`: one row a stage that the run has, tiled over the union of its devices."""
     groups = groups_by_stage(run.keys, STAGES)
     device = run_figures(run).grouped(groups, len(STAGES))
     host = host_figures(trace, timeline.hosts, run).grouped(groups, len(STAGES))
@@ -97,9 +86,6 @@ def stage_columns(
         "stage": [STAGES[r] for r in rows],
         **_device_columns(device, rows, run.clock),
         **_host_columns(host, rows),
-        **control_columns(
-            *_compared(run, control, lambda s: by_stage(s).get, [STAGES[r] for r in rows])
-        ),
         "reason": [reason if STAGES[r] == "unattributed" else None for r in rows],
         "clock": [run.clock] * len(rows),
     }
@@ -159,43 +145,27 @@ def step_columns(
     timeline: TraceTimeline,
     run: RunTimeline,
     key: RunKey,
-    control: Mapping[SegmentKey, int] | None = None,
 ) -> Columns:
     """`steps`: one row a numbered forward of the run (timeline.layout.forward_keys), in order."""
     device, host = run_figures(run), host_figures(trace, timeline.hosts, run)
     rows = np.array(forward_keys(run), np.int64)
-    names: list[SegmentKey] = [(run.keys[i].stage, run.keys[i].step) for i in rows]
     batches = {r.key: r.batch or BatchSize() for r in reversed(run.ranges)}
     data = {
         **key.columns(len(rows)),
-        "stage": [stage for stage, _ in names],
-        "step": [step for _, step in names],
+        "stage": [run.keys[i].stage for i in rows],
+        "step": [run.keys[i].step for i in rows],
         **{
             field.name: [getattr(batches[i], field.name) for i in rows]
             for field in fields(BatchSize)
         },
+        "recorded": [True] * len(rows),
+        "usable": [False] * len(rows),
         **_device_columns(device, rows, run.clock),
         **_host_columns(host, rows),
-        **control_columns(
-            *_compared(run, control, lambda s: s.get, names),
-        ),
         "interval_ns": step_intervals(run, rows),
         "clock": [run.clock] * len(rows),
     }
     return Columns(schema.STEPS, data)
-
-
-def _compared(
-    run: RunTimeline,
-    control: Mapping[SegmentKey, int] | None,
-    getter: Callable[[Mapping[SegmentKey, int]], Callable[[Any], int | None]],
-    names: Sequence[Any],
-) -> tuple[list[int | None], list[int | None]]:
-    """The run's and the control's time of each row, in the control's own segments."""
-    if not control:
-        return [None] * len(names), [None] * len(names)
-    mine, theirs = getter(segments_of(run)), getter(control)
-    return [mine(name) for name in names], [theirs(name) for name in names]
 
 
 def step_intervals(run: RunTimeline, key_rows: IntArray) -> list[int | None]:

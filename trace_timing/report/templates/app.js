@@ -77,23 +77,29 @@ async function drawPage(page) {
 }
 
 // ---- pages
-let samples = null, runNames = [];
+let runs = null, runNames = [];
 const runName = (t, i) => t.sample_id[i] + (t.repeat[i] ? ` · repeat ${t.repeat[i]}` : "") +
   (t.rank[i] ? ` · rank ${t.rank[i]}` : "");
-async function loadSamples() {
-  if (samples) return samples;
-  samples = await load("samples");
-  runNames = samples.sample_id.map((_, i) => runName(samples, i));
-  return samples;
+async function loadRuns() {
+  if (runs) return runs;
+  runs = await load("runs");
+  runNames = runs.sample_id.map((_, i) => runName(runs, i));
+  return runs;
+}
+// The first recorded run of a row of the sample table.
+function runOf(samples, i) {
+  const at = runs.sample_id.findIndex((id, j) => id === samples.sample_id[i] && runs.rank[j] === samples.rank[i]);
+  return at < 0 ? "" : hashOf(runNames[at]);
 }
 const hashOf = (name) => "#sample=" + encodeURIComponent(name);
 function open(name) { location.hash = hashOf(name); }
 
 const builders = {
   async samples() {
-    const all = await loadSamples();
+    await loadRuns();
+    const all = await load("samples");
     const known = telling(all), brief = BRIEF.filter((name) => known.includes(name) && all[name].some((v) => v !== null));
-    const table = new Table($("sample-table"), all, { shown: brief, pick: (i) => hashOf(runNames[i]) });
+    const table = new Table($("sample-table"), all, { shown: brief, pick: (i) => runOf(all, i) });
     searchable($("filter"), $("filter-count"), table);
     $("all-columns").addEventListener("change", (event) => {
       table.shown = event.target.checked ? Object.keys(all) : brief;
@@ -106,14 +112,14 @@ const builders = {
   },
   async steps() { new Table($("step-table"), await load("positions")); },
   async sample() {
-    await loadSamples();
+    await loadRuns();
     $("choose").replaceChildren(...runNames.map((name) => new Option(name, name)));
     $("choose").addEventListener("change", (event) => open(event.target.value));
   },
 };
-const BRIEF = ["sample_id", "repeat", "rank", "T_total_ms", "T_vision_total_ms", "T_LLM_prefill_ms",
+const BRIEF = ["sample_id", "rank", "latency_source", "T_total_ms", "half_width_frac", "T_vision_total_ms", "T_LLM_prefill_ms",
   "T_LLM_decode_ms", "T_sampling_ms", "T_rest_ms", "T_decode_per_token_ms", "T_TTFT_ms",
-  "decode_steps", "output_tokens", "doubts", "clock"];
+  "decode_steps", "output_tokens", "usable", "reasons", "clock"];
 const built = new Map();
 function build(name, page) {
   if (!built.has(name)) {
@@ -134,10 +140,10 @@ async function drawSample(name) {
   const at = Math.max(0, runNames.indexOf(name));
   $("choose").value = runNames[at];
   $("h-sample").textContent = runNames[at];
-  const fact = (label, key) => samples[key]?.[at] === null || samples[key]?.[at] === undefined ? [] :
-    [`<span><b>${label}</b> ${show(key, samples[key][at])}${key.endsWith("_ms") ? " ms" : ""}</span>`];
+  const fact = (label, key) => runs[key]?.[at] === null || runs[key]?.[at] === undefined ? [] :
+    [`<span><b>${label}</b> ${show(key, runs[key][at])}${key.endsWith("_ms") ? " ms" : ""}</span>`];
   $("sample-facts").innerHTML = [
-    ...fact("total", "T_total_ms"), ...fact("first token", "T_TTFT_ms"),
+    ...fact("total while recorded", "T_total_ms"), ...fact("first token", "T_TTFT_ms"),
     ...fact("a decode step", "T_decode_per_token_ms"), ...fact("output tokens", "output_tokens"),
     ...fact("GPU ops", "gpu_ops"), ...fact("clock", "clock"), ...fact("laws hold", "laws_hold"),
   ].join(" ");

@@ -4,7 +4,7 @@ const $ = (id) => document.getElementById(id);
 const COLOURS = JSON.parse($("colours").textContent);
 const TEXT = (v) => typeof v === "string";
 const DEFINITIONS = JSON.parse($("definitions").textContent);
-const FIGURE = /_(ms|ns|us|frac)$|^observer_effect$|_observer_effect$|^(ours|hta|would_tell)$|^ratio(_lo|_hi)?$/;
+const FIGURE = /_(ms|ns|us|frac)$|^(ours|hta|would_tell)$|^ratio(_lo|_hi)?$/;
 // What an empty cell means: there is no such thing, or it is not known.
 function absent(column, columns, i) {
   if (!FIGURE.test(column)) return ["", ""];
@@ -15,7 +15,8 @@ function absent(column, columns, i) {
   if (column.startsWith("call_") && of("call") === null) return ["", ""];
   if (column.startsWith("negative_") && of("negative") === 0) return ["none", "No row is negative."];
   if (TEXT(of("reason"))) return ["cannot tell", of("reason")];
-  const why = /control|observer_effect/.test(column) ? "No unprofiled control stands beside it."
+  const why = /_(lo|hi)_ms$|half_width/.test(column) ? "Too few runs for an interval."
+    : /_(busy|recorded)_ms$/.test(column) && of("recorded_runs") === 0 ? "No run of it was recorded."
     : of("clock") === "host" ? "The trace has no GPU timeline." : "What was recorded does not tell.";
   return ["cannot tell", why];
 }
@@ -113,9 +114,10 @@ class Table {
       if (name === "stage" && COLOURS[value]) cell.prepend(swatch(value));
       tr.append(cell);
     });
-    if (this.options.pick) {
+    const target = this.options.pick?.(i);
+    if (target) {
       const link = document.createElement("a");
-      link.href = this.options.pick(i); link.textContent = tr.cells[0].textContent;
+      link.href = target; link.textContent = tr.cells[0].textContent;
       tr.cells[0].replaceChildren(link);
       tr.className = "pick";
       tr.addEventListener("click", () => { location.hash = link.hash; });

@@ -1,0 +1,132 @@
+"""The figures to quote, over samples: how long each stage takes, how sure, how busy the GPU is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trace_timing.records import Stage
+from trace_timing.report.model import ReportData
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Time of the sample table → its name for people, and the stage whose colour it has.
+TIMES: Mapping[str, tuple[str, Stage | None]] = {
+    "T_vision_encoder": ("Vision encoder", "vision_encoder"),
+    "T_projector": ("Projector", "projector"),
+    "T_vision_total": ("Vision", "vision"),
+    "T_LLM_prefill": ("Prefill", "prefill"),
+    "T_LLM_decode": ("Decode", "decode"),
+    "T_sampling": ("Sampling", "sampling"),
+    "T_rest": ("Rest", "other"),
+    "T_total": ("Total", None),
+}
+#: Those that others sum up.
+_PARTS_OF = {"T_vision_total": ("T_vision_encoder", "T_projector")}
+SOURCES = {
+    "control": "measured without the profiler",
+    "scaled": "those of recorded runs, scaled by other samples' controls",
+    "attached": "measured with the profiler attached (too long)",
+    "recorded": "those of recorded runs (too long by what recording cost)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyRow:
+    """One time over the samples that have it: medians, in ms."""
+
+    time: str
+    label: str
+    stage: Stage | None
+    samples: int
+    ms: float
+    #: Median of half the 95 % interval ÷ the time; None where no sample has one.
+    half_frac: float | None
+    busy_ms: float | None
+    #: 1 − busy ÷ latency, both summed over the samples; None where either is not known.
+    idle_frac: float | None
+    #: Of the totals of all samples.
+    share_frac: float | None
+    #: Of decode: the time of a step.
+    per_token_ms: float | None = None
+
+
+def latency_rows(data: ReportData) -> list[LatencyRow]:
+    """One row a time that some sample has; parts of the vision stage only where there are two."""
+    rows = [row for time in TIMES if (row := _row(data.samples, time))]
+    there = {row.time for row in rows}
+    hidden = {t for t, parts in _PARTS_OF.items() if not there.issuperset(parts)}
+    # A vision stage of one part is told once, by its whole.
+    single = {p for t in hidden & there for p in _PARTS_OF[t]}
+    return [row for row in rows if row.time not in single]
+
+
+def _row(samples: pd.DataFrame, time: str) -> LatencyRow | None:
+    known = samples[samples[f"{time}_ms"].notna()]
+    if known.empty:
+        return None
+    ms = known[f"{time}_ms"].astype(float)
+    total = float(samples["T_total_ms"].astype(float).sum())
+    label, stage = TIMES[time]
+    return LatencyRow(
+        time=time,
+        label=label,
+        stage=stage,
+        samples=len(known),
+        ms=float(ms.median()),
+        half_frac=half_frac(known, time),
+        busy_ms=_median(known[f"{time}_busy_ms"]),
+        idle_frac=_idle(known, time),
+        share_frac=float(ms.sum()) / total if total else None,
+        per_token_ms=_median(known["T_decode_per_token_ms"]) if time == "T_LLM_decode" else None,
+    )
+
+
+def half_frac(samples: pd.DataFrame, time: str) -> float | None:
+    """Median over samples of half the interval ÷ the time, of those that have an interval."""
+    with_interval = samples[samples["latency_source"] != "recorded"]
+    ends = [with_interval[f"{time}_{end}_ms"].astype(float) for end in ("lo", "hi")]
+    half = (ends[1] - ends[0]) / 2 / with_interval[f"{time}_ms"].astype(float)
+    return _median(half[half.notna()])
+
+
+def _idle(samples: pd.DataFrame, time: str) -> float | None:
+    both = samples[samples[f"{time}_busy_ms"].notna()]
+    latency = float(both[f"{time}_ms"].astype(float).sum())
+    busy = float(both[f"{time}_busy_ms"].astype(float).sum())
+    return 1 - busy / latency if latency else None
+
+
+def _median(values: pd.Series) -> float | None:
+    known = values.dropna()
+    return float(known.astype(float).median()) if len(known) else None
+
+
+def all_recorded(data: ReportData) -> bool:
+    """Whether there is no latency, only what stages took while recorded."""
+    return bool((data.samples["latency_source"] == "recorded").all())
+
+
+def source_sentence(data: ReportData) -> str:
+    """Where the latencies come from, and from how many runs."""
+    samples = data.samples
+    counts = samples["latency_source"].value_counts()
+    if counts.empty:
+        return ""
+    said = []
+    for source in (s for s in SOURCES if s in counts):
+        mine = samples[samples["latency_source"] == source]
+        of = "" if len(counts) == 1 else f" ({counts[source]} of {len(samples)} samples)"
+        said.append(f"{SOURCES[source]}{_runs(mine)}{of}")
+    return f"{'Times' if all_recorded(data) else 'Latencies'} are {'; '.join(said)}."
+
+
+def _runs(samples: pd.DataFrame) -> str:
+    controls = samples["controls"].astype(int)
+    if not controls.max():
+        return ""
+    least, most = int(controls.min()), int(controls.max())
+    number = str(most) if least == most else f"{least} to {most}"
+    return f", {number} run{'' if most == 1 else 's'} a sample"

@@ -1,0 +1,108 @@
+"""Times of one run in the words of the sample table, from what each of its stages took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from trace_timing import schema
+from trace_timing.records import STAGES, VISION_STAGES, ControlTimes, Stage
+from trace_timing.units import NS_PER_MS
+
+#: schema.SAMPLE_TIMES by name, in ns; None for what the run does not have.
+Times = dict[str, float | None]
+_PARTS: Mapping[str, tuple[Stage, ...]] = {
+    "T_vision_encoder": ("vision_encoder",),
+    "T_projector": ("projector",),
+    "T_vision_total": VISION_STAGES,
+    "T_LLM_prefill": ("prefill",),
+    "T_LLM_decode": ("decode",),
+    "T_sampling": ("sampling",),
+}
+_REST = tuple(s for s in STAGES if not any(s in p for p in _PARTS.values()))
+
+
+def times_of_stages(by_stage: Mapping[Stage, float], steps: int) -> Times:
+    """All times but T_TTFT, which no sum of stages tells.
+
+    Args:
+        by_stage: ns of each stage that the run has; they partition its total.
+        steps: its decode steps.
+    """
+    times: Times = {name: _sum(by_stage, stages) for name, stages in _PARTS.items()}
+    times["T_rest"] = _sum(by_stage, _REST) or 0
+    times["T_total"] = sum(by_stage.values())
+    decode = times["T_LLM_decode"]
+    times["T_decode_per_token"] = decode / steps if steps and decode is not None else None
+    times["T_TTFT"] = None
+    return times
+
+
+def _sum(by_stage: Mapping[Stage, float], stages: tuple[Stage, ...]) -> float | None:
+    known = [by_stage[s] for s in stages if s in by_stage]
+    return sum(known) if known else None
+
+
+def times_of_control(control: ControlTimes) -> Times:
+    """The times of a control from its segments; T_total alone where it has none."""
+    if not control.segments:
+        return {**times_of_stages({}, 0), "T_rest": None, "T_total": control.total_ns}
+    times = times_of_stages(stages_of_control(control), decode_steps_of(control))
+    return {**times, "T_TTFT": _first_token(control)}
+
+
+def stages_of_control(control: ControlTimes) -> dict[Stage, int]:
+    """Sum of a control's segments by stage, in ns."""
+    by_stage: dict[Stage, int] = {}
+    for part in control.segments:
+        by_stage[part.stage] = by_stage.get(part.stage, 0) + part.duration_ns
+    return by_stage
+
+
+def steps_of_control(control: ControlTimes) -> list[int]:
+    """Decode and the sampling after it, of each step in order, in ns."""
+    steps: dict[int, int] = {}
+    for part in control.segments:
+        if part.stage == "decode" and part.step is not None:
+            steps[part.step] = steps.get(part.step, 0) + part.duration_ns
+        elif part.stage == "sampling" and part.step in steps:
+            steps[part.step] += part.duration_ns
+    return [steps[step] for step in sorted(steps)]
+
+
+def decode_steps_of(control: ControlTimes) -> int:
+    """Decode steps of a control."""
+    return len({part.step for part in control.segments if part.stage == "decode"})
+
+
+def _first_token(control: ControlTimes) -> int | None:
+    """generate() begins → sampling[0] ends, in ns; None where there is no such segment."""
+    reached, found = 0, None
+    for part in control.segments:
+        reached += part.duration_ns
+        if part.stage == "sampling" and part.step == 0:
+            found = reached
+    return found
+
+
+def aligned(runs: Sequence[Mapping[str, float | None]]) -> list[Times]:
+    """Runs of one sample: a stage that some have took the others no time.
+
+    So that means over the runs sum to the mean total, as in each run.
+    """
+    there = {name for name in _PARTS for run in runs if run[name] is not None}
+    return [{**run, **{n: 0 for n in there if run[n] is None}} for run in runs]
+
+
+def mean_times(runs: Sequence[Mapping[str, float | None]]) -> Times:
+    """Mean over n ≥ 0 runs of one sample; None for what no run has."""
+    rows = aligned(runs)
+    known = {n: [v for row in rows if (v := row[n]) is not None] for n in schema.SAMPLE_TIMES}
+    return {n: sum(values) / len(values) if values else None for n, values in known.items()}
+
+
+def in_ms(kind: str, times: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Columns `…<kind>_ms` of the times."""
+    return {
+        f"{name}{kind}_ms": None if (ns := times[name]) is None else ns / NS_PER_MS
+        for name in schema.SAMPLE_TIMES
+    }
