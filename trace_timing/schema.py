@@ -311,7 +311,7 @@ RUNS = Table(
         Column("ordinal", "int64", "", "Order of the run within its process.", nullable=True),
         Column("started_unix_ns", "int64", "ns", "When it began, since 1970.", nullable=True),
         Column(
-            "launch_probe_ns",
+            "probe_ns",
             "float64",
             "ns",
             "Host time of an empty launch just before the run.",

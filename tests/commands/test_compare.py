@@ -56,20 +56,10 @@ def test_an_unreadable_bound_is_wrong_use(tmp_path: Path) -> None:
     assert "cannot be read" in done.stderr
 
 
-def test_three_pairs_are_told_how_many_would_by_the_captures_own_controls() -> None:
+def test_three_samples_are_too_few_and_are_told_how_many_would_do() -> None:
     done = run(SAMPLES, SAMPLES)
     assert done.returncode == 0, done.stderr
-    assert (
-        "decode: 3 pairs cannot tell; controls of one input put their spread at 3.8%, so some 21 "
-        "pairs would show a change of 3%."
-    ) in done.stdout
-
-
-def test_one_trace_a_side_is_told_what_to_record(h200: Path) -> None:
-    done = run(*(h200 / f"llava_llama1b_{name}.json.gz" for name in ("user_scope", "cpu_cuda")))
-    assert "nothing says how runs of one input differ here; capture 4 samples or more" in (
-        done.stdout
-    )
+    assert "too few to tell; capture the same 4 samples or more on each side." in done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +74,10 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.mark.parametrize(
     ("bounds", "code", "says"),
     [
-        (["decode > 5%"], 1, ["FAILS: decode > 5.00%"]),
-        (["decode > 20%"], 0, ["holds: decode > 20.00%"]),
-        (["prefill > 5%"], 0, ["holds: prefill > 5.00%"]),
-        (["prefill > 5%", "decode>5%"], 1, ["holds: prefill", "FAILS: decode"]),
+        (["busy decode > 5%"], 1, ["FAILS: busy decode > 5.00%"]),
+        (["busy decode > 20%"], 0, ["holds: busy decode > 20.00%"]),
+        (["decode > 5%"], 0, ["cannot tell: decode > 5.00%"]),
+        (["busy prefill > 5%", "busy decode>5%"], 1, ["holds: busy prefill", "FAILS: busy decode"]),
         (["decode: gemm > 5%"], 1, ["FAILS: decode: gemm"]),
     ],
 )
@@ -105,7 +95,9 @@ def test_a_change_shown_is_no_failure_by_itself(sides: tuple[Path, Path]) -> Non
     assert done.returncode == 0
     assert "differs: environment.torch: 2.11 | 2.13" in done.stdout
     lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
-    assert lines["decode"].rstrip().endswith("slower")
+    busy = next(line for line in done.stdout.splitlines() if line.startswith("busy decode"))
+    assert busy.rstrip().endswith("slower")
+    assert "cannot tell below" in lines["decode"]
     assert "decode: ampere_sgemm_32x32" in done.stdout
 
 
@@ -115,12 +107,36 @@ def test_a_bound_on_nothing_is_wrong_use(sides: tuple[Path, Path]) -> None:
     assert "the comparison has total, vision, prefill, decode" in done.stderr
 
 
-def test_another_profile_mode_withholds_host_times_and_fails_the_bound(
+def test_further_captures_of_each_side_show_what_one_cannot(tmp_path: Path) -> None:
+    made = [report_directory(tmp_path / f"a{i}", tables(i)) for i in range(3)]
+    changed = [report_directory(tmp_path / f"b{i}", tables(9 + i, decode=1.1)) for i in range(3)]
+    more = [("--also-a", made[1]), ("--also-a", made[2])]
+    more += [("--also-b", changed[1]), ("--also-b", changed[2])]
+    bound = ("--fail-on", "undisturbed step > 5%")
+    done = run(made[0], changed[0], *(part for pair in more for part in pair), *bound)
+    assert done.returncode == 1, done.stderr
+    assert "latencies, 24 paired samples, 3 and 3 captures" in done.stdout
+    assert "FAILS: undisturbed step > 5.00% (ratio 1.099)" in done.stdout
+    assert run(made[0], changed[0], *bound).returncode == 0
+
+
+def test_a_busier_machine_withholds_latencies_and_says_so(tmp_path: Path) -> None:
+    a = report_directory(tmp_path / "a", tables(1))
+    b = report_directory(tmp_path / "b", tables(2, host=31, launches=31, pressure=60))
+    done = run(a, b, "--fail-on", "decode > 5%")
+    assert done.returncode == 1
+    assert "— withholds host times" in done.stdout
+    assert "differs: psi_cpu_some_10s: 2.0 | 60.0 — withholds latencies" in done.stdout
+    assert "FAILS: decode > 5.00%" in done.stdout
+    assert "slower" not in done.stdout
+
+
+def test_another_profile_mode_withholds_recorded_host_times_and_fails_the_bound(
     sides: tuple[Path, Path], tmp_path: Path
 ) -> None:
     full = replace(tables(3), environment={"torch": "2.11"}, settings={"profile": "full"})
     other = report_directory(tmp_path / "full", full)
-    done = run(sides[0], other, "--fail-on", "decode > 5%")
+    done = run(sides[0], other, "--figure", "recorded", "--fail-on", "decode > 5%")
     assert done.returncode == 1
     assert "differs: settings.profile: ranges | full — withholds host times" in done.stdout
     assert "withheld: settings.profile differs" in done.stdout
@@ -133,7 +149,7 @@ def test_a_page_is_written_on_request(sides: tuple[Path, Path], tmp_path: Path) 
     assert done.returncode == 0
     page = (tmp_path / "out" / "compare.html").read_text()
     assert page.startswith("<!doctype html>")
-    assert "Slower: decode" in page
+    assert "Slower: busy decode" in page
 
 
 def test_a_refused_file_is_named_once(tmp_path: Path) -> None:

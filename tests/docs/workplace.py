@@ -31,7 +31,8 @@ print(len(urllib.request.urlopen(address, timeout=20).read()), "bytes read by th
 def workplace(folder: Path) -> Path:
     """Fill `folder`: two captures, samples, older results, someone else's trace, a command."""
     samples = ROOT / "sample_traces"
-    for name in ("sample_traces", "before", "after"):
+    again = (f"{side}-{k}" for side in ("before", "after") for k in (2, 3))
+    for name in ("sample_traces", "before", "after", *again):
         shutil.copytree(samples, folder / name)
     inputs = ROOT / "benchmarks" / "samples"
     for file in inputs.iterdir():

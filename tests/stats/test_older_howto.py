@@ -41,6 +41,6 @@ def test_the_old_rows_of_the_page_are_as_wrong_as_it_says(tmp_path: Path) -> Non
     assert quoted("howto-check-an-old-result.md") in words(said)
 
 
-def test_the_pairs_needed_on_the_page_are_those_said() -> None:
+def test_what_the_page_quotes_of_too_few_samples_is_said() -> None:
     said = run("compare", ROOT / "sample_traces", ROOT / "sample_traces")
     assert quoted("howto-compare-two-settings.md") in words(said)

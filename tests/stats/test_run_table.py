@@ -63,12 +63,12 @@ def test_the_machines_state_before_the_run_stands_in_its_row() -> None:
     before = {"probe_ns": 2100.5, "load_1m": 0.3, "psi_cpu_some_10s": 1.5, "steal_ticks": 7}
     made = control(times(), machine={"before": before}, ordinal=4, started_unix_ns=10**18)
     (found,) = rows([made])
-    assert (found["launch_probe_ns"], found["load_1m"]) == (2100.5, 0.3)
+    assert (found["probe_ns"], found["load_1m"]) == (2100.5, 0.3)
     assert (found["psi_cpu_some_10s"], found["steal_ticks"]) == (1.5, 7)
     assert (found["ordinal"], found["started_unix_ns"]) == (4, 10**18)
     assert (found["input_tokens"], found["output_tokens"]) == (100, 3)
     (older,) = rows([control(times())])
-    assert older["launch_probe_ns"] is older["ordinal"] is None
+    assert older["probe_ns"] is older["ordinal"] is None
 
 
 def test_others_traces_have_no_controls() -> None:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pandas as pd
 
 from trace_timing.api.output_folder import SUMMARY, SWAP, read_verified
 from trace_timing.records import check_format
-from trace_timing.stats.noise import NoiseFloor
+from trace_timing.stats.machine_state import state_of_runs, state_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +27,8 @@ class Loaded:
     kernels: pd.DataFrame
     environment: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    noise: tuple[NoiseFloor, ...] = ()
+    #: The machine before each control (stats.machine_state.state_rows).
+    state: pd.DataFrame = field(default_factory=lambda: state_rows(()))
 
 
 def load(path: str) -> Loaded:
@@ -52,6 +52,7 @@ def load(path: str) -> Loaded:
         stages=analysis.stages,
         steps=analysis.steps,
         kernels=analysis.kernels,
+        state=state_of_runs(analysis.runs),
         **_conditions(analysis.summary()),
     )
 
@@ -70,6 +71,7 @@ def _from_report(folder: Path) -> Loaded:
         stages=tables["stages"],
         steps=tables["steps"],
         kernels=tables["kernels"],
+        state=state_of_runs(tables["runs"]),
         **_conditions(told),
     )
 
@@ -78,5 +80,4 @@ def _conditions(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "environment": summary.get("environment") or {},
         "settings": summary.get("settings") or {},
-        "noise": msgspec.convert(summary.get("noise_floor") or (), tuple[NoiseFloor, ...]),
     }

@@ -22,11 +22,18 @@ if TYPE_CHECKING:
 @click.option(
     "--figure",
     "basis",
-    type=click.Choice(["latency", "busy"]),
+    type=click.Choice(["latency", "busy", "recorded"]),
     default="latency",
     show_default=True,
-    help="Which time of a stage to compare.",
+    help="Which time of a stage to compare; latencies have busy times beside them.",
 )
+@click.option(
+    "--also-a",
+    multiple=True,
+    metavar="DIR",
+    help="A further capture of A: three a side tell a change of 10 % of a step. Repeatable.",
+)
+@click.option("--also-b", multiple=True, metavar="DIR", help="A further capture of B. Repeatable.")
 @click.option(
     "--margin",
     type=click.FloatRange(0, min_open=True),
@@ -53,6 +60,8 @@ def command(
     a: str,
     b: str,
     basis: Basis,
+    also_a: tuple[str, ...],
+    also_b: tuple[str, ...],
     margin: float,
     gates: tuple[str, ...],
     output: Path | None,
@@ -67,7 +76,14 @@ def command(
     from trace_timing.stats.gates import check_gate, parse_gate
 
     bounds = [parse_gate(text) for text in gates]
-    result = compare(_tables(a), _tables(b), basis=basis, margin_frac=margin / 100)
+    result = compare(
+        _tables(a),
+        _tables(b),
+        also_a=[_tables(path) for path in also_a],
+        also_b=[_tables(path) for path in also_b],
+        basis=basis,
+        margin_frac=margin / 100,
+    )
     outcomes = [check_gate(bound, result) for bound in bounds]
     page = None
     if output is not None:
@@ -88,7 +104,7 @@ def _tables(path: str) -> Tables:
         loaded.kernels,
         loaded.environment,
         loaded.settings,
-        loaded.noise,
+        loaded.state,
     )
 
 

@@ -9,7 +9,12 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from trace_timing.report.comparison_text import gate_line, needed_sentences
+from trace_timing.report.comparison_text import (
+    compared_what,
+    gate_line,
+    launch_sentence,
+    needed_sentences,
+)
 from trace_timing.report.figures import styled
 from trace_timing.report.kernel_figure import short
 from trace_timing.report.model import Section
@@ -25,21 +30,22 @@ LOOKS: dict[Verdict, tuple[str, str]] = {
     "cannot tell": ("#8a8f9c", "circle-open"),
     "withheld": ("#cc79a7", "x"),
 }
-_STAGES = ("total", "stage", "minor stage")
+_STAGES = ("total", "stage", "minor stage", "undisturbed step")
 
 
 def comparison_section(result: ComparisonResult, gates: Sequence[GateOutcome] = ()) -> Section:
     """One page: sentences, ratios with intervals, every verdict, the conditions that differ."""
     stages = [row for row in result.rows if row.level in _STAGES]
+    busy = [row for row in result.rows if row.level == "busy"]
     kinds = [row for row in result.rows if row.level == "kind"]
     kernels = [row for row in result.rows if row.level == "kernel"]
     figures = {
-        "B ÷ A, stages": ratios(stages, result.margin_frac),
+        "B ÷ A, stages": ratios([*stages, *busy], result.margin_frac),
         "Times of A and B (decode and sampling: a step)": times(stages),
         "B ÷ A, kinds of work": ratios(kinds, result.margin_frac),
     }
     tables = {
-        "Stages": _table(stages),
+        "Stages": _table([*stages, *busy]),
         "Kinds of work": _table(kinds),
         "Kernels": _table(kernels),
         "Conditions that differ": pd.DataFrame([asdict(d) for d in result.differences]),
@@ -131,6 +137,8 @@ def _flat(row: ComparedRow) -> dict[str, Any]:
         "ratio_lo": around.low if around else None,
         "ratio_hi": around.high if around else None,
         "n": row.n,
+        "unit": row.unit,
+        "launch_ratio": row.launch_ratio,
         "spread_frac": row.spread_frac,
         "would_tell": row.needed,
         "reason": row.reason,
@@ -142,12 +150,13 @@ def _one_sided(result: ComparisonResult) -> tuple[tuple[str, tuple[str, ...]], .
 
 
 def _sentences(result: ComparisonResult, gates: Sequence[GateOutcome]) -> tuple[str, ...]:
-    pairing = f"{result.samples} paired samples" if result.paired else "unpaired runs"
+    launches = launch_sentence(result)
     return (
-        f"B ({result.b}) against A ({result.a}): {result.basis} times, {pairing}.",
+        f"B ({result.b}) against A ({result.a}): {compared_what(result)}.",
         *_told(result),
         *(sentence(gate_line(outcome)) for outcome in gates),
         *map(sentence, result.notes),
+        *([launches] if launches else []),
         *map(sentence, needed_sentences(result)),
         f"A false alarm among all {len(result.rows)} verdicts together has a chance of at most "
         f"{result.alpha:.0%}. Decode and sampling are per step. No difference shown: within "
@@ -157,7 +166,7 @@ def _sentences(result: ComparisonResult, gates: Sequence[GateOutcome]) -> tuple[
 
 def _told(result: ComparisonResult) -> list[str]:
     """A sentence a verdict over total and stages."""
-    stages = [row for row in result.rows if row.level in _STAGES]
+    stages = [row for row in result.rows if row.level in (*_STAGES, "busy")]
     said = []
     for verdict in LOOKS:
         names = [_named(row) for row in stages if row.verdict == verdict]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from trace_timing.errors import UsageError
 from trace_timing.stats.comparison import ComparedRow, ComparisonResult
 
+SHOWN_LEVELS = ("total", "stage", "minor stage", "undisturbed step", "busy")
 _FORM = re.compile(r"\s*(?P<name>.+?)\s*>\s*(?P<percent>\d+(?:\.\d+)?)\s*%\s*")
 
 
@@ -55,7 +56,7 @@ def check_gate(gate: Gate, result: ComparisonResult) -> GateOutcome:
     """
     row = next((row for row in result.rows if row.name == gate.name), None)
     if row is None:
-        names = [r.name for r in result.rows if r.level in ("total", "stage", "minor stage")]
+        names = [r.name for r in result.rows if r.level in SHOWN_LEVELS]
         raise UsageError(
             f"no row {gate.name!r} to fail on",
             why=f"the comparison has {', '.join(names)}",

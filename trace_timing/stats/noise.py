@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from trace_timing.stats.outliers import MAD_TO_SIGMA, mad
+from trace_timing.stats.outliers import mad
 from trace_timing.units import FloatArray
 
 #: Runs of one input that are told apart from chance: the median of fewer is one of them.
@@ -35,33 +34,6 @@ class NoiseFloor:
     #: What was repeated: controls where a sample has three, else its recorded runs.
     of: Source
     samples: int
-
-    @property
-    def sigma(self) -> float:
-        """Standard deviation of the log of one run, as if noise were normal."""
-        return self.frac / MAD_TO_SIGMA
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairSpread:
-    """Standard deviation of log(B ÷ A) of one run each of one input; `of` says what told it."""
-
-    spread: float
-    of: Source
-
-
-def pair_spreads(a: Sequence[NoiseFloor], b: Sequence[NoiseFloor]) -> dict[str, PairSpread]:
-    """What pairs are to be expected to differ by, per figure that either side's floor is known of.
-
-    A side without a floor is taken to be as noisy as the other.
-    """
-    left, right = ({floor.figure: floor for floor in floors} for floors in (a, b))
-    found = {}
-    for name in {**left, **right}:
-        one = left.get(name) or right[name]
-        other = right.get(name) or one
-        found[name] = PairSpread(spread=math.hypot(one.sigma, other.sigma), of=one.of)
-    return found
 
 
 def noise_floors(runs: pd.DataFrame) -> tuple[NoiseFloor, ...]:

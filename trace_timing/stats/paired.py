@@ -6,20 +6,19 @@ Ratios, because host noise multiplies; logarithms, because faster and slower are
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from scipy import special
 
+from trace_timing.stats.capture_effect import FEWEST
 from trace_timing.stats.intervals import LEVEL, SEED, Interval
 from trace_timing.units import FloatArray, IntArray
 
 #: From this many pairs on, ranks (they shrug off host stalls); below, Student's t, because ranks
 #: of n pairs know no p below 2^(1 − n) and a family of verdicts needs smaller ones.
 RANKED_FROM = 20
-#: Fewer have no spread worth the name.
-FEWEST = 4
 MOST_AVERAGES = 2_000_000
 
 
@@ -35,9 +34,33 @@ class Effect:
     #: What the interval is read from: log ratios, their sorted averages, or A's logarithms.
     _values: FloatArray
     _others: FloatArray | None = None
+    #: Standard deviation of what all pairs have in common and more of them do not average out.
+    _drift: float = 0.0
+
+    def with_drift(self, drift: float, freedom: float) -> Effect:
+        """The effect with a common error in p and interval: its sd, known to so many degrees.
+
+        The degrees of the sum are Satterthwaite's (Biometrics Bulletin 2 (1946) 110).
+        """
+        if not drift or not self.log_ratio:
+            return replace(self, _drift=drift)
+        own = abs(self.log_ratio) / max(-float(special.ndtri(self.p / 2)), 1e-9)
+        error = math.hypot(own, drift)
+        p = _two_sided_t(self.log_ratio, error, freedom * (error / drift) ** 4)
+        return replace(self, p=p, _drift=drift)
 
     def interval(self, level: float = LEVEL) -> Interval:
         """Interval of log(B ÷ A) by inverting the test that gave p."""
+        own = self._own_interval(level)
+        if not self._drift:
+            return own
+        common = _normal_quantile(level) * self._drift
+        return Interval(
+            self.log_ratio - math.hypot(self.log_ratio - own.low, common),
+            self.log_ratio + math.hypot(own.high - self.log_ratio, common),
+        )
+
+    def _own_interval(self, level: float) -> Interval:
         if self._others is not None:
             return _welch_interval(self._values, self._others, level)
         if self.n >= RANKED_FROM:

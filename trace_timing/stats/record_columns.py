@@ -16,7 +16,7 @@ def record_columns(record: RunRecord | None) -> dict[str, Any]:
         "output_tokens": record.tokens_out if record else None,
         "ordinal": record.ordinal if record else None,
         "started_unix_ns": record.started_unix_ns if record else None,
-        "launch_probe_ns": before.get("probe_ns"),
+        "probe_ns": before.get("probe_ns"),
         "load_1m": before.get("load_1m"),
         "psi_cpu_some_10s": before.get("psi_cpu_some_10s"),
         "steal_ticks": before.get("steal_ticks"),
