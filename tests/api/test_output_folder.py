@@ -174,7 +174,9 @@ def test_files_of_two_analyses_are_refused(tmp_path: Path) -> None:
 
 def test_compare_reads_no_report_of_two_analyses(tmp_path: Path) -> None:
     place = tmp_path / "report"
-    write(place, "old", names=("samples.parquet", "stages.parquet", "steps.parquet"))
+    write(
+        place, "old", names=("samples.parquet", "runs.parquet", "stages.parquet", "steps.parquet")
+    )
     with pytest.raises(UsageError, match="not of one analysis") as caught:
         load(str(place))
     assert "there is no kernels.parquet" in caught.value.why
