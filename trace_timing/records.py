@@ -45,6 +45,9 @@ NUMBERED_STAGES: tuple[Stage, ...] = ("decode", "sampling")
 #: and decode others: `mixed`, which is never split between the two.
 STEP_STAGES: tuple[Stage, ...] = ("prefill", "mixed", "decode")
 GENERATE = "generate"
+#: Marks in the trace itself. Recording was off from the begin of the one to its end; the step
+#: after it is recorded, but what was launched before still runs in it, so it is not counted.
+RECORDING_OFF, RECORDING_GUARD = "recording_off", "recording_guard"
 
 Role = Literal["recorded", "control"]
 Clock = Literal["device", "host"]

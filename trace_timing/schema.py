@@ -78,6 +78,13 @@ _HOST_FIGURES = (
     Column("alloc_ns", "int64", "ns", "Host time inside allocator calls."),
     Column("host_ns", "int64", "ns", "Host time inside the range, children excluded."),
 )
+_RECORDED = Column(
+    "recorded",
+    "bool",
+    "",
+    "Whether all of it was recorded. If not, busy_ns, idle_ns and queued_ns are null, window_ns is "
+    "whole, and the other figures are sums over what was recorded, guard steps included.",
+)
 STAGES = Table(
     "stages",
     ("sample_id", "repeat", "rank", "stage"),
@@ -86,6 +93,52 @@ STAGES = Table(
         _STAGE,
         *_DEVICE_FIGURES,
         *_HOST_FIGURES,
+        _RECORDED,
+        Column("steps", "int64", "count", "Of decode and sampling: steps.", nullable=True),
+        Column(
+            "recorded_steps",
+            "int64",
+            "count",
+            "Of these, the ones that were recorded and are counted: not the guard step after a "
+            "gap in the recording.",
+            nullable=True,
+        ),
+        Column(
+            "busy_per_step_ns",
+            "float64",
+            "ns",
+            "Busy time of a recorded step: their mean.",
+            nullable=True,
+        ),
+        Column(
+            "kernel_sum_per_step_ns",
+            "float64",
+            "ns",
+            "Sum of the durations of a recorded step's ops: their mean.",
+            nullable=True,
+        ),
+        Column(
+            "gpu_ops_per_step",
+            "float64",
+            "count",
+            "Ops of a recorded step: their mean.",
+            nullable=True,
+        ),
+        Column(
+            "busy_estimate_ns",
+            "float64",
+            "ns",
+            "Where busy_ns is null since not all was recorded: its estimate over all steps, those "
+            "between recorded ones on the line between them.",
+            nullable=True,
+        ),
+        Column(
+            "gpu_ops_estimate",
+            "float64",
+            "count",
+            "Likewise, of gpu_ops, which then counts recorded ops alone.",
+            nullable=True,
+        ),
         Column("reason", "string", "", "Why ops are unattributed, comma-separated.", nullable=True),
         _CLOCK,
     ),
@@ -99,6 +152,7 @@ DEVICE_STAGES = Table(
         Column("device", "int64", "", "Device index in the trace."),
         _STAGE,
         *_DEVICE_FIGURES,
+        _RECORDED,
         _CLOCK,
     ),
 )
@@ -142,7 +196,22 @@ STEPS = Table(
             nullable=True,
         ),
         *_BATCH,
-        Column("recorded", "bool", "", "Whether the profiler recorded it; else figures are null."),
+        Column(
+            "recorded",
+            "bool",
+            "",
+            "Whether its figures are known. If not, all but window_ns and host_ns are null, and "
+            "window_ns is as long as the host took where no earlier op ran into it.",
+        ),
+        Column(
+            "unrecorded_reason",
+            "string",
+            "",
+            "Why not: `recording_off`; `recording_guard`, the step after a gap in the recording, "
+            "in which what was launched before still runs; `recording_switch`, an op or launch of "
+            "it is lost next to a gap; `no_recorded_run`, the sample has controls alone.",
+            nullable=True,
+        ),
         *(replace(column, nullable=True) for column in (*_DEVICE_FIGURES, *_HOST_FIGURES)),
         Column(
             "interval_ns",

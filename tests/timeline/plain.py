@@ -73,3 +73,48 @@ def windows(
             stage = innermost(ranges, generate.thread, instant) or "other"
         window[stage] = window.get(stage, 0) + 1
     return window, busy, queued
+
+
+@dataclass(frozen=True)
+class PlainSwitched:
+    """A run whose recording was switched: its ranges, ops, launches without ops, and gaps.
+
+    A gap is the begin of its off span, the begin of its guard step, and the end of that.
+    """
+
+    ranges: list[PlainRange]
+    ops: list[PlainOp]
+    lost: list[int]
+    gaps: list[tuple[int, int, int]]
+
+
+def spoiled_steps(run: PlainSwitched) -> set[str]:
+    """Steps beside a gap that lost an op or a launch there, gap and guard steps apart."""
+    generate = PlainRange(None, 0, 0, 1 << 40)
+    launched = {op.launch[1] for op in run.ops if op.launch}
+    spoiled: set[str] = set()
+    behind = 0
+    for off, _, end in run.gaps:
+        stretch = [t for t in (*launched, *run.lost) if behind <= t < off]
+        behind = end
+        tail = [t for t in run.lost if t in stretch and all(n < t for n in launched & set(stretch))]
+        if set(stretch) & launched:
+            spoiled |= {innermost(run.ranges, 0, t) or "" for t in tail}
+    for orphan in orphans_of(run):
+        for stage in {r.stage for r in run.ranges if r.stage}:
+            own = [o for o in run.ops if o.launch and stage_of(o, run.ranges, generate) == stage]
+            starts, ends = [o.start for o in own], [o.end for o in own]
+            if own and min(starts) < orphan.end and max(ends) > orphan.start:
+                spoiled.add(stage)
+    numbers = {s.split("[")[1] for s in spoiled if "[" in s}
+    return {f"{kind}[{number}" for number in numbers for kind in ("decode", "sampling")}
+
+
+def orphans_of(run: PlainSwitched) -> list[PlainOp]:
+    """Ops without launch that start in a gap, or before the last op of its guard step ends."""
+    found: dict[PlainOp, None] = {}
+    for off, guard, end in run.gaps:
+        own = [op.end for op in run.ops if op.launch and guard <= op.launch[1] < end]
+        until = max([end, *own])
+        found |= {op: None for op in run.ops if not op.launch and off <= op.start < until}
+    return list(found)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from trace_timing.call_names import ALLOCATING, SYNCHRONIZING
 from trace_timing.report.model import Index, RunKey, SampleDetail
 from trace_timing.timeline.lanes import lanes_of
-from trace_timing.timeline.layout import RunTimeline, StageRange
+from trace_timing.timeline.layout import RunTimeline, StageRange, State
+from trace_timing.timeline.recorded_part import recorded_keys
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import Kind, Trace
 from trace_timing.units import BoolArray, IntArray, distinct_codes
@@ -33,7 +35,7 @@ def sample_detail(trace: Trace, run: RunTimeline, key: RunKey) -> SampleDetail:
         tile_start_ns=run.tiles.start_ns - zero,
         tile_end_ns=run.tiles.end_ns - zero,
         tile_key=run.tiles.key.astype(np.int32),
-        tile_state=run.tiles.state,
+        tile_state=_states(run),
         op_start_ns=ops.start_ns - zero,
         op_end_ns=ops.end_ns - zero,
         op_key=ops.key.astype(np.int32),
@@ -48,6 +50,13 @@ def sample_detail(trace: Trace, run: RunTimeline, key: RunKey) -> SampleDetail:
         mark_name=rows[len(ops) :],
         mark_is_alloc=is_alloc,
     )
+
+
+def _states(run: RunTimeline) -> npt.NDArray[np.uint8]:
+    """State of each tile: of an idle one whose stage was not recorded, that nothing is known."""
+    unrecorded = ~recorded_keys(run)[run.tiles.key]
+    idle = run.tiles.state != State.BUSY
+    return np.where(unrecorded & idle, np.uint8(State.UNKNOWN), run.tiles.state)
 
 
 def _marks(trace: Trace, run: RunTimeline) -> tuple[IntArray, BoolArray]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trace_timing.records import Clock, Doubt, Stage, range_name
+from trace_timing.records import Clock, Doubt, Stage
 from trace_timing.timeline.layout import StageKey
 from trace_timing.units import IntArray
 
@@ -79,7 +79,7 @@ class SampleDetail:
         """`decode[3]`, `prefill`; `generate` for −1."""
         if key < 0:
             return "generate"
-        return range_name(self.keys[key].stage, self.keys[key].step)
+        return self.keys[key].label
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ PARTS = (
 
 #: What the device does in an instant, as shades that read in both themes.
 BUSY, QUEUED, EMPTY = "#5b7fa6", "#c8862e", "rgba(128,138,155,0.35)"
+UNKNOWN = "rgba(128,138,155,0.1)"
 
 #: The Chrome trace viewer takes colours by its own names only: the nearest of each stage.
 CATAPULT_NAMES: dict[Stage, str] = {

@@ -11,7 +11,7 @@ from trace_timing.records import Stage
 from trace_timing.report.figures import styled
 from trace_timing.report.kernel_figure import short
 from trace_timing.report.model import Index, SampleDetail
-from trace_timing.report.palette import BUSY, COLOURS, EMPTY, LABELS, QUEUED, in_order
+from trace_timing.report.palette import BUSY, COLOURS, EMPTY, LABELS, QUEUED, UNKNOWN, in_order
 from trace_timing.timeline.layout import State
 from trace_timing.units import NS_PER_MS, NS_PER_US, FloatArray, IntArray
 
@@ -19,8 +19,14 @@ STATE_NAMES = {
     State.BUSY: "GPU busy",
     State.QUEUED: "idle, work queued",
     State.EMPTY: "idle, empty",
+    State.UNKNOWN: "not recorded",
 }
-_STATE_COLOURS = {State.BUSY: BUSY, State.QUEUED: QUEUED, State.EMPTY: EMPTY}
+_STATE_COLOURS = {
+    State.BUSY: BUSY,
+    State.QUEUED: QUEUED,
+    State.EMPTY: EMPTY,
+    State.UNKNOWN: UNKNOWN,
+}
 
 
 #: Traces of a figure as plotly.js takes them. plotly's own objects look at every string of every

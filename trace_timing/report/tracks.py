@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from trace_timing.records import Doubt, range_name
+from trace_timing.records import Doubt
 from trace_timing.report.palette import CATAPULT_NAMES, LABELS
 from trace_timing.timeline.idle import CAUSES, IdleStretches, idle_stretches
-from trace_timing.timeline.layout import RunTimeline, State, Tiles
+from trace_timing.timeline.layout import RunTimeline, StageKey, State, Tiles
 from trace_timing.trace.events import NONE, Trace
 from trace_timing.units import NS_PER_US, IntArray
 
@@ -66,23 +66,25 @@ def track_events(trace: Trace, drawn: AnnotatedRun) -> list[Event]:
 def _stages(pid: int, run: RunTimeline, idle: IdleStretches) -> Iterator[Event]:
     """Adjoining tiles of one key as one event.
 
-    Each says its busy time and its idle time by cause: these add up to it.
+    Each says its busy time and its idle time by cause: these add up to it. Or why neither is known.
     """
     first, last = _stretches(run.tiles.key)
     busy = _busy_before(run.tiles)
     causes = _idle_by_cause(run.tiles.start_ns[first], idle)
     for at, (i, j) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
         key = int(run.tiles.key[i])
-        stage, step = (run.keys[key].stage, run.keys[key].step) if key >= 0 else ("other", None)
+        of = run.keys[key] if key >= 0 else StageKey("other")
         start, end = int(run.tiles.start_ns[i]), int(run.tiles.end_ns[j])
+        known: Mapping[str, Any] = {
+            "busy_ns": int(busy[j + 1] - busy[i]),
+            **{f"idle_{CAUSES[c]}_ns": int(causes[at, c]) for c in np.flatnonzero(causes[at])},
+        }
+        if key in run.unrecorded:
+            known = {"not_recorded": run.unrecorded[key]}
         yield {
-            **_complete(pid, STAGES_TID, range_name(stage, step), start, end - start),
-            "cname": CATAPULT_NAMES[stage],
-            "args": {
-                "stage": LABELS[stage],
-                "busy_ns": int(busy[j + 1] - busy[i]),
-                **{f"idle_{CAUSES[c]}_ns": int(causes[at, c]) for c in np.flatnonzero(causes[at])},
-            },
+            **_complete(pid, STAGES_TID, of.label, start, end - start),
+            "cname": CATAPULT_NAMES[of.stage],
+            "args": {"stage": LABELS[of.stage], **known},
         }
 
 

@@ -21,7 +21,7 @@ than this floor: then `holds` may be false, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -87,7 +87,11 @@ class _Language:
 
 
 def work_by_stage(
-    model: Mapping[str, Any], *, tokens_in: int | None, tokens_out: int | None
+    model: Mapping[str, Any],
+    *,
+    tokens_in: int | None,
+    tokens_out: int | None,
+    steps: Sequence[int] | None = None,
 ) -> dict[Stage, Work]:
     """The least work of each stage that the manifest's `model` says enough about.
 
@@ -96,6 +100,7 @@ def work_by_stage(
     Args:
         model: recording.anatomy's description.
         tokens_in: positions of the prompt, image tokens among them; tokens_out: new positions.
+        steps: numbers of the decode steps that count; None for all.
     """
     stages = model.get("stages") or {}
     work: dict[Stage, Work] = {}
@@ -109,7 +114,9 @@ def work_by_stage(
         return work
     work["prefill"] = _prefill(language, tokens_in)
     if tokens_out is not None and tokens_out > 1:
-        work["decode"] = _decode(language, tokens_in, tokens_out - 1)
+        work["decode"] = _decode(
+            language, tokens_in, range(1, tokens_out) if steps is None else steps
+        )
     return work
 
 
@@ -122,9 +129,10 @@ def _prefill(m: _Language, tokens: int) -> Work:
     )
 
 
-def _decode(m: _Language, tokens_in: int, steps: int) -> Work:
+def _decode(m: _Language, tokens_in: int, numbers: Sequence[int]) -> Work:
     # Step i attends to tokens_in + i positions, its own among them.
-    positions = steps * tokens_in + steps * (steps + 1) // 2
+    steps = len(numbers)
+    positions = steps * tokens_in + sum(numbers)
     return Work(
         weight_bytes=round(steps * m.weights_used * m.bytes_per_weight),
         kv_bytes=round(2 * m.layers * m.kv_width * positions * m.bytes_per_weight),
@@ -184,12 +192,20 @@ def limits(
     record: RunRecord | None,
     windows: Mapping[Stage, int],
     busy: Mapping[Stage, int],
+    steps: Sequence[int] | None = None,
 ) -> tuple[Limit, ...]:
-    """Floors of one run's stages; empty where model, tokens or the device's rates are unknown."""
+    """Floors of one run's stages; empty where model, tokens or the device's rates are unknown.
+
+    Args:
+        windows, busy: of each stage in ns, decode's those of `steps`.
+        steps: numbers of the decode steps that count; None for all.
+    """
     if manifest is None or record is None or manifest.rates is None:
         return ()
     rates = msgspec.convert(manifest.rates, HardwareRates)
-    work = work_by_stage(manifest.model, tokens_in=record.tokens_in, tokens_out=record.tokens_out)
+    work = work_by_stage(
+        manifest.model, tokens_in=record.tokens_in, tokens_out=record.tokens_out, steps=steps
+    )
     return tuple(
         limit(stage, some, rates, busy_ns=busy[stage], window_ns=windows[stage])
         for stage, some in work.items()

@@ -80,4 +80,5 @@ def _integrity(each: Sequence[Integrity]) -> Integrity:
         launches_without_ops=sum(i.launches_without_ops for i in each),
         launches=sum(i.launches for i in each),
         lost_at_head=sum(i.lost_at_head for i in each),
+        launches_at_switches=sum(i.launches_at_switches for i in each),
     )

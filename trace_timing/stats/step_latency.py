@@ -148,6 +148,7 @@ def _unrecorded(sample: Sample, latencies: Mapping[int, StepLatency]) -> list[di
             "stage": "decode",
             "step": step,
             "recorded": False,
+            "unrecorded_reason": "no_recorded_run",
             "clock": sample.evidence.clock,
             **_columns(sample, step, latencies),
         }

@@ -273,7 +273,8 @@ def _of_run(table: pa.Table, key: RunKey) -> pa.Table:
 
 def _run_summary(run: _Run, source: TraceSource, tables: Mapping[str, pa.Table]) -> RunSummary:
     key, timeline = run.key, run.timeline
-    laws = run_laws(timeline, _of_run(tables["stages"], key), _of_run(tables["device_stages"], key))
+    names = ("stages", "device_stages", "steps")
+    laws = run_laws(timeline, *(_of_run(tables[name], key) for name in names))
     doubts = (*run_doubts(timeline, source.record), *law_doubts(laws))
     return RunSummary(
         sample_id=key.sample_id,

@@ -10,7 +10,7 @@ alone, and the evidence says that its cost is included.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from trace_timing.records import Stage
@@ -64,6 +64,8 @@ class StageEvidence:
     loop: SyncLoop | None = None
     graph: GraphUse | None = None
     communication: tuple[Communication, ...] = ()
+    #: Recorded steps that the figures are of, and all steps; None where they are of all.
+    recorded_of: tuple[int, int] | None = None
 
     @property
     def subject(self) -> str:
@@ -115,7 +117,12 @@ def verdicts(stage: StageEvidence) -> tuple[Verdict, ...]:
     """What the evidence of a stage carries, the most telling first; often nothing."""
     if stage.window_ns <= 0 or stage.window_ns < LEAST_STAGE_FRAC * stage.run_ns:
         return ()
-    return tuple(verdict for rule in _RULES for verdict in rule(stage))
+    said = (verdict for rule in _RULES for verdict in rule(stage))
+    if stage.recorded_of is None:
+        return tuple(said)
+    recorded, steps = stage.recorded_of
+    told = f"; in the {recorded:,} recorded steps of {steps:,}"
+    return tuple(replace(verdict, evidence=verdict.evidence + told) for verdict in said)
 
 
 def _sync_loop(e: StageEvidence) -> Iterator[Verdict]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from trace_timing.records import Manifest, RunRecord, Stage
+from trace_timing.records import NUMBERED_STAGES, Manifest, RunRecord, Stage
 from trace_timing.stats.hta_beside import BesideHta, beside_hta
 from trace_timing.stats.limits import Limit, limits
 from trace_timing.stats.verdicts import StageEvidence, Verdict, verdicts
@@ -19,6 +19,12 @@ from trace_timing.timeline.idle import IdleCause, idle_causes
 from trace_timing.timeline.kind_times import KindTime, kind_times
 from trace_timing.timeline.layout import RunTimeline
 from trace_timing.timeline.queue import DepthBin, QueueFigures, depth_over_time, queue_figures
+from trace_timing.timeline.recorded_part import (
+    NOT_RECORDED,
+    partly_recorded,
+    recorded_part,
+    recorded_steps,
+)
 from trace_timing.timeline.spans import Span, spans
 from trace_timing.timeline.sync_loops import SyncLoop, sync_loops
 from trace_timing.trace.events import Trace
@@ -63,7 +69,7 @@ def why(
     record: RunRecord | None = None,
     hta: bool = False,
 ) -> Why:
-    """Take one run apart.
+    """Take one run apart; of a stage recorded in part, its recorded steps.
 
     Args:
         manifest, record: what the floors of `limits` rest on; without them there are none.
@@ -71,42 +77,86 @@ def why(
     Raises:
         UsageError: HTA is asked for and not installed.
     """
-    kinds, idle, queue = kind_times(trace, run), idle_causes(trace, run), queue_figures(run)
-    loops, nccl, graphs = sync_loops(trace, run), communication(trace, run), graph_use(trace, run)
-    window, busy = window_by_stage(run), _by_stage(run, run_figures(run).busy_ns)
+    part = recorded_part(run)
+    kinds, idle, queue = kind_times(trace, part), idle_causes(trace, part), queue_figures(part)
+    found = Why(
+        kinds=kinds,
+        idle=idle,
+        queue=queue,
+        queue_depth=depth_over_time(run),
+        sync_loops=sync_loops(trace, part),
+        communication=communication(trace, part),
+        graphs=graph_use(trace, part),
+        graph_nodes=graph_nodes(trace, part),
+        components=component_times(trace, part),
+        verdicts=(),
+        spans=spans(trace, run),
+        limits=limits(manifest, record, *_of_part(run), _recorded_decode(run)),
+        # HTA knows of no gaps in a recording.
+        hta=beside_hta(trace, run, idle, kinds, queue) if hta and part is run else (),
+    )
+    found = _of_known_stages(found)
+    return replace(found, verdicts=_verdicts(run, found))
+
+
+def _of_known_stages(found: Why) -> Why:
+    """Without the rows of what was not recorded."""
+    tables = {
+        name: tuple(row for row in getattr(found, name) if row.stage != NOT_RECORDED)
+        for name in WHY_TABLES
+        if name not in ("queue_depth", "hta")
+    }
+    return replace(found, **tables)
+
+
+def _verdicts(run: RunTimeline, found: Why) -> tuple[Verdict, ...]:
+    if run.clock == "host":
+        return ()
+    part, run_ns = recorded_part(run), run.window_end_ns - run.window_start_ns
+    (window, busy), whole = _of_part(run), window_by_stage(run)
     said: list[Verdict] = []
-    for stage in stages_of(run):
-        if stage == "unattributed" or run.clock == "host":
+    for stage in stages_of(part):
+        if stage in ("unattributed", NOT_RECORDED):
             continue
         evidence = StageEvidence(
             stage=stage,
             window_ns=window[stage],
             busy_ns=busy[stage],
-            run_ns=run.window_end_ns - run.window_start_ns,
-            forwards=forwards(run, stage),
-            causes=_of(stage, idle),
-            kinds=_of(stage, kinds),
-            queue=next(iter(_of(stage, queue)), None),
-            loop=next(iter(_of(stage, loops)), None),
-            graph=next(iter(_of(stage, graphs)), None),
-            communication=_of(stage, nccl),
+            # As much of a run as the whole stage is of the whole run.
+            run_ns=run_ns * window[stage] // whole[stage] if whole[stage] else run_ns,
+            forwards=forwards(part, stage),
+            causes=_of(stage, found.idle),
+            kinds=_of(stage, found.kinds),
+            queue=next(iter(_of(stage, found.queue)), None),
+            loop=next(iter(_of(stage, found.sync_loops)), None),
+            graph=next(iter(_of(stage, found.graphs)), None),
+            communication=_of(stage, found.communication),
+            recorded_of=_recorded_of(run, stage),
         )
         said += verdicts(evidence)
-    return Why(
-        kinds=kinds,
-        idle=idle,
-        queue=queue,
-        queue_depth=depth_over_time(run),
-        sync_loops=loops,
-        communication=nccl,
-        graphs=graphs,
-        graph_nodes=graph_nodes(trace, run),
-        components=component_times(trace, run),
-        verdicts=tuple(said),
-        spans=spans(trace, run),
-        limits=limits(manifest, record, window, busy),
-        hta=beside_hta(trace, run, idle, kinds, queue) if hta else (),
-    )
+    return tuple(said)
+
+
+def _recorded_of(run: RunTimeline, stage: Stage) -> tuple[int, int] | None:
+    """Recorded steps and all, where these differ."""
+    if stage not in partly_recorded(run) or stage not in NUMBERED_STAGES:
+        return None
+    steps = recorded_steps(run, stage)
+    return int(steps.recorded.sum()), len(steps.steps)
+
+
+def _recorded_decode(run: RunTimeline) -> tuple[int, ...] | None:
+    """Numbers of the decode steps that the figures are of; None where they are of all."""
+    if not run.unrecorded:
+        return None
+    steps = recorded_steps(run, "decode")
+    return tuple(steps.steps[steps.recorded].tolist())
+
+
+def _of_part(run: RunTimeline) -> tuple[dict[Stage, int], dict[Stage, int]]:
+    """Window and busy time of each stage's recorded part, in ns."""
+    part, figures = recorded_part(run), run_figures(run)
+    return _by_stage(part, figures.window_ns), _by_stage(part, figures.busy_ns)
 
 
 Row = TypeVar("Row", IdleCause, KindTime, QueueFigures, SyncLoop, GraphUse, Communication)

@@ -17,7 +17,8 @@ from trace_timing.trace.events import NONE
 from trace_timing.units import BoolArray, IntArray, distinct_codes
 
 #: Why an op is in no stage; stored in tables, so never rename.
-REASONS = ("no_stage_ranges", "launch_missing", "outside_generate")
+REASONS = ("no_stage_ranges", "launch_missing", "outside_generate", "recording_switch")
+NO_STAGE_RANGES, LAUNCH_MISSING, OUTSIDE_GENERATE, RECORDING_SWITCH = range(len(REASONS))
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def outside_key(run: RunTimeline) -> int:
     """The key of instants in no stage range: `other`; `unattributed` where a trace has none."""
     nothing_known = not run.ranges and run.generate_start_ns is None
     wanted = "unattributed" if nothing_known else "other"
-    return next(i for i, k in enumerate(run.keys) if k.stage == wanted)
+    return next(i for i, k in enumerate(run.keys) if k.stage == wanted and k.step is None)
 
 
 def _host_ns(run: RunTimeline, other: int) -> IntArray:

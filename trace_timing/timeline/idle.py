@@ -94,7 +94,7 @@ class _Pieces:
 def idle_stretches(trace: Trace, run: RunTimeline) -> IdleStretches:
     """When the device idled and why: the stretches whose sums are the table `idle`.
 
-    None of a run timed by the host's clock.
+    None of a run timed by the host's clock, and none where recording was off.
     """
     parts = [np.empty((0, 5), np.int64)]
     for pieces in _pieces(trace, run):
@@ -105,6 +105,7 @@ def idle_stretches(trace: Trace, run: RunTimeline) -> IdleStretches:
         columns = (pieces.start_ns[first], ends, key[first], pieces.cause[first])
         parts.append(np.stack([*columns, pieces.name[first]], axis=1))
     rows = np.concatenate(parts)
+    rows = rows[~np.isin(rows[:, 2], list(run.unrecorded))]
     return IdleStretches(*rows[np.argsort(rows[:, 0], kind="stable")].T)
 
 

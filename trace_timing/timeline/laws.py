@@ -24,11 +24,15 @@ _NEVER_NEGATIVE = (
 )
 
 
-def run_laws(run: RunTimeline, stages: pa.Table, device_stages: pa.Table) -> tuple[LawResult, ...]:
+def run_laws(
+    run: RunTimeline, stages: pa.Table, device_stages: pa.Table, steps: pa.Table
+) -> tuple[LawResult, ...]:
     """Laws 1, 2 and 5 on one run's rows.
 
+    Stages of which a part was not recorded have no busy time; their recorded steps have.
+
     Args:
-        stages, device_stages: rows of this run alone.
+        stages, device_stages, steps: rows of this run alone.
     """
     window = run.window_end_ns - run.window_start_ns
     results = [_sums_to(1, "window", total(stages, "window_ns"), window)]
@@ -36,6 +40,8 @@ def run_laws(run: RunTimeline, stages: pa.Table, device_stages: pa.Table) -> tup
         rows = device_stages.filter(pc.equal(device_stages["device"], device))
         results.append(_sums_to(1, f"window of device {device}", total(rows, "window_ns"), window))
     results += [_busy_and_idle("stages", stages), _busy_and_idle("device_stages", device_stages)]
+    if run.unrecorded:
+        results.append(_busy_and_idle("steps", steps))
     results.append(_no_negative(stages))
     return tuple(results)
 

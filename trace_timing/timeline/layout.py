@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from trace_timing.memo import once
-from trace_timing.records import STEP_STAGES, Clock, Stage
+from trace_timing.records import STEP_STAGES, Clock, Stage, range_name
+from trace_timing.trace.marks import NO_SPANS, Spans
 from trace_timing.units import BoolArray, IntArray, marks_until
 
 Keys = npt.NDArray[np.int32]
@@ -24,6 +26,22 @@ class StageKey:
     stage: Stage
     step: int | None = None
 
+    @property
+    def label(self) -> str:
+        """`decode[3]`, `prefill`; what of a stage without numbers was not recorded."""
+        if self.step == NOT_COUNTED:
+            return f"{self.stage} (not recorded)"
+        return range_name(self.stage, self.step)
+
+
+#: As the step of a stage without numbers: what of it lies where recording was off, or in the guard
+#: step after that.
+NOT_COUNTED = -1
+#: Why figures of a key are not known. `recording_off`: it was not recorded; `recording_guard`: it
+#: was, but what was launched before runs in it; `recording_switch`: an op or launch of it is lost
+#: next to a switch.
+Unrecorded = Literal["recording_off", "recording_guard", "recording_switch"]
+
 
 class State(IntEnum):
     """What the device does in an instant of a run's window."""
@@ -31,6 +49,7 @@ class State(IntEnum):
     BUSY = 0  # an op runs
     QUEUED = 1  # none runs, some op is launched
     EMPTY = 2  # none runs, nothing is launched
+    UNKNOWN = 3  # recording was off; in what is drawn, not in cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,6 +203,10 @@ class RunTimeline:
     cells: Cells
     device_cells: Mapping[int, Cells]
     clock: Clock
+    #: Why the figures of a key are not known, by index into keys; empty where all was recorded.
+    unrecorded: Mapping[int, Unrecorded] = field(default_factory=dict)
+    #: The host's gaps in the recording, the guard steps after them included.
+    gaps: Spans = NO_SPANS
 
     @property
     def tiles(self) -> Tiles:

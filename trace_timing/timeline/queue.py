@@ -123,7 +123,10 @@ def _starved(run: RunTimeline) -> BoolArray:
 
 
 def depth_over_time(run: RunTimeline) -> tuple[DepthBin, ...]:
-    """The queue's depth in DEPTH_BINS equal parts of the window; none for a run without ops."""
+    """The queue's depth in DEPTH_BINS equal parts of the window; none for a run without ops.
+
+    A part in which recording was off has no row.
+    """
     cells = run.cells
     if not len(run.ops) or not len(cells):
         return ()
@@ -138,6 +141,7 @@ def depth_over_time(run: RunTimeline) -> tuple[DepthBin, ...]:
     ends = np.maximum(np.searchsorted(cells.edge_ns, edges[1:], "left"), held[:-1] + 1)
     bounds = np.stack([held[:-1], ends], axis=1).ravel()
     highest = np.maximum.reduceat(np.append(cells.depth, 0), bounds)[::2]
+    in_gap = run.gaps.meet(edges[:-1], edges[1:])
     columns = (
         edges[:-1] - run.window_start_ns,
         area / np.maximum(np.diff(edges), 1),
@@ -146,6 +150,7 @@ def depth_over_time(run: RunTimeline) -> tuple[DepthBin, ...]:
     return tuple(
         DepthBin(bin=i, start_ns=start, mean_depth=mean, max_depth=most)
         for i, (start, mean, most) in enumerate(zip(*(c.tolist() for c in columns), strict=True))
+        if not in_gap[i]
     )
 
 

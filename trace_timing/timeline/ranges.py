@@ -9,11 +9,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from trace_timing.errors import AttributionError
-from trace_timing.records import NUMBERED_STAGES, STEP_STAGES, Stage
-from trace_timing.timeline.layout import HostTimeline, StageKey, StageRange
+from trace_timing.records import (
+    NUMBERED_STAGES,
+    RECORDING_GUARD,
+    RECORDING_OFF,
+    STEP_STAGES,
+    Stage,
+)
+from trace_timing.timeline.layout import NOT_COUNTED, HostTimeline, StageKey, StageRange
 from trace_timing.timeline.stages import NamedStage, StageMap
 from trace_timing.trace.events import NONE, Kind, Trace
+from trace_timing.trace.marks import marks_of
 from trace_timing.units import distinct_codes
+
+#: Where recording was off, the host is at least in no other stage's counted part.
+_MARKS = (RECORDING_OFF, RECORDING_GUARD)
+_GAP = NamedStage("other", NOT_COUNTED)
 
 
 @dataclass(frozen=True)
@@ -49,19 +60,23 @@ def find_ranges(trace: Trace, stage_map: StageMap) -> FoundRanges:
     stage_map = stage_map.chosen_for(names.values())
     meaning = {n: stage_map.resolve(name) for n, name in names.items()}
     known = [found for found in meaning.values() if found is not None]
+    meaning |= {n: _GAP for n, name in names.items() if known and name in _MARKS}
     serving = stage_map.serving and all(found.stage != "generate" for found in known)
     rows = rows[np.lexsort((-events.dur_ns[rows], events.start_ns[rows]))]
     numbering = _ServerNumbering() if serving else _RunNumbering()
     keys: dict[StageKey, int] = {}
     stages: list[StageRange] = []
     generate: list[StageRange] = []
-    for row in rows:
+    gaps = marks_of(trace).both.hold(events.start_ns[rows]).tolist()
+    for row, in_gap in zip(rows, gaps, strict=True):
         found = meaning[events.name[row]]
         if found is None:
             continue
         start, thread = int(events.start_ns[row]), int(events.thread[row])
         end = start + int(events.dur_ns[row])
         numbered = numbering.key(found, thread, start, end)
+        if in_gap and numbered and numbered.step is None:
+            numbered = StageKey(numbered.stage, NOT_COUNTED)
         key = None if numbered is None else keys.setdefault(numbered, len(keys))
         item = StageRange(key=key, thread=thread, start_ns=start, end_ns=end, batch=found.batch)
         (generate if key is None else stages).append(item)
@@ -160,8 +175,7 @@ def _refuse_crossing(ranges: Sequence[StageRange], keys: Sequence[StageKey]) -> 
 def _label(item: StageRange, keys: Sequence[StageKey]) -> str:
     if item.key is None:
         return "generate"
-    key = keys[item.key]
-    return key.stage if key.step is None else f"{key.stage}[{key.step}]"
+    return keys[item.key].label
 
 
 def host_timelines(ranges: Sequence[StageRange]) -> Mapping[int, HostTimeline]:

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from trace_timing.errors import AttributionError
-from trace_timing.timeline.attribution import REASONS, Attribution, HostMap, host_map
+from trace_timing.timeline.attribution import (
+    LAUNCH_MISSING,
+    NO_STAGE_RANGES,
+    OUTSIDE_GENERATE,
+    REASONS,
+    RECORDING_SWITCH,
+    Attribution,
+    HostMap,
+    host_map,
+)
 from trace_timing.timeline.layout import (
     Cells,
     HostTimeline,
@@ -20,9 +29,11 @@ from trace_timing.timeline.layout import (
 )
 from trace_timing.timeline.ranges import FoundRanges, find_ranges, host_timelines
 from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap
+from trace_timing.timeline.switches import ops_at_switches, unrecorded_keys
 from trace_timing.timeline.tiling import tile
 from trace_timing.trace.events import NONE, Trace
 from trace_timing.trace.links import gpu_op_rows, launch_rows
+from trace_timing.trace.marks import marks_of
 from trace_timing.units import IntArray, distinct_codes
 
 OTHER = StageKey("other")
@@ -75,7 +86,7 @@ def lay_out(trace: Trace, stage_map: StageMap = DEFAULT_STAGES) -> TraceTimeline
     ops = attribute(trace, found, hosts, keys)
     windows = _windows(trace, found, ops)
     home = _homes(trace, ops, windows)
-    runs = tuple(_run(trace, found, ops, home, keys, i, w) for i, w in enumerate(windows))
+    runs = tuple(_run(trace, found, hosts, ops, home, keys, i, w) for i, w in enumerate(windows))
     missing = ops.reason != NONE
     starts = np.array([w[0] for w in windows[1:]], np.int64)
     ends = np.array([w[1] for w in windows[:-1]], np.int64)
@@ -112,9 +123,10 @@ def attribute(
     time = np.where(linked, events.start_ns[launch], events.start_ns[rows])
     placed = hosts.place(events.thread[launch], time)
     run = np.where(linked, placed.run, NONE)
-    reason = np.where(linked, np.where(run == NONE, 2, NONE), 1)
+    without = np.where(ops_at_switches(trace, linked), RECORDING_SWITCH, LAUNCH_MISSING)
+    reason = np.where(linked, np.where(run == NONE, OUTSIDE_GENERATE, NONE), without)
     if not found.stages:
-        run, reason = np.full(len(rows), NONE, np.int64), np.zeros(len(rows), np.int64)
+        run, reason = np.full(len(rows), NONE, np.int64), np.full(len(rows), NO_STAGE_RANGES)
     other, unattributed = len(keys) - 2, len(keys) - 1
     key = np.where(placed.key == NONE, other, placed.key)
     return Attribution(
@@ -164,6 +176,7 @@ def _homes(trace: Trace, ops: Attribution, windows: list[tuple[int, int]]) -> In
 def _run(
     trace: Trace,
     found: FoundRanges,
+    hosts: HostMap,
     ops: Attribution,
     home: IntArray,
     keys: tuple[StageKey, ...],
@@ -174,7 +187,9 @@ def _run(
     ranges = tuple(r for r in found.stages if generate is None or _within(r, generate))
     thread = generate.thread if generate else _busiest_thread(ranges)
     host = host_timelines(ranges).get(thread, _NO_STAGES)
-    mine = _run_ops(trace, ops, np.flatnonzero(home == ordinal))
+    chosen = np.flatnonzero(home == ordinal)
+    mine = _run_ops(trace, ops, chosen)
+    orphans = ops.reason[chosen] == RECORDING_SWITCH
     devices = (distinct_codes(mine.device + 1) - 1).tolist()  # NONE is −1
     outside = len(keys) - (2 if found.stages else 1)
     cells = tile_ops(window, mine, host, outside_key=outside)
@@ -197,6 +212,8 @@ def _run(
             for d in devices
         },
         clock="device" if len(ops.row) else "host",
+        unrecorded=unrecorded_keys(trace, keys, ranges, hosts, mine, orphans),
+        gaps=marks_of(trace).both,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from trace_timing import schema
-from trace_timing.records import STAGES
+from trace_timing.records import NUMBERED_STAGES, STAGES, Stage
 from trace_timing.timeline.figures import (
     DeviceFigures,
     HostFigures,
@@ -21,6 +21,12 @@ from trace_timing.timeline.figures import (
     sums,
 )
 from trace_timing.timeline.layout import BatchSize, Cells, RunTimeline, forward_keys
+from trace_timing.timeline.recorded_part import (
+    estimate_of_stage,
+    partly_recorded,
+    recorded_keys,
+    recorded_steps,
+)
 from trace_timing.timeline.runs import TraceTimeline
 from trace_timing.trace.events import Kind, Trace
 from trace_timing.units import BoolArray, IntArray
@@ -84,8 +90,9 @@ def stage_columns(
     data = {
         **key.columns(len(rows)),
         "stage": [STAGES[r] for r in rows],
-        **_device_columns(device, rows, run.clock),
+        **_known(run, rows, _device_columns(device, rows, run.clock)),
         **_host_columns(host, rows),
+        **_part_columns(run, [STAGES[r] for r in rows]),
         "reason": [reason if STAGES[r] == "unattributed" else None for r in rows],
         "clock": [run.clock] * len(rows),
     }
@@ -108,6 +115,7 @@ def stray_columns(timeline: TraceTimeline, key: RunKey) -> Columns:
         **_device_columns(device, rows, "device"),
         **dict.fromkeys(("window_ns", "busy_ns", "idle_ns", "queued_ns"), [None] * len(rows)),
         **{c: [0] * len(rows) for c in ("syncs", "sync_wait_ns", "allocs", "alloc_ns", "host_ns")},
+        "recorded": [True] * len(rows),
         "reason": [",".join(sorted(timeline.unattributed))] * len(rows),
         "clock": ["device"] * len(rows),
     }
@@ -125,7 +133,8 @@ def device_columns(run: RunTimeline, key: RunKey) -> Columns:
             **key.columns(len(rows)),
             "device": [device] * len(rows),
             "stage": [STAGES[r] for r in rows],
-            **_device_columns(figures, rows, run.clock),
+            **_known(run, rows, _device_columns(figures, rows, run.clock)),
+            "recorded": _whole(run, rows),
             "clock": [run.clock] * len(rows),
         }
         for name, values in part.items():
@@ -158,10 +167,11 @@ def step_columns(
             field.name: [getattr(batches[i], field.name) for i in rows]
             for field in fields(BatchSize)
         },
-        "recorded": [True] * len(rows),
+        "recorded": [key not in run.unrecorded for key in rows.tolist()],
+        "unrecorded_reason": [run.unrecorded.get(key) for key in rows.tolist()],
         "usable": [False] * len(rows),
-        **_device_columns(device, rows, run.clock),
-        **_host_columns(host, rows),
+        **_of_recorded(run, rows, _device_columns(device, rows, run.clock)),
+        **_of_recorded(run, rows, _host_columns(host, rows)),
         "interval_ns": step_intervals(run, rows),
         "clock": [run.clock] * len(rows),
     }
@@ -181,8 +191,11 @@ def step_intervals(run: RunTimeline, key_rows: IntArray) -> list[int | None]:
 
 
 def kernel_columns(trace: Trace, run: RunTimeline, key: RunKey) -> Columns:
-    """`kernels`: one row a stage and op name, the longest total first within a stage."""
-    events, ops = trace.events, run.ops
+    """`kernels`: one row a stage and op name, the longest total first within a stage.
+
+    Of a stage recorded in part: those of its recorded steps.
+    """
+    events, ops = trace.events, run.ops.take(recorded_keys(run)[run.ops.key])
     stage = groups_by_stage(run.keys, STAGES)[ops.key]
     name, op_kind = events.name[ops.row].astype(np.int64), events.kind[ops.row]
     code = (stage * len(trace.names) + name) * len(Kind) + op_kind
@@ -244,6 +257,77 @@ def _host_columns(figures: HostFigures, rows: IntArray) -> dict[str, list[Any]]:
         name: getattr(figures, name)[rows].tolist()
         for name in ("syncs", "sync_wait_ns", "allocs", "alloc_ns", "host_ns")
     }
+
+
+def _whole(run: RunTimeline, rows: IntArray) -> list[bool]:
+    """Whether all of each of these stages was recorded."""
+    partly = partly_recorded(run)
+    return [STAGES[r] not in partly for r in rows]
+
+
+def _known(
+    run: RunTimeline, rows: IntArray, columns: Mapping[str, list[Any]]
+) -> dict[str, list[Any]]:
+    """The columns of stages, with what the device did null where it is not known of all of it."""
+    unknown = ("busy_ns", "idle_ns", "queued_ns")
+    whole = _whole(run, rows)
+    return {
+        name: [v if w else None for v, w in zip(values, whole, strict=True)]
+        if name in unknown
+        else values
+        for name, values in columns.items()
+    }
+
+
+def _of_recorded(
+    run: RunTimeline, keys: IntArray, columns: Mapping[str, list[Any]]
+) -> dict[str, list[Any]]:
+    """The columns of steps, with all but the host's time null where a step was not recorded."""
+    known = recorded_keys(run)[keys]
+    return {
+        name: values
+        if name in ("window_ns", "host_ns")
+        else [v if k else None for v, k in zip(values, known, strict=True)]
+        for name, values in columns.items()
+    }
+
+
+def _part_columns(run: RunTimeline, stages: Sequence[Stage]) -> dict[str, list[Any]]:
+    """How much of each stage was recorded, its figures a recorded step, and estimates of all."""
+    partly, figures = partly_recorded(run), run_figures(run)
+    if run.clock == "host":
+        figures = None
+    rows = [_part_row(run, stage, stage in partly, figures) for stage in stages]
+    names = ("recorded", *_PART_COLUMNS)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+_PART_COLUMNS = (
+    "steps",
+    "recorded_steps",
+    "busy_per_step_ns",
+    "kernel_sum_per_step_ns",
+    "gpu_ops_per_step",
+    "busy_estimate_ns",
+    "gpu_ops_estimate",
+)
+
+
+def _part_row(
+    run: RunTimeline, stage: Stage, in_part: bool, figures: DeviceFigures | None
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"recorded": not in_part}
+    if stage in NUMBERED_STAGES:
+        steps = recorded_steps(run, stage)
+        row |= {"steps": len(steps.steps), "recorded_steps": int(steps.recorded.sum())}
+        if figures is not None:
+            row["busy_per_step_ns"] = steps.per_step(figures.busy_ns)
+            row["kernel_sum_per_step_ns"] = steps.per_step(figures.kernel_sum_ns)
+            row["gpu_ops_per_step"] = steps.per_step(figures.gpu_ops)
+    if in_part and figures is not None:
+        row["busy_estimate_ns"] = estimate_of_stage(run, stage, figures.busy_ns)
+        row["gpu_ops_estimate"] = estimate_of_stage(run, stage, figures.gpu_ops)
+    return row
 
 
 def join(parts: Sequence[Columns], table: schema.Table) -> pa.Table:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from trace_timing.call_names import LAUNCHING
+from trace_timing.memo import once
 from trace_timing.trace.calls import calls_that, captured
 from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.trace.links import gpu_op_rows
-from trace_timing.units import IntArray
+from trace_timing.trace.marks import Marks, marks_of
+from trace_timing.units import BoolArray, IntArray
 
 #: Ops of one stream overlap by about 1 µs under programmatic dependent launch; more is corrupt.
 #: https://docs.nvidia.com/cuda/cuda-c-programming-guide/ (Programmatic Dependent Launch)
@@ -29,13 +31,30 @@ class Integrity:
     launches: int
     #: Of these, at the very beginning of the session: head-kernel loss.
     lost_at_head: int
+    #: Launches without an op where recording was switched off or on: not counted above.
+    launches_at_switches: int = 0
 
 
 def check_integrity(trace: Trace) -> Integrity:
     """Look for corrupt durations and lost ops."""
     overlong = _overlong(trace)
-    lost, launches, head = _lost(trace)
-    return Integrity(len(overlong), int(overlong.sum()), lost, launches, head)
+    launches = _launches(trace)
+    lost = launches.missing & ~launches.at_switch
+    head = int(np.argmin(lost)) if len(lost) and not lost.all() else int(lost.sum())
+    return Integrity(
+        overlong_ops=len(overlong),
+        overlong_ns=int(overlong.sum()),
+        launches_without_ops=int(lost.sum()),
+        launches=len(lost),
+        lost_at_head=head,
+        launches_at_switches=int(launches.at_switch.sum()),
+    )
+
+
+def lost_at_switches(trace: Trace) -> IntArray:
+    """Rows of the launching calls without an op that belong to a switch of recording."""
+    launches = _launches(trace)
+    return launches.row[launches.at_switch]
 
 
 def _overlong(trace: Trace) -> IntArray:
@@ -53,7 +72,19 @@ def _overlong(trace: Trace) -> IntArray:
     return found
 
 
-def _lost(trace: Trace) -> tuple[int, int, int]:
+@dataclass(frozen=True, eq=False)
+class _Launches:
+    """The n launching calls that have a correlation id, by begin."""
+
+    row: IntArray
+    #: No op belongs to it.
+    missing: BoolArray
+    #: None does, and it stands next to a switch.
+    at_switch: BoolArray
+
+
+@once
+def _launches(trace: Trace) -> _Launches:
     events = trace.events
     calls = events.rows(Kind.CALL)
     launching = calls[calls_that(trace, calls, LAUNCHING)]
@@ -63,5 +94,24 @@ def _lost(trace: Trace) -> tuple[int, int, int]:
     launched = np.sort(events.correlation[gpu_op_rows(events)], kind="stable")
     ids = events.correlation[launching]
     missing = np.append(launched, NONE)[np.searchsorted(launched, ids)] != ids
-    head = int(np.argmin(missing)) if len(missing) and not missing.all() else int(missing.sum())
-    return int(missing.sum()), len(launching), head
+    at_switch = _next_to_switch(marks_of(trace), events.start_ns[launching], missing)
+    return _Launches(launching, missing, at_switch)
+
+
+def _next_to_switch(marks: Marks, start_ns: IntArray, missing: BoolArray) -> BoolArray:
+    """Which missing launches a switch explains: those in a gap or its guard step, and the last
+    ones before a gap, as far as none between them and the gap has its op.
+
+    A stretch in which no launch has its op is none of a switch's doing.
+    """
+    found = missing & marks.both.hold(start_ns)
+    if not missing.any():
+        return found
+    last_present = np.maximum.accumulate(np.where(missing, NONE, np.arange(len(missing))))
+    for begin in marks.off.start_ns:
+        gap = int(np.searchsorted(start_ns, begin))
+        present = int(last_present[gap - 1]) if gap else NONE
+        behind = marks.both.end_ns[marks.both.end_ns <= begin].max(initial=start_ns[0])
+        if present != NONE and start_ns[present] >= behind:
+            found[present + 1 : gap] = True
+    return found
