@@ -14,6 +14,7 @@ __all__ = [
     "COMMUNICATION",
     "COMPONENTS",
     "DEVICE_STAGES",
+    "ESTIMATED_TIMES",
     "GRAPHS",
     "GRAPH_NODES",
     "IDENTITY",
@@ -256,6 +257,9 @@ SAMPLE_TIMES: dict[str, str] = {
 }
 #: These partition T_total, by construction.
 SAMPLE_PARTS = ("T_vision_total", "T_LLM_prefill", "T_LLM_decode", "T_sampling", "T_rest")
+#: Of these, the busy times that are not known where not every step was recorded: estimates stand
+#: in their place, as …_busy_estimate_ms.
+ESTIMATED_TIMES = ("T_LLM_decode", "T_sampling", "T_rest", "T_total")
 #: What a sample's figures were measured on.
 IDENTITY = (
     "model",
@@ -276,6 +280,36 @@ def _times(kind: str, said: str) -> Iterable[Column]:
         yield Column(f"{name}{kind}_ms", "float64", "ms", text, nullable=True)
 
 
+_PART = (
+    Column(
+        "recorded_steps",
+        "int64",
+        "count",
+        "Decode steps that were recorded and are counted. If fewer than decode_steps: "
+        "T_decode_per_token_busy_ms and _recorded_ms are the mean of these, sums over decode, "
+        "sampling, rest and total are null, and busy times have estimates.",
+        nullable=True,
+    ),
+    *(
+        Column(
+            f"{name}_busy_estimate_ms",
+            "float64",
+            "ms",
+            f"Estimate of {name}_busy_ms where that is null since not all was recorded: steps "
+            "between recorded ones on the line between them.",
+            nullable=True,
+        )
+        for name in ESTIMATED_TIMES
+    ),
+    Column(
+        "gpu_ops",
+        "int64",
+        "count",
+        "All ops of the recorded run; null where not all was recorded.",
+        nullable=True,
+    ),
+    Column("gpu_ops_estimate", "float64", "count", "Its estimate then.", nullable=True),
+)
 _TOKENS = (
     Column("decode_steps", "int64", "count", "Forwards after prefill.", nullable=True),
     Column(
@@ -337,7 +371,7 @@ SAMPLES = Table(
         Column("recorded_runs", "int64", "count", "Recorded runs of the sample; 0: none."),
         *_TOKENS,
         Column("output_tokens_total", "int64", "count", "Their sum over rows.", nullable=True),
-        Column("gpu_ops", "int64", "count", "All ops of the recorded run.", nullable=True),
+        *_PART,
         Column("usable", "bool", "", "T_*_ms may be used as labels."),
         Column("usable_decode", "bool", "", "So may those of decode: there is a step."),
         Column("reasons", "string", "", "What speaks against it, comma-separated."),
@@ -360,7 +394,7 @@ RUNS = Table(
         *_times("", "{definition} Of this run alone."),
         *_times("_busy", "GPU work within {name}; null for a control."),
         *_TOKENS,
-        Column("gpu_ops", "int64", "count", "All ops of the run.", nullable=True),
+        *_PART,
         Column(
             "cupti",
             "string",

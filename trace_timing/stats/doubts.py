@@ -29,6 +29,7 @@ def trace_doubts(
     """What the recording itself gives reason to doubt."""
     yield from _unattributed(timeline)
     yield from _integrity(integrity)
+    yield from _switches(timeline, integrity)
     yield from unknown_names(trace)
     if clocks.early_ops:
         yield Doubt(
@@ -78,6 +79,8 @@ def _unattributed(timeline: TraceTimeline) -> Iterator[Doubt]:
         )
         return
     for reason, count in sorted(timeline.unattributed.items()):
+        if reason == "recording_switch":  # with launches that lost their op: _switches
+            continue
         yield Doubt(
             code=reason,
             message="Some GPU ops belong to no stage.",
@@ -113,6 +116,26 @@ def _integrity(integrity: Integrity) -> Iterator[Doubt]:
             remedy="record one session a process, or with CUPTI 13.1 or newer "
             "(https://github.com/pytorch/pytorch/issues/192021)",
         )
+
+
+def _switches(timeline: TraceTimeline, integrity: Integrity) -> Iterator[Doubt]:
+    ops, launches = timeline.unattributed.get("recording_switch", 0), integrity.launches_at_switches
+    if not ops and not launches:
+        return
+    spoiled = {
+        (run.ordinal, run.keys[key].step)
+        for run in timeline.runs
+        for key, reason in run.unrecorded.items()
+        if reason == "recording_switch"
+    }
+    yield Doubt(
+        code="recording_switch",
+        message="Where recording was switched off or on, ops have no launch or launches no op; "
+        "steps that these are of are not counted.",
+        evidence=f"{launches} launches without op, {ops} ops without launch; {len(spoiled)} "
+        "recorded steps left out",
+        remedy="the other steps are whole; with --record-steps all nothing is switched",
+    )
 
 
 def run_doubts(run: RunTimeline, record: RunRecord | None) -> Iterator[Doubt]:

@@ -108,7 +108,7 @@ def latency_as_recorded(recorded: Times, busy: Times) -> Latency:
     return Latency(
         source="recorded",
         ns=dict(recorded),
-        lo_ns=dict(busy),
+        lo_ns=dict(busy) if known else dict(NO_TIMES),
         hi_ns=dict(recorded) if known else dict(NO_TIMES),
         interval_from="busy to recorded" if known else None,
         reasons=("no_control",),

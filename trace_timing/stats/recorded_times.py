@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from trace_timing.records import STAGES
-from trace_timing.stats.times import Times, times_of_stages
-from trace_timing.timeline.figures import DeviceFigures, groups_by_stage, run_figures
+from trace_timing.records import STAGES, Stage
+from trace_timing.stats.sample_evidence import RecordedPart
+from trace_timing.stats.times import SUMS, Times, times_of_stages, without
+from trace_timing.timeline.control_cut import segment_ns
+from trace_timing.timeline.figures import DeviceFigures, groups_by_stage, run_figures, sums
 from trace_timing.timeline.layout import Cells, RunTimeline, StageKey, State
+from trace_timing.timeline.recorded_part import (
+    estimate_of_stage,
+    partly_recorded,
+    recorded_steps,
+)
 from trace_timing.units import IntArray
 
 
@@ -19,14 +26,67 @@ def recorded_times(run: RunTimeline) -> Times:
 
 
 def busy_times(run: RunTimeline) -> Times:
-    """The busy time within each of recorded_times, in ns; all None without a device timeline."""
+    """The busy time within each of recorded_times, in ns; all None without a device timeline.
+
+    Those with an unrecorded part are None; a decode step is the mean of the recorded ones.
+    """
     figures = _figures(run)
     times = _tiled(run, figures.busy_ns, figures)
     if run.clock == "host":
         return dict.fromkeys(times)
-    if (first := _first_token(run)) is not None:
+    times = _of_recorded_steps(run, times, run_figures(run).busy_ns)
+    first = _first_token(run)
+    if first is not None and not run.gaps.meet(*np.array([first]).T).any():
         times["T_TTFT"] = int(busy_within(run.cells, np.array([first], np.int64))[0])
     return times
+
+
+def recorded_part_of(run: RunTimeline) -> RecordedPart | None:
+    """What of the run was recorded, and estimates over all steps; None where all was recorded."""
+    if not run.unrecorded:
+        return None
+    steps, figures = recorded_steps(run, "decode"), run_figures(run)
+    segments, has_device = segment_ns(run), run.clock == "device"
+    return RecordedPart(
+        steps=frozenset(steps.steps[steps.recorded].tolist()),
+        # Between the forwards the host's time is known, recorded or not.
+        whole_cut_ns={**_estimates(run, segments), "other": _of_stage(run, segments, "other")},
+        recorded_ns=_of_recorded_steps(run, recorded_times(run), figures.window_ns),
+        busy_estimate_ns=_busy_estimates(run) if has_device else dict.fromkeys(recorded_times(run)),
+        gpu_ops_estimate=sum(_estimates(run, figures.gpu_ops).values()) if has_device else None,
+    )
+
+
+def _of_stage(run: RunTimeline, values: IntArray, stage: Stage) -> float:
+    return float(sum(values[i] for i, key in enumerate(run.keys) if key.stage == stage))
+
+
+def _of_recorded_steps(run: RunTimeline, times: Times, values: IntArray) -> Times:
+    if not run.unrecorded:
+        return times
+    known = without(times, partly_recorded(run))
+    return {**known, "T_decode_per_token": recorded_steps(run, "decode").per_step(values)}
+
+
+def _busy_estimates(run: RunTimeline) -> Times:
+    """Of the sums that are not known over all steps alone."""
+    by_stage = _estimates(run, run_figures(run).busy_ns)
+    times = times_of_stages(by_stage, decode_steps(run))
+    known = without(times, partly_recorded(run))
+    return {n: v if known[n] is None and n in SUMS else None for n, v in times.items()}
+
+
+def _estimates(run: RunTimeline, values: IntArray) -> dict[Stage, float]:
+    """A figure of each stage of the run over all its steps, estimated where it must be."""
+    groups = groups_by_stage(run.keys, STAGES)
+    by_stage, partly = sums(groups, values, len(STAGES)), partly_recorded(run)
+    there = _ranged(run) | {STAGES[i] for i in np.flatnonzero(by_stage)}
+    found = {
+        stage: estimate_of_stage(run, stage, values) if stage in partly else float(by_stage[i])
+        for i, stage in enumerate(STAGES)
+        if stage in there
+    }
+    return {stage: value for stage, value in found.items() if value is not None}
 
 
 def decode_steps(run: RunTimeline) -> int:
@@ -65,11 +125,11 @@ def _tiled(run: RunTimeline, values: IntArray, figures: DeviceFigures) -> Times:
     return times_of_stages(by_stage, decode_steps(run))
 
 
-def _ranged(run: RunTimeline) -> set[str]:
+def _ranged(run: RunTimeline) -> set[Stage]:
     return {_stage(run, r.key) for r in run.ranges if r.key is not None}
 
 
-def _stage(run: RunTimeline, key: int) -> str:
+def _stage(run: RunTimeline, key: int) -> Stage:
     return run.keys[key].stage
 
 

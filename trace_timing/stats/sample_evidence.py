@@ -31,6 +31,22 @@ FAULTS = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
+class RecordedPart:
+    """Of a run in which recording was switched off at times: what was recorded, and estimates."""
+
+    #: Numbers of the decode steps that were recorded and are counted.
+    steps: frozenset[int]
+    #: As the run's cut_ns, over all steps: unrecorded ones as their recorded neighbours.
+    whole_cut_ns: Mapping[Stage, float]
+    #: As the run's recorded_ns, without those that have an unrecorded part; a decode step is the
+    #: mean of the recorded ones.
+    recorded_ns: Times
+    #: Of busy times that are not known over all steps.
+    busy_estimate_ns: Times
+    gpu_ops_estimate: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RecordedRun:
     """What one recorded run says of its sample."""
 
@@ -38,14 +54,17 @@ class RecordedRun:
     repeat: int
     rank: int
     clock: Clock
-    #: Its timeline by stage, cut at a control's boundaries.
+    #: Its timeline by stage, cut at a control's boundaries; of its recorded steps.
     cut_ns: Mapping[Stage, int]
     #: Its tiled windows, and the busy time in each.
     recorded_ns: Times
     busy_ns: Times
     kernel_sum_ns: Mapping[Stage, int]
     decode_steps: int
-    gpu_ops: int
+    #: Null where not all was recorded.
+    gpu_ops: int | None
+    #: Where not all was recorded, and only there.
+    part: RecordedPart | None = None
     #: Codes of the warnings that spoil its figures.
     faults: tuple[str, ...] = ()
 
@@ -93,8 +112,17 @@ class SampleEvidence:
 
     @property
     def good_runs(self) -> tuple[RecordedRun, ...]:
-        """The recorded runs without a fault; all where each has one."""
-        return tuple(run for run in self.runs if not run.faults) or self.runs
+        """The recorded runs without a fault; all where each has one.
+
+        Of these, those recorded whole, or else those of which the same steps were recorded.
+        """
+        good = tuple(run for run in self.runs if not run.faults) or self.runs
+        whole = tuple(run for run in good if run.part is None)
+        return whole or tuple(run for run in good if _steps(run) == _steps(good[0]))
+
+
+def _steps(run: RecordedRun) -> frozenset[int] | None:
+    return None if run.part is None else run.part.steps
 
 
 def evidence_of(capture: Capture | None, runs: Sequence[RecordedRun]) -> tuple[SampleEvidence, ...]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
 from trace_timing import schema
-from trace_timing.records import ControlTimes, Manifest
+from trace_timing.records import ControlTimes, Manifest, Stage
 from trace_timing.stats.control_mean import PooledSpread
 from trace_timing.stats.latency import (
     NO_TIMES,
@@ -19,6 +19,7 @@ from trace_timing.stats.latency import (
     latency_of_controls,
     pooled_of,
 )
+from trace_timing.stats.record_columns import part_columns
 from trace_timing.stats.sample_evidence import Capture, RecordedRun, SampleEvidence, evidence_of
 from trace_timing.stats.scaled import Cut, Scale, fit_scale, scaled_by_total, scaled_latency
 from trace_timing.stats.times import (
@@ -107,32 +108,61 @@ def _as_recorded(sample: SampleEvidence) -> Latency:
 def cut_of(sample: SampleEvidence) -> Cut:
     """Its recorded runs without a fault, cut as a control is, as their mean."""
     runs = sample.good_runs
-    stages = {stage for run in runs for stage in run.cut_ns}
     first = [ns for run in runs if (ns := run.recorded_ns["T_TTFT"]) is not None]
+    ttft = fmean(first) if first else None
+    steps, parts = runs[0].decode_steps, [run.part for run in runs if run.part]
+    if not parts:
+        return Cut(by_stage=_means([run.cut_ns for run in runs]), steps=steps, ttft_ns=ttft)
     return Cut(
-        by_stage={s: fmean(run.cut_ns.get(s, 0) for run in runs) for s in stages},
-        steps=runs[0].decode_steps,
-        ttft_ns=fmean(first) if first else None,
+        by_stage=_means([run.cut_ns for run in runs]),
+        steps=len(parts[0].steps),
+        ttft_ns=ttft,
+        whole=Cut(
+            by_stage=_means([part.whole_cut_ns for part in parts]), steps=steps, ttft_ns=ttft
+        ),
     )
 
 
-def _control_cut(sample: SampleEvidence) -> Cut:
-    """The mean of its middle controls, as its latency is."""
+def _control_cut(sample: SampleEvidence, steps: frozenset[int] | None) -> Cut:
+    """The mean of its middle controls, as its latency is.
+
+    Args:
+        steps: numbers of the decode steps to hold against recorded ones; None for all.
+    """
     controls = counted_controls(sample.unprofiled)
-    by_stage = [stages_of_control(control) for control in controls]
-    stages = {stage for run in by_stage for stage in run}
-    return Cut(
-        by_stage={s: fmean(run.get(s, 0) for run in by_stage) for s in stages},
+    whole = Cut(
+        by_stage=_means([stages_of_control(control) for control in controls]),
         steps=decode_steps_of(controls[0]),
         ttft_ns=mean_times([times_of_control(control) for control in controls])["T_TTFT"],
     )
+    if steps is None:
+        return whole
+    made = {part.step for part in controls[0].segments if part.stage == "decode"}
+    return replace(
+        whole,
+        by_stage=_means([stages_of_control(control, steps) for control in controls]),
+        steps=len(steps & made),
+        whole=whole,
+    )
+
+
+def _means(runs: Sequence[Mapping[Stage, float]]) -> dict[Stage, float]:
+    """Mean of each stage over the runs; one that a run has not is 0 in it."""
+    stages = dict.fromkeys(stage for run in runs for stage in run)
+    return {stage: fmean(run.get(stage, 0) for run in runs) for stage in stages}
+
+
+def _steps_of(sample: SampleEvidence) -> frozenset[int] | None:
+    """The decode steps that its recorded figures are of; None for all."""
+    part = sample.good_runs[0].part
+    return None if part is None else part.steps
 
 
 def _pair(sample: SampleEvidence) -> tuple[Cut, Cut] | None:
     """What a sample that was recorded and controlled says of control ÷ recorded."""
     if not sample.unprofiled or not sample.runs or sample.good_runs[0].faults:
         return None
-    return cut_of(sample), _control_cut(sample)
+    return cut_of(sample), _control_cut(sample, _steps_of(sample))
 
 
 def pairs_of(samples: Sequence[Sample]) -> list[tuple[Cut, Cut]]:
@@ -160,7 +190,7 @@ def _neighbours(
         ordinal = at.get(sample.key)
         if ordinal is not None and nearby and sample.runs and not sample.good_runs[0].faults:
             _, nearest = min(nearby, key=lambda one: abs(one[0] - ordinal))
-            pairs.append((cut_of(sample), _control_cut(nearest)))
+            pairs.append((cut_of(sample), _control_cut(nearest, _steps_of(sample))))
     return pairs
 
 
@@ -176,13 +206,15 @@ def sample_row(sample: Sample) -> dict[str, Any]:
         "rank": evidence.key[1],
         **_latency_columns(latency),
         **in_ms("_busy", mean_times([r.busy_ns for r in runs])),
-        **in_ms("_recorded", mean_times([r.recorded_ns for r in runs])),
+        **in_ms(
+            "_recorded", mean_times([r.part.recorded_ns if r.part else r.recorded_ns for r in runs])
+        ),
+        **part_columns(runs),
         "recorded_runs": len(evidence.runs),
         "decode_steps": steps,
         "input_tokens": record.tokens_in if record else None,
         "output_tokens": record.tokens_out if record else None,
         "output_tokens_total": record.tokens_out_total if record else None,
-        "gpu_ops": runs[0].gpu_ops if runs else None,
         "usable": usable,
         "usable_decode": usable and bool(steps),
         "reasons": ",".join([*latency.reasons, *sample.faults, *no_step]),

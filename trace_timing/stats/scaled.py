@@ -31,12 +31,19 @@ _LEVEL = 0.95
 class Cut:
     """One run's ns by stage, cut at a control's boundaries, with its steps and time to first token.
 
-    Of several runs of one sample: their means.
+    Of several runs of one sample: their means. Of a run recorded in part, and of a control that
+    is held against it: of the recorded steps, and `whole` of all.
     """
 
     by_stage: Mapping[Stage, float]
     steps: int
     ttft_ns: float | None = None
+    whole: Cut | None = None
+
+    @property
+    def of_all(self) -> Cut:
+        """The cut of all steps."""
+        return self.whole or self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +81,11 @@ def fit_scale(pairs: Sequence[tuple[Cut, Cut]]) -> Scale | None:
 def scaled_latency(recorded: Cut, scale: Scale) -> Latency:
     """A sample's latency from its recorded windows; T_total is the sum of its stages.
 
+    Factors are read from recorded steps and the same steps of controls, and applied to all.
+
     A stage that no other sample has takes the factor of the totals.
     """
-    times = _predicted(recorded, scale.factors, scale.ttft, scale.total)
+    times = _predicted(recorded.of_all, scale.factors, scale.ttft, scale.total)
     ends = {
         n: (v * exp(-scale.half_log[n]), v * exp(scale.half_log[n]))
         for n, v in times.items()
@@ -98,6 +107,7 @@ def scaled_by_total(recorded: Cut, control: Latency) -> Latency:
     Args:
         control: T_total and its interval. Where a profiler was attached, so is what follows.
     """
+    recorded = recorded.of_all
     whole, total = _total(recorded), control.ns["T_total"]
     if not whole or total is None:
         return control
@@ -171,8 +181,9 @@ def _half_logs(pairs: Sequence[tuple[Cut, Cut]]) -> dict[str, float]:
     errors: dict[str, list[float]] = {name: [] for name in NAMES}
     for left_out, (recorded, control) in enumerate(pairs):
         others = [pair for i, pair in enumerate(pairs) if i != left_out]
-        predicted = _predicted(recorded, *_factors(others))
-        true = {**times_of_stages(control.by_stage, control.steps), "T_TTFT": control.ttft_ns}
+        predicted = _predicted(recorded.of_all, *_factors(others))
+        whole = _of_length(control.of_all, recorded.of_all.steps)
+        true = {**times_of_stages(whole.by_stage, whole.steps), "T_TTFT": control.ttft_ns}
         for name in NAMES:
             p, t = predicted[name], true[name]
             if p and t:

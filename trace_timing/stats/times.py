@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from trace_timing import schema
 from trace_timing.records import STAGES, VISION_STAGES, ControlTimes, Stage
@@ -18,6 +18,8 @@ _PARTS: Mapping[str, tuple[Stage, ...]] = {
     "T_LLM_decode": ("decode",),
     "T_sampling": ("sampling",),
 }
+#: Times that are sums over stages: not known where a part of one of these is not.
+SUMS = (*_PARTS, "T_rest", "T_total")
 _REST = tuple(s for s in STAGES if not any(s in p for p in _PARTS.values()))
 
 
@@ -37,6 +39,19 @@ def times_of_stages(by_stage: Mapping[Stage, float], steps: int) -> Times:
     return times
 
 
+def without(times: Times, stages: Collection[Stage]) -> Times:
+    """The times with those that these stages are a part of unknown."""
+    return {
+        name: None if stages and _has_one_of(name, stages) else value
+        for name, value in times.items()
+    }
+
+
+def _has_one_of(name: str, stages: Collection[Stage]) -> bool:
+    parts = {**_PARTS, "T_rest": _REST, "T_total": STAGES, "T_decode_per_token": ("decode",)}
+    return not set(parts.get(name, ())).isdisjoint(stages)
+
+
 def _sum(by_stage: Mapping[Stage, float], stages: tuple[Stage, ...]) -> float | None:
     known = [by_stage[s] for s in stages if s in by_stage]
     return sum(known) if known else None
@@ -50,11 +65,22 @@ def times_of_control(control: ControlTimes) -> Times:
     return {**times, "T_TTFT": _first_token(control)}
 
 
-def stages_of_control(control: ControlTimes) -> dict[Stage, int]:
-    """Sum of a control's segments by stage, in ns."""
+def stages_of_control(
+    control: ControlTimes, steps: Collection[int] | None = None
+) -> dict[Stage, int]:
+    """Sum of a control's segments by stage, in ns.
+
+    Args:
+        steps: numbers of the steps that count, with what follows each of them until the next;
+            None for all. What comes before the first step always counts.
+    """
     by_stage: dict[Stage, int] = {}
+    counts = True
     for part in control.segments:
-        by_stage[part.stage] = by_stage.get(part.stage, 0) + part.duration_ns
+        if steps is not None and part.step is not None:
+            counts = not part.step or part.step in steps
+        if counts:
+            by_stage[part.stage] = by_stage.get(part.stage, 0) + part.duration_ns
     return by_stage
 
 

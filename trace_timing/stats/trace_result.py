@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -12,8 +13,13 @@ import pyarrow.compute as pc
 from trace_timing import schema
 from trace_timing.records import Doubt, LawResult, Manifest, RunRecord, Stage
 from trace_timing.stats.doubts import law_doubts, run_doubts, trace_doubts
-from trace_timing.stats.record_columns import record_columns
-from trace_timing.stats.recorded_times import busy_times, decode_steps, recorded_times
+from trace_timing.stats.record_columns import part_columns, record_columns
+from trace_timing.stats.recorded_times import (
+    busy_times,
+    decode_steps,
+    recorded_part_of,
+    recorded_times,
+)
 from trace_timing.stats.sample_evidence import FAULTS, RecordedRun
 from trace_timing.stats.times import in_ms
 from trace_timing.stats.why import WHY_TABLES, why
@@ -22,7 +28,8 @@ from trace_timing.timeline.clocks import ClockTolerance, clock_tolerance
 from trace_timing.timeline.control_cut import by_stage, segments_of
 from trace_timing.timeline.figures import run_figures
 from trace_timing.timeline.laws import run_laws, trace_laws
-from trace_timing.timeline.layout import RunTimeline
+from trace_timing.timeline.layout import RunTimeline, forward_keys
+from trace_timing.timeline.recorded_part import NOT_RECORDED, recorded_part
 from trace_timing.timeline.runs import TraceTimeline
 from trace_timing.timeline.tables import (
     Columns,
@@ -71,6 +78,8 @@ class RunSummary:
     window_ns: int
     laws: tuple[LawResult, ...]
     doubts: tuple[Doubt, ...]
+    #: Decode steps that were recorded, and others by why not.
+    steps: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,14 +178,19 @@ def _recorded(run: _Run, said: RunSummary, summary: TraceSummary) -> RecordedRun
         repeat=run.key.repeat or 0,
         rank=run.key.rank,
         clock=timeline.clock,
-        cut_ns=by_stage(segments_of(timeline)),
+        cut_ns=_of_known(by_stage(segments_of(recorded_part(timeline)))),
         recorded_ns=recorded_times(timeline),
         busy_ns=busy_times(timeline),
         kernel_sum_ns={stage: ns for stage, ns in kernel_sums.items() if ns},
         decode_steps=decode_steps(timeline),
-        gpu_ops=len(timeline.ops),
+        gpu_ops=None if timeline.unrecorded else len(timeline.ops),
+        part=recorded_part_of(timeline),
         faults=tuple(sorted(FAULTS & codes)),
     )
+
+
+def _of_known(cut_ns: Mapping[Stage, int]) -> dict[Stage, int]:
+    return {stage: ns for stage, ns in cut_ns.items() if stage != NOT_RECORDED}
 
 
 def _run_rows(
@@ -194,7 +208,7 @@ def _run_rows(
             **in_ms("", run.recorded_ns),
             **in_ms("_busy", run.busy_ns),
             "decode_steps": run.decode_steps,
-            "gpu_ops": run.gpu_ops,
+            **part_columns([run]),
             "laws_hold": all(law.holds for law in (*one.laws, *summary.laws)),
             "doubts": ",".join(sorted({d.code for d in (*one.doubts, *summary.doubts)})),
             "clock": run.clock,
@@ -267,6 +281,11 @@ def _trace_summary(
     )
 
 
+def _steps_by_reason(run: RunTimeline) -> dict[str, int]:
+    keys = [key for key in forward_keys(run) if run.keys[key].stage == "decode"]
+    return dict(Counter(run.unrecorded.get(key, "recorded") for key in keys))
+
+
 def _of_run(table: pa.Table, key: RunKey) -> pa.Table:
     return table.filter(pc.equal(table["repeat"], key.repeat))
 
@@ -283,6 +302,7 @@ def _run_summary(run: _Run, source: TraceSource, tables: Mapping[str, pa.Table])
         trace=source.name,
         clock=timeline.clock,
         window_ns=timeline.window_end_ns - timeline.window_start_ns,
+        steps=_steps_by_reason(timeline),
         laws=laws,
         doubts=tuple(
             replace(d, sample_id=key.sample_id, repeat=key.repeat, rank=key.rank) for d in doubts

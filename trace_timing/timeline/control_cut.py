@@ -20,7 +20,15 @@ SegmentKey = tuple[Stage, int | None]
 
 
 def segments_of(run: RunTimeline) -> dict[SegmentKey, int]:
-    """A timeline cut as a control's events cut it, summed by stage and step.
+    """A timeline cut as a control's events cut it, summed by stage and step."""
+    total = segment_ns(run)
+    there = {r.key for r in run.ranges if r.key is not None} | {outside_key(run)}
+    keys = [k for k in range(len(run.keys)) if total[k] or k in there]
+    return {(run.keys[k].stage, run.keys[k].step): int(total[k]) for k in keys}
+
+
+def segment_ns(run: RunTimeline) -> IntArray:
+    """The same by the run's keys.
 
     An event recorded at a boundary is reached once everything launched before it has ended; the
     stretch from one to the next belongs to the stage entered at the first.
@@ -33,8 +41,7 @@ def segments_of(run: RunTimeline) -> dict[SegmentKey, int]:
     keys = run.host.at(times[:-1])
     keys = np.where(keys == NONE, other, keys)
     lengths = np.diff(_reached(run, times))
-    total = sums(keys, lengths, len(run.keys))
-    return {(run.keys[k].stage, run.keys[k].step): int(total[k]) for k in np.unique(keys).tolist()}
+    return sums(keys, lengths, len(run.keys))
 
 
 def _reached(run: RunTimeline, times: IntArray) -> IntArray:

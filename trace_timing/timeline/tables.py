@@ -294,9 +294,8 @@ def _of_recorded(
 
 def _part_columns(run: RunTimeline, stages: Sequence[Stage]) -> dict[str, list[Any]]:
     """How much of each stage was recorded, its figures a recorded step, and estimates of all."""
-    partly, figures = partly_recorded(run), run_figures(run)
-    if run.clock == "host":
-        figures = None
+    partly = partly_recorded(run)
+    figures = None if run.clock == "host" else run_figures(run)
     rows = [_part_row(run, stage, stage in partly, figures) for stage in stages]
     names = ("recorded", *_PART_COLUMNS)
     return {name: [row.get(name) for row in rows] for name in names}
