@@ -23,6 +23,7 @@ from trace_timing.atomic import remove_abandoned
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, NothingReadError
 from trace_timing.records import Doubt, Manifest, Rejection, RunRecord
 from trace_timing.report.model import ReportData, SampleDetail, Section
+from trace_timing.stats.growth import LatencyGrowth
 from trace_timing.stats.hta_bridge import require_hta
 from trace_timing.stats.recording_effect import RecordingEffect
 from trace_timing.stats.step_latency import with_latencies
@@ -55,6 +56,8 @@ class Analysis:
     doubts: tuple[Doubt, ...] = ()
     #: Recorded ÷ control; None where no sample has both.
     recording_effect: RecordingEffect | None = None
+    #: How a decode step's latency changes with its position; None without controls of steps.
+    growth: LatencyGrowth | None = None
     #: Timelines of the runs that the report shows in full.
     details: tuple[SampleDetail, ...] = ()
 
@@ -110,7 +113,9 @@ class Analysis:
         """Noise floor, growth with size and outliers over the runs."""
         from trace_timing.stats.statistics import statistics
 
-        return statistics(self.samples, self.runs, self.generate_steps, self.records)
+        return statistics(
+            self.samples, self.runs, self.generate_steps, self.records, self.growth
+        )
 
     @property
     def figures(self) -> Figures:
@@ -337,6 +342,7 @@ def _analysis(
         manifests=inputs.manifests,
         records=tuple(r for c in inputs.captures for r in (*c.recorded, *c.controls)),
         doubts=level.warnings,
+        growth=level.growth,
         recording_effect=level.effect,
     )
 

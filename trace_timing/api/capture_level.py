@@ -10,6 +10,7 @@ import pyarrow as pa
 from trace_timing import schema
 from trace_timing.api.sources import Inputs
 from trace_timing.records import Doubt, Manifest
+from trace_timing.stats.growth import LatencyGrowth, latency_growth
 from trace_timing.stats.latency_warnings import latency_warnings
 from trace_timing.stats.recording_effect import RecordingEffect, recording_effect
 from trace_timing.stats.run_table import control_rows
@@ -28,6 +29,7 @@ class CaptureLevel:
     tables: dict[str, pa.Table]
     warnings: tuple[Doubt, ...]
     effect: RecordingEffect | None
+    growth: LatencyGrowth | None = None
 
 
 def capture_level(inputs: Inputs, runs: Sequence[Owned]) -> CaptureLevel:
@@ -47,4 +49,5 @@ def capture_level(inputs: Inputs, runs: Sequence[Owned]) -> CaptureLevel:
         },
         warnings=tuple(w for some in by_capture for w in latency_warnings(some)),
         effect=recording_effect(pairs_of(samples), controls),
+        growth=latency_growth(samples),
     )

@@ -132,7 +132,7 @@ class Figures:
         from trace_timing.report.step_figures import decode_by_position, run_steps
 
         if sample_id is None:
-            return decode_by_position(self.data.steps)
+            return decode_by_position(self.data.steps, self.data.summary.get("scaling") or ())
         return run_steps(of_run(self.data.steps, self._run(sample_id, repeat)))
 
     def kernels(self, per_stage: int = 6) -> go.Figure:

@@ -29,12 +29,12 @@ def payloads(data: ReportData, runs: pd.DataFrame) -> dict[str, Any]:
         runs: the recorded runs, a row each.
     """
     key = median_run(runs)
-    decode = data.steps[data.steps["stage"] == "decode"]
+    decode = step_figures.drawn_steps(data.steps)
     drawn = {
         "split": figures.split(of_run(data.stages, key) if key else data.stages[:0]),
         "samples": figures.sample_stages(data.stages, runs),
         "distribution": figures.distribution(data.stages),
-        "steps": step_figures.decode_by_position(data.steps),
+        "steps": step_figures.decode_by_position(data.steps, data.summary.get("scaling") or ()),
         "kernels": kernel_figure.top_kernels(data.kernels),
     }
     example = (of_run(data.stages, key), of_run(decode, key)) if key else (data.stages, decode)

@@ -10,6 +10,7 @@ from trace_timing.report import sentences
 from trace_timing.report.latency_rows import all_recorded, latency_rows
 from trace_timing.report.model import ReportData
 from trace_timing.report.rows import median_run, stage_rows
+from trace_timing.report.statistics_text import step_growth
 from trace_timing.report.trust import doubt_groups, law_line, stretched_groups, trust_lines
 
 
@@ -34,6 +35,7 @@ def page_words(data: ReportData) -> dict[str, Any]:
         "stage_rows": rows,
         "latency_rows": latency_rows(data),
         "all_recorded": all_recorded(data),
+        "step_growth": step_growth(summary.get("scaling") or ()),
         "laws": law_line(data),
         "trust": trust_lines(data, rows),
         "stretched": stretched_groups(data),

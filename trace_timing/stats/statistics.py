@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from trace_timing.records import RunRecord
+from trace_timing.stats.growth import LatencyGrowth
 from trace_timing.stats.noise import NoiseFloor, noise_floors
 from trace_timing.stats.outliers import Outlier, find_outliers
 from trace_timing.stats.sample_evidence import FAULTS
@@ -73,26 +74,31 @@ def statistics(
     runs: pd.DataFrame,
     steps: pd.DataFrame,
     records: Sequence[RunRecord] = (),
+    growth: LatencyGrowth | None = None,
 ) -> Statistics:
     """Statistics of an analysis.
 
     Args:
         samples, runs, steps: schema.SAMPLES, RUNS and STEPS.
         records: of the runs of either role, where there are any.
+        growth: of a decode step's latency by position.
     """
     return Statistics(
         noise_floor=noise_floors(runs),
-        scaling=scaling_fits(samples, steps),
+        scaling=scaling_fits(samples, steps, growth),
         outliers=find_outliers(runs, records),
     )
 
 
-def scaling_fits(samples: pd.DataFrame, steps: pd.DataFrame) -> tuple[ScalingFit, ...]:
+def scaling_fits(
+    samples: pd.DataFrame, steps: pd.DataFrame, growth: LatencyGrowth | None = None
+) -> tuple[ScalingFit, ...]:
     """Prefill against input tokens, a decode step against position and cache length.
 
     Of samples without a fault; a size that takes one value alone has no line. Recorded windows are
-    drawn only where there is no latency. The intervals take points as independent: steps of one run
-    are not quite.
+    drawn only where there is no latency. The intervals take points as independent, which busy times
+    of steps are. Latencies of the steps of one run are not: their slope is `growth`, or has no
+    interval.
     """
     tables = {"prefill": _prefills(samples), "decode step": _steps(samples, steps)}
     fits: list[ScalingFit] = []
@@ -106,6 +112,8 @@ def scaling_fits(samples: pd.DataFrame, steps: pd.DataFrame) -> tuple[ScalingFit
             line = fit_line(x, y)
             if line is None:
                 continue
+            if (of, kind) == ("decode step", "latency"):
+                line = _of_controls(line, x, y, growth)
             known = np.isfinite(x) & np.isfinite(y)
             each = len(x) // MOST_DRAWN + 1
             fits.append(
@@ -119,6 +127,23 @@ def scaling_fits(samples: pd.DataFrame, steps: pd.DataFrame) -> tuple[ScalingFit
                 )
             )
     return tuple(fits)
+
+
+def _of_controls(
+    line: LineFit, x: FloatArray, y: FloatArray, growth: LatencyGrowth | None
+) -> LineFit:
+    """The line with the slope that single controls have, through the middle of the points."""
+    if growth is None:
+        return replace(line, slope_interval=None)
+    left = (y - growth.slope * x)[np.isfinite(x) & np.isfinite(y)]
+    intercept = float(np.median(left))
+    return replace(
+        line,
+        slope=growth.slope,
+        slope_interval=growth.interval,
+        intercept=intercept,
+        spread=float(np.median(np.abs(left - intercept))),
+    )
 
 
 def _without_fault(samples: pd.DataFrame) -> pd.DataFrame:
@@ -143,6 +168,8 @@ def _steps(samples: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
     for kind, (_, column) in KINDS.items():
         table[f"{kind}_ms"] = good[column].astype("Float64").astype(float) / NS_PER_MS
     table["latency_ms"] = table["latency_ms"].where(good["usable"])
+    # A window is known of steps that were not recorded, too: as the host took, at another speed.
+    table["recorded_ms"] = table["recorded_ms"].where(good["recorded"])
     return table
 
 

@@ -14,6 +14,7 @@ from trace_timing.stats import control_mean
 from trace_timing.stats.control_mean import PooledSpread
 from trace_timing.stats.sample_evidence import SampleKey
 from trace_timing.stats.sample_table import Sample, is_usable
+from trace_timing.stats.times import decode_times
 from trace_timing.units import FloatArray
 
 #: Of a step: latency and the ends of its 95 % interval in ns; no ends where no spread is known.
@@ -105,18 +106,10 @@ def step_latencies(
 
 def _matrix(controls: Sequence[ControlTimes]) -> tuple[list[int], FloatArray, FloatArray]:
     """Numbers of S steps, their times in K controls (K, S), and the controls' totals (K,)."""
-    by_control = [_steps(control) for control in controls]
+    by_control = [decode_times(control) for control in controls]
     numbers = sorted({step for steps in by_control for step in steps})
     times = np.array([[s.get(n, np.nan) for n in numbers] for s in by_control], np.float64)
     return numbers, times, np.array([c.total_ns for c in controls], np.float64)
-
-
-def _steps(control: ControlTimes) -> dict[int, int]:
-    steps: dict[int, int] = {}
-    for part in control.segments:
-        if part.stage == "decode" and part.step is not None:
-            steps[part.step] = steps.get(part.step, 0) + part.duration_ns
-    return steps
 
 
 def _whole(ns: float) -> int | None:

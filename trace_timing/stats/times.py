@@ -95,6 +95,15 @@ def steps_of_control(control: ControlTimes) -> list[int]:
     return [steps[step] for step in sorted(steps)]
 
 
+def decode_times(control: ControlTimes) -> dict[int, int]:
+    """Time of each decode step of a control by number, in ns."""
+    steps: dict[int, int] = {}
+    for part in control.segments:
+        if part.stage == "decode" and part.step is not None:
+            steps[part.step] = steps.get(part.step, 0) + part.duration_ns
+    return steps
+
+
 def decode_steps_of(control: ControlTimes) -> int:
     """Decode steps of a control."""
     return len({part.step for part in control.segments if part.stage == "decode"})
