@@ -144,11 +144,25 @@ def distribution(stages: pd.DataFrame) -> go.Figure:
     return figure.update_yaxes(autorange="reversed")
 
 
+def with_unknown(stages: pd.DataFrame) -> pd.DataFrame:
+    """With `unknown_ns`: the windows of which not all was recorded."""
+    unknown = stages["window_ns"].where(stages["busy_ns"].isna())
+    return stages.assign(unknown_ns=unknown)
+
+
 def run_stages(stages: pd.DataFrame) -> go.Figure:
-    """One run's stages: busy and idle parts of each window. `stages`: rows of a run."""
-    by_stage = stages.set_index("stage").reindex(list(STAGES))
+    """One run's stages: busy and idle parts of each window, or that these are not known of all.
+
+    Args:
+        stages: rows of a run.
+    """
+    by_stage = with_unknown(stages).set_index("stage").reindex(list(STAGES))
     figure = go.Figure()
-    for column, name, pattern in (("busy_ns", "GPU busy", ""), ("idle_ns", "GPU idle", "/")):
+    for column, name, pattern in (
+        ("busy_ns", "GPU busy", ""),
+        ("idle_ns", "GPU idle", "/"),
+        ("unknown_ns", "not known", "."),
+    ):
         figure.add_bar(
             x=[LABELS[stage] for stage in STAGES],
             y=by_stage[column].astype(float).to_numpy() / NS_PER_MS,

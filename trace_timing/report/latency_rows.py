@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from trace_timing.records import Stage
 from trace_timing.report.model import ReportData
+from trace_timing.stats.busy_times import busy_ms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +46,8 @@ class LatencyRow:
     #: Median of half the 95 % interval ÷ the time; None where no sample has one.
     half_frac: float | None
     busy_ms: float | None
+    #: Of some sample it is an estimate, from the steps that were recorded.
+    busy_is_estimate: bool
     #: 1 − busy ÷ latency, both summed over the samples; None where either is not known.
     idle_frac: float | None
     #: Of the totals of all samples.
@@ -70,6 +73,7 @@ def _row(samples: pd.DataFrame, time: str) -> LatencyRow | None:
     ms = known[f"{time}_ms"].astype(float)
     total = float(samples["T_total_ms"].astype(float).sum())
     label, stage = TIMES[time]
+    busy, estimated = busy_ms(known, time)
     return LatencyRow(
         time=time,
         label=label,
@@ -77,8 +81,9 @@ def _row(samples: pd.DataFrame, time: str) -> LatencyRow | None:
         samples=len(known),
         ms=float(ms.median()),
         half_frac=half_frac(known, time),
-        busy_ms=_median(known[f"{time}_busy_ms"]),
-        idle_frac=_idle(known, time),
+        busy_ms=_median(busy),
+        busy_is_estimate=bool(estimated.any()),
+        idle_frac=_idle(ms, busy),
         share_frac=float(ms.sum()) / total if total else None,
         per_token_ms=_median(known["T_decode_per_token_ms"]) if time == "T_LLM_decode" else None,
     )
@@ -92,11 +97,9 @@ def half_frac(samples: pd.DataFrame, time: str) -> float | None:
     return _median(half[half.notna()])
 
 
-def _idle(samples: pd.DataFrame, time: str) -> float | None:
-    both = samples[samples[f"{time}_busy_ms"].notna()]
-    latency = float(both[f"{time}_ms"].astype(float).sum())
-    busy = float(both[f"{time}_busy_ms"].astype(float).sum())
-    return 1 - busy / latency if latency else None
+def _idle(latency_ms: pd.Series, busy: pd.Series) -> float | None:
+    latency = float(latency_ms[busy.notna()].sum())
+    return 1 - float(busy.sum()) / latency if latency else None
 
 
 def _median(values: pd.Series) -> float | None:

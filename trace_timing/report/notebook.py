@@ -13,6 +13,7 @@ from trace_timing.report.palette import COLOURS
 from trace_timing.report.rows import median_run, of_run
 from trace_timing.report.sentences import (
     CANNOT_TELL,
+    about,
     findings,
     heading,
     ms,
@@ -77,7 +78,9 @@ def _row(row: LatencyRow) -> str:
     colour = COLOURS[row.stage] if row.stage else "transparent"
     key = f"<span style='{_KEY};background:{colour}'></span>"
     name = f"<th style='{_CELL};text-align:left;font-weight:400'>{key}{row.label}</th>"
-    busy = CANNOT_TELL if row.busy_ms is None else ms(row.busy_ms)
+    busy = CANNOT_TELL
+    if row.busy_ms is not None:
+        busy = about(row.busy_ms, estimated=row.busy_is_estimate)
     idle = CANNOT_TELL if row.idle_frac is None else percent(row.idle_frac)
     values = (ms(row.ms), plus_minus(row.half_frac), percent(row.share_frac), busy, idle)
     return name + "".join(_cell(value, _CELL, "td") for value in values)

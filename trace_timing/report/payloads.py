@@ -42,7 +42,11 @@ def payloads(data: ReportData, runs: pd.DataFrame) -> dict[str, Any]:
         **{f"figure-{name}": figure.to_plotly_json() for name, figure in drawn.items()},
         "samples": columns(data.samples),
         "runs": columns(runs),
-        "stages": _by_run(data.stages, runs, ["stage", "busy_ns", "idle_ns", "window_ns"]),
+        "stages": _by_run(
+            figures.with_unknown(data.stages),
+            runs,
+            ["stage", "busy_ns", "idle_ns", "unknown_ns", "window_ns"],
+        ),
         "steps": _by_run(decode, runs, ["step", "latency_ns", "window_ns", "busy_ns"]),
         "positions": columns(_positions(decode)),
         "kernels": columns(kernel_totals(data.kernels).head(KERNEL_ROWS)),

@@ -31,6 +31,8 @@ class StageRow:
     idle_frac: float | None
     gpu_ops: float
     kernel_sum_ms: float | None
+    #: In some run not all of it was recorded: busy time and ops are estimates there.
+    is_estimate: bool
     #: Decode alone: median over runs of window ÷ steps.
     per_token_ms: float | None = None
     per_token_busy_ms: float | None = None
@@ -48,12 +50,15 @@ def stage_rows(data: ReportData) -> list[StageRow]:
 
 
 def _row(stage: Stage, rows: pd.DataFrame, total_ns: float, runs: pd.DataFrame) -> StageRow:
-    window, idle = rows["window_ns"].sum(), rows["idle_ns"].sum()
+    window, known = rows["window_ns"].sum(), rows[rows["idle_ns"].notna()]
+    whole = rows["recorded"].astype(bool)
+    ops = rows["gpu_ops"].astype(float).where(whole, rows["gpu_ops_estimate"].astype(float))
+    busy = rows["busy_ns"].astype(float).where(whole, rows["busy_estimate_ns"].astype(float))
     per_token = per_token_busy = None
     if stage == "decode":
         per_token = _median(runs["T_decode_per_token_ms"])
         per_token_busy = _median(runs["T_decode_per_token_busy_ms"])
-    has_idle = bool(rows["idle_ns"].notna().any()) and window > 0
+    has_idle = len(known) > 0 and known["window_ns"].sum() > 0
     return StageRow(
         stage=stage,
         runs=len(rows),
@@ -61,10 +66,13 @@ def _row(stage: Stage, rows: pd.DataFrame, total_ns: float, runs: pd.DataFrame) 
         q1_ms=_quantile(rows["window_ns"], 0.25),
         q3_ms=_quantile(rows["window_ns"], 0.75),
         share_frac=float(window) / total_ns if total_ns and window else None,
-        busy_ms=_median(rows["busy_ns"], NS_PER_MS),
-        idle_frac=float(idle) / float(window) if has_idle else None,
-        gpu_ops=float(rows["gpu_ops"].median()),
-        kernel_sum_ms=_median(rows["kernel_sum_ns"], NS_PER_MS),
+        busy_ms=_median(busy, NS_PER_MS),
+        idle_frac=float(known["idle_ns"].sum()) / float(known["window_ns"].sum())
+        if has_idle
+        else None,
+        gpu_ops=float(ops.median()),
+        kernel_sum_ms=_median(rows["kernel_sum_ns"].where(whole), NS_PER_MS),
+        is_estimate=not whole.all(),
         per_token_ms=per_token,
         per_token_busy_ms=per_token_busy,
     )

@@ -21,6 +21,11 @@ def ms(value: float | None) -> str:
     return f"{value:,.{digits}f} ms"
 
 
+def about(value: float | None, *, estimated: bool) -> str:
+    """Milliseconds, `≈` before what is an estimate."""
+    return f"≈ {ms(value)}" if estimated and value is not None else ms(value)
+
+
 def percent(value: float | None) -> str:
     """A share as whole per cent, one decimal below 10 %."""
     if value is None or value != value:
@@ -42,6 +47,7 @@ def findings(data: ReportData) -> list[str]:
         _largest(data, rows),
         _bound(data, rows),
         _token(data, rows),
+        _recorded_part(data),
         _stretch(data),
     ]
     return [sentence for sentence in said if sentence]
@@ -137,6 +143,22 @@ def _token(data: ReportData, rows: list[LatencyRow]) -> str:
     busy = steps["T_decode_per_token_busy_ms"].dropna().astype(float)
     of_it = f", of which the GPU is busy {ms(float(busy.median()))}" if len(busy) else ""
     return f"A decode step takes {ms(step)}{' ' + sure if sure else ''}{of_it}."
+
+
+def _recorded_part(data: ReportData) -> str:
+    """How many steps were recorded, where not all were."""
+    known = data.recorded.dropna(subset=["recorded_steps", "decode_steps"])
+    part = known[known["recorded_steps"] < known["decode_steps"]]
+    if part.empty:
+        return ""
+    steps, recorded = (int(part[name].median()) for name in ("decode_steps", "recorded_steps"))
+    of = (
+        "" if len(part) == len(data.recorded) else f" (in {len(part)} of {len(data.recorded)} runs)"
+    )
+    return (
+        f"Of {steps:,} decode steps {recorded:,} were recorded{of}, in stretches over the run; "
+        "busy times with ≈ are estimated from these. Latencies are of all steps."
+    )
 
 
 def _stretch(data: ReportData) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 from trace_timing.report.latency_rows import LatencyRow, all_recorded, latency_rows
 from trace_timing.report.model import ReportData
 from trace_timing.report.palette import RICH
-from trace_timing.report.sentences import findings, heading, ms, percent, plus_minus
+from trace_timing.report.sentences import about, findings, heading, ms, percent, plus_minus
 from trace_timing.report.trust import DoubtGroup, doubt_groups, law_line
 
 #: Columns of the terminal from which the table shows more.
@@ -73,7 +73,7 @@ def _columns(
     columns: dict[str, Callable[[LatencyRow], str]] = {time: lambda row: ms(row.ms)}
     if width >= TINY and any(row.half_frac is not None for row in rows):
         columns["±"] = lambda row: plus_minus(row.half_frac)
-    columns["GPU busy"] = lambda row: ms(row.busy_ms)
+    columns["GPU busy"] = lambda row: about(row.busy_ms, estimated=row.busy_is_estimate)
     if width >= NARROW:
         columns["idle"] = lambda row: percent(row.idle_frac)
         columns["share"] = lambda row: percent(row.share_frac)

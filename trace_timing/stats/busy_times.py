@@ -1,0 +1,26 @@
+"""Busy times of samples, where need be as estimated over steps that were not recorded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trace_timing.schema import ESTIMATED_TIMES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def busy_ms(samples: pd.DataFrame, time: str) -> tuple[pd.Series[Any], pd.Series[Any]]:
+    """Busy ms of a time by sample, and which of them are estimates.
+
+    Whoever shows the former says the latter beside it.
+
+    Args:
+        samples: schema.SAMPLES.
+        time: of schema.SAMPLE_TIMES.
+    """
+    measured = samples[f"{time}_busy_ms"].astype(float)
+    if time not in ESTIMATED_TIMES:
+        return measured, measured.isna() & False
+    estimate = samples[f"{time}_busy_estimate_ms"].astype(float)
+    return measured.fillna(estimate), measured.isna() & estimate.notna()
