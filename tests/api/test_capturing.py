@@ -17,6 +17,8 @@ import torch
 from PIL import Image
 
 import trace_timing
+from tests.recording.test_switching import FakeSwitch
+from trace_timing.api import capturing
 from trace_timing.errors import UsageError
 from trace_timing.recording.files import read_records, run_key
 from trace_timing.recording.inputs import Sample, prepare
@@ -413,3 +415,58 @@ def test_component_ranges_lie_in_every_layer_and_leave_the_stages_as_they_were(
     assert [n for n in found if n.startswith("decode")] == ["decode[1]", "decode[2]", "decode[3]"]
     names = {f.__qualname__ for m in tiny.model.modules() for f in m._forward_hooks.values()}
     assert not [name for name in names if name.startswith("_hook")]  # transformers has its own
+
+
+def test_a_long_generation_is_recorded_in_stretches(
+    tmp_path: Path, tiny: Loaded, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    switch = FakeSwitch()
+    monkeypatch.setattr(capturing, "switch_of_process", lambda: (switch, None))
+    long = {**inputs, "max_new_tokens": 60, "min_new_tokens": 60}
+    options: dict[str, Any] = {"record_steps": 8, "control": 1, "warm_up": False}
+    with trace_timing.capture(tmp_path / "out", tiny.model, **options) as session:
+        session.generate("long", **long)
+    assert switch.told == ["off", "on"]
+    (record,) = [r for r in records(tmp_path / "out") if r.role == "recorded"]
+    assert record.machine["session"]["steps"] == {"expected": 59, "stretches": [[1, 4], [56, 59]]}
+    assert manifest_of(tmp_path / "out").settings["record_steps"] == 8
+    names = ranges_of(tmp_path / "out", record.trace or "")
+    assert {f"decode[{n}]" for n in range(1, 60)} <= set(names)
+    assert (names.count("recording_off"), names.count("recording_guard")) == (1, 1)
+
+
+def test_where_nothing_can_be_switched_every_step_is_recorded_and_that_is_told(
+    tmp_path: Path, tiny: Loaded, inputs: dict[str, Any]
+) -> None:
+    long = {**inputs, "max_new_tokens": 64, "min_new_tokens": 64}
+    with trace_timing.capture(tmp_path / "out", tiny.model, warm_up=False, control=1) as session:
+        session.generate("long", **long)
+        (line,) = session.told_steps()
+    assert line.startswith("every decode step of 1 run was recorded: ")
+    (record,) = [r for r in records(tmp_path / "out") if r.role == "recorded"]
+    assert record.machine["session"]["steps"]["all"] is True
+
+
+def test_parts_of_layers_have_no_ranges_in_a_gap(
+    tmp_path: Path, tiny: Loaded, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capturing, "switch_of_process", lambda: (FakeSwitch(), None))
+    long = {**inputs, "max_new_tokens": 41, "min_new_tokens": 41}
+    options: dict[str, Any] = {"record_steps": 2, "control": 1, "warm_up": False}
+    with trace_timing.capture(
+        tmp_path / "out", tiny.model, detail="components", **options
+    ) as session:
+        session.generate("long", **long)
+    (record,) = [r for r in records(tmp_path / "out") if r.role == "recorded"]
+    names = ranges_of(tmp_path / "out", record.trace or "")
+    parts = [name for name in names if name.startswith("component:attention[0]")]
+    # The vision encoder's, prefill's, those of steps 1 and 40 and of the guard step before that.
+    assert len(parts) == 5
+
+
+def test_no_steps_to_record_is_refused(tmp_path: Path, tiny: Loaded) -> None:
+    with (
+        pytest.raises(UsageError, match="record_steps is 0"),
+        trace_timing.capture(tmp_path / "out", tiny.model, record_steps=0),
+    ):
+        pass

@@ -65,6 +65,35 @@ def test_what_is_captured_into_a_graph_does_not_run_and_is_not_lost() -> None:
     assert (losses.launches, losses.lost) == (1, 1)
 
 
+def switched(*missing: float) -> bytes:
+    """Launches at 20, 25 … 95, these without kernel; a gap from 40 to 60, a guard step to 70."""
+    events = [GENERATE, event("user_annotation", "recording_off", 40.0, dur=20.0)]
+    events.append(event("user_annotation", "recording_guard", 60.0, dur=10.0))
+    for number, at in enumerate(range(20, 100, 5)):
+        events.append(event("cuda_runtime", "cudaLaunchKernel", float(at), number))
+        if at not in missing:
+            events.append(event("kernel", "k", at + 1.0, number))
+    return document(events)
+
+
+@pytest.mark.parametrize(
+    ("missing", "lost", "at_switches"),
+    [
+        ((), 0, 0),
+        ((40, 55, 60), 0, 3),  # within the gap, and in the guard step
+        ((30, 35), 0, 2),  # the last ones before it
+        ((30,), 1, 0),  # the one at 35 has its kernel
+        ((70,), 1, 0),  # after the guard step
+        ((20, 25, 30, 35), 4, 0),  # no launch of the stretch has its kernel
+    ],
+)
+def test_what_a_switch_of_recording_costs_is_no_loss(
+    missing: tuple[int, ...], lost: int, at_switches: int
+) -> None:
+    losses = inspect(switched(*missing), name="a")
+    assert (losses.lost, losses.lost_at_switches) == (lost, at_switches)
+
+
 def test_nothing_is_lost_on_a_real_gpu_trace(h200: Path) -> None:
     text = gzip.decompress((h200 / "llava_llama1b_user_scope.json.gz").read_bytes())
     # That trace has no generate range; its stage range stands in for one.

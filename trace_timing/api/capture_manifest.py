@@ -34,6 +34,7 @@ def manifest_of(
         "order": options.order,
         "control": options.control,
         "record_every": options.record_every,
+        "record_steps": options.record_steps,
         "precision": fraction(options.precision),
         "most_controls": options.most_controls,
         "cuda_cache": options.cuda_cache,

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from trace_timing.recording.calls import CachePolicy
 from trace_timing.recording.plan import MOST_CONTROLS
+from trace_timing.recording.step_plan import RECORD_STEPS
+from trace_timing.recording.step_planner import RecordSteps
 from trace_timing.records import ProfileMode
 
 #: `controls-first`: the controls of all samples, then the sessions of all samples, so that every
@@ -28,6 +30,9 @@ class CaptureOptions:
     control: int | None = None
     #: Record every so many samples only; the others have controls alone.
     record_every: int = 1
+    #: Decode steps to record of each run, spread over it; recording is off in the others. "all"
+    #: records every step, and so do captures that cannot switch it (the record says why).
+    record_steps: RecordSteps = RECORD_STEPS
     #: Take further controls of a sample until the half-width of its total's 95 % interval is below
     #: this share (`"3%"` or 0.03), or it has `most_controls`.
     precision: str | float | None = None

@@ -20,6 +20,7 @@ from trace_timing.recording.inputs import count_tokens
 from trace_timing.recording.plan import RunPlan
 from trace_timing.recording.runner import Controls, Runner
 from trace_timing.recording.shards import shard_of_process
+from trace_timing.recording.step_planner import told
 from trace_timing.recording.warmup import new_tokens_of, shortened, told_warm_ups
 from trace_timing.records import Manifest, Role, RunRecord
 
@@ -50,7 +51,9 @@ class Session:
         self._manifest = manifest
         self._hooks = hooks
         share = fraction(options.precision)
-        before = () if share is None else totals_by_sample(read_records(place.runs))
+        known = read_records(place.runs)
+        runner.planner.learn(known)
+        before = () if share is None else totals_by_sample(known)
         self._precision = None if share is None else Precision(share, before)
         self._repeats: Counter[str] = Counter()
         self._indices: dict[str, int] = {}
@@ -223,6 +226,10 @@ class Session:
         if attachment.state != "attached":
             return None
         return attachment.why_not or NOT_SHOWN
+
+    def told_steps(self) -> list[str]:
+        """A line for each reason why runs of more steps than wanted were recorded whole."""
+        return told(self._runner.planner.whole)
 
     def index_of(self, sample_id: str) -> int:
         """A sample's place among all, counted from 0 as they first came by."""

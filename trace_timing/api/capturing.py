@@ -14,6 +14,7 @@ from trace_timing.api.capture_manifest import begun, manifest_of
 from trace_timing.api.capture_options import CaptureOptions
 from trace_timing.api.capture_session import Session
 from trace_timing.api.keeping import Keep, Keeper
+from trace_timing.errors import UsageError
 from trace_timing.recording import ranges
 from trace_timing.recording.calls import RunSettings, SinkSlot, devices_of
 from trace_timing.recording.components import component_ranges
@@ -24,6 +25,8 @@ from trace_timing.recording.runner import Runner
 from trace_timing.recording.session import open_session
 from trace_timing.recording.shards import all_agree, shard_of_process
 from trace_timing.recording.sinks import ProfilerSink
+from trace_timing.recording.step_planner import StepPlanner, switch_for
+from trace_timing.recording.switch import switch_of_process
 
 __all__ = ["Session", "capture"]
 
@@ -48,6 +51,10 @@ def capture(
         CaptureError: the model's stages cannot be found.
     """
     chosen = replace(options or CaptureOptions(), **changes)
+    if chosen.record_steps != "all" and chosen.record_steps < 1:
+        raise UsageError(
+            f"record_steps is {chosen.record_steps}", remedy="give a number from 1 on, or 'all'"
+        )
     shard = shard_of_process()
     place = open_directory(
         Path(directory),
@@ -77,6 +84,11 @@ def capture(
         unhooked=hooks.unhooked,
         on_trace=keeper.keep,
         attachment=attachment_of_process(next(iter(devices), None)),
+        planner=StepPlanner(
+            model,
+            chosen.record_steps,
+            switch=switch_for(chosen.profile, backend, switch_of_process()),
+        ),
         all_agree=functools.partial(all_agree, device=next(iter(devices), "cpu"))
         if chosen.tensor_parallel
         else lambda says: says,
@@ -94,4 +106,8 @@ def _details(
 ) -> Callable[[], AbstractContextManager[None]]:
     if options.detail == "stages":
         return nullcontext
-    return functools.partial(component_ranges, model, lambda: isinstance(slot.sink, ProfilerSink))
+    return functools.partial(component_ranges, model, lambda: _is_recording(slot))
+
+
+def _is_recording(slot: SinkSlot) -> bool:
+    return isinstance(slot.sink, ProfilerSink) and slot.sink.is_recording

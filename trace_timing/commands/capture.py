@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 _SHOWN = ("vision", "prefill", "decode", "sampling")
 
 
+def _step_count(ctx: click.Context, param: click.Parameter, value: Any) -> int | str:
+    """The number as an int; `all` as it is."""
+    if value == "all":
+        return "all"
+    return int(click.IntRange(1).convert(value, param, ctx))
+
+
 @click.command("capture")
 @click.option("--model", required=True, help="Hub id, folder, tiny-llava, or random:… (presets).")
 @click.option("--inputs", required=True, help="samples.jsonl or hf:DATASET:SPLIT.")
@@ -55,6 +62,14 @@ _SHOWN = ("vision", "prefill", "decode", "sampling")
     show_default=True,
     type=click.IntRange(1),
     help="Record every so many samples only; the others have controls alone.",
+)
+@click.option(
+    "--record-steps",
+    default="32",
+    show_default=True,
+    metavar="N|all",
+    callback=_step_count,
+    help="Decode steps to record of each run, spread over it; or all.",
 )
 @click.option(
     "--precision",
@@ -135,9 +150,11 @@ def _run(options: dict[str, Any]) -> int:
             tally.add(step)
             if step.call_ns is not None and part.rank == 0:
                 click.echo(_duration(count, step.call_ns), err=True)
-        findings = session.findings()
+        findings, whole = session.findings(), session.told_steps()
         attached = session.why_attached() if options["order"] == "interleaved" else None
     code = _finish(tally, options["output"], findings, attached, stopped=stop())
+    for line in whole:
+        click.echo(f"  {line}", err=True)
     # torchrun kills all ranks once one ends with an error, and the others still have work.
     return EXIT_GOOD if part.world > 1 else code
 
@@ -221,6 +238,7 @@ def _capture_options(options: dict[str, Any]) -> Any:
         "order",
         "control",
         "record_every",
+        "record_steps",
         "precision",
         "most_controls",
         "cuda_cache",

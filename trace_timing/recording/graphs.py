@@ -19,13 +19,13 @@ class Replays:
 
 
 @contextmanager
-def watch_replays() -> Iterator[Replays]:
+def watch_replays(replays: Replays | None = None) -> Iterator[Replays]:
     """Count `torch.cuda.CUDAGraph.replay` calls within, on every graph of the process.
 
     The method is Python's, so torch's own graph trees are counted as well; a graph that C++ code
     replays is not, and shows in a session's records alone.
     """
-    replays = Replays()
+    replays = replays or Replays()
     owner = torch.cuda.CUDAGraph
     original = owner.replay
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import math
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import msgspec
@@ -14,7 +17,7 @@ from trace_timing.atomic import replacing
 from trace_timing.call_names import role_of_call
 from trace_timing.errors import CaptureError
 from trace_timing.recording.files import refused
-from trace_timing.records import GENERATE
+from trace_timing.records import GENERATE, RECORDING_GUARD, RECORDING_OFF
 
 _CALLS = frozenset({"cuda_runtime", "cuda_driver", "hip_runtime", "hip_driver"})
 _OPS = frozenset({"kernel", "gpu_memcpy", "gpu_memset"})
@@ -56,6 +59,8 @@ class Losses:
     launches: int
     ops: int
     lost: int
+    #: Launches without kernel where recording was switched off or on: not counted above.
+    lost_at_switches: int
     ranges: int
     generate_ns: int
     graphs: int = 0
@@ -75,26 +80,56 @@ def inspect(text: bytes, *, name: str) -> Losses:
             why=str(error),
             remedy="look for a full disk, then go on with --resume",
         ) from error
-    windows = [
-        (event.ts, event.ts + event.dur)
-        for event in events
-        if event.cat == "user_annotation" and event.name == GENERATE
-    ]
+    windows = _spans(events, GENERATE)
     launches = [
         event
         for event in _running(events)
         if role_of_call(event.name) == "launch" and any(b <= event.ts < e for b, e in windows)
     ]
     ops = {_correlation(event) for event in events if event.cat in _OPS}
-    lost = sum(_correlation(event) not in ops for event in launches)
+    missing = [_correlation(event) not in ops for event in launches]
+    switched = _at_switches(events, [event.ts for event in launches], missing)
     return Losses(
         launches=len(launches),
         ops=len(ops),
-        lost=lost,
+        lost=sum(missing) - switched,
+        lost_at_switches=switched,
         ranges=len(windows),
         generate_ns=round(sum(end - begin for begin, end in windows) * 1000),
         graphs=sum(_is_of_graph(event) for event in events),
     )
+
+
+def _at_switches(events: list[_Event], at: list[float], missing: list[bool]) -> int:
+    """How many missing launches a switch of recording explains.
+
+    Those in a gap or its guard step, and the last before a gap, as far as none between has its
+    kernel; not where no launch of the stretch has.
+
+    Args:
+        at, missing: n launches' times, in order, and whether their kernel is missing.
+    """
+    gaps = _spans(events, RECORDING_OFF)
+    spans = sorted([*gaps, *_spans(events, RECORDING_GUARD)])
+    found = {
+        i
+        for i, (time, lost) in enumerate(zip(at, missing, strict=True))
+        if lost and any(begin <= time < end for begin, end in spans)
+    }
+    for begin, _ in gaps:
+        behind = max((end for _, end in spans if end <= begin), default=-math.inf)
+        stretch = range(bisect_left(at, behind), bisect_left(at, begin))
+        if any(not missing[i] for i in stretch):
+            found.update(takewhile(lambda i: missing[i], reversed(stretch)))
+    return len(found)
+
+
+def _spans(events: list[_Event], name: str) -> list[tuple[float, float]]:
+    return [
+        (event.ts, event.ts + event.dur)
+        for event in events
+        if event.cat == "user_annotation" and event.name == name
+    ]
 
 
 def _is_of_graph(event: _Event) -> bool:

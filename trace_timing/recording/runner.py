@@ -28,6 +28,7 @@ from trace_timing.recording.plan import Enough
 from trace_timing.recording.run_records import RecordMaker
 from trace_timing.recording.session import ProfilerSession
 from trace_timing.recording.session_runs import SessionMaker
+from trace_timing.recording.step_planner import StepPlanner
 from trace_timing.recording.warmup import AllAgree, RunTimes, WarmUp, times_of, warm_up
 from trace_timing.records import Role
 
@@ -50,6 +51,7 @@ class Runner:
         unhooked: a context in which the model has no hooks, for a bare control.
         on_trace: what to do with a stored trace (name → endings that stay).
         attachment: CUPTI's state in this process.
+        planner: which steps of each recorded run are recorded; None: all.
         all_agree: whether all ranks that make each run together say so.
     """
 
@@ -64,6 +66,7 @@ class Runner:
         unhooked: Callable[[], Any],
         on_trace: Callable[[str], Sequence[str]],
         attachment: CuptiAttachment,
+        planner: StepPlanner | None = None,
         all_agree: AllAgree = lambda says: says,
     ) -> None:
         self._settings = settings
@@ -77,11 +80,13 @@ class Runner:
             "attachment": attachment,
             "devices": self._devices,
         }
+        self.planner = planner or StepPlanner(model, "all")
         self._controls = ControlMaker(**shared, unhooked=unhooked)
         self._sessions = SessionMaker(
             **shared,
             session=session,
             directory=directory,
+            planner=self.planner,
             on_trace=on_trace,
             all_agree=all_agree,
         )
@@ -149,6 +154,7 @@ class Runner:
                 made.append(self._control(call, how, index=len(made)))
         finally:
             self.records.write([outcome.record for outcome in made])
+        self.planner.learn(outcome.record for outcome in made)
         return made
 
     def recorded(self, call: Call) -> Outcome:

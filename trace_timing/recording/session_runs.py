@@ -15,13 +15,14 @@ from trace_timing.recording import kineto_files
 from trace_timing.recording.calls import Call, Outcome, SinkSlot, synchronize
 from trace_timing.recording.detach import GRAPHS_RECORDED, UNREAD, CuptiAttachment
 from trace_timing.recording.files import PARTIAL, CaptureDirectory, sha256
-from trace_timing.recording.graphs import watch_replays
+from trace_timing.recording.graphs import Replays, watch_replays
 from trace_timing.recording.health import SessionHealth
 from trace_timing.recording.kineto_files import Losses
 from trace_timing.recording.machine import resident_bytes
 from trace_timing.recording.run_records import RecordMaker
 from trace_timing.recording.session import ProfilerSession, timed
-from trace_timing.recording.sinks import ProfilerSink
+from trace_timing.recording.sinks import ProfilerSink, SwitchingSink
+from trace_timing.recording.step_planner import Planned, StepPlanner
 from trace_timing.recording.warmup import AllAgree
 from trace_timing.records import run_name
 
@@ -35,6 +36,7 @@ class SessionMaker:
     """Makes the recorded runs of one process's model.
 
     Args:
+        planner: which steps of each run are recorded.
         on_trace: what to do with a stored trace (name → endings that stay).
         all_agree: whether all ranks that make each run together say so.
     """
@@ -48,6 +50,7 @@ class SessionMaker:
         directory: CaptureDirectory,
         attachment: CuptiAttachment,
         devices: Sequence[torch.device],
+        planner: StepPlanner,
         on_trace: Callable[[str], Sequence[str]],
         all_agree: AllAgree,
     ) -> None:
@@ -57,6 +60,7 @@ class SessionMaker:
         self._directory = directory
         self._attachment = attachment
         self._devices = list(devices)
+        self._planner = planner
         self._on_trace = on_trace
         self._all_agree = all_agree
         self._pads = 0
@@ -64,7 +68,7 @@ class SessionMaker:
 
     def throwaway(self, call: Call) -> None:
         """A session that nobody keeps: CUPTI's start and first buffers are paid here."""
-        self._in_session(call, call.short or call.run)
+        self._in_session(call, call.short or call.run, Planned())
         self._drop_trace(call)
 
     def recorded(self, call: Call, **more: Any) -> Outcome:
@@ -77,14 +81,17 @@ class SessionMaker:
             StorageError: the trace could not be written.
         """
         beginning = self._records.begin()
+        planned = self._planner.plan(call, self._attachment)
         for attempt in range(1, ATTEMPTS + 1):
             output, losses, costs = self._records.guarded(
-                call, beginning, "recorded", lambda: self._in_session(call, call.run)
+                call, beginning, "recorded", lambda: self._in_session(call, call.run, planned)
             )
             costs |= {
                 "attempts": attempt,
                 "pad_kernels": self._pads,
                 "lost_kernels": losses.lost,
+                "lost_at_switches": losses.lost_at_switches,
+                "steps": planned.as_dict(),
                 "generate_ns": losses.generate_ns,
             }
             self.health.saw(costs["start_ns"], resident_bytes())
@@ -100,12 +107,14 @@ class SessionMaker:
         sums = {ending: sha256(self._directory.trace_path(name, ending)) for ending in endings}
         return Outcome(output=output, record=replace(record, trace=name, sha256=sums))
 
-    def _in_session(self, call: Call, run: Callable[[], Any]) -> tuple[Any, Losses, dict[str, Any]]:
+    def _in_session(
+        self, call: Call, run: Callable[[], Any], planned: Planned
+    ) -> tuple[Any, Losses, dict[str, Any]]:
         self._attachment.before_session()
         start = timed(self._session.start)
         try:
             run_spare_kernels(self._devices, self._pads)
-            output = self._watched(run)
+            output = self._watched(run, planned)
         except BaseException:
             self._session.stop()
             self._look_for_graphs(call)
@@ -119,11 +128,12 @@ class SessionMaker:
         self._attachment.after_session()
         return output, losses, {"start_ns": start, "stop_ns": stop, "store_ns": store}
 
-    def _watched(self, run: Callable[[], Any]) -> Any:
+    def _watched(self, run: Callable[[], Any], planned: Planned) -> Any:
         """Make the run with ranges at its stages; its device work is done when this returns."""
-        sink = self._slot.sink = ProfilerSink()
+        replays = Replays()
+        sink = self._slot.sink = _sink(planned, lambda: not replays.seen)
         try:
-            with watch_replays() as replays:
+            with watch_replays(replays):
                 output = run()
             synchronize(self._devices)
         finally:
@@ -163,6 +173,12 @@ class SessionMaker:
         name = run_name(call.sample_id, call.repeat, self._directory.rank)
         with suppress(OSError):
             self._directory.trace_path(name, "json.gz").unlink()
+
+
+def _sink(planned: Planned, may_switch: Callable[[], bool]) -> ProfilerSink:
+    if planned.plan is None or planned.switch is None:
+        return ProfilerSink()
+    return SwitchingSink(planned.plan, planned.switch, may_switch)
 
 
 def run_spare_kernels(devices: Sequence[torch.device], number: int) -> None:

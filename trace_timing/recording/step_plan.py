@@ -1,0 +1,99 @@
+"""Which decode steps of a generate() are recorded: stretches of a few, spread over all of it.
+
+Decode steps hardly differ but for the length of the cache, so a few of them say what all are made
+of; the controls time every one. A stretch after a gap begins with a guard step: it is recorded, but
+what was launched before it still runs then, so it is not counted.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Literal
+
+#: Recorded steps of a run, if nothing else is asked for.
+RECORD_STEPS = 32
+#: Steps that follow each other without a gap: enough to see one begin where another ends.
+STRETCH = 4
+#: Fewer steps between two stretches are recorded rather than left out: a switch off and on costs
+#: 0.15 ms, and its guard step nearly as much of the trace as they do.
+LEAST_GAP = 2
+
+StepState = Literal["recorded", "guard", "off"]
+#: First and last step.
+Stretch = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """The stretches of counted steps, in order, at least one; other steps are guards or off."""
+
+    stretches: tuple[Stretch, ...]
+    #: Steps that the run is expected to make; None where that is not known.
+    expected: int | None = None
+    _starts: list[int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_starts", [first for first, _ in self.stretches])
+
+    def state(self, step: int) -> StepState:
+        """What becomes of a step, counted from 1; what comes after the last stretch is off."""
+        place = bisect_right(self._starts, step) - 1
+        if place >= 0 and step <= self.stretches[place][1]:
+            return "recorded"
+        # With something recorded right before it, nothing unrecorded runs in it.
+        return "guard" if step + 1 in self._starts else "off"
+
+    @property
+    def recorded(self) -> int:
+        """How many steps are recorded and counted."""
+        return sum(last - first + 1 for first, last in self.stretches)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a run's record."""
+        return {"expected": self.expected, "stretches": [list(one) for one in self.stretches]}
+
+
+def plan_steps(expected: int | None, wanted: int) -> StepPlan | None:
+    """So many steps of those that are expected, first and last among them; None: all are recorded.
+
+    Where the number of steps is not known, the first half of those wanted is one stretch, and the
+    others lie further apart each time.
+    """
+    if expected is None:
+        return StepPlan(_from_the_start(wanted))
+    if expected <= wanted:
+        return None
+    stretches = _joined(_spread(expected, wanted))
+    return None if stretches == ((1, expected),) else StepPlan(stretches, expected)
+
+
+def _spread(expected: int, wanted: int) -> list[Stretch]:
+    number = max(wanted // STRETCH, min(wanted, 2))
+    lengths = [wanted // number + (i < wanted % number) for i in range(number)]
+    room = expected - lengths[-1]
+    starts = [1 + round(i * room / max(number - 1, 1)) for i in range(number)]
+    return [(start, start + length - 1) for start, length in zip(starts, lengths, strict=True)]
+
+
+def _from_the_start(wanted: int) -> tuple[Stretch, ...]:
+    first = max(wanted // 2, 1)
+    stretches = [(1, first)]
+    left, start = wanted - first, 2 * wanted + 1
+    while left > 0:
+        stretches.append((start, start + min(STRETCH, left) - 1))
+        left, start = left - STRETCH, 2 * (start - 1) + 1
+    return _joined(stretches)
+
+
+def _joined(stretches: Sequence[Stretch]) -> tuple[Stretch, ...]:
+    """With those joined between which a gap, less its guard step, would be too short."""
+    joined = [stretches[0]]
+    for (_, end), (start, last) in pairwise(stretches):
+        if start - end - 2 < LEAST_GAP:
+            joined[-1] = (joined[-1][0], last)
+        else:
+            joined.append((start, last))
+    return tuple(joined)
