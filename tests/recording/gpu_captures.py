@@ -7,6 +7,8 @@ the device has done more work after the capture.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,16 @@ def plain(folder: Path, order: str) -> None:
     """LLaVA with a 1B Llama, as a user captures it."""
     loaded = load(ModelChoice(name="random:llava-1b"))
     _capture(folder, order, loaded.model, loaded.processor)
+
+
+def long(folder: Path, order: str) -> None:
+    """The same for 60 tokens, of which eight steps are recorded."""
+    loaded = load(ModelChoice(name="random:llava-1b"))
+    samples = [replace(sample, max_new_tokens=60) for sample in SAMPLES]
+    loop = SampleLoop(generate_options={"do_sample": False, "eos_token_id": None})
+    _capture(
+        folder, order, loaded.model, loaded.processor, loop=loop, samples=samples, record_steps=8
+    )
 
 
 def graph(folder: Path, order: str, *, warm_up: bool = True) -> None:
@@ -92,17 +104,24 @@ def _capture(
     processor: Any,
     *,
     loop: SampleLoop | None = None,
+    samples: Sequence[Sample] = SAMPLES,
     **options: Any,
 ) -> None:
     with trace_timing.capture(folder, model, order=order, keep="json", **options) as session:
-        for step in capture_samples(session, SAMPLES, model, processor, loop or SampleLoop()):
+        for step in capture_samples(session, samples, model, processor, loop or SampleLoop()):
             failed = [r.reason for r in step.records if r.status == "failed"]
             if failed:
                 raise SystemExit(f"{step.sample_id}: {failed}")
 
 
 if __name__ == "__main__":
-    kinds = {"plain": plain, "graph": graph, "cold_graph": cold_graph, "compiled": compiled}
+    kinds = {
+        "plain": plain,
+        "long": long,
+        "graph": graph,
+        "cold_graph": cold_graph,
+        "compiled": compiled,
+    }
     kinds[sys.argv[1]](Path(sys.argv[3]), sys.argv[2])
     torch.cuda.synchronize()
     print("alive")

@@ -118,6 +118,48 @@ def test_controls_first_are_those_of_a_process_that_never_profiled(tmp_path: Pat
     assert told["attached_ratio"]["low"] > 1.10, told
 
 
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[RunRecord], trace_timing.Analysis]:
+    folder = tmp_path_factory.mktemp("long")
+    _, records = captured("long", "interleaved", folder)
+    return records, trace_timing.analyze(folder)
+
+
+def test_every_launch_of_a_recorded_step_has_its_op_and_nothing_is_lost_at_a_switch(
+    long: Any,
+) -> None:
+    records, result = long
+    for session in (r.machine["session"] for r in records if r.role == "recorded"):
+        assert session["steps"] == {"expected": 59, "stretches": [[1, 4], [56, 59]]}
+        assert (session["lost_kernels"], session["lost_at_switches"]) == (0, 0)
+    integrity = [trace.integrity for trace in result.traces]
+    assert {i.launches_without_ops + i.launches_at_switches for i in integrity} == {0}
+    assert result.laws_hold
+    recorded = result.steps[result.steps["recorded"]]
+    assert sorted(set(recorded["step"])) == [1, 2, 3, 4, 56, 57, 58, 59]
+    assert (recorded["launches"] == recorded["gpu_ops"]).all()
+    # As many in each: a step that had lost some would have fewer.
+    assert recorded["gpu_ops"].nunique() == 1
+    assert recorded["gpu_ops"].iloc[0] > 300
+
+
+def test_steps_in_a_gap_and_guard_steps_have_latencies_and_no_figures(long: Any) -> None:
+    _, result = long
+    others = result.steps[~result.steps["recorded"]]
+    reasons = others.groupby("sample_id")["unrecorded_reason"].value_counts()
+    for name in result.samples["sample_id"]:
+        assert reasons[name].to_dict() == {"recording_off": 50, "recording_guard": 1}
+    assert others["busy_ns"].isna().all()
+    assert others["latency_ns"].notna().all()
+    assert (others["window_ns"] > 0).all()
+
+
+def test_busy_time_hardly_differs_between_recorded_steps(long: Any) -> None:
+    _, result = long
+    recorded = result.steps[result.steps["recorded"]]["busy_ns"].astype(float)
+    assert recorded.quantile(0.9) < 1.1 * recorded.quantile(0.1)
+
+
 @pytest.mark.parametrize("kind", ["graph", "cold_graph"])
 @pytest.mark.parametrize("order", ORDERS)
 def test_where_a_cuda_graph_is_replayed_there_is_no_detach(
