@@ -1,6 +1,6 @@
 """Busy time of recorded steps against the same steps where all are recorded.
 
-    python benchmarks/recorded_steps.py                 # 1B and OLMoE, 64 tokens, a minute and a half
+    python benchmarks/recorded_steps.py           # 1B and OLMoE, 64 tokens, a minute and a half
 
 Both are recorded in one process, in turns, so that neither has the better hour. Prints one JSON
 object: by model the ratio (part ÷ all) of a step's busy time, medians over repeats, its quartiles

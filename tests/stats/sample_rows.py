@@ -25,6 +25,7 @@ def step_table(samples: pd.DataFrame, *, latency: bool = True) -> pd.DataFrame:
     rows = [
         {"sample_id": s["sample_id"], "repeat": 0, "rank": 0, "stage": "decode", "step": k}
         | {"busy_ns": 10**6, "window_ns": 2 * (4 * 10**6 + 10**3 * k), "usable": latency}
+        | {"recorded": True}
         | {"latency_ns": 4 * 10**6 + 10**3 * k if latency else None}
         | {"kv_length": s["input_tokens"] + k}
         for s in samples.to_dict("records")

@@ -12,7 +12,7 @@ from scipy import stats
 
 from tests.stats.sample_rows import sample, step_table
 from trace_timing.api.analysis import Analysis, analyze
-from trace_timing.report.statistics_text import statistics_lines
+from trace_timing.report.statistics_text import statistics_lines, step_growth
 from trace_timing.stats.statistics import scaling_fits, statistics
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
@@ -71,11 +71,12 @@ def test_the_sample_traces_lines_are_scipys(analysis: Analysis) -> None:
 
 
 def test_they_are_said_in_a_line_each_and_stand_in_the_summary(analysis: Analysis) -> None:
-    noise, growth, outliers = statistics_lines(analysis.statistics)
+    noise, growth, steps, outliers = statistics_lines(analysis.statistics)
     assert noise.startswith("Noise floor: controls of one input differ by 1.5% in total")
     assert "first: long, T_total_ms 1520.02 against 521.22" in outliers
     assert "prefill +15.46 µs an input token (3 points, too few for an interval)" in growth
-    assert "33 points, no growth shown" in growth
+    assert steps.startswith("A decode step's latency ")
+    assert "GPU busy time" in steps
     summary = json.loads(json.dumps(analysis.summary()))
     assert [floor["figure"] for floor in summary["noise_floor"]] == [
         "total",
@@ -90,3 +91,37 @@ def test_they_are_said_in_a_line_each_and_stand_in_the_summary(analysis: Analysi
 def test_one_trace_alone_has_no_noise_floor_and_says_so(h200: Path) -> None:
     analysis = analyze(h200 / "llava_llama1b_user_scope.json.gz")
     assert statistics_lines(analysis.statistics)[0].startswith("Noise floor unknown")
+
+
+def told(latency: tuple[float, float, float] | None, busy: tuple[float, float, float]) -> str:
+    """The sentence of slopes in µs a position, each with the ends of its interval."""
+    rows = [
+        {"of": "decode step", "against": "position", "time": time, "points": 32}
+        | dict(zip(("slope_us", "slope_lo_us", "slope_hi_us"), slope, strict=True))
+        for time, slope in (("latency", latency), ("busy", busy))
+        if slope is not None
+    ]
+    return step_growth(rows)
+
+
+def test_a_host_bound_step_shows_no_growth_and_its_gpu_work_does() -> None:
+    assert told((0.3, -1, 1.6), (0.42, 0.4, 0.44)) == (
+        "A decode step's latency shows no growth with the cache (+0.30 µs a position, "
+        "[-1.00, 1.60]); its GPU busy time grows by +0.42 µs a position [0.40, 0.44] in 32 steps."
+    )
+
+
+def test_of_a_device_bound_step_both_grow_and_whether_they_agree_is_said() -> None:
+    assert told((5.1, 4, 6.2), (4.9, 4.8, 5.0)).endswith("in 32 steps; the two agree.")
+    assert told((5.1, 4, 6.2), (7.9, 7.8, 8.0)).endswith("in 32 steps; the two differ.")
+    assert "grows with the cache by +5.10 µs a position [4.00, 6.20]" in told(
+        (5.1, 4, 6.2), (4.9, 4.8, 5.0)
+    )
+
+
+def test_without_controls_or_with_few_only_what_is_known_is_said() -> None:
+    assert told(None, (0.42, 0.4, 0.44)).startswith("Its GPU busy time grows")
+    few = {"of": "decode step", "against": "position", "time": "latency", "points": 32}
+    few |= {"slope_us": 0.5, "slope_lo_us": None, "slope_hi_us": None}
+    assert "too few controls for an interval" in step_growth([few])
+    assert step_growth([]) == ""

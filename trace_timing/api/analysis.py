@@ -113,9 +113,7 @@ class Analysis:
         """Noise floor, growth with size and outliers over the runs."""
         from trace_timing.stats.statistics import statistics
 
-        return statistics(
-            self.samples, self.runs, self.generate_steps, self.records, self.growth
-        )
+        return statistics(self.samples, self.runs, self.generate_steps, self.records, self.growth)
 
     @property
     def figures(self) -> Figures:

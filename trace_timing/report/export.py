@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def summary_of(
         "format_version": FORMAT_VERSION,
         "tool_version": TOOL_VERSION,
         "runs": len(runs),
+        "steps": _steps(runs),
         "laws_hold": all(law["holds"] for law in laws),
         "clocks": sorted({r.clock for r in runs}),
         "laws": laws,
@@ -69,6 +71,14 @@ def statistics_summary(statistics: Statistics) -> dict[str, Any]:
         "scaling": [fit.row() for fit in statistics.scaling],
         "outliers": plain(statistics.outliers),
     }
+
+
+def _steps(runs: Sequence[RunSummary]) -> dict[str, int]:
+    """Decode steps of all runs: how many were recorded, and others by why not."""
+    total: Counter[str] = Counter()
+    for run in runs:
+        total.update(run.steps)
+    return dict(total)
 
 
 def _trace_entry(trace: TraceSummary) -> dict[str, Any]:

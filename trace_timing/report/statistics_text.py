@@ -90,7 +90,7 @@ def _busy_growth(row: Mapping[str, Any] | None) -> Iterator[str]:
     if not _is_told(row):
         yield f"its GPU busy time changes by {slope}, in too few steps for an interval"
     elif _holds_0(row):
-        yield f"nor does its GPU busy time show any ({slope}, {_within(row)})"
+        yield f"its GPU busy time shows none ({slope}, {_within(row)})"
     else:
         grows = "grows" if row["slope_us"] > 0 else "falls"
         yield f"its GPU busy time {grows} by {slope} {_ends(row)} in {row['points']:,} steps"
