@@ -43,6 +43,7 @@ def tables(
         for repeat in range(2):
             key = {"sample_id": f"s{i}", "repeat": repeat, "rank": 0}
             row = {**key, "decode_steps": 10, "input_tokens": 600, "clock": "device"}
+            row["recorded_steps"] = 10
             row["latency_source"] = "control"
             for name, ms in MS.items():
                 long = ms * size * (decode if name == "T_LLM_decode" else 1)

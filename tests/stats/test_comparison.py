@@ -10,7 +10,8 @@ import pytest
 
 from tests.stats.compared_tables import tables
 from trace_timing.errors import UsageError
-from trace_timing.stats.compared_figures import Figure, Level, Tables
+from trace_timing.schema import ESTIMATED_TIMES
+from trace_timing.stats.compared_figures import Basis, Figure, Level, Tables
 from trace_timing.stats.comparison import (
     ComparedRow,
     captures_needed,
@@ -266,3 +267,33 @@ def test_a_gate_that_means_nothing_is_refused() -> None:
         parse_gate("decode slower than 5")
     with pytest.raises(UsageError, match="no row 'decoding'"):
         check_gate(parse_gate("decoding > 5%"), compare(tables(1), tables(2)))
+
+
+def recorded_in_part(side: Tables) -> Tables:
+    """The side as of four recorded steps of ten: kernels of those, sums of busy time estimated."""
+    samples, kernels = recorded_whole(side).samples, side.kernels.copy()
+    for name in ESTIMATED_TIMES:
+        samples[f"{name}_busy_estimate_ms"] = samples[f"{name}_busy_ms"]
+        samples[f"{name}_busy_ms"] = float("nan")
+    kernels["total_ns"] = (kernels["total_ns"] * 0.4).astype(int)
+    return replace(side, samples=samples.assign(recorded_steps=4), kernels=kernels)
+
+
+def recorded_whole(side: Tables) -> Tables:
+    """The side with the busy time of a step, and no estimate."""
+    samples = side.samples.copy()
+    samples["T_decode_per_token_busy_ms"] = samples["T_LLM_decode_busy_ms"] / 10
+    estimates = {f"{name}_busy_estimate_ms": float("nan") for name in ESTIMATED_TIMES}
+    return replace(side, samples=samples.assign(**estimates))
+
+
+@pytest.mark.parametrize("basis", ["latency", "busy"])
+def test_recorded_steps_compare_with_runs_recorded_whole(basis: Basis) -> None:
+    result = compare(recorded_whole(tables(1)), recorded_in_part(tables(2)), basis=basis)
+    by_name = {(row.level, row.name): row for row in result.rows}
+    busy = {"latency": [("busy", "busy total"), ("busy", "busy decode")]}
+    judged = busy.get(basis, [("total", "total"), ("minor stage", "sampling")])
+    for key in (*judged, ("stage", "decode"), ("kernel", "decode: ampere_sgemm_32x32")):
+        assert by_name[key].ratio == pytest.approx(1, abs=0.05), key
+    (told,) = [note for note in result.notes if "recorded" in note]
+    assert told.startswith("of 48 samples not every step was recorded")

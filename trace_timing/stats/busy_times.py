@@ -20,7 +20,7 @@ def busy_ms(samples: pd.DataFrame, time: str) -> tuple[pd.Series[Any], pd.Series
         time: of schema.SAMPLE_TIMES.
     """
     measured = samples[f"{time}_busy_ms"].astype(float)
-    if time not in ESTIMATED_TIMES:
+    if time not in ESTIMATED_TIMES or f"{time}_busy_estimate_ms" not in samples:
         return measured, measured.isna() & False
     estimate = samples[f"{time}_busy_estimate_ms"].astype(float)
     return measured.fillna(estimate), measured.isna() & estimate.notna()

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trace_timing.records import NUMBERED_STAGES
+from trace_timing.stats.busy_times import busy_ms
 from trace_timing.stats.capture_effect import FEWEST, Drift
 from trace_timing.stats.machine_state import launch_costs, state_rows
 from trace_timing.timeline.kinds import kind_of_copy, kind_of_kernel
@@ -27,6 +28,7 @@ MINOR_STAGES = {
     "sampling": "T_sampling",
     "rest": "T_rest",
 }
+UNDISTURBED_TIME = "T_step_undisturbed"
 UNDISTURBED = "undisturbed step"
 #: A figure is the host's where the device idles for more than this share of it.
 HOST_BOUND = 0.5
@@ -147,12 +149,30 @@ def stage_figures(
             yield from maker.times("busy", name, time, "busy")
 
 
-def time_column(table: pd.DataFrame, time: str, basis: Basis) -> str:
-    """Column of schema.SAMPLES that has `time` (T_total …) on a basis."""
-    if basis == "busy":
-        return f"{time}_busy_ms"
-    recorded = f"{time}_recorded_ms"
-    return recorded if basis == "recorded" and recorded in table else f"{time}_ms"
+def times_ms(table: pd.DataFrame, time: str, basis: Basis) -> pd.Series[Any]:
+    """A time (T_total …) of schema.SAMPLES on a basis; all NaN where the table has no such."""
+    column = f"{time}_{basis}_ms"
+    if basis == "latency" or (basis == "recorded" and column not in table):
+        column = f"{time}_ms"
+    if column not in table:
+        return pd.Series(np.nan, index=table.index)
+    return busy_ms(table, time)[0] if basis == "busy" else table[column].astype(float)
+
+
+def estimate_notes(samples: Sequence[pd.DataFrame]) -> list[str]:
+    """That busy times of some samples are of the steps that were recorded, where any are.
+
+    Args:
+        samples: schema.SAMPLES of each capture.
+    """
+    known = [table for table in samples if "T_total_busy_ms" in table]
+    part = sum(int(busy_ms(table, "T_total")[1].sum()) for table in known)
+    if not part:
+        return []
+    return [
+        f"of {part} samples not every step was recorded: their busy times of total, rest and "
+        "sampling are estimates, and a decode step is the mean of the recorded ones"
+    ]
 
 
 class _FigureMaker:
@@ -181,7 +201,7 @@ class _FigureMaker:
 
     def times(self, level: Level, name: str, time: str, basis: Basis) -> Iterator[Figure]:
         """The figure of one time, none where a capture lacks it."""
-        values = [self._values(t, name, time_column(t, time, basis)) for t in self.tables]
+        values = [self._times(t, name, time, basis) for t in self.tables]
         drift = DEVICE_DRIFT if basis == "busy" else HOST_DRIFT
         found = self._figure(level, f"busy {name}" if level == "busy" else name, values, drift)
         if found is None:
@@ -192,7 +212,7 @@ class _FigureMaker:
 
     def undisturbed(self) -> Iterator[Figure]:
         """Tenth percentile of a sample's steps."""
-        values = [self._values(t, UNDISTURBED, "T_step_undisturbed_ms") for t in self.tables]
+        values = [self._times(t, UNDISTURBED, UNDISTURBED_TIME, "latency") for t in self.tables]
         found = self._figure("undisturbed step", UNDISTURBED, values, UNDISTURBED_DRIFT)
         if found is None:
             return
@@ -229,17 +249,18 @@ class _FigureMaker:
     def _is_the_hosts(self, time: str) -> bool:
         """Whether the device idles for most of it, where that is known."""
         shares = [
-            (t[f"{time}_busy_ms"].astype(float) / t[f"{time}_ms"].astype(float)).median()
-            for t in self.tables
-            if f"{time}_busy_ms" in t
+            (times_ms(t, time, "busy") / times_ms(t, time, "latency")).median() for t in self.tables
         ]
         known = [share for share in shares if pd.notna(share)]
         return bool(known) and float(np.mean(known)) < 1 - HOST_BOUND
 
-    def _values(self, table: pd.DataFrame, name: str, column: str) -> pd.Series[Any]:
-        if column not in table:
-            return pd.Series(np.nan, index=pd.Index([], dtype=object))
-        values = table[column].astype(float)
+    def _times(self, table: pd.DataFrame, name: str, time: str, basis: Basis) -> pd.Series[Any]:
+        if name == "decode" and basis != "latency":
+            # Of a recorded step, whether all were recorded or some.
+            each = times_ms(table, "T_decode_per_token", basis)
+            if each.notna().any():
+                return self._by_sample(table, each)
+        values = times_ms(table, time, basis)
         if name in NUMBERED_STAGES:
             numbered = table["decode_steps"].astype(float) + (name == "sampling")
             values = (values / numbered).replace([np.inf, -np.inf], np.nan)
@@ -294,10 +315,13 @@ def kernel_figures(
 
 
 def _per_step(kernels: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
-    """Kernel rows of matched samples with `kind`, `kernel` and `ms` (per step where numbered)."""
+    """Kernel rows of matched samples with `kind`, `kernel` and `ms` (per step where numbered).
+
+    Kernels are those of the recorded steps, so that is what they are divided by.
+    """
     key = ["sample_id", "rank"]
-    table = kernels.merge(samples[[*key, "decode_steps"]], on=key)
-    steps = table["decode_steps"].astype(float)
+    table = kernels.merge(samples[[*key, "recorded_steps"]], on=key)
+    steps = table["recorded_steps"].astype(float)
     divisor = np.select(
         [table["stage"] == "decode", table["stage"] == "sampling"], [steps, steps + 1], 1.0
     )
