@@ -53,6 +53,12 @@ _CLOCK = Column(
     "clock", "string", "", "`device`: from the GPU timeline; `host`: from host ranges alone."
 )
 _STAGE = Column("stage", "string", "", "Stage; rows are exclusive, so they tile the window.")
+_STAGE_OF_PART = Column(
+    "stage",
+    "string",
+    "",
+    "Stage; where the table `stages` says that not all of it was recorded, its recorded steps.",
+)
 
 _DEVICE_FIGURES = (
     Column(
@@ -231,7 +237,7 @@ KERNELS = Table(
     ("sample_id", "repeat", "rank", "stage", "name"),
     (
         *_RUN_KEY,
-        _STAGE,
+        _STAGE_OF_PART,
         Column("name", "string", "", "Name of the op as the trace gives it."),
         Column("op", "string", "", "`kernel`, `memcpy` or `memset`."),
         Column("count", "int64", "count", "Ops of that name in the stage."),
@@ -442,7 +448,7 @@ KINDS = Table(
     ("sample_id", "repeat", "rank", "stage", "op_kind"),
     (
         *_RUN_KEY,
-        _STAGE,
+        _STAGE_OF_PART,
         Column("op_kind", "string", "", "Kind of work, told by the op's name."),
         Column("gpu_ops", "int64", "count", "Ops of that kind."),
         Column("kernel_sum_ns", "int64", "ns", "Sum of their durations; kinds sum to the stage."),
@@ -460,7 +466,7 @@ IDLE = Table(
     ("sample_id", "repeat", "rank", "stage", "cause", "call"),
     (
         *_RUN_KEY,
-        _STAGE,
+        _STAGE_OF_PART,
         Column(
             "cause",
             "string",
@@ -481,7 +487,7 @@ QUEUE = Table(
     ("sample_id", "repeat", "rank", "stage"),
     (
         *_RUN_KEY,
-        _STAGE,
+        _STAGE_OF_PART,
         Column("gpu_ops", "int64", "count", "Ops of the stage."),
         Column("mean_depth", "float64", "count", "Ops launched, not started; mean over time."),
         Column("max_depth", "int64", "count", "Most ops launched and not started."),
@@ -523,7 +529,7 @@ SYNC_LOOPS = Table(
     ("sample_id", "repeat", "rank", "stage"),
     (
         *_RUN_KEY,
-        _STAGE,
+        _STAGE_OF_PART,
         Column("syncs", "int64", "count", "Synchronizing calls of the generating thread."),
         Column("call", "string", "", "The most frequent of them."),
         Column("call_count", "int64", "count", "How often it comes in the stage."),
@@ -546,7 +552,7 @@ COMMUNICATION = Table(
     ("sample_id", "repeat", "rank", "stage", "device"),
     (
         *_RUN_KEY,
-        _STAGE,
+        _STAGE_OF_PART,
         Column("device", "int64", "", "Device index in the trace."),
         Column("nccl_ops", "int64", "count", "Collectives and transfers."),
         Column("hidden_ns", "int64", "ns", "Time in them while another op of the device runs."),
@@ -558,7 +564,7 @@ GRAPHS = Table(
     ("sample_id", "repeat", "rank", "stage"),
     (
         *_RUN_KEY,
-        _STAGE,
+        _STAGE_OF_PART,
         Column("graph_launches", "int64", "count", "Replays of a CUDA or HIP graph."),
         Column("graph_ops", "int64", "count", "Ops that they ran."),
         Column("kernel_sum_ns", "int64", "ns", "Sum of their durations."),
@@ -571,7 +577,7 @@ GRAPH_NODES = Table(
     ("sample_id", "repeat", "rank", "stage", "told_by", "graph", "node", "name"),
     (
         *_RUN_KEY,
-        _STAGE,
+        _STAGE_OF_PART,
         Column(
             "told_by",
             "string",
@@ -603,7 +609,7 @@ VERDICTS = Table(
     ("sample_id", "repeat", "rank", "stage", "code"),
     (
         *_RUN_KEY,
-        _STAGE,
+        _STAGE_OF_PART,
         Column("code", "string", "", "What bounds the stage: host_bound, expert_sync_loop …"),
         Column("sentence", "string", "", "The verdict in a sentence."),
         Column("evidence", "string", "", "The figures it rests on."),
@@ -615,7 +621,7 @@ COMPONENTS = Table(
     ("sample_id", "repeat", "rank", "stage", "component", "layer"),
     (
         *_RUN_KEY,
-        _STAGE,
+        _STAGE_OF_PART,
         Column(
             "component", "string", "", "attention, mlp, router, experts, norm, head, or `rest`."
         ),
@@ -637,7 +643,7 @@ LIMITS = Table(
     ("sample_id", "repeat", "rank", "stage"),
     (
         *_RUN_KEY,
-        _STAGE,
+        _STAGE_OF_PART,
         Column("weight_bytes", "int64", "bytes", "Weights that its forwards must read."),
         Column("kv_bytes", "int64", "bytes", "KV cache that they must read or write."),
         Column("flops", "int64", "count", "Multiplications and additions of its products."),

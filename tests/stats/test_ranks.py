@@ -15,7 +15,8 @@ KEY = ["sample_id", "repeat", "rank", "stage"]
 
 
 def _stages(*rows: tuple[str, int, int, str, int | None]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=[*KEY, "busy_ns"]).astype({"busy_ns": "Int64"})
+    found = pd.DataFrame(rows, columns=[*KEY, "busy_ns"]).astype({"busy_ns": "Int64"})
+    return found.assign(busy_per_step_ns=float("nan"), recorded_steps=pd.NA)
 
 
 def _communication(*rows: tuple[str, int, int, str, int, int]) -> pd.DataFrame:
@@ -67,6 +68,14 @@ def test_a_single_rank_is_compared_with_none() -> None:
 def test_ranks_without_a_gpu_timeline_are_left_out() -> None:
     stages = _stages(("a", 0, 0, "prefill", None), ("a", 0, 1, "prefill", None))
     assert compare_ranks(stages, _communication(), _spans()).empty
+
+
+def test_of_a_stage_recorded_in_part_its_recorded_steps_compare() -> None:
+    stages = _stages(("a", 0, 0, "decode", None), ("a", 0, 1, "decode", None))
+    stages = stages.assign(busy_per_step_ns=[10.5, 12.0], recorded_steps=[4, 4])
+    nccl = _communication(("a", 0, 0, "decode", 0, 2), ("a", 0, 1, "decode", 0, 8))
+    (row,) = compare_ranks(stages, nccl, _spans()).to_dict("records")
+    assert (row["slowest_rank"], row["own_ns"], row["spread_ns"]) == (0, 40, 0)
 
 
 def test_two_ranks_of_one_sample_on_one_device_are_aligned_and_never_tiled_together() -> None:

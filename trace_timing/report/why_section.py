@@ -59,6 +59,7 @@ def why_section(tables: Mapping[str, pd.DataFrame], stages: pd.DataFrame) -> Sec
         "why",
         "Why",
         sentences=[
+            *_of_recorded_steps(stages),
             *sentences(tables["verdicts"], stages),
             *_of_graphs(tables["graph_nodes"]),
             *_of_ranks(tables["ranks"]),
@@ -157,6 +158,18 @@ def _stacked(parts: pd.DataFrame, labels: Sequence[Any]) -> go.Figure:
         for name, colour in zip(parts, PARTS, strict=False)
     ]
     return go.Figure(bars, {"barmode": "stack"})
+
+
+def _of_recorded_steps(stages: pd.DataFrame) -> list[str]:
+    """That decode and sampling are those of the recorded steps, where not all were."""
+    part = stages[(stages["stage"] == "decode") & ~stages["recorded"].astype(bool)]
+    if part.empty:
+        return []
+    recorded, steps = (int(part[name].median()) for name in ("recorded_steps", "steps"))
+    return [
+        f"Decode and sampling on this page are {recorded:,} recorded steps of {steps:,}: their "
+        "sums are over these."
+    ]
 
 
 def _of_graphs(graph_nodes: pd.DataFrame) -> list[str]:

@@ -33,7 +33,11 @@ def compare_ranks(
     key = [*_RUN, "rank", "stage"]
     exposed = communication.groupby(key)["exposed_ns"].max().rename("exposed_ns").reset_index()
     # What is unattributed has kernels and no busy time to take its collectives from.
-    told = stages[stages["stage"] != "unattributed"].dropna(subset=["busy_ns"])
+    told = stages[stages["stage"] != "unattributed"]
+    # Of a stage recorded in part, what its recorded steps come to, as its collectives do.
+    part = (told["busy_per_step_ns"] * told["recorded_steps"]).astype("Float64").round()
+    told = told.assign(busy_ns=told["busy_ns"].fillna(part.astype("Int64")))
+    told = told.dropna(subset=["busy_ns"])
     rows = told[[*key, "busy_ns"]].merge(exposed, on=key, how="left")
     rows["own_ns"] = rows["busy_ns"] - rows["exposed_ns"].fillna(0)
     by_stage = rows.groupby([*_RUN, "stage"], sort=True)

@@ -145,6 +145,7 @@ async function drawSample(name) {
   $("sample-facts").innerHTML = [
     ...fact("total while recorded", "T_total_ms"), ...fact("first token", "T_TTFT_ms"),
     ...fact("a decode step", "T_decode_per_token_ms"), ...fact("output tokens", "output_tokens"),
+    ...fact("decode steps", "decode_steps"), ...fact("of these recorded", "recorded_steps"),
     ...fact("GPU ops", "gpu_ops"), ...fact("clock", "clock"), ...fact("laws hold", "laws_hold"),
   ].join(" ");
   const templates = await load("templates");

@@ -12,6 +12,11 @@ function absent(column, columns, i) {
   if (of("decode_steps") === 0 && /decode|step/.test(column)) {
     return ["no step", "One output token comes from prefill alone: no decode step."];
   }
+  const steps = of("decode_steps"), recorded = of("recorded_steps");
+  if (/_estimate(_ms)?$/.test(column) && recorded >= steps) return ["", "Every step was recorded: it is measured."];
+  if (/_(busy|recorded)_ms$/.test(column) && recorded < steps) {
+    return ["cannot tell", "Not every step was recorded: see the estimate, or a decode step's."];
+  }
   if (column.startsWith("call_") && of("call") === null) return ["", ""];
   if (column.startsWith("negative_") && of("negative") === 0) return ["none", "No row is negative."];
   if (TEXT(of("reason"))) return ["cannot tell", of("reason")];
