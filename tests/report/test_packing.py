@@ -27,11 +27,12 @@ def _expand(value: Any, binary: bytes) -> Any:
     if not isinstance(value, dict):
         return value
     if "~i" in value:
-        offset, count, divide = value["~i"]
+        offset, count, divide, leaps = value["~i"]
+        leap = dict(leaps)
         planes = np.frombuffer(binary, np.uint8, 4 * count, offset).reshape(4, count)
         steps, total, out = planes.T.copy().view("<i4").ravel(), 0, []
-        for step in steps.tolist():
-            total += 0 if step == -(2**31) else step
+        for place, step in enumerate(steps.tolist()):
+            total += 0 if step == -(2**31) else leap.get(place, step)
             out.append(None if step == -(2**31) else total / divide)
         return out
     if "~s" in value:
@@ -49,6 +50,14 @@ def test_nanoseconds_as_milliseconds_read_back_exactly(values: list[int | None])
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=60))
 def test_any_finite_float_reads_back_exactly(values: list[float]) -> None:
     assert unpack(pack({"x": np.array(values, float)}))["x"] == values
+
+
+def test_far_apart_stretches_stay_small() -> None:
+    stretch = np.arange(0, 10**8, 10**4)  # ns; the next one begins ten seconds later
+    ns = np.concatenate([stretch + number * 10**10 for number in range(8)])
+    packed = pack({"x": ns / 1e6})
+    assert unpack(packed)["x"] == (ns / 1e6).tolist()
+    assert len(packed) < 10_000
 
 
 def test_words_that_repeat_are_stored_once() -> None:

@@ -1,9 +1,10 @@
 """Figures and tables as small text for an HTML file: arrays in binary, the whole compressed.
 
 A packed value is gzip in base64 of: length of the JSON text (uint32 LE), the text, a binary part.
-In the text, `{"~i": [offset, n, divide]}` stands for n numbers stored as int32 differences in
-four byte planes (the planes of slowly changing numbers compress well), divided by `divide`;
-the least int32 stands for null. `{"~s": [words, indices]}` stands for strings out of few words.
+In the text, `{"~i": [offset, n, divide, leaps]}` stands for n numbers stored as int32 differences
+in four byte planes (the planes of slowly changing numbers compress well), divided by `divide`;
+the least int32 stands for null, and `leaps` are [place, difference] of what int32 cannot hold, such
+as the nanoseconds from one stretch of recorded steps to the next. `{"~s": [words, indices]}` stands for strings out of few words.
 templates/unpack.js reads it; what it reads back equals what went in, to the last bit.
 """
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 NULL = np.iinfo(np.int32).min
 #: Shorter arrays stay in the JSON text, where they can be read.
 SHORT = 24
+#: More leaps than this share of an array, and it is no smaller than its text.
+MOST_LEAPS_FRAC = 0.1
 
 
 def pack(value: Any) -> str:
@@ -98,12 +101,18 @@ def _array(values: np.ndarray[Any, Any], binary: bytearray) -> Any:
         for divide in (1, NS_PER_MS, NS_PER_US):
             whole = _whole(values.astype(float), divide)
             if whole is not None:
-                return {"~i": [_planes(whole, binary), len(values), divide]}
+                steps, leaps = whole
+                return {"~i": [_planes(steps, binary), len(values), divide, leaps]}
     return [_packed(v, binary) for v in values.tolist()]
 
 
-def _whole(values: np.ndarray[Any, Any], divide: int) -> np.ndarray[Any, Any] | None:
-    """Differences whose sums ÷ `divide` are exactly `values`, or None; NULL stands for NaN."""
+def _whole(
+    values: np.ndarray[Any, Any], divide: int
+) -> tuple[np.ndarray[Any, Any], list[list[int]]] | None:
+    """Differences whose sums ÷ `divide` are exactly `values`, and those that are leaps, or None.
+
+    NULL stands for NaN, 0 for a leap.
+    """
     known = np.isfinite(values)
     if np.abs(values[known]).max(initial=0.0) > 2**53 / divide:
         return None
@@ -111,11 +120,13 @@ def _whole(values: np.ndarray[Any, Any], divide: int) -> np.ndarray[Any, Any] | 
     if not np.array_equal(whole / divide, values[known]) or np.isinf(values).any():
         return None
     steps = np.diff(whole, prepend=0.0)
-    if len(steps) and np.abs(steps).max() >= 2**31 - 1:
+    leap = np.abs(steps) >= 2**31 - 1
+    if leap.sum() > len(values) * MOST_LEAPS_FRAC:
         return None
     out = np.full(len(values), NULL, np.int32)
-    out[known] = steps.astype(np.int32)
-    return out
+    out[known] = np.where(leap, 0.0, steps).astype(np.int32)
+    places = np.flatnonzero(known)[leap]
+    return out, [[int(i), int(step)] for i, step in zip(places, steps[leap], strict=True)]
 
 
 def _planes(differences: np.ndarray[Any, Any], binary: bytearray) -> int:

@@ -14,15 +14,15 @@ async function inflate(base64) {
 
 const NULL_STEP = -2147483648;
 
-function readNumbers(binary, [offset, count, divide]) {
-  const values = new Array(count);
+function readNumbers(binary, [offset, count, divide, leaps]) {
+  const values = new Array(count), leap = new Map(leaps);
   let sum = 0;
   for (let i = 0; i < count; i++) {
     const at = offset + i;
     const step = binary[at] | (binary[at + count] << 8) | (binary[at + 2 * count] << 16) |
       (binary[at + 3 * count] << 24);
     if (step === NULL_STEP) values[i] = null;
-    else values[i] = (sum += step) / divide;
+    else values[i] = (sum += leap.get(i) ?? step) / divide;
   }
   return values;
 }
