@@ -180,9 +180,8 @@ def test_compare_reads_no_report_of_two_analyses(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not of one analysis") as caught:
         load(str(place))
     assert "there is no kernels.parquet" in caught.value.why
-    write(
-        place, "new", names=tuple(f"{n}.parquet" for n in ("samples", "stages", "steps", "kernels"))
-    )
+    tables = ("samples", "runs", "stages", "steps", "kernels")
+    write(place, "new", names=tuple(f"{name}.parquet" for name in tables))
     (place / "steps.parquet").write_text("of another")
     with pytest.raises(UsageError, match="not of one analysis") as caught:
         load(str(place))
