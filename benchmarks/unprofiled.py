@@ -1,0 +1,120 @@
+"""A process that never profiles and times runs when it is asked to: what labels are held against.
+
+    python benchmarks/unprofiled.py random:llava-1b --tokens 12      # reads commands from stdin
+
+`Unprofiled` starts it and asks. Each run is timed by CUDA events at the stage boundaries, as a
+control of `capture` is; without a GPU by the host's clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from molmoe import MolmoE, inputs_for
+from PIL import Image
+
+from trace_timing.records import ControlTimes
+
+#: Model of this name → the preset behind it, and what else generate() is given.
+COMPILED = "random:llava-1b+compiled"
+
+
+class Unprofiled:
+    """The other process: a model loaded, warm, and never profiled."""
+
+    def __init__(self, model: str, tokens: int) -> None:
+        command = [sys.executable, str(Path(__file__)), model, "--tokens", str(tokens)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.runs: list[ControlTimes] = []
+
+    def wait(self) -> None:
+        """Until its model is loaded and warm."""
+        self._ask("ready")
+
+    def run(self) -> ControlTimes:
+        """One run, timed."""
+        self.runs.append(msgspec.json.decode(self._ask("run"), type=ControlTimes))
+        return self.runs[-1]
+
+    def close(self) -> None:
+        """End it."""
+        self._process.stdin.close()  # type: ignore[union-attr]
+        self._process.wait(60)
+
+    def _ask(self, command: str) -> str:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(command + "\n")
+        stdin.flush()
+        if not (answer := stdout.readline()):
+            raise RuntimeError(f"the unprofiled process ended with {self._process.wait()}")
+        return answer
+
+
+def built(name: str) -> tuple[Any, dict[str, Any]]:
+    """A model and what its generate() is given, the number of tokens apart."""
+    from trace_timing.recording.inputs import Sample, prepare
+    from trace_timing.recording.models import ModelChoice, load
+
+    if name == "molmoe":
+        model = MolmoE.on("cuda")
+        return model, dict(inputs_for(model))
+    loaded = load(ModelChoice(name=name.split("+")[0]))
+    image = Image.new("RGB", (336, 336), "gray")
+    sample = Sample(id="one", images=(image,), prompt="what is this")
+    inputs = dict(prepare(sample, loaded.processor, loaded.model).inputs)
+    if name == COMPILED:
+        inputs["cache_implementation"] = "static"
+    return loaded.model, inputs
+
+
+def serve(name: str, tokens: int) -> None:
+    """Answer `ready` and `run` until stdin ends."""
+    from trace_timing.recording import ranges
+    from trace_timing.recording.resolver import resolve
+
+    model, inputs = built(name)
+    given = {**inputs, "max_new_tokens": tokens}
+    slot: list[Any] = [None]
+    spare: list[Any] = []
+    with ranges.attach(resolve(model), lambda: slot[0]):
+        for _ in range(5):
+            timed(model, given, slot, spare)
+        for command in sys.stdin:
+            times = None if command.strip() == "ready" else timed(model, given, slot, spare)
+            told = {} if times is None else asdict(times)
+            print(json.dumps(told), flush=True)
+
+
+def timed(model: Any, given: Mapping[str, Any], slot: list[Any], spare: list[Any]) -> ControlTimes:
+    """One run as a control makes it."""
+    from trace_timing.recording.control import ControlSink, HostMarks, StreamMarks
+
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    marks = StreamMarks(device, spare) if device.type == "cuda" else HostMarks()
+    slot[0] = sink = ControlSink(marks)
+    model.generate(**given)
+    slot[0] = None
+    return sink.times()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("--tokens", type=int, default=12)
+    options = parser.parse_args()
+    serve(options.model, options.tokens)
