@@ -51,16 +51,16 @@ def main() -> None:
         tokens = options.tokens or TOKENS.get(options.one, 12)
         print(json.dumps(measured(options.one, tokens)))
         return
-    found = {name: in_its_own_process(name, options.tokens) for name in options.models}
-    told = {
+    told: dict[str, Any] = {
         "date": date.today().isoformat(),
         "command": " ".join(["python", *sys.argv]),
-        "models": found,
+        "models": {},
     }
-    text = json.dumps(told, indent=1) + "\n"
-    if options.output:
-        options.output.write_text(text)
-    print(text)
+    for name in options.models:
+        told["models"][name] = in_its_own_process(name, options.tokens)
+        if options.output:  # after each: a machine may be taken away in the middle
+            options.output.write_text(json.dumps(told, indent=1) + "\n")
+    print(json.dumps(told, indent=1))
 
 
 def in_its_own_process(name: str, tokens: int | None) -> Any:
