@@ -1,11 +1,11 @@
 """How far recording stretches stages on this GPU, and how true the latencies are that it does not.
 
-For each model one process captures, controls first, and another, which never profiles, makes the
-same runs in turn with it. Then the first goes on: a session, a detach, controls, five times, again
-in turn with the other.
+For each model a process of its own makes controls. Then, in turn with another that never profiles,
+more of them; then recorded runs of both modes; then five times a session, a detach and controls,
+again in turn with the other.
 
     python benchmarks/observer_effect.py -o observer-effect.json       # five models, both modes
-    python benchmarks/observer_effect.py --models molmoe --tokens 5
+    python benchmarks/observer_effect.py --models molmoe --alone       # without the other process
 
 Prints one JSON object: by model and mode recorded ÷ control; the capture's latencies ÷ those of the
 process that never profiled, stage by stage; of a detached process its quickest steps ÷ the other's,
@@ -32,8 +32,6 @@ from scipy import special
 from unprofiled import COMPILED, Unprofiled, built
 
 MODELS = ("random:llava-1b", "random:llava-olmoe", "random:llava-8b", "molmoe", COMPILED)
-#: Those in which detached processes are tried: replayed graphs forbid a detach.
-DETACHED = ("random:llava-1b", "random:llava-olmoe", "molmoe", "tiny-llava")
 TOKENS = {"molmoe": 5}
 CONTROLS, RECORDED, FULL, ROUNDS, A_ROUND = 10, 5, 3, 5, 4
 NAMES = ("T_vision_total", "T_LLM_prefill", "T_LLM_decode", "T_sampling", "T_total")
@@ -44,12 +42,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--tokens", type=int)
+    parser.add_argument("--alone", action="store_true", help="Without the other process.")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     if options.one:
         tokens = options.tokens or TOKENS.get(options.one, 12)
-        print(json.dumps(measured(options.one, tokens)))
+        print(json.dumps(measured(options.one, tokens, alone=options.alone)))
         return
     told: dict[str, Any] = {
         "date": date.today().isoformat(),
@@ -57,16 +56,17 @@ def main() -> None:
         "models": {},
     }
     for name in options.models:
-        told["models"][name] = in_its_own_process(name, options.tokens)
+        told["models"][name] = in_its_own_process(name, options.tokens, alone=options.alone)
         if options.output:  # after each: a machine may be taken away in the middle
             options.output.write_text(json.dumps(told, indent=1) + "\n")
     print(json.dumps(told, indent=1))
 
 
-def in_its_own_process(name: str, tokens: int | None) -> Any:
+def in_its_own_process(name: str, tokens: int | None, *, alone: bool) -> Any:
     """What `measured` gives, or why it gave nothing."""
     command = [sys.executable, __file__, "--one", name]
     command += [] if tokens is None else ["--tokens", str(tokens)]
+    command += ["--alone"] if alone else []
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         return {"failed": done.returncode}
@@ -75,20 +75,18 @@ def in_its_own_process(name: str, tokens: int | None) -> Any:
     return found
 
 
-def measured(name: str, tokens: int) -> dict[str, Any]:
-    """One model: capture it beside the process that never profiles, and compare."""
+def measured(name: str, tokens: int, *, alone: bool) -> dict[str, Any]:
+    """One model: capture it, beside the process that never profiles, and compare."""
     import trace_timing
     from trace_timing.recording import environment
 
     begun = time.monotonic()
-    other = Unprofiled(name, tokens)
     model, inputs = built(name)
-    other.wait()
     with tempfile.TemporaryDirectory() as folder:
-        run = Alternating(model, {**inputs, "max_new_tokens": tokens}, other)
-        labels, rounds, detach = captured(Path(folder) / "ranges", model, inputs, run, name)
+        run = Alternating(model, {**inputs, "max_new_tokens": tokens})
+        start = None if alone else lambda: Unprofiled(name, tokens)
+        pairs, rounds, detach = captured(Path(folder) / "ranges", model, inputs, run, start)
         recorded_alone(Path(folder) / "full", model, inputs, run)
-        other.close()
         analysis = trace_timing.analyze(Path(folder) / "ranges")
         full = trace_timing.analyze(Path(folder) / "full")
     label = analysis.samples.set_index("sample_id").loc["labels"]
@@ -102,7 +100,8 @@ def measured(name: str, tokens: int) -> dict[str, Any]:
             "ranges": stretched(analysis.runs, label),
             "full": stretched(full.runs, label),
         },
-        "against_never_profiled": against(labels),
+        "steps_of_controls_ms": each_control(analysis.runs),
+        "against_never_profiled": against(pairs) if pairs else None,
         "detached_over_never_profiled": detached(rounds),
         "launch_probe": detach,
         "warnings": sorted({d.code for d in analysis.doubts}),
@@ -114,15 +113,15 @@ def measured(name: str, tokens: int) -> dict[str, Any]:
 class Alternating:
     """The call that is measured: a generate(), and in turn with it one of the other process."""
 
-    def __init__(self, model: Any, given: Mapping[str, Any], other: Unprofiled) -> None:
-        self._model, self._given, self._other = model, given, other
-        self.in_turn = False
-        self.others = other.runs
+    def __init__(self, model: Any, given: Mapping[str, Any]) -> None:
+        self._model, self._given = model, given
+        #: The other process while runs are made in turn with it.
+        self.other: Unprofiled | None = None
 
     def __call__(self) -> Any:
         output = self._model.generate(**self._given)
-        if self.in_turn:
-            self._other.run()
+        if self.other is not None:
+            self.other.run()
         return output
 
 
@@ -131,41 +130,55 @@ Pairs = tuple[list[Any], list[Any]]
 
 
 def captured(
-    folder: Path, model: Any, inputs: Mapping[str, Any], run: Alternating, name: str
-) -> tuple[Pairs, list[Pairs], Any]:
-    """Labels controls first, recorded runs, then rounds of a detached process.
+    folder: Path,
+    model: Any,
+    inputs: Mapping[str, Any],
+    run: Alternating,
+    start: Callable[[], Unprofiled] | None,
+) -> tuple[Pairs | None, list[Pairs], Any]:
+    """Labels, controls in turn with the other process, recorded runs, then detached rounds.
 
     Returns:
-        The labels' runs, those of each round, and the launch probes.
+        The runs in turn before any session, those of each round after a detach, the launch probes.
     """
     import trace_timing
 
     rounds: list[Pairs] = []
-    with trace_timing.capture(folder, model, control=CONTROLS, keep="json") as session:
+    pairs = None
+    with trace_timing.capture(
+        folder, model, control=CONTROLS, keep="json", record_steps="all"
+    ) as session:
         call = session._call("labels", run, None, inputs=inputs)
         session.warm(call, "control")
-        labels = controls_in_turn(session, call, run)
+        session.make_controls(call)
+        other = start() if start else None
+        if other:
+            other.wait()
+            pairs = in_turn(session, session._call("in-turn", run, None, inputs=inputs), run, other)
         for repeat in range(RECORDED):
             session.make_recorded(replace(call, repeat=repeat), detach=False)
         session.plan = replace(session.plan, control=A_ROUND)
-        for number in range(ROUNDS if name in DETACHED else 0):
+        for number in range(ROUNDS if other and session._runner.attachment.why_not is None else 0):
+            assert other is not None
             one = session._call(f"round-{number}", run, None, inputs=inputs)
             session.make_recorded(one, detach=True)
             run()  # what the recorded run left behind is not measured
-            rounds.append(controls_in_turn(session, one, run))
+            rounds.append(in_turn(session, one, run, other))
+        if other:
+            other.close()
     manifest = json.loads((folder / "manifest.json").read_text())
-    return labels, rounds, manifest["settings"]["detach"]
+    return pairs, rounds, manifest["settings"]["detach"]
 
 
-def controls_in_turn(session: Any, call: Any, run: Alternating) -> Pairs:
+def in_turn(session: Any, call: Any, run: Alternating, other: Unprofiled) -> Pairs:
     """Controls of this process, each followed by a run of the other."""
-    begin = len(run.others)
+    begin = len(other.runs)
     session.forget()
-    run.in_turn = True
+    run.other = other
     session.make_controls(call)
-    run.in_turn = False
+    run.other = None
     own = [r.control for r in session.last if r.control and not r.control.bare]
-    return own, run.others[begin : begin + len(own)]
+    return own, other.runs[begin : begin + len(own)]
 
 
 def recorded_alone(
@@ -189,6 +202,13 @@ def stretched(runs: Any, label: Any) -> dict[str, Any]:
             ratios = (mine[f"{name}_ms"].astype(float) / float(label[f"{name}_ms"])).tolist()
             found[name] = [rounded(v) for v in (np.median(ratios), min(ratios), max(ratios))]
     return found
+
+
+def each_control(runs: Any) -> list[float]:
+    """A decode step of each of the labels' controls, in the order made."""
+    mine = runs[(runs["role"] == "control") & (runs["sample_id"] == "labels")]
+    mine = mine[mine["bare"].eq(False)]
+    return [rounded(v) for v in mine.sort_values("ordinal")["T_decode_per_token_ms"]]
 
 
 def half_width(label: Any, name: str) -> float | None:

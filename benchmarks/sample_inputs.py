@@ -1,6 +1,8 @@
 """Write the inputs of sample_traces/: three pictures, three prompts, three output lengths.
 
-python benchmarks/sample_inputs.py FOLDER     # then: trace-timing capture --inputs FOLDER/…
+python benchmarks/sample_inputs.py FOLDER
+trace-timing capture --model random:llava-8b --inputs FOLDER/samples.jsonl --control 5 --keep json \\
+    --record-steps 12 -o sample_traces
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from PIL import Image
 SAMPLES = (
     ("short", 4, "What is this?", (320, 240)),
     ("medium", 12, "Describe the picture in a sentence, with its colours.", (640, 480)),
-    ("long", 20, "List everything that you see, from left to right, and guess where it is. " * 4,
+    ("long", 128, "List everything that you see, from left to right, and guess where it is. " * 4,
      (1024, 768)),
 )  # fmt: skip
 
