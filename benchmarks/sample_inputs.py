@@ -1,8 +1,8 @@
 """Write the inputs of sample_traces/: three pictures, three prompts, three output lengths.
 
 python benchmarks/sample_inputs.py FOLDER
-trace-timing capture --model random:llava-8b --inputs FOLDER/samples.jsonl --control 5 --keep json \\
-    --record-steps 12 -o sample_traces
+trace-timing capture --model random:llava-8b --inputs FOLDER/samples.jsonl --control 5 \\
+    --keep json --record-steps 12 -o sample_traces
 """
 
 from __future__ import annotations

@@ -9,20 +9,17 @@ control of `capture` is; without a GPU by the host's clock.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 from molmoe import MolmoE, inputs_for
 from PIL import Image
 
-from trace_timing.records import ControlTimes
+from trace_timing.records import ControlTimes, decode, encode
 
 #: Model of this name → the preset behind it, and what else generate() is given.
 COMPILED = "random:llava-1b+compiled"
@@ -44,7 +41,7 @@ class Unprofiled:
 
     def run(self) -> ControlTimes:
         """One run, timed."""
-        self.runs.append(msgspec.json.decode(self._ask("run"), type=ControlTimes))
+        self.runs.append(decode(self._ask("run"), ControlTimes, source="the unprofiled process"))
         return self.runs[-1]
 
     def close(self) -> None:
@@ -93,9 +90,9 @@ def serve(name: str, tokens: int) -> None:
         for _ in range(5):
             timed(model, given, slot, spare)
         for command in sys.stdin:
-            times = None if command.strip() == "ready" else timed(model, given, slot, spare)
-            told = {} if times is None else asdict(times)
-            print(json.dumps(told), flush=True)
+            is_run = command.strip() == "run"
+            told = encode(timed(model, given, slot, spare)) if is_run else b"{}"
+            print(told.decode(), flush=True)
 
 
 def timed(model: Any, given: Mapping[str, Any], slot: list[Any], spare: list[Any]) -> ControlTimes:
