@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
 from tests.api.made_captures import (
@@ -164,16 +163,3 @@ def test_the_tables_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> 
     for name in ("samples", "runs", "steps"):
         assert alone.tables[name].equals(spread.tables[name]), name
     assert set(spread.samples["recorded_runs"]) == {1}
-
-
-def test_units_and_definitions_stand_in_the_written_files(tmp_path: Path) -> None:
-    analysis = analyze(SAMPLES)
-    analysis.tables.copy_to(tmp_path)
-    for name, table in schema.TABLES.items():
-        written = pq.read_schema(tmp_path / f"{name}.parquet")
-        for column in table:
-            said = written.field(column.name).metadata
-            assert said[b"unit"].decode() == column.unit, column.name
-            assert said[b"definition"].decode() == column.definition
-    free = pq.read_schema(tmp_path / "samples.parquet").field("n_images").metadata
-    assert free[b"definition"] == b"From the sample's metadata."

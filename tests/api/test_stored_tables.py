@@ -11,7 +11,10 @@ import pytest
 
 from trace_timing import schema
 from trace_timing.api import stored_tables
+from trace_timing.api.analysis import analyze
 from trace_timing.api.stored_tables import StoredTables, TableWriters
+
+SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
 
 
 def kernel_rows(sample: str, count: int) -> dict[str, pa.Table]:
@@ -95,3 +98,15 @@ def test_a_table_that_cannot_be_written_leaves_the_old_ones(
     with pytest.raises(OSError, match="No space left"):
         fill()
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_units_and_definitions_stand_in_the_written_files(tmp_path: Path) -> None:
+    analyze(SAMPLES).tables.copy_to(tmp_path)
+    for name, table in schema.TABLES.items():
+        written = pq.read_schema(tmp_path / f"{name}.parquet")
+        for column in table:
+            said = written.field(column.name).metadata
+            assert said[b"unit"].decode() == column.unit, column.name
+            assert said[b"definition"].decode() == column.definition
+    free = pq.read_schema(tmp_path / "samples.parquet").field("n_images").metadata
+    assert free[b"definition"] == b"From the sample's metadata."

@@ -183,3 +183,20 @@ def test_students_t_would_not_cover_these_series() -> None:
         half = special.stdtrit(4, 0.975) * runs.std(axis=1, ddof=1) / np.sqrt(5)
         shares.append((np.abs(runs.mean(axis=1) - one.truth[-1]) <= half).mean())
     assert np.mean(shares) < 0.75
+
+
+def test_a_sample_without_a_column_says_nothing_of_it_and_leaves_the_others_theirs() -> None:
+    nan = float("nan")
+    both = np.array([[10.0, 90.0], [11.0, 99.0]])
+    alone = np.array([[10.0, nan], [12.0, nan]])
+    totals = np.array([100.0, 110.0])
+    found = pooled_spread([(both, totals), (alone, totals)])
+    known = pooled_spread([(both, totals)])
+    assert found is not None
+    assert known is not None
+    assert found.relative[1] == known.relative[1]
+    assert found.relative[0] > known.relative[0]
+    assert pooled_spread([(alone[:, 1:], totals)]) is None
+    never = pooled_spread([(alone, totals)])
+    assert never is not None
+    assert np.isnan(never.relative).tolist() == [False, True]
