@@ -108,6 +108,23 @@ def test_help_says_what_two_thousand_samples_cost() -> None:
         assert option in text
 
 
+def test_how_many_steps_are_recorded_stands_in_the_manifest(samples: Path, tmp_path: Path) -> None:
+    for given, kept in (("all", "all"), ("5", 5)):
+        out = tmp_path / given
+        more = ("--limit", "1", "--control", "1", "--no-warm-up", "--record-steps", given)
+        assert run(samples, out, *more) == EXIT_GOOD
+        manifest = json.loads((out / "manifest.json").read_text())
+        assert manifest["settings"]["record_steps"] == kept
+
+
+@pytest.mark.parametrize("given", ["0", "some"])
+def test_steps_that_mean_nothing_are_refused(samples: Path, tmp_path: Path, given: str) -> None:
+    arguments_ = arguments(samples, tmp_path / "out", "--record-steps", given)
+    result = CliRunner().invoke(cli, arguments_)
+    assert result.exit_code == 2
+    assert "record-steps" in result.output
+
+
 def test_an_interleaved_capture_goes_sample_by_sample(samples: Path, tmp_path: Path) -> None:
     out = tmp_path / "traces"
     assert run(samples, out, "--order", "interleaved", "--control", "1", "--no-warm-up") == 0

@@ -4,7 +4,8 @@ A packed value is gzip in base64 of: length of the JSON text (uint32 LE), the te
 In the text, `{"~i": [offset, n, divide, leaps]}` stands for n numbers stored as int32 differences
 in four byte planes (the planes of slowly changing numbers compress well), divided by `divide`;
 the least int32 stands for null, and `leaps` are [place, difference] of what int32 cannot hold, such
-as the nanoseconds from one stretch of recorded steps to the next. `{"~s": [words, indices]}` stands for strings out of few words.
+as the nanoseconds from one stretch of recorded steps to the next. `{"~s": [words, indices]}` stands
+for strings out of few words.
 templates/unpack.js reads it; what it reads back equals what went in, to the last bit.
 """
 

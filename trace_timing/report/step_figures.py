@@ -86,6 +86,7 @@ def _filled(figure: go.Figure, x: Any, y: Any, colour: str, group: str, column: 
         fill="toself",
         fillcolor=_faint(colour),
         line={"width": 0},
+        mode="lines",
         hoverinfo="skip",
         showlegend=False,
         legendgroup=group,

@@ -61,11 +61,12 @@ def recording_effect(
     if "total" not in groups:
         return None
     step = f" (a decode step {groups['step']})" if "step" in groups else ""
+    what = "what was recorded" if any(recorded.whole for recorded, _ in pairs) else "runs"
     return RecordingEffect(
         groups=groups,
         hooks=_hooks(controls),
-        sentence=f"Recording made runs {groups['total']} as long{step}; the latencies are those of "
-        "runs that were not recorded.",
+        sentence=f"Recording made {what} {groups['total']} as long{step}; the latencies are those "
+        "of runs that were not recorded.",
     )
 
 
