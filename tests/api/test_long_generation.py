@@ -14,6 +14,9 @@ from trace_timing.recording.step_plan import plan_steps
 from trace_timing.report.page import report_html
 from trace_timing.report.sentences import findings
 from trace_timing.report.statistics_text import statistics_lines
+from trace_timing.report.tracks import AnnotatedRun, track_events
+from trace_timing.timeline.runs import lay_out
+from trace_timing.trace.reading import open_trace
 
 STEPS = 255
 
@@ -109,3 +112,15 @@ def test_an_analysis_takes_as_long_as_its_recorded_steps_and_ranges(tmp_path: Pa
         assert (analyze(place).steps["recorded"]).sum() == 32
     # Ranges alone are more: some 100 bytes of JSON a step, a tenth of that compressed.
     assert sizes[4 * STEPS] - sizes[STEPS] < 3 * STEPS * 60
+
+
+def test_an_annotated_copy_says_which_steps_were_not_recorded(tmp_path: Path) -> None:
+    place = write_capture(tmp_path / "c", [("a", 60, plan_steps(60, 8))])
+    trace = open_trace(next((place / "traces").iterdir()))
+    (run,) = lay_out(trace).runs
+    drawn = track_events(trace, AnnotatedRun(run=run))
+    told = [e for e in drawn if "not_recorded" in e.get("args", {})]
+    names = {e["name"] for e in told}
+    assert {"decode[30]", "sampling[30]", "decode[56]"} <= names
+    assert "decode[1]" not in names
+    assert all("busy_ns" not in e["args"] for e in told)
