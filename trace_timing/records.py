@@ -56,6 +56,7 @@ Clock = Literal["device", "host"]
 CuptiState = Literal["never", "detached", "attached"]
 Status = Literal["ok", "failed"]
 ProfileMode = Literal["ranges", "full"]
+IntegrityLevel = Literal["PASS", "WARN", "FAIL"]
 
 
 def range_name(stage: Stage | Literal["generate"], step: int | None = None) -> str:
@@ -174,6 +175,21 @@ class LawResult:
     left_ns: int | None
     right_ns: int | None
     detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegrityResult:
+    """What one check of a trace's integrity found (docs/integrity.md)."""
+
+    code: str
+    #: WARN: the figures are given, and this is named. FAIL: they are no labels.
+    level: IntegrityLevel
+    #: What it would mean, in a sentence; of a PASS too.
+    message: str
+    #: In one line: the faults, or what was looked at.
+    evidence: str
+    remedy: str
+    stage: Stage | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from tests.timeline.switched import Rows, six_steps
 from trace_timing.timeline.layout import StageKey
 from trace_timing.timeline.recorded_part import NOT_RECORDED, recorded_part, recorded_steps
 from trace_timing.trace.events import Kind
-from trace_timing.trace.integrity import check_integrity
+from trace_timing.trace.integrity.counts import check_integrity
 
 
 def recorded_ends(built: TraceBuilder) -> TraceBuilder:

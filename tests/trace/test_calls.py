@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.timeline.building import TraceBuilder
 from trace_timing.trace.calls import calls_that, captured
 from trace_timing.trace.events import Kind
-from trace_timing.trace.integrity import check_integrity
+from trace_timing.trace.integrity.counts import check_integrity
 
 
 def _capturing() -> TraceBuilder:

@@ -146,10 +146,16 @@ class Analysis:
         )
 
     @property
+    def is_sound(self) -> bool:
+        """Whether no check of integrity failed on any run or trace; warnings are no failure."""
+        each = (*(r.checked for r in self.runs), *(t.checked for t in self.traces))
+        return all(result.level != "FAIL" for results in each for result in results)
+
+    @property
     def exit_code(self) -> int:
-        """0 good; 1 something rejected, unattributed as a whole, or a law broken."""
+        """0 good; 1 something rejected, unattributed as a whole, unsound, or a law broken."""
         whole = all(t.has_stage_ranges for t in self.traces)
-        good = self.laws_hold and whole and not self.rejections
+        good = self.laws_hold and self.is_sound and whole and not self.rejections
         return EXIT_GOOD if good else EXIT_REJECTED
 
     def summary(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ SUBCOMMANDS = {
     "compare": "Compare two captures: which stage changed, by how much, how sure.",
     "audit": "Say what wall-clock subtraction did to existing labels.",
     "view": "Open a trace in Perfetto or the Chrome trace viewer.",
-    "doctor": "Check this machine: profiler, versions, known defects, the device's rates.",
+    "doctor": "Check this machine (profiler, versions, rates), or the integrity of traces.",
 }
 
 

@@ -64,8 +64,8 @@ def command(
 ) -> int:
     """Derive stage latencies from PATHS: traces, globs, directories, captures or URLs.
 
-    Exit code 0: good. 1: done, but something was rejected, unattributed as a whole, or a law is
-    broken. 2: wrong use. 3: nothing could be read.
+    Exit code 0: good. 1: done, but something was rejected, unattributed as a whole, failed a check
+    of its integrity, or a law is broken. 2: wrong use. 3: nothing could be read.
     """
     from trace_timing.api.analysis import analyze
     from trace_timing.api.delivery import delivered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,14 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from trace_timing.atomic import replacing, write_whole
-from trace_timing.records import FORMAT_VERSION, TOOL_VERSION, Doubt, Manifest, Rejection
+from trace_timing.records import (
+    FORMAT_VERSION,
+    TOOL_VERSION,
+    Doubt,
+    IntegrityResult,
+    Manifest,
+    Rejection,
+)
 from trace_timing.stats.statistics import Statistics
 from trace_timing.stats.trace_result import RunSummary, TraceSummary
 
@@ -44,6 +52,7 @@ def summary_of(
     ]
     laws += [{"trace": t.trace, **msgspec.to_builtins(law)} for t in traces for law in t.laws]
     all_doubts = [*(d for t in traces for d in t.doubts), *(d for r in runs for d in r.doubts)]
+    checked = _checked(runs, traces)
     summary = {
         "format_version": FORMAT_VERSION,
         "tool_version": TOOL_VERSION,
@@ -56,7 +65,7 @@ def summary_of(
         "unattributed": unattributed,
         "rejections": rejections,
         "tolerance": _tolerance(traces),
-        "traces": [_trace_entry(t) for t in traces],
+        "traces": [_trace_entry(t, checked[t.trace]) for t in traces],
         "environment": dict(manifests[0].environment) if manifests else _environment(traces),
         "settings": dict(manifests[0].settings) if manifests else {},
     }
@@ -81,7 +90,27 @@ def _steps(runs: Sequence[RunSummary]) -> dict[str, int]:
     return dict(total)
 
 
-def _trace_entry(trace: TraceSummary) -> dict[str, Any]:
+def _checked(
+    runs: Sequence[RunSummary], traces: Sequence[TraceSummary]
+) -> dict[str, list[IntegrityResult]]:
+    """Checks of integrity by trace, those of its runs with it."""
+    found: dict[str, list[IntegrityResult]] = {t.trace: list(t.checked) for t in traces}
+    for run in runs:
+        found.setdefault(run.trace, []).extend(run.checked)
+    return found
+
+
+def _levels(results: Sequence[IntegrityResult]) -> dict[str, Any]:
+    """How many checks passed, and the codes of the others, each once."""
+    codes = {
+        level: sorted({r.code for r in results if r.level == level}) for level in ("WARN", "FAIL")
+    }
+    passed = sum(r.level == "PASS" for r in results)
+    worst = next((level for level in ("FAIL", "WARN") if codes[level]), "PASS")
+    return {"level": worst, "passed": passed, "warned": codes["WARN"], "failed": codes["FAIL"]}
+
+
+def _trace_entry(trace: TraceSummary, checked: Sequence[IntegrityResult]) -> dict[str, Any]:
     return {
         "trace": trace.trace,
         "has_stage_ranges": trace.has_stage_ranges,
@@ -89,7 +118,7 @@ def _trace_entry(trace: TraceSummary) -> dict[str, Any]:
         "serving": trace.serving,
         "unattributed": trace.unattributed,
         "clocks": trace.clocks,
-        "integrity": trace.integrity,
+        "integrity": {**_levels(checked), **asdict(trace.integrity)},
     }
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from trace_timing.records import Doubt, LawResult, RunRecord
-from trace_timing.stats.recorded_times import decode_steps
+from trace_timing.records import Doubt, IntegrityResult, LawResult
 from trace_timing.stats.unknown_names import unknown_names
 from trace_timing.timeline.builtin_stages import BUILT_IN, built_in
-from trace_timing.timeline.clocks import ClockTolerance
 from trace_timing.timeline.layout import RunTimeline
 from trace_timing.timeline.runs import TraceTimeline
 from trace_timing.timeline.stages import recognised
 from trace_timing.trace.events import Trace
-from trace_timing.trace.integrity import STREAM_OVERLAP_NS, Integrity
+from trace_timing.trace.integrity.counts import Integrity, check_integrity
 
 _UNATTRIBUTED_REMEDY = {
     "no_stage_ranges": "record ranges (trace-timing capture), or map this trace's own range names "
@@ -23,28 +21,11 @@ _UNATTRIBUTED_REMEDY = {
 }
 
 
-def trace_doubts(
-    trace: Trace, timeline: TraceTimeline, integrity: Integrity, clocks: ClockTolerance
-) -> Iterator[Doubt]:
-    """What the recording itself gives reason to doubt."""
+def trace_doubts(trace: Trace, timeline: TraceTimeline) -> Iterator[Doubt]:
+    """What the recording itself gives reason to doubt, its integrity apart."""
     yield from _unattributed(timeline)
-    yield from _integrity(integrity)
-    yield from _switches(timeline, integrity)
+    yield from _switches(timeline, check_integrity(trace))
     yield from unknown_names(trace)
-    if clocks.early_ops:
-        yield Doubt(
-            code="clock_skew",
-            message="Some ops seem to start before they were launched.",
-            evidence=f"{clocks.early_ops} ops, by up to {-(clocks.launch_to_start_ns or 0)} ns",
-            remedy="read differences between host and device times to no better than that",
-        )
-    if trace.info.rounded_to_us:
-        yield Doubt(
-            code="rounded_to_us",
-            message="Timestamps are whole microseconds, so short ops have no exact length.",
-            evidence="no event of the trace has a fraction of a µs",
-            remedy="record again with torch 2.4 or newer, which writes nanoseconds",
-        )
     for reason, name in timeline.cautions.items():
         yield Doubt(
             code="stage_not_certain",
@@ -98,24 +79,17 @@ def _remedy_by_names(names: Sequence[str]) -> str:
     return f"these are names of the built-in map {known.name}: run it again with --stages auto"
 
 
-def _integrity(integrity: Integrity) -> Iterator[Doubt]:
-    if integrity.overlong_ops:
-        yield Doubt(
-            code="corrupt_durations",
-            message="Ops end after the next op of their stream has started.",
-            evidence=f"{integrity.overlong_ops} ops, {integrity.overlong_ns} ns in all, beyond "
-            f"the {STREAM_OVERLAP_NS} ns that overlapping launches explain",
-            remedy="record again; with a newer driver if it comes back",
-        )
-    if integrity.launches_without_ops:
-        yield Doubt(
-            code="lost_ops",
-            message="Launches have no op: the profiler lost kernels, so stages read too short.",
-            evidence=f"{integrity.launches_without_ops} of {integrity.launches} launches, "
-            f"{integrity.lost_at_head} of them the first of the session",
-            remedy="record one session a process, or with CUPTI 13.1 or newer "
-            "(https://github.com/pytorch/pytorch/issues/192021)",
-        )
+def integrity_doubts(results: Iterable[IntegrityResult]) -> Iterator[Doubt]:
+    """What the checks of integrity found, passed ones apart."""
+    for result in results:
+        if result.level != "PASS":
+            yield Doubt(
+                code=result.code,
+                message=result.message,
+                evidence=result.evidence,
+                remedy=result.remedy,
+                stage=result.stage,
+            )
 
 
 def _switches(timeline: TraceTimeline, integrity: Integrity) -> Iterator[Doubt]:
@@ -138,25 +112,14 @@ def _switches(timeline: TraceTimeline, integrity: Integrity) -> Iterator[Doubt]:
     )
 
 
-def run_doubts(run: RunTimeline, record: RunRecord | None) -> Iterator[Doubt]:
-    """What one run gives reason to doubt, its laws apart."""
+def run_doubts(run: RunTimeline) -> Iterator[Doubt]:
+    """What one run gives reason to doubt, its laws and integrity apart."""
     if run.clock == "host":
         yield Doubt(
             code="clock_host",
             message="No GPU timeline: stages are the host's ranges, and say nothing of a device.",
             evidence="the trace has no kernel, memcpy or memset",
             remedy="record on a GPU with CUDA activity",
-        )
-    steps = decode_steps(run)
-    tokens = record.tokens_out if record else None
-    if tokens is not None and tokens - 1 != steps:
-        yield Doubt(
-            code="tokens_not_steps",
-            message="Tokens and steps differ, so time per step is not time per token.",
-            evidence=f"{tokens} output tokens, {steps} decode steps",
-            remedy="expected with assisted or prompt-lookup decoding; "
-            "otherwise check that every forward has its range",
-            stage="decode",
         )
 
 

@@ -14,20 +14,12 @@ from typing import Any
 
 from trace_timing.records import Clock, ControlTimes, CuptiState, Manifest, RunRecord, Stage
 from trace_timing.stats.times import Times
+from trace_timing.timeline.integrity.table import FAILING
 
 #: A sample of one rank.
 SampleKey = tuple[str, int]
 #: Codes of warnings that spoil a recorded run's figures; others qualify how to read them.
-FAULTS = frozenset(
-    {
-        "law_broken",
-        "lost_ops",
-        "corrupt_durations",
-        "no_stage_ranges",
-        "launch_missing",
-        "overlapping_runs",
-    }
-)
+FAULTS = FAILING | {"law_broken", "no_stage_ranges", "launch_missing", "overlapping_runs"}
 
 
 @dataclass(frozen=True, kw_only=True)

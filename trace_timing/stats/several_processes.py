@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from trace_timing.records import Doubt
+from trace_timing.records import Doubt, IntegrityLevel, IntegrityResult
 from trace_timing.stats.trace_result import TraceResult, TraceSummary
 from trace_timing.timeline.clocks import ClockTolerance
-from trace_timing.trace.integrity import Integrity
+from trace_timing.trace.integrity.counts import Integrity
+
+_SEVERITY: tuple[IntegrityLevel, ...] = ("PASS", "WARN", "FAIL")
 
 
 def joined(results: Sequence[TraceResult], pids: Sequence[str]) -> TraceResult:
@@ -51,6 +53,7 @@ def _summary(results: Sequence[TraceResult], pids: Sequence[str]) -> TraceSummar
         has_stage_ranges=all(summary.has_stage_ranges for summary in said),
         clocks=_clocks([summary.clocks for summary in said]),
         integrity=_integrity([summary.integrity for summary in said]),
+        checked=_checked([summary.checked for summary in said], pids),
     )
 
 
@@ -63,6 +66,18 @@ def _several(sample_id: str, ranks: Sequence[int], pids: Sequence[str]) -> Doubt
         remedy="if these are no ranks of one run, give the trace of each process by itself",
         sample_id=sample_id,
     )
+
+
+def _checked(
+    each: Sequence[tuple[IntegrityResult, ...]], pids: Sequence[str]
+) -> tuple[IntegrityResult, ...]:
+    """Of each check the worst result, which names its process, in the table's order."""
+    worst = []
+    for results in zip(*each, strict=True):
+        number = max(range(len(results)), key=lambda n: _SEVERITY.index(results[n].level))
+        result = results[number]
+        worst.append(replace(result, evidence=f"process {pids[number]}: {result.evidence}"))
+    return tuple(worst)
 
 
 def _clocks(each: Sequence[ClockTolerance]) -> ClockTolerance:

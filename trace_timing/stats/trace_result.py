@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trace_timing import schema
-from trace_timing.records import Doubt, LawResult, Manifest, RunRecord, Stage
-from trace_timing.stats.doubts import law_doubts, run_doubts, trace_doubts
+from trace_timing.records import Doubt, IntegrityResult, LawResult, Manifest, RunRecord, Stage
+from trace_timing.stats.doubts import integrity_doubts, law_doubts, run_doubts, trace_doubts
 from trace_timing.stats.record_columns import part_columns, record_columns
 from trace_timing.stats.recorded_times import (
     busy_times,
@@ -27,6 +27,8 @@ from trace_timing.table import packed, unpacked
 from trace_timing.timeline.clocks import ClockTolerance, clock_tolerance
 from trace_timing.timeline.control_cut import by_stage, segments_of
 from trace_timing.timeline.figures import run_figures
+from trace_timing.timeline.integrity.subject import RunSubject, TraceSubject
+from trace_timing.timeline.integrity.table import run_integrity, trace_integrity
 from trace_timing.timeline.laws import run_laws, trace_laws
 from trace_timing.timeline.layout import RunTimeline, forward_keys
 from trace_timing.timeline.recorded_part import NOT_RECORDED, recorded_part
@@ -42,7 +44,7 @@ from trace_timing.timeline.tables import (
     stray_columns,
 )
 from trace_timing.trace.events import Trace
-from trace_timing.trace.integrity import Integrity, check_integrity
+from trace_timing.trace.integrity.counts import Integrity, check_integrity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,8 @@ class RunSummary:
     doubts: tuple[Doubt, ...]
     #: Decode steps that were recorded, and others by why not.
     steps: Mapping[str, int] = field(default_factory=dict)
+    #: Every check of its integrity, passed ones too.
+    checked: tuple[IntegrityResult, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +97,8 @@ class TraceSummary:
     has_stage_ranges: bool
     clocks: ClockTolerance
     integrity: Integrity
+    #: Every check of its integrity, passed ones too; those of a run are with the run.
+    checked: tuple[IntegrityResult, ...] = ()
     versions: Mapping[str, Any] = field(default_factory=dict)
     devices: tuple[str, ...] = ()
     #: Built-in map that the range names were read with; empty for a file's and the default names.
@@ -160,7 +166,16 @@ def result_of(
         stray = stray_columns(timeline, RunKey(source.sample_id, None, keys[0].rank))
         tables["stages"] = pa.concat_tables([tables["stages"], stray.arrow()])
     summary = _trace_summary(trace, timeline, source, tables["stages"])
-    said = tuple(_run_summary(run, source, tables) for run in runs)
+    tokens = source.record.tokens_out if source.record else None
+    said = tuple(
+        _run_summary(
+            run,
+            RunSubject(trace=trace, timeline=timeline, run=run.timeline, tokens_out=tokens),
+            source,
+            tables,
+        )
+        for run in runs
+    )
     recorded = tuple(_recorded(run, s, summary) for run, s in zip(runs, said, strict=True))
     tables["runs"] = _run_rows(recorded, said, summary, source)
     return TraceResult(tables=tables, runs=said, summary=summary, recorded=recorded)
@@ -265,7 +280,12 @@ def _trace_summary(
 ) -> TraceSummary:
     clocks, integrity = clock_tolerance(trace), check_integrity(trace)
     laws = trace_laws(trace, stages)
-    doubts = (*trace_doubts(trace, timeline, integrity, clocks), *law_doubts(laws))
+    checked = trace_integrity(TraceSubject(trace=trace, timeline=timeline))
+    doubts = (
+        *integrity_doubts(checked),
+        *trace_doubts(trace, timeline),
+        *law_doubts(laws),
+    )
     return TraceSummary(
         trace=source.name,
         laws=laws,
@@ -274,6 +294,7 @@ def _trace_summary(
         has_stage_ranges=timeline.has_stage_ranges,
         clocks=clocks,
         integrity=integrity,
+        checked=checked,
         versions=trace.info.versions,
         devices=tuple(d.name for d in trace.info.devices),
         stage_map=timeline.stage_map,
@@ -290,11 +311,14 @@ def _of_run(table: pa.Table, key: RunKey) -> pa.Table:
     return table.filter(pc.equal(table["repeat"], key.repeat))
 
 
-def _run_summary(run: _Run, source: TraceSource, tables: Mapping[str, pa.Table]) -> RunSummary:
+def _run_summary(
+    run: _Run, subject: RunSubject, source: TraceSource, tables: Mapping[str, pa.Table]
+) -> RunSummary:
     key, timeline = run.key, run.timeline
+    checked = run_integrity(subject)
     names = ("stages", "device_stages", "steps")
     laws = run_laws(timeline, *(_of_run(tables[name], key) for name in names))
-    doubts = (*run_doubts(timeline, source.record), *law_doubts(laws))
+    doubts = (*integrity_doubts(checked), *run_doubts(timeline), *law_doubts(laws))
     return RunSummary(
         sample_id=key.sample_id,
         repeat=key.repeat or 0,
@@ -307,4 +331,5 @@ def _run_summary(run: _Run, source: TraceSource, tables: Mapping[str, pa.Table])
         doubts=tuple(
             replace(d, sample_id=key.sample_id, repeat=key.repeat, rank=key.rank) for d in doubts
         ),
+        checked=checked,
     )

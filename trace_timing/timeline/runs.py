@@ -59,6 +59,8 @@ class TraceTimeline:
     has_stage_ranges: bool
     #: Runs whose windows overlap another's: an op of one runs in the window of the other.
     overlapping_runs: int
+    #: Stage ranges that begin in none of the generate ranges that there are.
+    outside: tuple[StageRange, ...]
     #: The map that the range names were read with; empty for a file's and the default names.
     stage_map: str
     #: A server's trace: `steps` has its forwards of every kind, numbered by begin.
@@ -100,6 +102,7 @@ def lay_out(trace: Trace, stage_map: StageMap = DEFAULT_STAGES) -> TraceTimeline
         unclaimed_ranges=found.unclaimed,
         has_stage_ranges=bool(found.stages),
         overlapping_runs=int((np.maximum.accumulate(ends) > starts).sum()) if len(starts) else 0,
+        outside=_outside(found),
         stage_map=found.stage_map.name,
         serving=found.serving,
         cautions=found.cautions,
@@ -231,6 +234,14 @@ def tile_ops(
 
 def _within(item: StageRange, generate: StageRange) -> bool:
     return generate.start_ns <= item.start_ns < generate.end_ns
+
+
+def _outside(found: FoundRanges) -> tuple[StageRange, ...]:
+    """Stage ranges outside every generate range; the recorder's marks are none."""
+    if not found.generate:
+        return ()
+    ours = [r for r in found.stages if r.key is not None and found.keys[r.key].stage != "other"]
+    return tuple(r for r in ours if not any(_within(r, g) for g in found.generate))
 
 
 def _busiest_thread(ranges: tuple[StageRange, ...]) -> int:

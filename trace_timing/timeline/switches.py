@@ -20,7 +20,7 @@ from trace_timing.timeline.layout import (
     Unrecorded,
 )
 from trace_timing.trace.events import Trace
-from trace_timing.trace.integrity import lost_at_switches
+from trace_timing.trace.integrity.counts import lost_at_switches
 from trace_timing.trace.links import gpu_op_rows, launch_rows
 from trace_timing.trace.marks import Marks, Spans, marks_of
 from trace_timing.units import BoolArray, IntArray

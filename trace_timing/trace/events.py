@@ -138,6 +138,8 @@ class TraceInfo:
     #: Events counted but not read: those with a duration by category (python_function …), marks and
     #: flows by phase ("ph s").
     skipped: Mapping[str, int] = field(default_factory=dict)
+    #: Warnings and errors that the profiler's log wrote into the header, shortened.
+    notes: tuple[str, ...] = ()
     #: Whether CPU ops were asked for; without, their absence says nothing.
     has_cpu_ops: bool = False
     #: Pids of the host processes where there are several, in order of rank; of a trace taken out of

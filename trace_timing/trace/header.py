@@ -7,6 +7,10 @@ from typing import Any
 
 from trace_timing.trace.events import DeviceInfo, TraceInfo
 
+#: Fields of the header in which Kineto puts its log, by severity.
+_LOGS = ("ERROR", "WARNING")
+_MOST_NOTES, _NOTE_LETTERS = 20, 200
+
 
 def trace_info(
     header: Mapping[str, Any],
@@ -31,9 +35,16 @@ def trace_info(
         },
         rounded_to_us=rounded_to_us,
         skipped=dict(sorted(skipped.items())),
+        notes=_notes(header),
         has_cpu_ops=cpu_ops,
         processes=processes,
     )
+
+
+def _notes(header: Mapping[str, Any]) -> tuple[str, ...]:
+    logs = [header.get(name) for name in _LOGS]
+    lines = [line for log in logs if isinstance(log, list) for line in log if isinstance(line, str)]
+    return tuple(line[:_NOTE_LETTERS] for line in lines[:_MOST_NOTES])
 
 
 def _devices(properties: Any) -> tuple[DeviceInfo, ...]:

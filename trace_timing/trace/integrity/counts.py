@@ -35,11 +35,12 @@ class Integrity:
     launches_at_switches: int = 0
 
 
+@once
 def check_integrity(trace: Trace) -> Integrity:
     """Look for corrupt durations and lost ops."""
     overlong = _overlong(trace)
-    launches = _launches(trace)
-    lost = launches.missing & ~launches.at_switch
+    found = launches(trace)
+    lost = found.missing & ~found.at_switch
     head = int(np.argmin(lost)) if len(lost) and not lost.all() else int(lost.sum())
     return Integrity(
         overlong_ops=len(overlong),
@@ -47,14 +48,14 @@ def check_integrity(trace: Trace) -> Integrity:
         launches_without_ops=int(lost.sum()),
         launches=len(lost),
         lost_at_head=head,
-        launches_at_switches=int(launches.at_switch.sum()),
+        launches_at_switches=int(found.at_switch.sum()),
     )
 
 
 def lost_at_switches(trace: Trace) -> IntArray:
     """Rows of the launching calls without an op that belong to a switch of recording."""
-    launches = _launches(trace)
-    return launches.row[launches.at_switch]
+    found = launches(trace)
+    return found.row[found.at_switch]
 
 
 def _overlong(trace: Trace) -> IntArray:
@@ -73,7 +74,7 @@ def _overlong(trace: Trace) -> IntArray:
 
 
 @dataclass(frozen=True, eq=False)
-class _Launches:
+class Launches:
     """The n launching calls that have a correlation id, by begin."""
 
     row: IntArray
@@ -82,9 +83,15 @@ class _Launches:
     #: None does, and it stands next to a switch.
     at_switch: BoolArray
 
+    @property
+    def lost(self) -> IntArray:
+        """Rows of those whose op the profiler lost, and not to a switch."""
+        return self.row[self.missing & ~self.at_switch]
+
 
 @once
-def _launches(trace: Trace) -> _Launches:
+def launches(trace: Trace) -> Launches:
+    """Every launch, and whether an op belongs to it; what only builds a graph is none."""
     events = trace.events
     calls = events.rows(Kind.CALL)
     launching = calls[calls_that(trace, calls, LAUNCHING)]
@@ -95,7 +102,7 @@ def _launches(trace: Trace) -> _Launches:
     ids = events.correlation[launching]
     missing = np.append(launched, NONE)[np.searchsorted(launched, ids)] != ids
     at_switch = _next_to_switch(marks_of(trace), events.start_ns[launching], missing)
-    return _Launches(launching, missing, at_switch)
+    return Launches(launching, missing, at_switch)
 
 
 def _next_to_switch(marks: Marks, start_ns: IntArray, missing: BoolArray) -> BoolArray:

@@ -1,0 +1,228 @@
+"""Faults of ranges and stages, each found by its check; gaps of the host's own making are none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.timeline.building import TraceBuilder
+from trace_timing.timeline.integrity.subject import RunSubject, TraceSubject
+from trace_timing.timeline.integrity.table import FAILING, run_integrity, trace_integrity
+from trace_timing.timeline.runs import lay_out
+from trace_timing.trace.events import Kind, Trace
+
+T0 = 5_000_000_000_000
+FORWARD = 100_000
+OPS = 8
+
+
+class Call:
+    """A generate() call built forward by forward; each launches OPS ops, 10 µs apart."""
+
+    def __init__(self, *, base: int = T0) -> None:
+        self.built, self.base, self.at = TraceBuilder(), base, 10_000
+
+    def forward(self, name: str | None, *, ops: int = OPS, first: int = 5_000) -> Call:
+        """A range (None: its work without one) of 100 µs."""
+        begin = self.base + self.at
+        if name is not None:
+            self.built.range(name, begin, begin + FORWARD)
+        for number in range(ops):
+            launch = begin + first + 10_000 * number
+            self.built.op(launch + 5_000, launch + 9_000, launch=launch)
+        self.at += FORWARD
+        return self
+
+    def sampling(self, number: int) -> Call:
+        """A range of 10 µs with one op."""
+        begin = self.base + self.at
+        self.built.range(f"sampling[{number}]", begin, begin + 10_000)
+        self.built.op(begin + 6_000, begin + 9_000, launch=begin + 1_000)
+        self.at += 10_000
+        return self
+
+    def end(self) -> Trace:
+        """With the generate range around all of it."""
+        self.built.range("generate", self.base, self.base + self.at + 5_000)
+        return self.built.trace()
+
+
+def call(steps: int = 4) -> Call:
+    """Prefill and decode steps, each with its sampling."""
+    made = Call().forward("prefill").sampling(0)
+    for number in range(1, steps + 1):
+        made.forward(f"decode[{number}]").sampling(number)
+    return made
+
+
+def found(trace: Trace, *, tokens: int | None = None) -> dict[str, str]:
+    """Level by code, of the checks that did not pass."""
+    timeline = lay_out(trace)
+    results = list(trace_integrity(TraceSubject(trace=trace, timeline=timeline)))
+    for run in timeline.runs:
+        results += run_integrity(
+            RunSubject(trace=trace, timeline=timeline, run=run, tokens_out=tokens)
+        )
+    assert all(r.evidence and "\n" not in r.evidence for r in results)
+    return {r.code: r.level for r in results if r.level != "PASS"}
+
+
+def test_a_sound_call_passes_every_check() -> None:
+    assert found(call().end(), tokens=5) == {}
+
+
+def _gap() -> Trace:
+    return Call().forward("prefill").forward("decode[1]").forward("decode[3]").end()
+
+
+def _first_missing() -> Trace:
+    return Call().forward("prefill").forward("decode[2]").forward("decode[3]").end()
+
+
+def _last_missing() -> Trace:
+    return call(3).forward(None).sampling(4).end()
+
+
+def _last_missing_without_sampling() -> Trace:
+    made = Call().forward("prefill")
+    return made.forward("decode[1]").forward("decode[2]").forward(None).end()
+
+
+def _sampling_missing() -> Trace:
+    return call(3).forward("decode[4]").end()
+
+
+def _repeated() -> Trace:
+    made = Call().forward("prefill").forward("decode[1]")
+    return made.forward("decode[2]").forward("decode[2]").end()
+
+
+def _no_prefill() -> Trace:
+    return Call().forward("decode[1]").forward("decode[2]").end()
+
+
+def _no_length() -> Trace:
+    made = call(2)
+    made.built.range("decode[3]", T0 + made.at, T0 + made.at)
+    return made.forward(None).sampling(3).end()
+
+
+def _no_generate() -> Trace:
+    return call().built.trace()
+
+
+def _outside() -> Trace:
+    made = call(4)
+    made.end()
+    made.at += 50_000
+    return made.forward("decode[5]").built.trace()
+
+
+def _at_zero() -> Trace:
+    made = call(4)
+    made.built.range("decode[5]", 0, 10_000)
+    return made.end()
+
+
+def _lost(place: int) -> Trace:
+    """One op's record lost; `place` counts the ops."""
+    made = call()
+    trace_rows = made.built.rows
+    ops = [row for row in trace_rows if row["kind"] == Kind.KERNEL]
+    trace_rows.remove(ops[place])
+    return made.end()
+
+
+def _lost_outside() -> Trace:
+    made = call()
+    made.end()
+    made.built.op(T0 + made.at + 20_000, T0 + made.at + 21_000, launch=T0 + made.at + 15_000)
+    made.built.rows.pop()
+    return made.built.trace()
+
+
+def _head_lost() -> Trace:
+    made = Call().forward("prefill", ops=3, first=60_000).sampling(0)
+    for number in range(1, 5):
+        made.forward(f"decode[{number}]").sampling(number)
+    return made.end()
+
+
+def _step_lost() -> Trace:
+    made = call(3).forward("decode[4]", ops=0)
+    return made.sampling(4).end()
+
+
+def _half_lost() -> Trace:
+    return call(4).forward("decode[5]", ops=3).sampling(5).end()
+
+
+def _buffer_request() -> Trace:
+    made = call()
+    made.built.add(Kind.OVERHEAD, "Activity Buffer Request", T0 + 120_000, T0 + 180_000)
+    return made.end()
+
+
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [
+        (_gap, {"step_missing": "FAIL"}),
+        (_first_missing, {"step_missing": "FAIL"}),
+        (_last_missing, {"step_missing": "FAIL", "forward_without_range": "WARN"}),
+        (_last_missing_without_sampling, {"forward_without_range": "WARN"}),
+        (_sampling_missing, {"sampling_missing": "WARN"}),
+        (_repeated, {"step_repeated": "FAIL"}),
+        (_no_prefill, {"prefill_missing": "FAIL"}),
+        (
+            _no_length,
+            {
+                "zero_length_range": "FAIL",
+                "stage_without_ops": "FAIL",
+                "forward_without_range": "WARN",
+            },
+        ),
+        (_no_generate, {"no_generate": "WARN"}),
+        (_outside, {"ranges_outside_generate": "WARN"}),
+        (_at_zero, {"range_at_zero": "FAIL", "ranges_outside_generate": "WARN"}),
+        (lambda: _lost(0), {"lost_ops": "FAIL"}),
+        (lambda: _lost(20), {"lost_ops": "FAIL"}),
+        (_lost_outside, {"lost_ops_outside": "WARN"}),
+        (_head_lost, {"late_first_launch": "WARN"}),
+        (_step_lost, {"stage_without_ops": "FAIL"}),
+        (_half_lost, {"few_ops": "WARN"}),
+        (_buffer_request, {"profiler_overhead": "WARN"}),
+    ],
+)
+def test_each_fault_is_found(broken: Callable[[], Trace], expected: dict[str, str]) -> None:
+    assert found(broken()) == expected
+
+
+@pytest.mark.parametrize(
+    ("tokens", "codes"), [(4, {"tokens_not_steps"}), (5, set()), (None, set())]
+)
+def test_steps_are_held_against_the_tokens(tokens: int | None, codes: set[str]) -> None:
+    assert set(found(call().end(), tokens=tokens)) == codes
+
+
+def test_the_host_waiting_for_room_in_the_queue_is_no_overhead() -> None:
+    made = call()
+    made.built.add(Kind.OVERHEAD, "Command Buffer Full", T0 + 120_000, T0 + 180_000)
+    assert found(made.end()) == {}
+
+
+def test_a_range_within_one_of_its_own_name_repeats_no_step() -> None:
+    made = call(3)
+    begin = T0 + made.at
+    made.built.range("decode[4]", begin + 1_000, begin + 90_000)
+    assert found(made.forward("decode[4]").sampling(4).end()) == {}
+
+
+def test_others_number_steps_from_where_they_like() -> None:
+    made = Call().forward("prefill").forward("decode[7]").forward("decode[8]")
+    assert found(made.built.trace()) == {"no_generate": "WARN"}
+
+
+def test_what_fails_leaves_no_label_and_what_warns_does() -> None:
+    assert {"lost_ops", "corrupt_durations", "step_missing", "absurd_wait"} <= FAILING
+    assert not {"no_generate", "clock_skew", "profiler_overhead", "lost_ops_outside"} & FAILING

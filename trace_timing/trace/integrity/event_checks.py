@@ -1,0 +1,55 @@
+"""Checks of single events: times that nothing can have, and what the profiler says it lost."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from trace_timing.trace.events import GPU_OP_KINDS, Kind, Trace
+from trace_timing.trace.integrity.check import Found, passed, told
+from trace_timing.units import NS_PER_S
+
+#: A trace whose times begin at 0 has its next events soon after.
+ZERO_ALONE_NS = NS_PER_S
+_DROPPED = re.compile(r"\bdropp?(?:ed|ing)\b|\blost records?\b", re.IGNORECASE)
+
+
+def at_zero(trace: Trace) -> Found:
+    """Ops and calls with the timestamp 0 in a trace of other times."""
+    events = trace.events
+    rows = events.rows(Kind.CALL, *GPU_OP_KINDS)
+    zero = rows[events.start_ns[rows] == 0]
+    begins = rest_begins(trace)
+    if not len(zero) or begins is None or abs(begins) < ZERO_ALONE_NS:
+        return passed(f"{len(rows)} ops and calls")
+    return Found(
+        count=len(zero),
+        evidence=f"{len(zero)} events, the first {told(trace, int(zero[0]))}; "
+        f"the others begin at {begins} ns",
+    )
+
+
+def rest_begins(trace: Trace) -> int | None:
+    """When the first event begins that does not begin at 0; None without one."""
+    starts = trace.events.start_ns
+    starts = starts[starts != 0]
+    return int(starts[np.argmin(np.abs(starts))]) if len(starts) else None
+
+
+def rounded(trace: Trace) -> Found:
+    """Times in whole µs."""
+    if not trace.info.rounded_to_us:
+        return passed("times to the nanosecond")
+    return Found(count=1, evidence="no event of the trace has a fraction of a µs")
+
+
+def dropped_records(trace: Trace) -> Found:
+    """The profiler's own word that it lost records: an event of its, or a note in the header."""
+    events = trace.events
+    rows = events.rows(Kind.OVERHEAD)
+    names = {trace.names[n] for n in events.name[rows].tolist()}
+    said = [text for text in (*sorted(names), *trace.info.notes) if _DROPPED.search(text)]
+    if not said:
+        return passed(f"{len(rows)} events and {len(trace.info.notes)} notes of the profiler")
+    return Found(count=len(said), evidence=f"{len(said)} notes, the first {said[0][:120]!r}")

@@ -1,0 +1,40 @@
+"""GPU ops beside the calls that launched them, in the forms that several checks look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trace_timing.call_names import role_of_call
+from trace_timing.memo import once
+from trace_timing.trace.events import NONE, Trace
+from trace_timing.trace.links import gpu_op_rows, launch_rows
+from trace_timing.units import BoolArray, IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class LinkedOps:
+    """The n GPU ops that have a launch, by start: rows of the trace's events."""
+
+    op: IntArray
+    launch: IntArray
+    #: Its launch put a whole graph into the stream, or the op names its graph.
+    in_graph: BoolArray
+
+    def __len__(self) -> int:
+        return len(self.op)
+
+
+@once
+def linked_ops(trace: Trace) -> LinkedOps:
+    """Ops with their launches (links.launch_rows)."""
+    events = trace.events
+    ops, launch = gpu_op_rows(events), launch_rows(events)
+    linked = launch != NONE
+    ops, launch = ops[linked], launch[linked]
+    of_graph = np.array([role_of_call(n) == "graph_launch" for n in trace.names], np.bool_)
+    in_graph = (events.graph_node[ops] > 0) | (events.graph[ops] > 0)
+    if len(ops):
+        in_graph |= of_graph[events.name[launch]]
+    return LinkedOps(ops, launch, in_graph)

@@ -1,0 +1,140 @@
+"""Checks of GPU ops against each other: what no device can do."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_timing.call_names import CallRole
+from trace_timing.trace.calls import calls_that
+from trace_timing.trace.events import Events, Kind, Trace
+from trace_timing.trace.integrity.check import Found, passed, told
+from trace_timing.trace.integrity.counts import STREAM_OVERLAP_NS, check_integrity
+from trace_timing.trace.integrity.linked import linked_ops
+from trace_timing.trace.links import gpu_op_rows
+from trace_timing.units import IntArray
+
+#: In traces whose times are whole µs, short ops of one stream can begin in one µs.
+ROUNDED_DUR_NS = 10_000
+#: The last op of a stream has no next one to end before; so much longer than all others is odd.
+LAST_OP_TIMES = 20
+LEAST_OTHERS = 8
+_OF_ONE_KERNEL: frozenset[CallRole] = frozenset({"launch"})
+_Column = npt.NDArray[np.integer]
+
+
+def overlong_ops(trace: Trace) -> Found:
+    """Ops that end after the next op of their stream has started."""
+    counts = check_integrity(trace)
+    if not counts.overlong_ops:
+        return passed(f"{len(gpu_op_rows(trace.events))} GPU ops")
+    return Found(
+        count=counts.overlong_ops,
+        evidence=f"{counts.overlong_ops} ops, {counts.overlong_ns} ns in all, beyond "
+        f"the {STREAM_OVERLAP_NS} ns that overlapping launches explain",
+    )
+
+
+def doubled_events(trace: Trace) -> Found:
+    """Ops, or calls, of one name, place, start and length: of one stream, or one thread."""
+    events = trace.events
+    ops = gpu_op_rows(events)
+    linked = linked_ops(trace)
+    # Nodes of a graph may well start together, and some traces do not number them.
+    ops = ops[~np.isin(ops, linked.op[linked.in_graph])]
+    calls = events.rows(Kind.CALL)
+    if trace.info.rounded_to_us:
+        ops = ops[events.dur_ns[ops] >= ROUNDED_DUR_NS]
+        calls = calls[events.dur_ns[calls] >= ROUNDED_DUR_NS]
+    again = np.concatenate(
+        [
+            _repeated(events, ops, events.device[ops], events.stream[ops]),
+            _repeated(events, calls, events.thread[calls], events.correlation[calls]),
+        ]
+    )
+    if not len(again):
+        return passed(f"{len(ops)} ops and {len(calls)} calls, each once")
+    return Found(
+        count=len(again),
+        evidence=f"{len(again)} of {len(ops) + len(calls)}, the first {told(trace, int(again[0]))}",
+    )
+
+
+def _repeated(events: Events, rows: IntArray, *places: _Column) -> IntArray:
+    """Those of the rows that equal another one before them in place, name and time."""
+    columns: tuple[_Column, ...] = (
+        *places,
+        events.name[rows],
+        events.dur_ns[rows],
+        events.start_ns[rows],
+    )
+    order = np.lexsort(columns)
+    same = np.ones(max(len(rows) - 1, 0), np.bool_)
+    for column in columns:
+        same &= column[order][1:] == column[order][:-1]
+    return rows[order][1:][same]
+
+
+def out_of_order(trace: Trace) -> Found:
+    """Ops of one stream that start before one that the same thread launched earlier."""
+    events, linked = trace.events, linked_ops(trace)
+    op, launch = linked.op[~linked.in_graph], linked.launch[~linked.in_graph]
+    columns = (events.start_ns[launch], events.thread[launch], events.stream[op], events.device[op])
+    order = np.lexsort(columns)
+    op, launch = op[order], launch[order]
+    same = launch[1:] != launch[:-1]
+    for column in columns[1:]:
+        same &= column[order][1:] == column[order][:-1]
+    early_ns = events.start_ns[op][:-1] - events.start_ns[op][1:]
+    early = same & (early_ns > STREAM_OVERLAP_NS)
+    if not early.any():
+        return passed(f"{len(op)} ops in the order of their launches")
+    worst = int(np.argmax(np.where(early, early_ns, 0)))
+    return Found(
+        count=int(early.sum()),
+        evidence=f"{int(early.sum())} ops, one {int(early_ns[worst])} ns before "
+        f"{told(trace, int(op[worst]))}, which was launched earlier",
+    )
+
+
+def shared_launches(trace: Trace) -> Found:
+    """Kernels that share a launch which puts in one kernel."""
+    events, linked = trace.events, linked_ops(trace)
+    single = ~linked.in_graph & (events.kind[linked.op] == Kind.KERNEL)
+    single &= calls_that(trace, linked.launch, _OF_ONE_KERNEL)
+    op, launch = linked.op[single], linked.launch[single]
+    # A cooperative launch puts one kernel on each of several devices.
+    order = np.lexsort((events.device[op], launch))
+    op, launch = op[order], launch[order]
+    shared = (launch[1:] == launch[:-1]) & (events.device[op][1:] == events.device[op][:-1])
+    if not shared.any():
+        return passed(f"{len(op)} kernels, each with a launch of its own")
+    first = int(launch[1:][shared][0])
+    return Found(
+        count=int(shared.sum()),
+        evidence=f"{int(shared.sum())} of {len(op)} kernels; {int((launch == first).sum())} of "
+        f"them share {told(trace, first)}, which is no graph",
+    )
+
+
+def long_last_ops(trace: Trace) -> Found:
+    """The last op of a stream, much longer than every other op of the trace."""
+    events = trace.events
+    ops = gpu_op_rows(events)
+    if len(ops) <= LEAST_OTHERS:
+        return passed(f"{len(ops)} GPU ops: too few to compare with")
+    places = np.lexsort((events.start_ns[ops], events.stream[ops], events.device[ops]))
+    rows = ops[places]
+    last = np.ones(len(rows), np.bool_)
+    last[:-1] = (events.stream[rows][1:] != events.stream[rows][:-1]) | (
+        events.device[rows][1:] != events.device[rows][:-1]
+    )
+    longest = int(events.dur_ns[rows[~last]].max(initial=0))
+    odd = rows[last & (events.dur_ns[rows] > LAST_OP_TIMES * longest)] if longest else rows[:0]
+    if not len(odd):
+        return passed(f"the longest op before a last one takes {longest} ns")
+    return Found(
+        count=len(odd),
+        evidence=f"{told(trace, int(odd[0]))} takes {int(events.dur_ns[odd[0]])} ns, "
+        f"the longest of the others {longest} ns",
+    )
