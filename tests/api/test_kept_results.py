@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -80,3 +81,35 @@ def test_a_cache_that_cannot_be_written_is_no_failure(capture: Path, tmp_path: P
     cache = tmp_path / "cache"
     cache.write_text("a file where the folder should be")
     assert len(analyze(capture, cache=cache).run_summaries) == 3
+
+
+def _kernel(us: int) -> str:
+    ranged = '{"ph": "X", "cat": "user_annotation", "name": "%s", "pid": 1, "tid": 1, %s}'
+    events = [
+        ranged % ("generate", '"ts": 5000.0, "dur": 90.5'),
+        ranged % ("prefill", '"ts": 5001.0, "dur": 80.5'),
+        '{"ph": "X", "cat": "cuda_runtime", "name": "cudaLaunchKernel", "pid": 1, "tid": 1, '
+        '"ts": 5002.0, "dur": 2.5, "args": {"correlation": 1}}',
+        '{"ph": "X", "cat": "kernel", "name": "k", "pid": 0, "tid": 7, "ts": 5010.0, '
+        f'"dur": {us}.5, "args": {{"correlation": 1, "device": 0, "stream": 7}}}}',
+    ]
+    return '{"traceEvents": [' + ", ".join(events) + "]}"
+
+
+def _busy_ns(trace: Path, cache: Path) -> int:
+    return int(analyze(trace, cache=cache).stages["busy_ns"].sum())
+
+
+@pytest.mark.parametrize("how", ["edited", "replaced"])
+def test_an_edit_is_seen_that_leaves_size_and_times_as_they_were(tmp_path: Path, how: str) -> None:
+    trace, cache = tmp_path / "trace.json", tmp_path / "cache"
+    for us in (20, 30, 40):
+        before = trace.stat() if trace.exists() else None
+        written = trace if how == "edited" else tmp_path / "other.json"
+        written.write_text(_kernel(us))
+        written.replace(trace)
+        if before:
+            os.utime(trace, ns=(before.st_atime_ns, before.st_mtime_ns))
+            after = trace.stat()
+            assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+        assert _busy_ns(trace, cache) == us * 1_000 + 500

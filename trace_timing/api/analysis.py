@@ -148,7 +148,7 @@ class Analysis:
     @property
     def is_sound(self) -> bool:
         """Whether no check of integrity failed on any run or trace; warnings are no failure."""
-        each = (*(r.checked for r in self.runs), *(t.checked for t in self.traces))
+        each = (*(r.checked for r in self.run_summaries), *(t.checked for t in self.traces))
         return all(result.level != "FAIL" for results in each for result in results)
 
     @property

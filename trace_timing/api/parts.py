@@ -1,7 +1,7 @@
 """Results on disk, one file a trace, written as they come: what a later analysis goes on from.
 
-A part is found by everything its result depends on (the file's place, size and time, its records,
-the settings, this program's code), so a stale one is never read. Arrow and JSON, no pickles:
+A part is found by everything its result depends on (the file's place and state, its records, the
+settings, this program's code), so a stale one is never read. Arrow and JSON, no pickles:
 an output folder may come from someone else.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -26,8 +27,11 @@ from trace_timing.stats.sample_evidence import RecordedRun
 from trace_timing.stats.trace_result import RunSummary, TraceResult, TraceSource, TraceSummary
 from trace_timing.table import packed, unpacked
 from trace_timing.trace.cache import prune
+from trace_timing.units import NS_PER_S
 
 _ENDING = ".part"
+#: Linux stamps files by a clock that ticks 100 to 1,000 times a second; two ticks of the slowest.
+_TICK_NS = 20_000_000
 _PACKAGE = Path(__file__).parent.parent
 
 
@@ -116,11 +120,9 @@ def parts_of(folder: Path | None, settings: Settings, *, resume: bool) -> tuple[
 def fingerprint(source: TraceSource, settings: Settings) -> str | None:
     """A key of all that a result depends on; None where the file cannot be asked for its state."""
     try:
-        fs, inner = fsspec.core.url_to_fs(source.location)
-        found: Mapping[str, Any] = fs.info(inner)
+        state = _state(source)
     except (OSError, ValueError, ImportError):
         return None
-    state = [str(found.get(k)) for k in ("size", "mtime", "ETag", "LastModified", "md5Hash")]
     columns = [(name, table.names) for name, table in sorted(schema.TABLES.items())]
     content = msgspec.msgpack.encode(
         (
@@ -134,6 +136,29 @@ def fingerprint(source: TraceSource, settings: Settings) -> str | None:
         )
     )
     return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _state(source: TraceSource) -> list[str]:
+    """What changes whenever a file's content does, without reading it.
+
+    On this machine inode, size, mtime and ctime. Size and mtime alone are not enough: both can be
+    equal after an edit (`touch -r`, `cp -p`, `rsync --times`). No program can set the ctime: the
+    kernel puts it to now at every write, truncation, rename onto the name and change of mtime, and
+    the inode tells a file that took the place of another. It stands still for a tick of the
+    kernel's clock alone, which is waited for where the file is that young. What is left is a clock
+    that was set back to the very nanosecond, and stores into a mapped page that are not written
+    back yet. Elsewhere the content's tag, where the server has one.
+    """
+    if "://" in source.local:
+        fs, inner = fsspec.core.url_to_fs(source.location)
+        found: Mapping[str, Any] = fs.info(inner)
+        tags = ("size", "mtime", "ETag", "LastModified", "md5Hash", "generation", "version_id")
+        return [str(found.get(tag)) for tag in tags]
+    stat = Path(source.local).stat()
+    if abs(time.time_ns() - stat.st_ctime_ns) < _TICK_NS:
+        time.sleep(_TICK_NS / NS_PER_S)
+        stat = Path(source.local).stat()
+    return [str(n) for n in (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)]
 
 
 @cache
