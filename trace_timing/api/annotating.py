@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trace_timing.api.analysis import stage_map
+from trace_timing.api.recorded_files import verified
 from trace_timing.api.sources import find_inputs, kineto_file
 from trace_timing.records import Doubt
 from trace_timing.report.annotate import write_annotated
@@ -43,7 +44,7 @@ def annotate(
         file = kineto_file(source)
         if file is None:
             continue
-        trace = read_trace(file)
+        trace = read_trace(verified(source, file))
         runs = _runs(trace, source, known_stages, doubts)
         output = _output(file, folder, written)
         write_annotated(file, trace, runs, output)

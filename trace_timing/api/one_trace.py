@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from trace_timing.api.recorded_files import sha256_expected
 from trace_timing.errors import TraceError, TraceTimingError
 from trace_timing.records import Rejection
 from trace_timing.report.detail import sample_detail
@@ -91,7 +92,8 @@ def timelines(source: TraceSource, settings: Settings) -> tuple[SampleDetail, ..
 def _open(source: TraceSource, settings: Settings) -> Trace:
     mode = source.manifest.settings.get("profile") if source.manifest else None
     wanted = settings.components or mode == "full"
-    return open_through(source.local, settings.cache, cpu_ops=wanted)
+    expected = sha256_expected(source)
+    return open_through(source.local, settings.cache, cpu_ops=wanted, sha256=expected)
 
 
 def _details(laid_out: LaidOut, source: TraceSource) -> tuple[SampleDetail, ...]:

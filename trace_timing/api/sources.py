@@ -179,8 +179,11 @@ def _record(line: bytes, source: str) -> RunRecord | Rejection:
 def _recorded(fs: Any, inner: str, record: RunRecord) -> TraceSource:
     # The store first: the same run, read faster. Both of one run count once.
     stem = f"{inner}/{TRACES_DIR}/{record.trace}"
-    candidates = [stem + ending for ending in (STORE_ENDING, *reversed(KINETO_ENDINGS))]
-    file = next((c for c in candidates if fs.exists(c)), candidates[1])
+    # What lies beside them without a sha256 in the record is none of the record's.
+    endings = (STORE_ENDING, *reversed(KINETO_ENDINGS))
+    own = [ending for ending in endings if ending[1:] in record.sha256]
+    candidates = [stem + ending for ending in own or endings[:2]]
+    file = next((c for c in candidates if fs.exists(c)), candidates[-1])
     return TraceSource(
         location=fs.unstrip_protocol(file),
         name=f"{TRACES_DIR}/{_base(file)}",

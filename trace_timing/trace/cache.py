@@ -6,15 +6,15 @@ overwritten is not. A damaged or older store is made anew.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from trace_timing.errors import TraceError
+from trace_timing.trace.digest import sha256_of, verify
 from trace_timing.trace.events import Trace
-from trace_timing.trace.reading import STORE_ENDING, open_trace
+from trace_timing.trace.reading import STORE_ENDING, open_trace, opened, read_opened
 from trace_timing.trace.store import STORE_VERSION, read_store, write_store
 
 #: Oldest use goes first beyond this; two thousand MolmoE samples take 1 GB.
@@ -27,26 +27,34 @@ def default_folder() -> Path:
     return Path(base) / "trace-timing"
 
 
-def open_through(path: str | Path, folder: Path | None, *, cpu_ops: bool = False) -> Trace:
+def open_through(
+    path: str | Path, folder: Path | None, *, cpu_ops: bool = False, sha256: str | None = None
+) -> Trace:
     """As `open_trace`, through the cache in `folder` where there is one."""
     if folder is None:
-        return open_trace(path, cpu_ops=cpu_ops)
-    return open_cached(path, folder, cpu_ops=cpu_ops)
+        return open_trace(path, cpu_ops=cpu_ops, sha256=sha256)
+    return open_cached(path, folder, cpu_ops=cpu_ops, sha256=sha256)
 
 
-def open_cached(path: str | Path, folder: Path, *, cpu_ops: bool = False) -> Trace:
+def open_cached(
+    path: str | Path, folder: Path, *, cpu_ops: bool = False, sha256: str | None = None
+) -> Trace:
     """As `open_trace`, through the cache in `folder`; a URL or a store is read directly.
 
     A cache that cannot be written is no failure: the trace is read, the next time anew.
     """
-    if "://" in str(path) or str(path).endswith(STORE_ENDING):
-        return open_trace(path, cpu_ops=cpu_ops)
-    store = folder / f"{_key(Path(path), cpu_ops)}{STORE_ENDING}"
-    with suppress(TraceError, OSError):
-        trace = read_store(store)
-        os.utime(store)
-        return replace(trace, source=str(path))
-    trace = open_trace(path, cpu_ops=cpu_ops)
+    source = str(path)
+    if "://" in source or source.endswith(STORE_ENDING):
+        return open_trace(path, cpu_ops=cpu_ops, sha256=sha256)
+    with opened(source) as file:
+        digest = sha256_of(file)
+        verify(digest, sha256, source)
+        store = folder / f"{digest}.v{STORE_VERSION}{'.cpu' if cpu_ops else ''}{STORE_ENDING}"
+        with suppress(TraceError, OSError):
+            trace = read_store(store)
+            os.utime(store)
+            return replace(trace, source=source)
+        trace = read_opened(file, source, cpu_ops=cpu_ops)
     with suppress(OSError):
         write_store(trace, store, durable=False)
         prune(folder, LIMIT_BYTES)
@@ -62,17 +70,3 @@ def prune(folder: Path, limit_bytes: int, *, ending: str = STORE_ENDING) -> None
         total += stat.st_size
         if total > limit_bytes:
             file.unlink(missing_ok=True)
-
-
-def _key(path: Path, cpu_ops: bool) -> str:
-    try:
-        with path.open("rb") as file:
-            digest = _digest(file.read())
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise TraceError(f"{path}: cannot be read", why=why, remedy="Check the path.") from error
-    return f"{digest}.v{STORE_VERSION}{'.cpu' if cpu_ops else ''}"
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()

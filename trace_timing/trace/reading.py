@@ -8,6 +8,7 @@ from typing import BinaryIO, cast
 
 from trace_timing.allocation import reuse_freed_memory
 from trace_timing.errors import TraceError
+from trace_timing.trace.digest import sha256_of, verify
 from trace_timing.trace.events import Trace
 from trace_timing.trace.kineto import read_stream
 from trace_timing.trace.store import PARQUET_MAGIC, read_store_stream, without_cpu_ops
@@ -16,23 +17,32 @@ STORE_ENDING = ".parquet"
 KINETO_ENDINGS = (".json", ".json.gz")
 
 
-def open_trace(path: str | Path, *, cpu_ops: bool = False) -> Trace:
+def open_trace(path: str | Path, *, cpu_ops: bool = False, sha256: str | None = None) -> Trace:
     """Read a compact store or a Kineto trace, told apart by content.
 
     Args:
         path: a local path, or a URL of any file system that fsspec knows (s3://, gs://, …).
         cpu_ops: with the CPU ops; a store made without them has none to give.
+        sha256: what the file's must be; None: any.
     Raises:
-        TraceError: as read_trace and read_store; or CPU ops asked of a store that has none.
+        TraceError: as read_trace and read_store; or CPU ops asked of a store that has none; or
+            another sha256.
     """
-    reuse_freed_memory()
     source = str(path)
-    with _opened(source) as file:
-        start = file.read(len(PARQUET_MAGIC))
-        file.seek(0)
-        if start != PARQUET_MAGIC:
-            return read_stream(file, source, cpu_ops=cpu_ops)
-        trace = read_store_stream(file, source)
+    with opened(source) as file:
+        if sha256 is not None:
+            verify(sha256_of(file), sha256, source)
+        return read_opened(file, source, cpu_ops=cpu_ops)
+
+
+def read_opened(file: BinaryIO, source: str, *, cpu_ops: bool) -> Trace:
+    """As `open_trace`, from an open file."""
+    reuse_freed_memory()
+    start = file.read(len(PARQUET_MAGIC))
+    file.seek(0)
+    if start != PARQUET_MAGIC:
+        return read_stream(file, source, cpu_ops=cpu_ops)
+    trace = read_store_stream(file, source)
     if cpu_ops and not trace.info.has_cpu_ops:
         raise TraceError(
             f"{source}: the store has no CPU ops",
@@ -42,7 +52,12 @@ def open_trace(path: str | Path, *, cpu_ops: bool = False) -> Trace:
     return trace if cpu_ops else without_cpu_ops(trace)
 
 
-def _opened(source: str) -> BinaryIO:
+def opened(source: str) -> BinaryIO:
+    """A file or URL, to read from its beginning.
+
+    Raises:
+        TraceError: it cannot be read.
+    """
     try:
         if "://" not in source:
             return Path(source).open("rb")
