@@ -34,6 +34,7 @@ from benchmarks.fresh import (
 )
 from benchmarks.generator import write_trace
 from benchmarks.read import READERS
+from trace_timing.recording.files import sha256
 from trace_timing.trace.kineto import read_trace
 from trace_timing.trace.store import write_store
 
@@ -151,8 +152,9 @@ def replicate(folder: Path, count: int) -> None:
                     new = {**record, "sample_id": f"{record['sample_id']}-{number:05d}"}
                     if record.get("trace"):
                         new["trace"] = f"{number:05d}-{record['trace']}"
-                        name = f"traces/{new['trace']}.parquet"
-                        os.link(stores / f"{record['trace']}.parquet", folder / name)
+                        store = stores / f"{record['trace']}.parquet"
+                        new["sha256"] = {"parquet": sha256(store)}
+                        os.link(store, folder / f"traces/{new['trace']}.parquet")
                     file.write(json.dumps(new) + "\n")
 
 

@@ -19,11 +19,11 @@ from trace_timing.recording import ranges
 from trace_timing.recording.calls import RunSettings, SinkSlot, devices_of
 from trace_timing.recording.components import component_ranges
 from trace_timing.recording.detach import attachment_of_process
-from trace_timing.recording.files import open_directory
+from trace_timing.recording.files import exclusive, open_directory
 from trace_timing.recording.resolver import read_overrides, resolve
 from trace_timing.recording.runner import Runner
 from trace_timing.recording.session import open_session
-from trace_timing.recording.shards import all_agree, shard_of_process
+from trace_timing.recording.shards import Shard, all_agree, shard_of_process
 from trace_timing.recording.sinks import ProfilerSink
 from trace_timing.recording.step_planner import StepPlanner, switch_for
 from trace_timing.recording.switch import switch_of_process
@@ -47,7 +47,7 @@ def capture(
         changes: fields of `CaptureOptions`, by name.
     Raises:
         UsageError: the directory holds a capture and `resume` is not set; the settings differ
-            from those that it was begun with.
+            from those that it was begun with; another capture is writing into it.
         CaptureError: the model's stages cannot be found.
     """
     chosen = replace(options or CaptureOptions(), **changes)
@@ -56,8 +56,16 @@ def capture(
             f"record_steps is {chosen.record_steps}", remedy="give a number from 1 on, or 'all'"
         )
     shard = shard_of_process()
+    with exclusive(Path(directory), rank=shard.rank):
+        yield from _sessions(Path(directory), model, chosen, shard)
+
+
+def _sessions(
+    directory: Path, model: Any, chosen: CaptureOptions, shard: Shard
+) -> Iterator[Session]:
+    """The one session of a capture, closed when it is done with."""
     place = open_directory(
-        Path(directory),
+        directory,
         rank=shard.rank,
         together=shard.world if chosen.tensor_parallel else 1,
         resume=chosen.resume,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from trace_timing.api.output_folder import PARTS, SUMMARY, seal, whole
+from trace_timing.api.output_folder import PARTS, SUMMARY, seal, told, whole
 from trace_timing.errors import UsageError
+from trace_timing.lock import locked
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,32 @@ def delivered(output: str, *, in_place: bool = False) -> Iterator[Delivery]:
         yield Delivery(folder, folder / PARTS)
         seal(folder)
         _upload(folder, output)
+
+
+@contextmanager
+def exclusive(output: str) -> Iterator[None]:
+    """Keep other analyses from writing into a folder; of a URL nobody can be kept out.
+
+    Raises:
+        UsageError: another analysis is writing into it, or it cannot be written.
+    """
+    with ExitStack() as held:
+        if "://" not in output:
+            place = Path(output)
+            with told(place):
+                held.enter_context(_locked(place.resolve(), output))
+        yield
+
+
+def _locked(real: Path, output: str) -> AbstractContextManager[None]:
+    """The lock of an output folder: beside it, for the folder itself is replaced.
+
+    Where nothing can be written beside it, the folder is written in place, and the lock is in it.
+    """
+    real.parent.mkdir(parents=True, exist_ok=True)
+    inside = real.is_dir() and not os.access(real.parent, os.W_OK)
+    path = real / ".lock" if inside else real.with_name(f".{real.name}.lock")
+    return locked(path, work="analyze", directory=output)
 
 
 def _upload(folder: Path, url: str) -> None:

@@ -68,7 +68,7 @@ def command(
     of its integrity, or a law is broken. 2: wrong use. 3: nothing could be read.
     """
     from trace_timing.api.analysis import analyze
-    from trace_timing.api.delivery import delivered
+    from trace_timing.api.delivery import delivered, exclusive
     from trace_timing.api.output_folder import seal
     from trace_timing.api.spreading import available_cores
     from trace_timing.trace.cache import default_folder
@@ -80,8 +80,9 @@ def command(
         "stages": stages,
     }
     if watch:
-        return _watch(paths, output, spread, report=not no_report, cdn=cdn)
-    with delivered(output) as to:
+        with exclusive(output):
+            return _watch(paths, output, spread, report=not no_report, cdn=cdn)
+    with exclusive(output), delivered(output) as to:
         folder = to.folder
         with _ProgressBar() as bar:
             analysis = analyze(

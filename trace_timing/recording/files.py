@@ -12,13 +12,14 @@ import errno
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from trace_timing import atomic, records
 from trace_timing.errors import CaptureError, UsageError
+from trace_timing.lock import locked
 from trace_timing.records import Manifest, Role, RunRecord
 
 #: What a file is called while it is written; never read, removed on resume.
@@ -89,6 +90,24 @@ class CaptureDirectory:
             with suppress(OSError):
                 os.truncate(self.runs, before)
             raise refused(error, self.runs) from error
+
+
+@contextmanager
+def exclusive(root: Path, *, rank: int = 0) -> Iterator[None]:
+    """Keep other captures of this rank out of a directory; to be held before it is opened.
+
+    Raises:
+        UsageError: another capture is writing into it.
+        StorageError: it cannot be written.
+    """
+    with ExitStack() as held:
+        path = root / f".capture.rank{rank}.lock"
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(path, work="capture", directory=str(root)))
+        except OSError as error:
+            raise refused(error, path) from error
+        yield
 
 
 def open_directory(
