@@ -32,10 +32,15 @@ def _read(terminal: int) -> bytes:
 
 def on_a_terminal(folder: Path, **environment: str) -> str:
     """What the command writes to a pseudo-terminal."""
+    return on_a_terminal_run(command(folder)[3:], **environment)
+
+
+def on_a_terminal_run(arguments: list[str], *, code: int = 0, **environment: str) -> str:
+    """What `trace-timing` with these arguments writes to a pseudo-terminal."""
     primary, secondary = pty.openpty()
     surroundings = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS")}
     process = subprocess.Popen(
-        command(folder),
+        [sys.executable, "-m", "trace_timing", *arguments],
         stdout=secondary,
         stderr=secondary,
         env={**surroundings, "TERM": "xterm-256color", "COLUMNS": "80", **environment},
@@ -45,7 +50,7 @@ def on_a_terminal(folder: Path, **environment: str) -> str:
     while select.select([primary], [], [], 60)[0] and (some := _read(primary)):
         written += some
     os.close(primary)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=60) == code
     return written.decode()
 
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from trace_timing.commands.view import PERFETTO, command, one_shot, url_of
-from trace_timing.errors import UsageError
+from trace_timing.commands.serving import PERFETTO, OneShotServer, one_shot
+from trace_timing.commands.view import command
+from trace_timing.errors import TraceError, UsageError
 
 
 @pytest.fixture
@@ -27,7 +38,7 @@ def test_the_trace_is_served_once_to_the_viewers_origin(trace: Path) -> None:
     with one_shot(trace, 0) as server:
         waiting = threading.Thread(target=lambda: served.append(server.serve_once(20)))
         waiting.start()
-        with urllib.request.urlopen(url_of(server, trace), timeout=10) as answer:
+        with urllib.request.urlopen(server.url, timeout=10) as answer:
             assert answer.read() == trace.read_bytes()
             assert answer.headers["Access-Control-Allow-Origin"] == PERFETTO
         waiting.join(timeout=20)
@@ -39,7 +50,7 @@ def test_it_answers_a_browser_that_returns_only_when_it_is_closed(trace: Path) -
     with one_shot(trace, 0) as server:
 
         def browse() -> None:
-            with urllib.request.urlopen(url_of(server, trace), timeout=10) as answer:
+            with urllib.request.urlopen(server.url, timeout=10) as answer:
                 read.append(answer.read())
 
         assert server.serve_once(20, browse)
@@ -50,7 +61,7 @@ def test_no_other_file_is_given_out(trace: Path) -> None:
     with one_shot(trace, 0) as server:
         waiting = threading.Thread(target=server.serve_once, args=(20,))
         waiting.start()
-        other = url_of(server, trace).rsplit("/", 1)[0] + "/secret.txt"
+        other = server.url.rsplit("/", 1)[0] + "/secret.txt"
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(other, timeout=10)
         server.done.set()
@@ -68,6 +79,126 @@ def test_a_port_in_use_is_an_error_with_a_remedy(trace: Path) -> None:
     with one_shot(trace, 0) as server, pytest.raises(UsageError) as error:
         one_shot(trace, server.server_address[1])
     assert "--port" in error.value.remedy
+
+
+def ask(server: OneShotServer, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
+    """Status and body; headers' names with `_` for `-`."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
+    connection.request(method, path, headers={k.replace("_", "-"): v for k, v in headers.items()})
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, body
+
+
+@contextmanager
+def serving(trace: Path) -> Iterator[OneShotServer]:
+    """A server that answers until it has given the trace out."""
+    with one_shot(trace, 0) as server:
+        waiting = threading.Thread(target=server.serve_once, args=(20,))
+        waiting.start()
+        yield server
+        server.done.set()
+        waiting.join(timeout=20)
+
+
+def test_the_address_is_another_one_each_time_and_none_else_is_answered(trace: Path) -> None:
+    with serving(trace) as server, one_shot(trace, 0) as other:
+        assert server.path != other.path
+        token, name = server.path.strip("/").split("/")
+        assert len(token) >= 20
+        for path in (f"/{name}", "/", f"/{token}", f"/x{token}/{name}", f"/{token}/../{name}"):
+            assert ask(server, path)[0] == 404
+            assert ask(server, path, "HEAD")[0] == 404
+        assert not server.done.is_set()
+        assert ask(server, server.path) == (200, trace.read_bytes())
+        assert server.done.wait(5)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example:9001"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": ""},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "https://ui.perfetto.dev.evil.example"},
+    ],
+)
+def test_other_hosts_and_origins_are_refused(trace: Path, headers: dict[str, str]) -> None:
+    with serving(trace) as server:
+        for method in ("GET", "HEAD", "OPTIONS"):
+            status, body = ask(server, server.path, method, **headers)
+            assert status == 403
+            assert b"traceEvents" not in body
+        assert not server.done.is_set()
+
+
+def test_the_viewers_origin_is_let_in_under_both_names_of_this_machine(trace: Path) -> None:
+    with serving(trace) as server:
+        port = server.server_address[1]
+        assert ask(server, server.path, "OPTIONS", Origin=PERFETTO)[0] == 204
+        assert ask(server, server.path, Origin=PERFETTO, Host=f"localhost:{port}")[0] == 200
+
+
+def test_connections_that_say_nothing_hold_nobody_up(trace: Path) -> None:
+    with serving(trace) as server:
+        silent = [socket.create_connection(server.server_address) for _ in range(5)]
+        assert ask(server, server.path) == (200, trace.read_bytes())
+        for connection in silent:
+            connection.close()
+
+
+def test_a_read_that_breaks_off_is_no_whole_one(tmp_path: Path) -> None:
+    trace = tmp_path / "big.json"
+    trace.write_bytes(b" " * 50_000_000)
+    with serving(trace) as server:
+        with socket.create_connection(server.server_address) as connection:
+            port = server.server_address[1]
+            asked = f"GET {server.path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n"
+            connection.sendall(asked.encode())
+            connection.recv(1000)
+        assert not server.done.wait(0.5)
+        assert ask(server, server.path)[0] == 200
+
+
+def test_a_link_is_served_and_one_to_nothing_is_told(trace: Path, tmp_path: Path) -> None:
+    link = tmp_path / "linked" / "by another name.json"
+    link.parent.mkdir()
+    link.symlink_to(trace)
+    with serving(link) as server:
+        assert ask(server, server.path) == (200, trace.read_bytes())
+    trace.unlink()
+    error = CliRunner().invoke(command, [str(link)], standalone_mode=False).exception
+    assert isinstance(error, UsageError)
+    assert "is a link to a file that is not there" in error.what
+
+
+def test_ctrl_c_ends_it_at_once_whatever_connections_are_open(trace: Path, tmp_path: Path) -> None:
+    browser = {**os.environ, "BROWSER": "true", "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trace_timing", "view", str(trace), "--port", "0"],
+        env=browser, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout
+    address = next(line for line in process.stdout if line.startswith("opening"))
+    url = urllib.parse.unquote(address.partition("url=")[2].strip())
+    port = urllib.parse.urlsplit(url).port
+    with socket.create_connection(("127.0.0.1", port)):
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 130
+
+
+def test_a_sample_whose_file_was_swapped_is_not_shown(tmp_path: Path) -> None:
+    folder = tmp_path / "capture"
+    shutil.copytree(SAMPLES, folder)
+    (short,) = (folder / "traces").glob("short-*")
+    (medium,) = (folder / "traces").glob("medium-*")
+    shutil.copy(medium, short)
+    named = [str(folder), "short", "--no-open"]
+    error = CliRunner().invoke(command, named, standalone_mode=False).exception
+    assert isinstance(error, TraceError)
 
 
 def test_by_hand_starts_nothing(trace: Path) -> None:

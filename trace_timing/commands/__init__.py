@@ -7,12 +7,14 @@ click command named `command`.
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 import traceback
 from typing import NoReturn
 
 import click
 
+from trace_timing.commands.printing import say
 from trace_timing.errors import EXIT_REJECTED, EXIT_USAGE, TraceTimingError
 from trace_timing.records import TOOL_VERSION
 
@@ -65,22 +67,29 @@ def main() -> NoReturn:
     except click.exceptions.Exit as request:
         sys.exit(request.exit_code)
     except click.Abort:
-        click.echo("stopped", err=True)
+        say("stopped", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        _say_lines(told.getvalue())
         sys.exit(EXIT_USAGE)
     except TraceTimingError as error:
         if debug:
-            traceback.print_exc()
+            _say_lines(traceback.format_exc())
         show_error(error)
         sys.exit(error.exit_code)
     except Exception as error:
         if debug:
-            raise
+            _say_lines(traceback.format_exc())
         show_error(_unexpected(error))
         sys.exit(EXIT_REJECTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say_lines(text: str) -> None:
+    for line in text.splitlines():
+        say(line, err=True)
 
 
 def _unexpected(error: Exception) -> TraceTimingError:
@@ -94,8 +103,8 @@ def _unexpected(error: Exception) -> TraceTimingError:
 
 def show_error(error: TraceTimingError) -> None:
     """Three lines on stderr at most: what, why, what to do."""
-    click.echo(f"error: {error.what}", err=True)
+    say(f"error: {error.what}", err=True)
     if error.why:
-        click.echo(f"  why: {error.why}", err=True)
+        say(f"  why: {error.why}", err=True)
     if error.remedy:
-        click.echo(f"  do:  {error.remedy}", err=True)
+        say(f"  do:  {error.remedy}", err=True)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trace_timing.commands.printing import say, say_json, show
+
 if TYPE_CHECKING:
     from trace_timing.api.analysis import Analysis
 
@@ -105,7 +107,7 @@ def command(
 
             doubts = analysis.report_data(pages=False).doubts
             written = write_annotated(paths, folder / "annotated", stages=stages, doubts=doubts)
-            click.echo(f"annotated {len(written)} of {len(analysis.traces)} traces", err=True)
+            say(f"annotated {len(written)} of {len(analysis.traces)} traces", err=True)
         said = seal(folder) if as_json else {}
     if to.place:
         analysis.tables.folder = to.place
@@ -117,12 +119,12 @@ def command(
 
 
 def _write(analysis: Analysis, folder: Path, *, report: bool, cdn: bool) -> None:
-    from trace_timing.report.export import write_csv, write_summary
+    from trace_timing.report.export import inert_frame, write_csv, write_summary
 
     analysis.tables.copy_to(folder)
     write_csv(analysis.tables["samples"], folder)
     if len(analysis.step_summary):
-        analysis.step_summary.to_csv(folder / "step_summary.csv", index=False)
+        inert_frame(analysis.step_summary).to_csv(folder / "step_summary.csv", index=False)
     write_summary(analysis.summary(), folder)
     if report:
         from trace_timing.report.page import write_report
@@ -142,10 +144,11 @@ def _commands(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _write_summaries(analysis: Analysis, by: str, path: Path) -> None:
+    from trace_timing.report.export import inert_frame
     from trace_timing.stats.summaries import summary_table
 
     columns = [name.strip() for name in by.split(",") if name.strip()]
-    summary_table(analysis.samples, columns).to_csv(path, index=False)
+    inert_frame(summary_table(analysis.samples, columns)).to_csv(path, index=False)
 
 
 def _watch(
@@ -164,16 +167,16 @@ def _watch(
                 _write(analysis, to.folder, report=report, cdn=cdn)
             code = analysis.exit_code
             runs, refused = len(analysis.run_summaries), len(analysis.rejections)
-            click.echo(f"{runs} runs, {refused} rejected: wrote {output}", err=True)
+            say(f"{runs} runs, {refused} rejected: wrote {output}", err=True)
     except KeyboardInterrupt:
-        click.echo("stopped watching", err=True)
+        say("stopped watching", err=True)
     return code
 
 
 def _print_json(summary: dict[str, Any]) -> None:
     import msgspec
 
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
+    say_json(msgspec.json.format(msgspec.json.encode(summary), indent=2))
 
 
 def _print_story(analysis: Analysis, output: str) -> None:
@@ -189,11 +192,11 @@ def _print_story(analysis: Analysis, output: str) -> None:
         *step_lines(analysis.step_summary),
         *statistics_lines(analysis.statistics),
     ]
-    console.print(render(analysis.report_data(pages=False), more, width=console.width))
+    show(console, render(analysis.report_data(pages=False), more, width=console.width))
     for rejection in analysis.rejections:
-        click.echo(f"rejected: {rejection.source}: {rejection.reason}", err=True)
-        click.echo(f"  do: {rejection.remedy}", err=True)
-    click.echo(f"wrote {output}", err=not sys.stdout.isatty())
+        say(f"rejected: {rejection.source}: {rejection.reason}", err=True)
+        say(f"  do: {rejection.remedy}", err=True)
+    say(f"wrote {output}", err=not sys.stdout.isatty())
 
 
 class _ProgressBar:

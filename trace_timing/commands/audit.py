@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trace_timing.commands.printing import say_json, show
 from trace_timing.errors import EXIT_GOOD, UsageError
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def _captured(against: str | None) -> pd.DataFrame | None:
 def _write(older: OlderResults, judged: Judged, target: Path, *, estimate: bool) -> None:
     import pandas as pd
 
+    from trace_timing.report.export import inert_frame
     from trace_timing.stats.older_cleaned import cleaned_rows
     from trace_timing.stats.older_results import ROWS
 
@@ -124,7 +126,7 @@ def _write(older: OlderResults, judged: Judged, target: Path, *, estimate: bool)
     match target.suffix:
         case ".csv":
             listed = [row | {"invalid_reasons": " ".join(row["invalid_reasons"])} for row in rows]
-            pd.DataFrame(listed).to_csv(target, index=False)
+            inert_frame(pd.DataFrame(listed)).to_csv(target, index=False)
         case ".parquet":
             pd.DataFrame(rows).to_parquet(target, index=False)
         case ".jsonl":
@@ -147,7 +149,7 @@ def _show(
     if as_json:
         from trace_timing.records import encode
 
-        sys.stdout.buffer.write(encode(results) + b"\n")
+        say_json(encode(results))
         return
     from rich.console import Console
 
@@ -155,9 +157,8 @@ def _show(
 
     console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=True, highlight=False)
     for result in results:
-        console.print(render(result))
-        console.print()
+        show(console, render(result), "")
     for source, target in targets.items():
-        console.print(f"cleaned copy of {source.name}: {target}")
+        show(console, f"cleaned copy of {source.name}: {target}")
     if page is not None:
-        console.print(f"report: {page}")
+        show(console, f"report: {page}")

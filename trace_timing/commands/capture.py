@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trace_timing.commands.printing import say
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED
+from trace_timing.inert import printable
 from trace_timing.records import VISION_STAGES
 from trace_timing.units import ms_from_ns
 
@@ -144,17 +146,17 @@ def _run(options: dict[str, Any]) -> int:
     ):
         count = planned_calls(session, samples, loop)
         if part.rank == 0:
-            click.echo(_announced(count), err=True)
+            say(_announced(count), err=True)
         steps = capture_samples(session, samples, loaded.model, loaded.processor, loop, stop=stop)
         for step in _drawn(steps, rank=part.rank):
             tally.add(step)
             if step.call_ns is not None and part.rank == 0:
-                click.echo(_duration(count, step.call_ns), err=True)
+                say(_duration(count, step.call_ns), err=True)
         findings, whole = session.findings(), session.told_steps()
         attached = session.why_attached() if options["order"] == "interleaved" else None
     code = _finish(tally, options["output"], findings, attached, stopped=stop())
     for line in whole:
-        click.echo(f"  {line}", err=True)
+        say(f"  {line}", err=True)
     # torchrun kills all ranks once one ends with an error, and the others still have work.
     return EXIT_GOOD if part.world > 1 else code
 
@@ -274,7 +276,7 @@ def _stop_on_interrupt() -> Iterator[Any]:
                 raise KeyboardInterrupt
             return
         asked = time.monotonic()
-        click.echo("finishing this sample; once more to stop at once", err=True)
+        say("finishing this sample; once more to stop at once", err=True)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -305,6 +307,7 @@ def _drawn(steps: Iterator[Step], *, rank: int) -> Iterator[Step]:
         # Gets the width that is left, and gives it up before the others.
         TextColumn(
             "{task.fields[last]}",
+            markup=False,
             table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
         ),
         console=console,
@@ -320,7 +323,7 @@ def _drawn(steps: Iterator[Step], *, rank: int) -> Iterator[Step]:
                 completed=step.done,
                 total=step.total,
                 rate=f"{60 * made / (time.monotonic() - begun):.1f}/min",
-                last=_last(step),
+                last=printable(_last(step)),
             )
             yield step
 
@@ -352,23 +355,23 @@ def _stages(control: ControlTimes) -> str:
 def _finish(
     tally: Tally, output: Path, findings: list[Finding], attached: str | None, *, stopped: bool
 ) -> int:
-    click.echo(
+    say(
         f"{tally.controls} controls and {tally.recorded} recorded runs made in {output}"
         + _rest(tally),
         err=True,
     )
     for record in tally.failed.values():
-        click.echo(f"  failed: {record.sample_id}: {record.reason}", err=True)
+        say(f"  failed: {record.sample_id}: {record.reason}", err=True)
     for finding in findings:
-        click.echo(f"  {finding.code}: {finding.evidence}; {finding.remedy}", err=True)
+        say(f"  {finding.code}: {finding.evidence}; {finding.remedy}", err=True)
     if attached:
-        click.echo(
+        say(
             f"  controls after the first session are no labels, the profiler stayed attached: "
             f"{attached}; use --order controls-first",
             err=True,
         )
     if stopped:
-        click.echo("  stopped: the same command with --resume goes on", err=True)
+        say("  stopped: the same command with --resume goes on", err=True)
     return EXIT_REJECTED if tally.failed or stopped else EXIT_GOOD
 
 

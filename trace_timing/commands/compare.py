@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trace_timing.commands.printing import say, say_json, show
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED
 
 if TYPE_CHECKING:
@@ -125,15 +126,15 @@ def _show(
         from trace_timing.records import encode
 
         told = {"comparison": result, "gates": outcomes}
-        sys.stdout.buffer.write(encode(told) + b"\n")
+        say_json(encode(told))
         return
     from rich.console import Console
 
     from trace_timing.report.comparison_text import gate_line, render
 
     width = None if sys.stdout.isatty() else 150
-    Console(width=width, soft_wrap=True, highlight=False).print(render(result))
+    show(Console(width=width, soft_wrap=True, highlight=False), render(result))
     for outcome in outcomes:
-        click.echo(gate_line(outcome))
+        say(gate_line(outcome))
     if page is not None:
-        click.echo(f"wrote {page}", err=not sys.stdout.isatty())
+        say(f"wrote {page}", err=not sys.stdout.isatty())

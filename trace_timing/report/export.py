@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from trace_timing.atomic import replacing, write_whole
+from trace_timing.inert import cell
 from trace_timing.records import (
     FORMAT_VERSION,
     TOOL_VERSION,
@@ -23,6 +24,9 @@ from trace_timing.records import (
 )
 from trace_timing.stats.statistics import Statistics
 from trace_timing.stats.trace_result import RunSummary, TraceSummary
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def plain(value: object) -> Any:
@@ -144,8 +148,28 @@ def write_csv(samples: pa.Table, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "samples.csv"
     with replacing(path) as partial:
-        pa_csv.write_csv(_flat(samples), partial)
+        pa_csv.write_csv(_inert(_flat(samples)), partial)
     return path
+
+
+def inert_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table for a CSV file: no text or column name that a spreadsheet takes for a formula."""
+    inert = frame.copy(deep=False)
+    for name in frame.select_dtypes(include=["object", "string", "category"]).columns:
+        inert[name] = [cell(value) if isinstance(value, str) else value for value in frame[name]]
+    return inert.rename(columns=lambda name: cell(str(name)))
+
+
+def _inert(table: pa.Table) -> pa.Table:
+    """As `inert_frame`, of an Arrow table."""
+    columns = []
+    for column in table.columns:
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            column = pa.array([v and cell(v) for v in column.to_pylist()], column.type)
+        columns.append(column)
+    return pa.table(columns, names=[cell(name) for name in table.column_names])
 
 
 def _flat(table: pa.Table) -> pa.Table:
