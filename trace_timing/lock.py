@@ -163,8 +163,9 @@ def _boot() -> str | None:
 def _began(pid: int) -> str | None:
     """When a process began, in the kernel's ticks: two of one number differ in it."""
     with suppress(OSError, IndexError):
-        # The name in parentheses may have spaces.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        # The name in parentheses may have spaces, and bytes of any kind.
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return fields[19].decode()
     return None
 
 

@@ -130,9 +130,9 @@ def _write(older: OlderResults, judged: Judged, target: Path, *, estimate: bool)
         case ".parquet":
             pd.DataFrame(rows).to_parquet(target, index=False)
         case ".jsonl":
-            target.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            target.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
         case _:
-            target.write_text(json.dumps({**older.header, ROWS: rows}, indent=1) + "\n")
+            target.write_text(json.dumps({**older.header, ROWS: rows}, indent=1) + "\n", "utf-8")
 
 
 def _write_page(results: list[AuditResult], path: Path) -> None:

@@ -202,7 +202,7 @@ def _attachment(device: Any) -> CuptiAttachment:
 def loaded_cupti(maps: Path = Path("/proc/self/maps")) -> Path | None:
     """The libcupti in this process's memory; None where there is none, or no way to see."""
     try:
-        lines = maps.read_text().splitlines()
+        lines = maps.read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
         return None
     for line in lines:

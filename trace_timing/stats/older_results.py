@@ -83,7 +83,7 @@ def _load(path: Path) -> tuple[dict[str, Any], list[Record]]:
             case ".parquet":
                 return {}, _records(pd.read_parquet(path))
             case ".jsonl":
-                lines = path.read_text().splitlines()
+                lines = path.read_text("utf-8").splitlines()
                 return {}, [json.loads(line) for line in lines if line.strip()]
             case _:
                 return _from_json(path)
@@ -98,7 +98,7 @@ def _load(path: Path) -> tuple[dict[str, Any], list[Record]]:
 
 
 def _from_json(path: Path) -> tuple[dict[str, Any], list[Record]]:
-    data = json.loads(path.read_text())
+    data = json.loads(path.read_text("utf-8"))
     header: dict[str, Any] = {}
     if isinstance(data, dict):
         header = {key: value for key, value in data.items() if key != ROWS}
