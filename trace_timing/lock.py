@@ -75,7 +75,7 @@ def locked(path: Path, *, work: str, directory: str) -> Iterator[None]:
         _ours.add(real)
     try:
         os.truncate(descriptor, 0)
-        os.write(descriptor, msgspec.json.encode(me) + b"\n")
+        os.pwrite(descriptor, msgspec.json.encode(me) + b"\n", 0)
         yield
     finally:
         with _guard:

@@ -218,3 +218,17 @@ def test_analysis_never_imports_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_run_that_fails_a_check_is_no_label_and_the_exit_code_says_so(tmp_path: Path) -> None:
+    text = gzip.decompress(next((SAMPLES / "traces").glob("short*")).read_bytes())
+    (tmp_path / "gap.json").write_bytes(text.replace(b'"decode[2]"', b'"other"'))
+    done = run("analyze", tmp_path / "gap.json", "-o", tmp_path / "out", "--no-report")
+    assert done.returncode == 1
+    (sample,) = pq.read_table(tmp_path / "out" / "samples.parquet").to_pylist()
+    assert not sample["usable"]
+    assert "step_missing" in sample["reasons"].split(",")
+    (trace,) = json.loads((tmp_path / "out" / "summary.json").read_text())["traces"]
+    assert trace["integrity"]["level"] == "FAIL"
+    assert trace["integrity"]["failed"] == ["step_missing"]
+    assert "decode[2]" in done.stdout or "Steps have no range" in " ".join(done.stdout.split())

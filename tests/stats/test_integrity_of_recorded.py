@@ -187,6 +187,7 @@ def test_a_recording_with_a_fault_fails(
     assert expected in codes(made, "FAIL")
     said = {doubt.code for d in (made.summary, *made.runs) for doubt in d.doubts}
     assert expected in said & FAILING
+    assert all(expected in run.faults for run in made.recorded)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +199,7 @@ def test_a_recording_with_a_lesser_fault_is_named_for_it(
     made = result(_changed(change, tmp_path))
     assert codes(made) == {expected}
     assert codes(made, "FAIL") == set()
+    assert all(run.faults == () for run in made.recorded)
 
 
 def _changed(change: Callable[[Events], None], folder: Path) -> Path:
