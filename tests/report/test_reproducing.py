@@ -43,3 +43,9 @@ def test_a_loop_of_the_users_own_has_no_capture_command() -> None:
 def test_absolute_paths_lose_their_folders() -> None:
     told = analyze_command(["/home/me/secret/traces", "more/", "-o", "report/", "--by", "tier"])
     assert told == "trace-timing analyze traces more/ -o report/ --by tier"
+
+
+def test_how_many_processes_did_it_is_not_told() -> None:
+    for jobs in (["--jobs", "3"], ["--jobs=3"]):
+        assert analyze_command([*jobs, "traces"]) == "trace-timing analyze traces"
+        assert analyze_command(["traces", *jobs]) == "trace-timing analyze traces"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+_JOBS = "--jobs"
 #: Setting of a capture → option of `trace-timing capture`.
 _OPTIONS = {
     "model": "--model",
@@ -43,8 +44,16 @@ def capture_command(settings: Mapping[str, Any]) -> str | None:
 
 
 def analyze_command(arguments: Sequence[str]) -> str:
-    """`trace-timing analyze` with these arguments, absolute paths by their last part alone."""
-    return shlex.join(["trace-timing", "analyze", *(_without_folders(word) for word in arguments)])
+    """`trace-timing analyze` with these arguments, absolute paths by their last part alone.
+
+    How many processes did it is left out: a report is the same bytes whoever made it.
+    """
+    words = [
+        _without_folders(word)
+        for before, word in zip(["", *arguments], arguments, strict=False)
+        if before != _JOBS and word != _JOBS and not word.startswith(f"{_JOBS}=")
+    ]
+    return shlex.join(["trace-timing", "analyze", *words])
 
 
 def _without_folders(word: str) -> str:
