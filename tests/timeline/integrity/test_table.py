@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.timeline.building import TraceBuilder
+from tests.timeline.switched import six_steps
 from trace_timing.timeline.integrity.subject import RunSubject, TraceSubject
 from trace_timing.timeline.integrity.table import FAILING, run_integrity, trace_integrity
 from trace_timing.timeline.runs import lay_out
@@ -221,6 +222,29 @@ def test_a_range_within_one_of_its_own_name_repeats_no_step() -> None:
 def test_others_number_steps_from_where_they_like() -> None:
     made = Call().forward("prefill").forward("decode[7]").forward("decode[8]")
     assert found(made.built.trace()) == {"no_generate": "WARN"}
+
+
+def test_steps_that_the_trace_marks_as_not_recorded_are_no_fault() -> None:
+    built = six_steps()
+    for step in (1, 5, 6):  # 2 to 4 lie in the gap, 5 is the guard step after it
+        begin = 10 + 100 * step
+        built.op(begin + 20, begin + 60, launch=begin + 5)
+    assert found(built.trace()) == {}
+    del built.rows[-4:]  # the launches and ops of 5 and 6: the latter was recorded
+    assert found(built.trace()) == {"stage_without_ops": "FAIL"}
+
+
+def test_a_wait_across_a_gap_in_the_recording_says_nothing() -> None:
+    """An op is launched before recording is off for ten seconds, and runs when it is on again."""
+    ten = 10_000_000_000
+    built = TraceBuilder().range("generate", T0, T0 + ten + 400_000)
+    built.range("prefill", T0, T0 + 90_000).op(T0 + 10_000, T0 + 20_000, launch=T0 + 5_000)
+    built.range("recording_off", T0 + 100_000, T0 + ten + 100_000)
+    built.range("recording_guard", T0 + ten + 100_000, T0 + ten + 200_000)
+    built.range("decode[1]", T0 + 95_000, T0 + ten + 100_000)
+    built.range("decode[2]", T0 + ten + 100_000, T0 + ten + 200_000)
+    built.op(T0 + ten + 150_000, T0 + ten + 160_000, launch=T0 + 99_000)
+    assert "absurd_wait" not in found(built.trace())
 
 
 def test_what_fails_leaves_no_label_and_what_warns_does() -> None:
