@@ -81,7 +81,7 @@ def bare_msgspec(path: Path) -> Call:
     import isal.igzip  # noqa: F401
 
     from trace_timing.trace.decoding import Args
-    from trace_timing.trace.kineto import _blocks
+    from trace_timing.trace.inflating import blocks_of
     from trace_timing.trace.pieces import feed
 
     fields: list[tuple[str, Any, Any]] = [(name, str, "") for name in ("ph", "cat", "name")]
@@ -92,7 +92,7 @@ def bare_msgspec(path: Path) -> Call:
 
     def run() -> None:
         with path.open("rb") as file:
-            feed(_blocks(file, str(path)), decoder.decode, BARE_PIECE_BYTES)
+            feed(blocks_of(file, str(path)), decoder.decode, BARE_PIECE_BYTES)
 
     return run
 

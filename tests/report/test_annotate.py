@@ -96,7 +96,7 @@ def exact_ns(path: Path, tid: int) -> list[tuple[int, int]]:
     begin, end = events_span(text, path.name)
     ours = [
         (ns_from_us_text(e.ts), ns_from_us_text(e.dur))
-        for e in decode_loosely(text[begin : end + 1])
+        for e in decode_loosely(text[begin : end + 1])[0]
         if e.ph == "X" and e.pid == FIRST_PID and e.tid == tid
     ]
     return sorted((start, dur) for start, dur in ours if start is not None and dur is not None)

@@ -8,14 +8,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trace.kineto_files import CALL, FLOW, KERNEL, META, RANGE, plain_reading, write
 from trace_timing.errors import TraceError
-from trace_timing.trace import kineto
-from trace_timing.trace.columns import KIND_OF_CATEGORY
+from trace_timing.trace import inflating, kineto
+from trace_timing.trace.categories import KIND_OF_CATEGORY
 from trace_timing.trace.events import GPU_OP_KINDS, NONE, Kind, Trace
 from trace_timing.trace.kineto import read_trace
 
@@ -228,7 +229,7 @@ def test_unusable_times_are_refused_named_and_counted(
         (b" \n ", "empty"),
         (gzip.compress(b"", mtime=0), "empty"),
         (b"Not JSON", "not JSON"),
-        (b"\xff\xfe\x00", "not JSON"),
+        (b"\xff\xfe\x00", "UTF-16"),
         (b'{"traceEvents": [{"ph": "X"', "not JSON"),
         (b'{"traceEvents": []} trailing', "not JSON"),
         (b"{}", "no traceEvents"),
@@ -323,7 +324,7 @@ def test_any_layout_reads_as_json_and_decimals_do(
     path = write(tmp_path_factory.mktemp("layout") / "trace.json", text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kineto, "PIECE_BYTES", piece)
-        patch.setattr(kineto, "BLOCK_BYTES", piece)
+        patch.setattr(inflating, "BLOCK_BYTES", piece)
         trace = read_trace(path)
     rows, skipped = plain_reading(text)
     assert rows_of(trace) == [(KIND_OF_CATEGORY[cat], *rest) for cat, *rest in rows]
@@ -343,6 +344,61 @@ def test_a_category_is_learned_where_it_is_met_first(tmp_path: Path) -> None:
     path = write(tmp_path / "trace.json", [{**CALL, "cat": f"new {i // 50}"} for i in range(200)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kineto, "PIECE_BYTES", 1000)
-        patch.setattr(kineto, "BLOCK_BYTES", 1000)
+        patch.setattr(inflating, "BLOCK_BYTES", 1000)
         trace = read_trace(path)
     assert trace.info.skipped == {f"new {i}": 50 for i in range(4)}
+
+
+@pytest.mark.parametrize(
+    ("category", "kind"),
+    [
+        ("xpu_runtime", Kind.CALL),
+        ("xpu_driver", Kind.CALL),
+        ("mtia_runtime", Kind.CALL),
+        ("Runtime", Kind.CALL),
+        ("Kernel", Kind.KERNEL),
+        ("Memcpy", Kind.MEMCPY),
+        ("Memset", Kind.MEMSET),
+    ],
+)
+def test_categories_of_other_vendors_and_older_files_are_read(
+    tmp_path: Path, category: str, kind: Kind
+) -> None:
+    assert read(tmp_path, [{**KERNEL, "cat": category}]).events.kind.tolist() == [kind]
+
+
+@pytest.mark.parametrize("device", [-5, -(2**40), 2**31 - 1, 2**32, 2**63 - 1])
+def test_a_device_that_has_no_number_of_one_is_refused_by_name(tmp_path: Path, device: int) -> None:
+    op = {**KERNEL, "args": {"device": device, "stream": 7}}
+    with pytest.raises(TraceError, match=f"kernel event has device = {device}"):
+        read(tmp_path, [KERNEL, op, {**op, "cat": "cuda_sync"}])
+
+
+@pytest.mark.parametrize("device", [0, 2**31 - 2])
+def test_a_device_may_have_any_number(tmp_path: Path, device: int) -> None:
+    op = {**KERNEL, "args": {"device": device, "stream": 7}}
+    assert read(tmp_path, [op]).events.device.tolist() == [device]
+
+
+@pytest.mark.parametrize("pid", [-7, 2**40, "9" * 5000])
+def test_a_track_that_is_no_device_gives_none(tmp_path: Path, pid: object) -> None:
+    op = {**KERNEL, "pid": pid, "args": {}}
+    assert read(tmp_path, [op]).events.device.tolist() == [NONE]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"baseTimeNanoseconds": 10**30},
+        {"baseTimeNanoseconds": "9" * 5000},
+        {"distributedInfo": {"rank": 2**64}},
+        {"cupti_version": 10**30},
+        {"deviceProperties": [{"id": 2**70, "name": 5, "totalGlobalMem": -(2**80)}]},
+        {"deviceProperties": [" " * 2**20]},
+        {"other": [10**30]},
+    ],
+)
+def test_header_fields_that_do_not_fit_are_none(tmp_path: Path, field: dict[str, Any]) -> None:
+    info = read(tmp_path, {**field, "traceEvents": [CALL]}).info
+    assert (info.base_time_ns, info.rank, info.versions) == (None, None, {})
+    assert msgspec.json.decode(msgspec.json.encode(info))

@@ -167,3 +167,16 @@ def test_a_write_that_fails_leaves_the_older_store_and_no_part_of_the_new(
             write_store(replace(trace, info=TraceInfo()), path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["one.parquet"]
+
+
+def test_damage_that_was_passed_over_is_in_the_store(tmp_path: Path) -> None:
+    (tmp_path / "trace.json").write_text(
+        '[{"ph": "X", "cat": "user_annotation", "name": "theirs", "pid": 1, "tid": 1, "ts": 1}, '
+        '{"ph": "X", "cat": "cuda_runtime", "name": "a\\b", "pid": 1, "tid": 1, "ts": 1, "dur": 1},'
+        '{"ph": "X", "cat": "python_function", "name": "a\\x"}]'
+    )
+    trace = read_trace(tmp_path / "trace.json")
+    write_store(trace, tmp_path / "trace.parquet")
+    damage = read_store(tmp_path / "trace.parquet").info.damage
+    assert damage == trace.info.damage
+    assert (damage.ranges, damage.repaired) == ({"theirs": "has no dur"}, 1)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.trace.kineto_files import CALL, KERNEL, write
 from trace_timing.errors import TraceError
-from trace_timing.trace import kineto
+from trace_timing.trace import inflating, kineto
 from trace_timing.trace.decoding import EXACT_US, ns_from_us
 from trace_timing.trace.kineto import read_trace
 
@@ -160,7 +160,7 @@ def test_small_pieces_of_mixed_magnitude_read_alike(tmp_path: Path, slowly: bool
     times = [(2**42 * 1000 + 7 * n if n % 2 else n, 3 * n) for n in range(300)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kineto, "PIECE_BYTES", 1000)
-        patch.setattr(kineto, "BLOCK_BYTES", 1000)
+        patch.setattr(inflating, "BLOCK_BYTES", 1000)
         text = document(times, shortest=False, slowly=slowly)
         events = read_trace(write(tmp_path / "t.json", text)).events
     assert list(zip(events.start_ns.tolist(), events.dur_ns.tolist(), strict=True)) == times

@@ -29,6 +29,7 @@ from trace_timing.report.tracks import (
 )
 from trace_timing.trace.decoding import decode_loosely, ns_from_us_text
 from trace_timing.trace.events import Trace
+from trace_timing.trace.text import UNREADABLE
 
 #: What may be added to a file, in its text and packed: the tracks are meant to stay within 5 %.
 MOST_ADDED = 0.045
@@ -97,7 +98,11 @@ def _op(trace: Trace, arrow: Flow) -> Op:
 def _op_tracks(wanted: Collection[Op], events: bytes) -> OpTracks:
     """Where the file has the ops: found by start and name, since tracks differ by vendor."""
     found: dict[Op, tuple[Any, Any]] = {}
-    for event in decode_loosely(events):
+    try:
+        written, _ = decode_loosely(events)
+    except UNREADABLE:
+        return found  # damaged, yet read: nothing can be drawn to its ops
+    for event in written:
         op = (ns_from_us_text(event.ts) or 0, event.name)
         if op in wanted:
             found[op] = (event.pid, event.tid)
@@ -141,7 +146,7 @@ def events_span(text: bytes, name: str) -> tuple[int, int]:
         return text.index(b"["), text.rindex(b"]")
     try:
         events = bytes(msgspec.json.decode(text, type=_Outer).traceEvents)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise TraceError(
             f"{name} cannot be annotated",
             why=f"its traceEvents list cannot be followed to its end: {error}",

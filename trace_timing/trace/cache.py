@@ -14,6 +14,7 @@ from pathlib import Path
 from trace_timing.errors import TraceError
 from trace_timing.trace.digest import sha256_of, verify
 from trace_timing.trace.events import Trace
+from trace_timing.trace.inflating import MOST_INFLATION
 from trace_timing.trace.reading import STORE_ENDING, open_trace, opened, read_opened
 from trace_timing.trace.store import STORE_VERSION, read_store, write_store
 
@@ -28,16 +29,26 @@ def default_folder() -> Path:
 
 
 def open_through(
-    path: str | Path, folder: Path | None, *, cpu_ops: bool = False, sha256: str | None = None
+    path: str | Path,
+    folder: Path | None,
+    *,
+    cpu_ops: bool = False,
+    sha256: str | None = None,
+    max_inflation: float = MOST_INFLATION,
 ) -> Trace:
     """As `open_trace`, through the cache in `folder` where there is one."""
     if folder is None:
-        return open_trace(path, cpu_ops=cpu_ops, sha256=sha256)
-    return open_cached(path, folder, cpu_ops=cpu_ops, sha256=sha256)
+        return open_trace(path, cpu_ops=cpu_ops, sha256=sha256, max_inflation=max_inflation)
+    return open_cached(path, folder, cpu_ops=cpu_ops, sha256=sha256, max_inflation=max_inflation)
 
 
 def open_cached(
-    path: str | Path, folder: Path, *, cpu_ops: bool = False, sha256: str | None = None
+    path: str | Path,
+    folder: Path,
+    *,
+    cpu_ops: bool = False,
+    sha256: str | None = None,
+    max_inflation: float = MOST_INFLATION,
 ) -> Trace:
     """As `open_trace`, through the cache in `folder`; a URL or a store is read directly.
 
@@ -45,7 +56,7 @@ def open_cached(
     """
     source = str(path)
     if "://" in source or source.endswith(STORE_ENDING):
-        return open_trace(path, cpu_ops=cpu_ops, sha256=sha256)
+        return open_trace(path, cpu_ops=cpu_ops, sha256=sha256, max_inflation=max_inflation)
     with opened(source) as file:
         digest = sha256_of(file)
         verify(digest, sha256, source)
@@ -54,7 +65,7 @@ def open_cached(
             trace = read_store(store)
             os.utime(store)
             return replace(trace, source=source)
-        trace = read_opened(file, source, cpu_ops=cpu_ops)
+        trace = read_opened(file, source, cpu_ops=cpu_ops, max_inflation=max_inflation)
     with suppress(OSError):
         write_store(trace, store, durable=False)
         prune(folder, LIMIT_BYTES)

@@ -4,53 +4,30 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import compress
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from trace_timing.trace.categories import SKIPPED, kind_of
 from trace_timing.trace.decoding import (
     EXACT_US,
     INVALID,
     Args,
-    Buffer,
     Complete,
-    LooseEvent,
     StrictDecoder,
     decode_loosely,
-    fits,
     ns_from_us,
-    ns_from_us_text,
     whole,
 )
 from trace_timing.trace.events import DTYPES, GPU_OP_KINDS, NONE, Events, Kind, absent
+from trace_timing.trace.faults import Faults, usable_times
 from trace_timing.trace.processes import DeviceTracks, tells_process
+from trace_timing.trace.text import UNREADABLE, Buffer
 from trace_timing.units import BoolArray, IntArray
-
-#: Kineto's categories. ROCm builds write their API calls as cuda_runtime or, by version, under
-#: names of their own; other back ends as privateuse1.
-KIND_OF_CATEGORY: Mapping[str, Kind] = {
-    "user_annotation": Kind.RANGE,
-    "cuda_runtime": Kind.CALL,
-    "cuda_driver": Kind.CALL,
-    "hip_runtime": Kind.CALL,
-    "hip_driver": Kind.CALL,
-    "runtime": Kind.CALL,
-    "driver": Kind.CALL,
-    "privateuse1_runtime": Kind.CALL,
-    "privateuse1_driver": Kind.CALL,
-    "kernel": Kind.KERNEL,
-    "gpu_memcpy": Kind.MEMCPY,
-    "gpu_memset": Kind.MEMSET,
-    "cpu_op": Kind.CPU_OP,
-    "overhead": Kind.OVERHEAD,
-    "cuda_sync": Kind.SYNC,
-}
-_SKIPPED = 255
 
 
 def _table(*kinds: int) -> bytes:
@@ -58,7 +35,10 @@ def _table(*kinds: int) -> bytes:
     return bytes(kind in kinds for kind in range(256))
 
 
-_SKIPPED_KIND = bytes([_SKIPPED])
+_SKIPPED_KIND = bytes([SKIPPED])
+#: Of an event that is not kept for its times; it is counted apart.
+_LEFT_OUT = 254
+_UNUSED_KINDS = bytes([SKIPPED, _LEFT_OUT])
 _KEPT = _table(*Kind)
 _ON_DEVICE = _table(*GPU_OP_KINDS, Kind.SYNC)
 _HOST_KINDS = bytes(k for k in Kind if not _ON_DEVICE[k])
@@ -81,6 +61,8 @@ _READ = tuple(name for name in DTYPES if name not in ("kind", "process"))
 #: Arguments, in which CUPTI's "none" may stand.
 _ARGUMENTS = ("size_bytes", *(name for name in DTYPES if name in Args.__struct_fields__))
 _UNKNOWN = frozenset((NONE, INVALID[0]))
+#: Of the column's type, less one, so that the number after it fits too.
+_LARGEST_DEVICE = 2**31 - 2
 
 
 #: Cells of a column: 64-bit integers, or how many NONE.
@@ -95,15 +77,10 @@ class Codes(dict[Any, int]):
         return code
 
 
-def _kind_of(label: str, cpu_ops: bool) -> int:
-    kind = KIND_OF_CATEGORY.get(label, _SKIPPED)
-    return kind if cpu_ops or kind != Kind.CPU_OP else _SKIPPED
-
-
 @lru_cache(maxsize=8)
 def _kind_of_code(labels: tuple[str, ...], cpu_ops: bool) -> bytes:
     """A table for bytes.translate."""
-    return bytes(_kind_of(label, cpu_ops) for label in labels).ljust(256)
+    return bytes(kind_of(label, cpu_ops=cpu_ops) for label in labels).ljust(256)
 
 
 class Columns:
@@ -129,21 +106,20 @@ class Columns:
         self._codes = bytearray()
         self._loosely = False
         self._loose_skipped: Counter[str] = Counter()
-        #: Events whose times cannot be used: how many, and what is wrong with the first.
-        self.bad_count = 0
-        self.first_bad = ""
+        #: What cannot be read as it stands.
+        self.faults = Faults()
 
     def add(self, array: Buffer) -> None:
         """Keep what analysis uses of a JSON array of events and count the rest.
 
         Raises:
-            msgspec.DecodeError: it is not one whole JSON array of objects; nothing was added.
+            One of UNREADABLE: it is not one whole JSON array of objects; nothing was added.
         """
         if not self._loosely:
             try:
                 if self._add_strictly(array):
                     return
-            except (msgspec.DecodeError, struct.error):
+            except (*UNREADABLE, struct.error):
                 pass  # another type, NaN, or not JSON at all: the loose reader tells these apart
         self._add_loosely(array)
 
@@ -155,6 +131,8 @@ class Columns:
         for name, chunks in self._chunks.items():
             values = _joined(chunks)
             chunks.clear()
+            if name == "device" and values is not None:
+                self._refuse_odd_devices(values, kind)
             own = rows[_ROWS[name]] if name in _ROWS else None
             columns[name] = _column(name, values, own, len(kind))
         self._track_of_event = columns.pop("track")
@@ -162,6 +140,18 @@ class Columns:
         if len(same_thread) < len(self._threads):
             columns["thread"] = codes[columns["thread"]]
         return Events(kind=kind, **columns, process=absent("process", len(kind)))
+
+    def _refuse_odd_devices(self, devices: IntArray, kind: npt.NDArray[np.uint8]) -> None:
+        """Note ops whose device is no number of one; of what is no op it says nothing."""
+        devices[devices == INVALID[0]] = NONE
+        odd = np.flatnonzero((devices < NONE) | (devices > _LARGEST_DEVICE))
+        if not len(odd):
+            return
+        kinds = kind[np.frombuffer(_ON_DEVICE, np.bool_)[kind]][odd]
+        for device, code in zip(devices[odd].tolist(), kinds.tolist(), strict=True):
+            if code in GPU_OP_KINDS:
+                self.faults.note_needed(f"{Kind(code).name.lower()} event has device = {device}")
+        devices[odd] = NONE
 
     def _alike_threads(self) -> tuple[tuple[tuple[str, str], ...], npt.NDArray[np.int32]]:
         """Threads that are written alike ("7" and 7) as one, and the new code of each."""
@@ -206,34 +196,27 @@ class Columns:
         return True
 
     def _add_loosely(self, array: Buffer) -> None:
-        events = decode_loosely(array)
+        events, repairs = decode_loosely(array)
         labels = [event.label for event in events]
-        kinds = bytes(_kind_of(label, self._cpu_ops) for label in labels)
-        sources = list(compress(events, kinds.translate(_KEPT)))
-        ns = np.zeros((2, len(sources)), np.int64)
-        for row, source in enumerate(sources):
-            start, dur = ns_from_us_text(source.ts), ns_from_us_text(source.dur)
-            if start is None:
-                self._note_bad(source, "ts", source.ts)
-            elif dur is None or dur < 0:
-                self._note_bad(source, "dur", source.dur)
-            elif not fits(start + dur):
-                self._note_bad(source, "ts + dur", source.ts, source.dur)
+        kinds = bytearray(kind_of(label, cpu_ops=self._cpu_ops) for label in labels)
+        times: list[tuple[int, int]] = []
+        for row, event in enumerate(events):
+            if kinds[row] == SKIPPED:
+                continue
+            found = usable_times(event)
+            if isinstance(found, str):
+                self.faults.note_times(event, Kind(kinds[row]), found)
+                kinds[row] = _LEFT_OUT
             else:
-                ns[:, row] = start, dur
-        kept = [source.strict() for source in sources]
-        self._append(kept, kinds.translate(None, _SKIPPED_KIND), ns.ravel())
-        self._loose_skipped.update(filter(self._skips, labels))
+                times.append(found)
+        kept = [event.strict() for event in compress(events, kinds.translate(_KEPT))]
+        ns = np.array(times, np.int64).reshape(-1, 2).T
+        self._append(kept, bytes(kinds.translate(None, _UNUSED_KINDS)), ns.ravel())
+        self._loose_skipped.update(compress(labels, kinds.translate(_table(SKIPPED))))
+        self.faults.repairs.add(repairs)
 
     def _skips(self, label: str) -> bool:
-        return _kind_of(label, self._cpu_ops) == _SKIPPED
-
-    def _note_bad(self, event: LooseEvent, field: str, *raws: msgspec.Raw) -> None:
-        self.bad_count += 1
-        if not self.first_bad:
-            text = " + ".join(bytes(raw).decode() for raw in raws)
-            state = f"has no {field}" if text == "null" else f"has {field} = {text}"
-            self.first_bad = f"{event.label} event {event.name!r} {state}"
+        return kind_of(label, cpu_ops=self._cpu_ops) == SKIPPED
 
     def _append(self, kept: list[Complete], kinds: bytes, ns: IntArray) -> None:
         """Add events, their kinds, and their starts followed by their durations.
@@ -246,7 +229,7 @@ class Columns:
         syncs = list(compress(kept, kinds.translate(_SYNC))) if Kind.SYNC in kinds else []
         is_op = kinds.translate(_IS_OP, _HOST_KINDS)
         devices, streams = [args.device for args in arguments], [args.stream for args in arguments]
-        on_devices = _or_track(on_device, is_op, devices, "pid")
+        on_devices = _or_track(on_device, is_op, devices, _device_of_track)
         pids = [event.pid for event in on_device]
         times = ns.tobytes()
         chunks: dict[str, Chunk] = {
@@ -255,7 +238,7 @@ class Columns:
             "dur_ns": times[len(times) // 2 :],
             "thread": self._packed_threads(on_host),
             "device": _pack(on_devices),
-            "stream": _pack(_or_track(on_device, is_op, streams, "tid")),
+            "stream": _pack(_or_track(on_device, is_op, streams, _stream_of_track)),
             "track": len(pids) if pids == devices else self._packed_tracks(pids, on_devices),
             "correlation": _pack([event.args.correlation for event in kept]),
             "size_bytes": _pack_unless_none([args.bytes for args in arguments]),
@@ -281,14 +264,26 @@ class Columns:
         return _pack(list(map(self._threads.__getitem__, zip(pids, tids, strict=True))))
 
 
-def _or_track(events: list[Complete], is_op: bytes, found: list[int], track: str) -> list[int]:
+def _or_track(
+    events: list[Complete], is_op: bytes, found: list[int], track: Callable[[Complete], int]
+) -> list[int]:
     """Of a GPU op without the argument its track's: Kineto's pid = device, tid = stream."""
     if _UNKNOWN.isdisjoint(found):
         return found
     return [
-        whole(getattr(event, track)) if op and value in _UNKNOWN else value
+        track(event) if op and value in _UNKNOWN else value
         for event, op, value in zip(events, is_op, found, strict=True)
     ]
+
+
+def _device_of_track(event: Complete) -> int:
+    """The process's number, where it can be that of a device."""
+    number = whole(event.pid)
+    return number if NONE < number <= _LARGEST_DEVICE else NONE
+
+
+def _stream_of_track(event: Complete) -> int:
+    return whole(event.tid)
 
 
 def _pack(values: Sequence[int]) -> bytes:

@@ -8,7 +8,6 @@ takes any type and keeps the digits of times.
 
 from __future__ import annotations
 
-import re
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
@@ -18,6 +17,7 @@ import msgspec
 import numpy as np
 
 from trace_timing.trace.events import NONE
+from trace_timing.trace.text import UNREADABLE, Buffer, Repairs, repaired
 from trace_timing.units import NS_PER_US, FloatArray, IntArray
 
 #: From here on neighbouring float64 that count µs are more than 1 ns apart, so digits decide.
@@ -25,12 +25,11 @@ from trace_timing.units import NS_PER_US, FloatArray, IntArray
 EXACT_US = 2.0**43
 #: Nanoseconds from here on do not fit the columns of a trace: 63 bits and a sign.
 _FIRST_TOO_LARGE_NS = 2**63
+#: Longer texts of times are left to Decimal, which has no limit of digits as int has.
+_MOST_DIGITS = 32
 
 #: What CUPTI writes for "no stream" and "no correlation", in 32 and in 64 bits.
 INVALID = (2**32 - 1, 2**64 - 1)
-
-#: Text that need not be copied to be decoded.
-Buffer = bytes | bytearray | memoryview
 
 
 class Args(msgspec.Struct, gc=False, frozen=True):
@@ -210,19 +209,21 @@ def _decoder(labels: tuple[str, ...]) -> msgspec.json.Decoder[list[Event]]:
     return msgspec.json.Decoder(list[any_phase])
 
 
-def decode_loosely(array: Buffer) -> list[LooseEvent]:
-    """Events of a JSON array whose fields may have any type, NaN among them.
+def decode_loosely(array: Buffer) -> tuple[list[LooseEvent], Repairs]:
+    """Events of a JSON array whose fields may have any type, and what was put right in its text.
 
     Raises:
-        msgspec.DecodeError: it is not one whole JSON array of objects.
+        One of UNREADABLE: it is not one whole JSON array of objects.
     """
     try:
-        return _loose.decode(array)
-    except msgspec.DecodeError:
-        quoted = quote_non_finite(array)
-        if quoted == array:
+        return _loose.decode(array), Repairs()
+    except RecursionError:
+        raise  # no text to put right
+    except UNREADABLE:
+        right, repairs = repaired(array)
+        if right == array:
             raise
-    return _loose.decode(quoted)
+    return _loose.decode(right), repairs
 
 
 def ns_from_us(us: FloatArray) -> IntArray:
@@ -241,8 +242,13 @@ def ns_from_us_text(raw: msgspec.Raw) -> int | None:
 
     Digits past the nanosecond are rounded to the nearest, half to even.
     """
-    text = bytes(raw).decode().strip('"')
-    if text[-4:-3] == "." and text[:-4].isdecimal() and text[-3:].isdecimal():
+    text = bytes(raw).decode(errors="replace").strip('"')
+    if (
+        len(text) < _MOST_DIGITS
+        and text[-4:-3] == "."
+        and text[:-4].isdecimal()
+        and text[-3:].isdecimal()
+    ):
         ns = int(text[:-4] + text[-3:])  # as Kineto writes them; Decimal is ten times slower
         return ns if fits(ns) else None
     try:
@@ -285,20 +291,3 @@ def _whole_or_text(value: Any) -> int | str:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) else _text(value)
-
-
-_STRING_OR_NON_FINITE = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|nan|Infinity|inf)\b', re.DOTALL)
-
-
-def quote_non_finite(data: Buffer) -> bytes:
-    """Put the tokens NaN, Infinity and inf, which JSON does not know, into quotes.
-
-    C++ streams and Python's json write them (a bandwidth over a zero duration); as strings they
-    pass where nobody needs them and are named where they are a time.
-    """
-
-    def quoted(match: re.Match[bytes]) -> bytes:
-        token = match.group()
-        return token if token.startswith(b'"') else b'"' + token + b'"'
-
-    return _STRING_OR_NON_FINITE.sub(quoted, data)

@@ -107,6 +107,12 @@ DTYPES: Mapping[str, type[np.generic]] = {
 }
 
 
+def joins(ids: IntArray) -> BoolArray:
+    """Which correlation ids join: CUPTI counts from 1, roctracer gives 0 to what it cannot join."""
+    joins: BoolArray = (ids != NONE) & (ids != 0)
+    return joins
+
+
 def absent(name: str, count: int) -> npt.NDArray[Any]:
     """A column of a field that none of the events has: one NONE in memory, seen `count` times."""
     return np.broadcast_to(np.array(NONE, DTYPES[name]), count)
@@ -120,6 +126,21 @@ class DeviceInfo:
     name: str
     total_memory_bytes: int | None = None
     sm_count: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damage:
+    """What of a file could not be read as it stands, and was not needed for any figure."""
+
+    #: Events left out, by category: their text or their times cannot be used, nothing is timed by
+    #: them. And the first of them, in words.
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    first_left_out: str = ""
+    #: Ranges left out by name, with what is wrong: a stage map that claims one refuses the trace.
+    ranges: Mapping[str, str] = field(default_factory=dict)
+    #: Strings that were no valid JSON and were put right: how many, and the first.
+    repaired: int = 0
+    first_repaired: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +166,7 @@ class TraceInfo:
     #: Pids of the host processes where there are several, in order of rank; of a trace taken out of
     #: such a one, its own; empty for any other.
     processes: tuple[str, ...] = ()
+    damage: Damage = Damage()
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from trace_timing.trace.events import DeviceInfo, TraceInfo
+import msgspec
+
+from trace_timing.trace.events import Damage, DeviceInfo, TraceInfo
+from trace_timing.trace.text import UNREADABLE, repaired
+
+#: A field of a header that is longer is none that a profiler wrote.
+_MOST_BYTES = 1 << 20
+_FIELDS = ("baseTimeNanoseconds", "deviceProperties", "distributedInfo")
+_VERSION = "_version"
+
+
+def header_of(fields: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
+    """The fields of a document that `trace_info` reads; without those that cannot be read."""
+    header = {}
+    for name, raw in fields.items():
+        if memoryview(raw).nbytes <= _MOST_BYTES and (name in _FIELDS or name.endswith(_VERSION)):
+            try:
+                header[name] = msgspec.json.decode(repaired(raw)[0])
+            except UNREADABLE:
+                continue
+    return header
+
 
 #: Fields of the header in which Kineto puts its log, by severity.
 _LOGS = ("ERROR", "WARNING")
@@ -19,6 +41,7 @@ def trace_info(
     skipped: Mapping[str, int],
     cpu_ops: bool,
     processes: tuple[str, ...] = (),
+    damage: Damage,
 ) -> TraceInfo:
     """Read what the header says; whatever is absent or of another type stays None."""
     distributed = header.get("distributedInfo")
@@ -31,13 +54,14 @@ def trace_info(
         versions={
             name: value
             for name, value in sorted(header.items())
-            if name.endswith("_version") and isinstance(value, int | float | str)
+            if name.endswith(_VERSION) and (isinstance(value, str) or _is_number(value))
         },
         rounded_to_us=rounded_to_us,
         skipped=dict(sorted(skipped.items())),
         notes=_notes(header),
         has_cpu_ops=cpu_ops,
         processes=processes,
+        damage=damage,
     )
 
 
@@ -63,9 +87,17 @@ def _devices(properties: Any) -> tuple[DeviceInfo, ...]:
 
 
 def _whole(value: Any) -> int | None:
+    """An integer of 63 bits and a sign; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
     try:
-        return int(value)
+        number = int(value)
     except ValueError:
         return None
+    return number if abs(number) < 2**63 else None
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and abs(value) < 2**63

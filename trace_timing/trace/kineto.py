@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,89 +10,89 @@ import numpy as np
 
 from trace_timing.errors import TraceError
 from trace_timing.trace.columns import Columns
-from trace_timing.trace.decoding import quote_non_finite
+from trace_timing.trace.damage import salvage
 from trace_timing.trace.events import Events, Kind, Trace
-from trace_timing.trace.header import trace_info
-from trace_timing.trace.pieces import BLOCK_BYTES, PIECE_BYTES, feed
+from trace_timing.trace.file_kinds import said_of
+from trace_timing.trace.header import header_of, trace_info
+from trace_timing.trace.inflating import MOST_INFLATION, blocks_of
+from trace_timing.trace.pieces import PIECE_BYTES, Rest, feed, has_second_list
 from trace_timing.trace.processes import tell_processes
+from trace_timing.trace.text import UNREADABLE, Buffer, Repairs, repaired
 from trace_timing.units import NS_PER_S, NS_PER_US
 
-GZIP_MAGIC = b"\x1f\x8b"
 _AGAIN = "Record the trace again, or copy it again from where it was recorded."
 _GIVE = "Give a trace exported by torch.profiler."
 #: A sum of durations is compared as a float: what it is rounded by stays below the 64th bit.
 _MOST_NS = 2**63 - 2**32
 
 
-def read_trace(path: str | Path, *, cpu_ops: bool = False) -> Trace:
+def read_trace(
+    path: str | Path, *, cpu_ops: bool = False, max_inflation: float = MOST_INFLATION
+) -> Trace:
     """Read one Kineto trace.
 
     Args:
         path: .json or .json.gz (told by content, not by name); an object with `traceEvents`
             or a bare list of events.
         cpu_ops: keep the `cpu_op` events too.
+        max_inflation: how many times its size a .gz may inflate to (inflating.py).
     Returns:
         Events in file order. Categories that analysis has no use for are counted in
-        `info.skipped`.
+        `info.skipped`, damaged events that it can do without in `info.damage`.
     Raises:
-        TraceError: no file, empty, truncated, not JSON, not a trace, or events with missing,
+        TraceError: no file, empty, truncated, not JSON, not a trace, or calls or ops with missing,
             NaN or negative times (the first is named, all are counted), or times of which no
             sum or difference in 64 bits can be trusted; or several processes and no telling
             whose an op is.
     """
     try:
         with Path(path).open("rb") as file:
-            return read_stream(file, str(path), cpu_ops=cpu_ops)
+            return read_stream(file, str(path), cpu_ops=cpu_ops, max_inflation=max_inflation)
     except OSError as error:
         why = error.strerror or str(error)
         raise TraceError(f"{path}: cannot be read", why=why, remedy="Check the path.") from error
 
 
-def read_stream(file: BinaryIO, source: str, *, cpu_ops: bool = False) -> Trace:
+def read_stream(
+    file: BinaryIO, source: str, *, cpu_ops: bool = False, max_inflation: float = MOST_INFLATION
+) -> Trace:
     """As `read_trace`, from an open file; `source` names it in messages."""
     columns = Columns(cpu_ops)
-    rest = feed(_blocks(file, source), columns.add, PIECE_BYTES)
-    if not rest.strip():
+    rest = feed(blocks_of(file, source, max_inflation), columns.add, PIECE_BYTES)
+    if rest.head is None and not rest.body.strip():
         raise TraceError(f"{source}: the file is empty", remedy=_AGAIN)
     try:
         header = _finish(rest, columns, source)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _not_a_trace(source, error) from error
-    if columns.bad_count:
+    except UNREADABLE as error:
+        other = said_of(rest)
+        if other:
+            raise TraceError(
+                f"{source}: {other.what}", why=other.why, remedy=other.remedy
+            ) from error
+        saved = salvage(rest, columns)
+        if saved is None:
+            raise _not_a_trace(source, error) from error
+        header = saved
+    read = columns.events()
+    faults = columns.faults
+    if faults.bad_count:
         raise TraceError(
-            f"{source}: {columns.bad_count} events without usable times",
-            why=f"The first: {columns.first_bad}",
+            f"{source}: {faults.bad_count} events {faults.bad_state}",
+            why=f"The first: {faults.first_bad}",
             remedy=f"The profiler wrote a corrupt trace. {_AGAIN}",
         )
-    events, processes = tell_processes(columns.events(), columns.threads, columns.tracks, source)
+    events, processes = tell_processes(read, columns.threads, columns.tracks, source)
     info = trace_info(
         header,
         rounded_to_us=_rounded_to_us(events),
         skipped=columns.skipped,
         cpu_ops=cpu_ops,
         processes=processes,
+        damage=faults.damage,
     )
     trace = Trace(events, columns.names, columns.threads, info, source)
     _refuse_overflow(trace)
     return trace
-
-
-def _blocks(file: BinaryIO, source: str) -> Iterator[bytes]:
-    """The file's text, inflated where it is gzipped."""
-    start = file.read(len(GZIP_MAGIC))
-    file.seek(0)
-    if start != GZIP_MAGIC:
-        yield from iter(lambda: file.read(BLOCK_BYTES), b"")
-        return
-    from isal import igzip
-
-    try:
-        with igzip.IGzipFile(fileobj=file) as inflated:
-            yield from iter(lambda: inflated.read(BLOCK_BYTES), b"")
-    except (EOFError, igzip.BadGzipFile, zlib.error, ValueError) as error:
-        raise TraceError(
-            f"{source}: the gzip data is damaged or cut short", why=str(error), remedy=_AGAIN
-        ) from error
 
 
 def _refuse_overflow(trace: Trace) -> None:
@@ -125,36 +123,45 @@ def _rounded_to_us(events: Events) -> bool:
     return bool(len(events)) and not any((t % NS_PER_US).any() for t in times)
 
 
-def _finish(rest: bytes, columns: Columns, source: str) -> dict[str, Any]:
+def _finish(rest: Rest, columns: Columns, source: str) -> dict[str, Any]:
     """Add the events that are left in the document and return its other fields."""
-    if rest.lstrip()[:1] == b"[":
-        columns.add(rest)
+    if rest.is_list:
+        columns.add(rest.document)
         return {}
-    fields = _fields(rest)
+    fields, repairs = _fields(rest.document)
     if "traceEvents" not in fields:
         raise TraceError(
             f"{source}: the JSON has no traceEvents",
-            why=f"It has {', '.join(sorted(fields)[:5]) or 'nothing'}",
+            why=f"It has {', '.join(sorted(fields)[:5]) or 'nothing'}"[:200],
             remedy=_GIVE,
         )
+    if has_second_list(rest):
+        raise TraceError(
+            f"{source}: the JSON has two lists of traceEvents",
+            why="Readers take the first, the last or both of them",
+            remedy="Give a trace with one list, as the profiler wrote it.",
+        )
     columns.add(bytes(fields.pop("traceEvents")))
-    return {name: msgspec.json.decode(raw) for name, raw in fields.items()}
+    columns.faults.repairs.add(repairs)
+    return header_of(fields)
 
 
-def _fields(document: bytes) -> dict[str, msgspec.Raw]:
+def _fields(document: Buffer) -> tuple[dict[str, msgspec.Raw], Repairs]:
     decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
     try:
-        return decoder.decode(document)
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError:
-        quoted = quote_non_finite(document)
-        if quoted == document:
+        return decoder.decode(document), Repairs()
+    except (msgspec.ValidationError, RecursionError):
+        raise  # no text to put right
+    except UNREADABLE:
+        right, repairs = repaired(document)
+        if right == document:
             raise
-    return decoder.decode(quoted)
+    return decoder.decode(right), repairs
 
 
 def _not_a_trace(source: str, error: Exception) -> TraceError:
     if isinstance(error, msgspec.ValidationError):
         return TraceError(f"{source}: the JSON is not a Kineto trace", why=str(error), remedy=_GIVE)
+    if isinstance(error, RecursionError):
+        return TraceError(f"{source}: its JSON nests too deeply to be read", remedy=_GIVE)
     return TraceError(f"{source}: the file is not JSON", why=str(error), remedy=_AGAIN)

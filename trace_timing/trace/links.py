@@ -6,7 +6,7 @@ import numpy as np
 
 from trace_timing.errors import AttributionError
 from trace_timing.memo import once
-from trace_timing.trace.events import GPU_OP_KINDS, NONE, Events, Kind
+from trace_timing.trace.events import GPU_OP_KINDS, NONE, Events, Kind, joins
 from trace_timing.units import IntArray, order_by
 
 
@@ -29,7 +29,7 @@ def launch_rows(events: Events) -> IntArray:
     """
     op_rows = gpu_op_rows(events)
     calls = events.rows(Kind.CALL)
-    calls = calls[events.correlation[calls] != NONE]
+    calls = calls[joins(events.correlation[calls])]
     if not len(calls):
         return np.full(len(op_rows), NONE, np.int64)
     order = order_by(events.correlation[calls], events.start_ns[calls])
@@ -37,7 +37,7 @@ def launch_rows(events: Events) -> IntArray:
     ids = events.correlation[calls]
     wanted = events.correlation[op_rows]
     found = np.minimum(np.searchsorted(ids, wanted, side="left"), len(ids) - 1)
-    hit = (ids[found] == wanted) & (wanted != NONE)
+    hit = ids[found] == wanted
     _refuse_reused(events, calls, ids, wanted)
     return np.where(hit, calls[found], NONE)
 
@@ -50,7 +50,6 @@ def _refuse_reused(events: Events, calls: IntArray, ids: IntArray, wanted: IntAr
         wanted: the ops' ids.
     """
     again = np.flatnonzero(ids[1:] == ids[:-1]) + 1
-    again = again[ids[again] > 0]  # roctracer gives 0 to what it cannot join
     if not len(again):
         return
     outer = calls[np.searchsorted(ids, ids[again], side="left")]

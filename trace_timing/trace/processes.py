@@ -16,12 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_timing.errors import TraceError
-from trace_timing.trace.events import GPU_OP_KINDS, NONE, Events, Kind, Trace, absent
+from trace_timing.trace.events import GPU_OP_KINDS, NONE, Events, Kind, Trace, absent, joins
 from trace_timing.units import BoolArray, IntArray, distinct_codes
 
 #: In the place of a process: more than one may be it.
 _SEVERAL = -2
-_NUMBERED = re.compile(r"(.*?)(-?\d+)", re.DOTALL)
+_DIGITS = "0123456789"
+#: A number in a process's name counts as one up to here.
+_MOST_DIGITS = 18
 
 
 @dataclass(frozen=True)
@@ -38,18 +40,21 @@ class DeviceTracks:
 
 def label_of(pid: str) -> str:
     """What was put before a process's number: "[TP01]" of "[TP01] 4243"; empty for a number."""
-    match = _NUMBERED.fullmatch(pid)
-    return match[1].strip() if match else ""
+    return pid.rstrip(_DIGITS).removesuffix("-").strip() if _is_numbered(pid) else ""
+
+
+def _is_numbered(pid: str) -> bool:
+    return pid[-1:] in _DIGITS and bool(pid)
 
 
 def tells_process(pid: int | str, device: int) -> bool:
     """Whether what a device event has for a process is more than its device's number."""
-    return pid != device and pid != str(device) and _NUMBERED.fullmatch(str(pid)) is not None
+    return pid != device and pid != str(device) and _is_numbered(str(pid))
 
 
 def _group(pid: str) -> str:
     """The label of a process; of one that is known by its label alone that; else empty."""
-    return label_of(pid) or ("" if _NUMBERED.fullmatch(pid) else pid)
+    return label_of(pid) or ("" if _is_numbered(pid) else pid)
 
 
 def tell_processes(
@@ -102,7 +107,8 @@ def _without_host(used: set[str], tracks: DeviceTracks | None) -> set[str]:
 
 def _in_order(pid: str) -> list[tuple[int, int | str]]:
     """Numbers in text by their value, so that rank 10 comes after rank 9."""
-    return [(0, int(p)) if p.isdecimal() else (1, p) for p in re.split(r"(\d+)", pid) if p]
+    parts = [part for part in re.split(r"(\d+)", pid) if part]
+    return [(0, int(p)) if p.isdecimal() and len(p) <= _MOST_DIGITS else (1, p) for p in parts]
 
 
 def _of_threads(
@@ -161,7 +167,7 @@ def _allowed(names: Sequence[str], pids: Sequence[str]) -> BoolArray:
 def _launch_ids(events: Events, process: npt.NDArray[np.int32], count: int) -> list[IntArray]:
     """The correlation ids of each process's calls, ascending."""
     calls = events.rows(Kind.CALL)
-    calls = calls[events.correlation[calls] != NONE]
+    calls = calls[joins(events.correlation[calls])]
     return [np.unique(events.correlation[calls[process[calls] == n]]) for n in range(count)]
 
 
@@ -224,7 +230,7 @@ def _untold(source: str, events: Events, why: str, row: int) -> TraceError:
 def ranks_of(pids: Sequence[str]) -> tuple[int, ...]:
     """The rank of each process: the number in its label ("[TP01]"), else its place in order."""
     numbers = [re.findall(r"\d+", _group(pid)) for pid in pids]
-    if all(len(found) == 1 for found in numbers):
+    if all(len(found) == 1 and len(found[0]) <= _MOST_DIGITS for found in numbers):
         ranks = tuple(int(found[0]) for found in numbers)
         if len(set(ranks)) == len(ranks):
             return ranks

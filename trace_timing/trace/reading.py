@@ -10,6 +10,7 @@ from trace_timing.allocation import reuse_freed_memory
 from trace_timing.errors import TraceError
 from trace_timing.trace.digest import sha256_of, verify
 from trace_timing.trace.events import Trace
+from trace_timing.trace.inflating import MOST_INFLATION
 from trace_timing.trace.kineto import read_stream
 from trace_timing.trace.store import PARQUET_MAGIC, read_store_stream, without_cpu_ops
 
@@ -17,13 +18,20 @@ STORE_ENDING = ".parquet"
 KINETO_ENDINGS = (".json", ".json.gz")
 
 
-def open_trace(path: str | Path, *, cpu_ops: bool = False, sha256: str | None = None) -> Trace:
+def open_trace(
+    path: str | Path,
+    *,
+    cpu_ops: bool = False,
+    sha256: str | None = None,
+    max_inflation: float = MOST_INFLATION,
+) -> Trace:
     """Read a compact store or a Kineto trace, told apart by content.
 
     Args:
         path: a local path, or a URL of any file system that fsspec knows (s3://, gs://, …).
         cpu_ops: with the CPU ops; a store made without them has none to give.
         sha256: what the file's must be; None: any.
+        max_inflation: how many times its size a .gz may inflate to.
     Raises:
         TraceError: as read_trace and read_store; or CPU ops asked of a store that has none; or
             another sha256.
@@ -32,16 +40,18 @@ def open_trace(path: str | Path, *, cpu_ops: bool = False, sha256: str | None = 
     with opened(source) as file:
         if sha256 is not None:
             verify(sha256_of(file), sha256, source)
-        return read_opened(file, source, cpu_ops=cpu_ops)
+        return read_opened(file, source, cpu_ops=cpu_ops, max_inflation=max_inflation)
 
 
-def read_opened(file: BinaryIO, source: str, *, cpu_ops: bool) -> Trace:
+def read_opened(
+    file: BinaryIO, source: str, *, cpu_ops: bool, max_inflation: float = MOST_INFLATION
+) -> Trace:
     """As `open_trace`, from an open file."""
     reuse_freed_memory()
     start = file.read(len(PARQUET_MAGIC))
     file.seek(0)
     if start != PARQUET_MAGIC:
-        return read_stream(file, source, cpu_ops=cpu_ops)
+        return read_stream(file, source, cpu_ops=cpu_ops, max_inflation=max_inflation)
     trace = read_store_stream(file, source)
     if cpu_ops and not trace.info.has_cpu_ops:
         raise TraceError(

@@ -21,9 +21,10 @@ from trace_timing.errors import TraceError
 from trace_timing.trace.events import DTYPES, NONE, Events, Kind, Trace, TraceInfo, absent
 from trace_timing.trace.processes import tell_processes
 
-#: Raised whenever a reader of the older version would misread the newer file: 3 has `process`.
-STORE_VERSION = 3
-_READ_VERSIONS = (2, STORE_VERSION)
+#: Raised whenever a reader of the older version would misread the newer file: 3 has `process`, 4
+#: says what was left out for its damage.
+STORE_VERSION = 4
+_READ_VERSIONS = (2, 3, STORE_VERSION)
 PARQUET_MAGIC = b"PAR1"
 
 #: Of this version and before are stores that say nothing of processes.
