@@ -1,6 +1,7 @@
-"""What an API call does, told by its name: the one table of CUDA and HIP call names.
+"""What an API call does, told by its name: the one table of CUDA, HIP and oneAPI call names.
 
-Names: CUDA Runtime and Driver API 13.0 references, HIP 7.0 API reference. Everything that asks
+Names: CUDA Runtime and Driver API 13.0 references, HIP 7.0 API reference, Unified Runtime 0.11
+and Level Zero 1.13 specifications. Everything that asks
 "is this a launch, a wait, an allocation" asks here.
 """
 
@@ -57,6 +58,13 @@ _TABLE: tuple[tuple[CallRole, str], ...] = (
     # A function of the host makes no op of the device.
     ("event", r"LaunchHostFunc|StreamAddCallback"),
     ("launch", r"(?:Ext|Drv|Hcc)*(?:Module)?Launch(?!Attribute)\w*"),
+    # oneAPI: Unified Runtime (ur…) and Level Zero (ze…), which Kineto records as xpu_runtime.
+    ("launch", r"Enqueue(?:Cooperative)?KernelLaunch\w*|CommandListAppendLaunch\w*"),
+    ("sync", r"QueueFinish|EventWait|(?:CommandQueue|CommandList|Event|Fence)\w*Synchronize"),
+    ("copy", r"Enqueue(?:USM|Mem)\w*(?:Memcpy|Read|Write|Copy)\w*|CommandListAppendMemoryCopy\w*"),
+    ("fill", r"Enqueue(?:USM|Mem)\w*Fill\w*|CommandListAppendMemoryFill"),
+    ("alloc", r"USM(?:Host|Device|Shared)Alloc|USMPool\w+"),
+    ("free", r"USMFree"),
     ("sync", r"(?:Stream|Device|Event|Thread|Ctx)Synchronize"),
     ("copy", r"(?:Drv)?Memcpy\w*Async|MemPrefetch\w*|MemDiscard\w*"),
     ("blocking_copy", r"(?:Drv)?Memcpy\w*"),
@@ -79,13 +87,21 @@ _TABLE: tuple[tuple[CallRole, str], ...] = (
 )
 _ROWS = tuple((role, re.compile(text)) for role, text in _TABLE)
 _NAME = re.compile(
-    r"_{0,2}(?:cuda|cu|hip)(?P<call>[A-Z]\w*?)(?:_v\d+)?(?:_pt(?:sz|ds)|_spt)?(?:R\d{4})?"
+    r"_{0,2}(?:cuda|cu|hip|ur|ze)(?P<call>[A-Z]\w*?)(?:_v\d+)?(?:_pt(?:sz|ds)|_spt)?(?:R\d{4})?"
 )
 
 
-@lru_cache(maxsize=4096)
+#: The longest names of the two APIs have 60 letters.
+_MOST_CHARS = 256
+
+
 def role_of_call(name: str) -> CallRole:
     """What a call of this name does; `unknown` where no row knows it."""
+    return _role_of_call(name) if len(name) <= _MOST_CHARS else "unknown"
+
+
+@lru_cache(maxsize=4096)
+def _role_of_call(name: str) -> CallRole:
     match = _NAME.fullmatch(name)
     if match is None:
         return "unknown"

@@ -41,7 +41,26 @@ def distinct_codes(codes: npt.NDArray[np.integer]) -> IntArray:
     return np.flatnonzero(np.bincount(codes))
 
 
-def sorted_distinct(values: IntArray) -> IntArray:
+def number_codes(codes: IntArray) -> tuple[IntArray, IntArray]:
+    """Which codes occur, ascending, and the place among them of each of n codes.
+
+    Counts where the codes are about as many as they could be, sorts where they lie far apart: the
+    product of two short tables can be longer than memory.
+    """
+    if int(codes.max(initial=0)) > _SPARSE * len(codes) + _FEW:
+        return distinct_and_places(codes)
+    used = distinct_codes(codes)
+    place = np.zeros(int(codes.max(initial=0)) + 1, np.int64)
+    place[used] = np.arange(len(used))
+    return used, place[codes]
+
+
+#: Codes are far apart where the largest is this many times their number.
+_SPARSE = 16
+_FEW = 1 << 16
+
+
+def sorted_distinct(values: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
     """Ascending, each once.
 
     np.unique hashes integers since numpy 2.3, which takes ten times as long as sorting where
@@ -65,7 +84,7 @@ def distinct_and_places(values: IntArray) -> tuple[IntArray, IntArray]:
     return ordered[first], place
 
 
-def _first_of_each(ordered: IntArray) -> BoolArray:
+def _first_of_each(ordered: npt.NDArray[np.integer]) -> BoolArray:
     first = np.ones(len(ordered), np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
     return first

@@ -232,3 +232,19 @@ def test_a_run_that_fails_a_check_is_no_label_and_the_exit_code_says_so(tmp_path
     assert trace["integrity"]["level"] == "FAIL"
     assert trace["integrity"]["failed"] == ["step_missing"]
     assert "decode[2]" in done.stdout or "Steps have no range" in " ".join(done.stdout.split())
+
+
+def test_a_file_that_inflates_out_of_proportion_is_read_only_where_allowed(tmp_path: Path) -> None:
+    op = {"ph": "X", "cat": "kernel", "name": "k", "pid": 0, "tid": 7, "ts": 1.5, "dur": 1}
+    with gzip.open(tmp_path / "bomb.json.gz", "wb", 1) as file:
+        file.write(b'{"traceEvents": [')
+        for _ in range(260):
+            file.write(b" " * 2**20)
+        file.write(json.dumps(op).encode() + b"]}")
+    arguments = ("analyze", tmp_path / "bomb.json.gz", "-o", tmp_path / "out", "--no-report")
+    refused = run(*arguments)
+    assert refused.returncode == 3
+    assert "allow more with --max-inflation" in refused.stderr
+    allowed = run(*arguments, "--max-inflation", "1000")
+    assert allowed.returncode == 1, allowed.stderr  # its one op is in no stage
+    assert "rejected" not in allowed.stderr

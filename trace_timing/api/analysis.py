@@ -31,6 +31,7 @@ from trace_timing.stats.trace_result import RunSummary, TraceResult, TraceSummar
 from trace_timing.timeline.builtin_stages import stage_map_of
 from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap, read_stage_map
 from trace_timing.trace.cache import LIMIT_BYTES
+from trace_timing.trace.inflating import MOST_INFLATION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,8 +155,8 @@ class Analysis:
     @property
     def exit_code(self) -> int:
         """0 good; 1 something rejected, unattributed as a whole, unsound, or a law broken."""
-        whole = all(t.has_stage_ranges for t in self.traces)
-        good = self.laws_hold and self.is_sound and whole and not self.rejections
+        attributed = not any(t.all_unattributed for t in self.traces)
+        good = self.laws_hold and self.is_sound and attributed and not self.rejections
         return EXIT_GOOD if good else EXIT_REJECTED
 
     def summary(self) -> dict[str, Any]:
@@ -227,6 +228,7 @@ def analyze(
     resume: bool = False,
     components: bool = False,
     hta: bool = False,
+    max_inflation: float = MOST_INFLATION,
     debug: bool = False,
 ) -> Analysis:
     """Derive stage latencies from traces.
@@ -247,6 +249,7 @@ def analyze(
         components: tell the parts of the model by the order of CPU ops also in traces that `capture
             --profile full` did not record; to read these takes longer.
         hta: run HolisticTraceAnalysis beside our analysis, for the table `hta`.
+        max_inflation: how many times its size a .gz may inflate to, beyond 256 MB.
         debug: let a defect of ours end the analysis; otherwise it costs the trace that shows it.
     Raises:
         NothingReadError: not one of the inputs could be read.
@@ -259,7 +262,12 @@ def analyze(
     found = find_inputs(str(p) for p in paths)
     known_stages = stage_map(stages)
     settings = Settings(
-        stages=known_stages, cache=cache, components=components, hta=hta, debug=debug
+        stages=known_stages,
+        cache=cache,
+        components=components,
+        hta=hta,
+        max_inflation=max_inflation,
+        debug=debug,
     )
     kept, resume = parts_of(parts, settings, resume=resume)
     way = Way(
@@ -272,7 +280,9 @@ def analyze(
         progress=progress,
     )
     analysis = analysis_of(found, way)
-    return analysis if stages is None else _with_unmatched(analysis, known_stages, found)
+    if stages is None:
+        return analysis
+    return _with_unmatched(analysis, known_stages, found, max_inflation)
 
 
 def analysis_of(
@@ -360,11 +370,13 @@ def _nothing_read(rejections: Sequence[Rejection]) -> NothingReadError:
     )
 
 
-def _with_unmatched(analysis: Analysis, stages: StageMap, inputs: Inputs) -> Analysis:
+def _with_unmatched(
+    analysis: Analysis, stages: StageMap, inputs: Inputs, max_inflation: float
+) -> Analysis:
     readable = {trace.trace for trace in analysis.traces}
     first = next((s.local for s in inputs.sources if s.name in readable), None)
     found = set(analysis.tables["stages"]["stage"].to_pylist())
-    doubt = unmatched_patterns(stages, found, first) if first else None
+    doubt = unmatched_patterns(stages, found, first, max_inflation) if first else None
     return replace(analysis, doubts=(*analysis.doubts, doubt)) if doubt else analysis
 
 

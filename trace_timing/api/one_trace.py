@@ -16,6 +16,7 @@ from trace_timing.timeline.processes import LaidOut, lay_out_each
 from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap
 from trace_timing.trace.cache import open_through
 from trace_timing.trace.events import Trace
+from trace_timing.trace.inflating import MOST_INFLATION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,8 @@ class Settings:
     hta: bool = False
     #: Folder of compact stores of traces read before; None: read every trace anew.
     cache: Path | None = None
+    #: How many times its size a .gz may inflate to.
+    max_inflation: float = MOST_INFLATION
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def analyze_trace(source: TraceSource, settings: Settings) -> Outcome:
         laid_out = lay_out_each(trace, settings.stages)
         if not all(timeline.runs for _, timeline in laid_out):
             raise TraceError(
-                f"{source.name} has nothing to time",
+                f"{source.name}: nothing to time",
                 why="no range, no GPU op, no API call in it",
                 remedy="record it around a generate() call",
             )
@@ -92,8 +95,13 @@ def timelines(source: TraceSource, settings: Settings) -> tuple[SampleDetail, ..
 def _open(source: TraceSource, settings: Settings) -> Trace:
     mode = source.manifest.settings.get("profile") if source.manifest else None
     wanted = settings.components or mode == "full"
-    expected = sha256_expected(source)
-    return open_through(source.local, settings.cache, cpu_ops=wanted, sha256=expected)
+    return open_through(
+        source.local,
+        settings.cache,
+        cpu_ops=wanted,
+        sha256=sha256_expected(source),
+        max_inflation=settings.max_inflation,
+    )
 
 
 def _details(laid_out: LaidOut, source: TraceSource) -> tuple[SampleDetail, ...]:

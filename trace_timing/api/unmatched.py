@@ -7,13 +7,19 @@ from collections.abc import Collection
 from trace_timing.records import Doubt
 from trace_timing.timeline.processes import lay_out_each
 from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap
+from trace_timing.trace.inflating import MOST_INFLATION
 from trace_timing.trace.reading import open_trace
 
 #: Names told at most; a trace of a framework can have hundreds.
 MOST_NAMES = 12
 
 
-def unmatched_patterns(stages: StageMap, found: Collection[str], trace: str) -> Doubt | None:
+def unmatched_patterns(
+    stages: StageMap,
+    found: Collection[str],
+    trace: str,
+    max_inflation: float = MOST_INFLATION,
+) -> Doubt | None:
     """A doubt that names the user's own patterns whose stage is in no trace; None if all are.
 
     Args:
@@ -26,7 +32,7 @@ def unmatched_patterns(stages: StageMap, found: Collection[str], trace: str) -> 
     silent = sorted({stage for _, stage in own if stage not in found and stage != "generate"})
     if not silent:
         return None
-    laid_out = lay_out_each(open_trace(trace), stages)
+    laid_out = lay_out_each(open_trace(trace, max_inflation=max_inflation), stages)
     names = list(dict.fromkeys(n for _, timeline in laid_out for n in timeline.unclaimed_ranges))
     seen = ", ".join(names[:MOST_NAMES]) or "none besides those that fit"
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""

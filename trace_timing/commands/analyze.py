@@ -43,6 +43,13 @@ if TYPE_CHECKING:
 @click.option("--no-report", is_flag=True, help="Write the tables without report.html.")
 @click.option("--components", is_flag=True, help="Tell attention, MLP, … by others' CPU ops, too.")
 @click.option("--hta", is_flag=True, help="Set HolisticTraceAnalysis's figures beside ours.")
+@click.option(
+    "--max-inflation",
+    type=click.FloatRange(min=1),
+    metavar="TIMES",
+    help="Refuse a .gz that inflates to more than this many times its size.  [default: 100, and "
+    "256 MB in any case]",
+)
 @click.option("--annotate", is_flag=True, help="Write traces with our stages beside their events.")
 @click.option("--cdn", is_flag=True, help="Load plotly.js from its CDN: a small file, but online.")
 @click.pass_context
@@ -61,6 +68,7 @@ def command(
     no_report: bool,
     components: bool,
     hta: bool,
+    max_inflation: float | None,
     annotate: bool,
     cdn: bool,
 ) -> int:
@@ -74,6 +82,7 @@ def command(
     from trace_timing.api.output_folder import seal
     from trace_timing.api.spreading import available_cores
     from trace_timing.trace.cache import default_folder
+    from trace_timing.trace.inflating import MOST_INFLATION
 
     spread: dict[str, Any] = {
         "jobs": jobs or available_cores(),
@@ -96,6 +105,7 @@ def command(
                 resume=resume,
                 components=components,
                 hta=hta,
+                max_inflation=max_inflation or MOST_INFLATION,
                 debug=context.find_root().params["debug"],
                 **spread,
             )

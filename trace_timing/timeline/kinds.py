@@ -68,7 +68,9 @@ DEFINITIONS: dict[OpKind, str] = {
 }
 
 #: First match wins; searched anywhere in the name, case ignored, so mangled names match as well.
-_PATTERNS: tuple[tuple[OpKind, str], ...] = (
+#: Of two patterns the second is searched behind the first: `a.*b` takes a time that
+#: grows with the square of a name's length.
+_PATTERNS: tuple[tuple[OpKind, str | tuple[str, str]], ...] = (
     ("nccl", r"\bnccl|ncclkernel|nccldev|rccl|mscclpp?|all_?reduce_kernel|cross_device_reduce"),
     # Inductor's names end in the ops they fuse, so they would match nearly every row below.
     ("compiled", r"^triton_"),
@@ -79,7 +81,8 @@ _PATTERNS: tuple[tuple[OpKind, str], ...] = (
     # lean_reduction joins the splits of cuDNN's SDPA: in every trace as often as that ran.
     ("attention", r"flash_?(attn|fwd|bwd|fprop|bprop)|_flash|fmha|sdpa|attn|attention|\bmha_"),
     ("attention", r"lean_reduction_kernel|^reduce_segments|with_?paged_?kv|with_?ragged_?kv"),
-    ("attention", r"flashinfer.*(prefill|decode|mergestate)|mla_(decode|prefill|fwd)"),
+    ("attention", (r"flashinfer", r"prefill|decode|mergestate")),
+    ("attention", r"mla_(decode|prefill|fwd)"),
     ("gemm", r"fused_?moe_(kernel|gemm)|moe_?gemm|gemm_?moe|moe_wna16|matmul_ogs"),
     ("moe", r"moe|routing|topk_?gating|topk_?softmax|grouped_topk|_topk_forward|bitmatrix"),
     ("moe", r"experts?_|permute_tokens|expand_?input_?rows|_finalize_matmul_scatter"),
@@ -91,11 +94,12 @@ _PATTERNS: tuple[tuple[OpKind, str], ...] = (
     ("normalisation", r"cudnn::bn_|_norm_(fwd|bwd|forward|backward)"),
     ("layout", r"nchwtonhwc|nhwctonchw|batched_transpose|transpose_kernel"),
     ("convolution", r"scudnn|winograd|fprop|dgrad|wgrad|igemm_(fwd|bwd|wrw)|im2col|col2im"),
-    ("convolution", r"conv(olution|olve|_|\d|[a-z]*<|fwd|bwd)|cask_cudnn|scalepackedtensor"),
+    ("convolution", r"conv(olution|olve|_|\d|[a-z]{0,32}<|fwd|bwd)|cask_cudnn|scalepackedtensor"),
     ("gemm", r"gemm|gemv|nvjet|cijk_|split_?k_?reduce|matmul|cublas|hipblas|rocblas|tensile"),
     ("gemm", r"wgmma|h884|hmma|imma|wvsplitk|llmm1|marlin|machete|\bwmma|dot_kernel"),
     ("sampling", r"argmax|multinomial|distribution_|philox|sample_?(token|multi|kernel)"),
-    ("sampling", r"(top_?[kp]|min_?p|typical).*(sampl|mask|renorm)|sampling_?from|rejection_sampl"),
+    ("sampling", (r"top_?[kp]|min_?p|typical", r"sampl|mask|renorm")),
+    ("sampling", r"sampling_?from|rejection_sampl"),
     ("sampling", r"penalt|exponential_kernel|bernoulli|randperm"),
     (
         "sort",
@@ -103,13 +107,18 @@ _PATTERNS: tuple[tuple[OpKind, str], ...] = (
     ),
     ("sort", r"histogram|deviceselect|devicecompact|reducebykey|devicerunlength|unique|nonzero"),
     ("indexing", r"gather|scatter|index|embedding|take_|write_indices|reverse_indices"),
-    ("layout", r"catarray|\w*_copy_kernel|copy_kernel|transpose|permute|copy_device"),
+    ("layout", r"catarray|copy_kernel|transpose|permute|copy_device"),
     ("layout", r"subtensorop|cast_kernel|roll_cuda|flip_kernel"),
     ("reduction", r"reduce|reduction|softmax|pool|welford|segment"),
     ("elementwise", r"elementwise|multi_tensor_apply|foreach|fused_dropout"),
     ("elementwise", r"silu|gelu|relu|swiglu|act_and_mul|bias_?add|quant|triu_tril|fill"),
 )
-_TABLE = tuple((kind, re.compile(text, re.IGNORECASE)) for kind, text in _PATTERNS)
+_TABLE = tuple(
+    (kind, [re.compile(t, re.IGNORECASE) for t in ((text,) if isinstance(text, str) else text)])
+    for kind, text in _PATTERNS
+)
+#: Nothing is looked for behind this many letters of a name.
+_MOST_CHARS = 4096
 
 _COPIES: tuple[tuple[OpKind, str], ...] = (
     ("memcpy_htod", r"HtoD|HostToDevice|HtoA"),
@@ -120,15 +129,33 @@ _COPIES: tuple[tuple[OpKind, str], ...] = (
 _COPY_TABLE = tuple((kind, re.compile(text, re.IGNORECASE)) for kind, text in _COPIES)
 
 
-@lru_cache(maxsize=4096)
 def kind_of_kernel(name: str) -> OpKind:
     """Kind of a kernel by its name, `other` where no pattern knows it."""
-    return next((kind for kind, pattern in _TABLE if pattern.search(name)), "other")
+    return _kind_of_kernel(name[:_MOST_CHARS])
 
 
 @lru_cache(maxsize=4096)
+def _kind_of_kernel(name: str) -> OpKind:
+    return next((kind for kind, patterns in _TABLE if _in_a_row(patterns, name)), "other")
+
+
+def _in_a_row(patterns: list[re.Pattern[str]], name: str) -> bool:
+    at = 0
+    for pattern in patterns:
+        match = pattern.search(name, at)
+        if match is None:
+            return False
+        at = match.end()
+    return True
+
+
 def kind_of_copy(name: str) -> OpKind:
     """Direction of a memcpy by its name ("Memcpy DtoH (Device -> Pinned)")."""
+    return _kind_of_copy(name[:_MOST_CHARS])
+
+
+@lru_cache(maxsize=4096)
+def _kind_of_copy(name: str) -> OpKind:
     return next((kind for kind, pattern in _COPY_TABLE if pattern.search(name)), "memcpy_other")
 
 

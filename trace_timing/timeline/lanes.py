@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from trace_timing.units import IntArray, distinct_codes
+from trace_timing.units import IntArray, number_codes
 
 
 def lanes_of(
@@ -18,8 +18,6 @@ def lanes_of(
     """
     devices, streams = np.unique(device), np.unique(stream)
     code = np.searchsorted(devices, device) * len(streams) + np.searchsorted(streams, stream)
-    used = distinct_codes(code)
-    number = np.zeros(len(devices) * len(streams), np.int64)
-    number[used] = np.arange(len(used))
+    used, number = number_codes(code)
     pairs = (divmod(int(value), len(streams)) for value in used)
-    return tuple((int(devices[d]), int(streams[s])) for d, s in pairs), number[code]
+    return tuple((int(devices[d]), int(streams[s])) for d, s in pairs), number

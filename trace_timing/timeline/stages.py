@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from trace_timing.errors import UsageError
+from trace_timing.errors import AttributionError, UsageError
 from trace_timing.records import GENERATE, NUMBERED_STAGES, STAGES, STEP_STAGES, Stage
 from trace_timing.timeline.layout import BatchSize
+from trace_timing.timeline.patterns import MOST_NAME_CHARS, LimitedPattern, Pattern
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -19,6 +21,10 @@ else:
     import tomli as tomllib
 
 Generate = Literal["generate"]
+#: Of a number in a range name: two of them summed fit 63 bits.
+_MOST_DIGITS = 18
+#: For all range names of a trace; those of the recorded traces take milliseconds.
+_MOST_SECONDS_A_TRACE = 10
 #: Stages that a range can stand for; the other two are what is left over.
 RANGE_STAGES: tuple[Stage, ...] = tuple(s for s in STAGES if s not in ("other", "unattributed"))
 #: Group of a pattern → field of BatchSize.
@@ -38,7 +44,7 @@ class NamedStage:
 class Caution:
     """Names that a map reads in the likeliest way, and why it may be another."""
 
-    pattern: re.Pattern[str]
+    pattern: Pattern
     reason: str
 
 
@@ -50,7 +56,7 @@ class StageMap:
     `context_tokens`, `generation_requests` and `generation_tokens` those of `BatchSize`.
     """
 
-    patterns: tuple[tuple[re.Pattern[str], Stage | Generate], ...]
+    patterns: tuple[tuple[Pattern, Stage | Generate], ...]
     #: Of a built-in map; empty for a file's and for the default names.
     name: str = ""
     #: The names are a server's: each forward is a step by itself, that of a prompt too.
@@ -63,8 +69,12 @@ class StageMap:
         """What a range name says; None for a range of somebody else's.
 
         Raises:
-            UsageError: a group that should give a number matched something else.
+            UsageError: a group that should give a number matched something else, or a pattern
+                takes too long.
+            AttributionError: a number in the name does not fit.
         """
+        if len(name) > MOST_NAME_CHARS:
+            return None
         for pattern, stage in self.patterns:
             match = pattern.fullmatch(name)
             if match is None:
@@ -74,6 +84,25 @@ class StageMap:
             numbers = _numbers(match)
             return NamedStage(stage, numbers.get("step"), _batch(numbers))
         return None
+
+    def meanings(self, names: Sequence[str]) -> dict[str, NamedStage | None]:
+        """What each of a trace's distinct range names says.
+
+        Raises:
+            UsageError: the patterns take too long on all of them together; or as `resolve`.
+            AttributionError: as `resolve`.
+        """
+        begun = time.process_time()
+        found = {}
+        for number, name in enumerate(names, 1):
+            found[name] = self.resolve(name)
+            if time.process_time() - begun > _MOST_SECONDS_A_TRACE:
+                raise UsageError(
+                    "the stage map's patterns take too long",
+                    why=f"{_MOST_SECONDS_A_TRACE} s for {number} of {len(names)} range names",
+                    remedy="write them without repetition inside repetition, such as (a+)+",
+                )
+        return found
 
     def chosen_for(self, names: Iterable[str]) -> StageMap:
         """The map to read a trace with: this one, or of several candidates the best.
@@ -113,6 +142,12 @@ def recognised(names: Iterable[str], maps: Iterable[StageMap]) -> StageMap | Non
 def _numbers(match: re.Match[str]) -> dict[str, int]:
     texts = {group: text for group, text in match.groupdict().items() if text is not None}
     for group, text in texts.items():
+        if text.isdecimal() and len(text) > _MOST_DIGITS:
+            raise AttributionError(
+                f"the range name {match.string[:60]!r} has a number that does not fit 63 bits",
+                why=f"its {group} has {len(text)} digits",
+                remedy="record again; or map the name to no stage",
+            )
         if not text.isdecimal():
             raise UsageError(
                 f"the group {group} of the stage map's pattern {match.re.pattern} gives no number",
@@ -178,7 +213,7 @@ def parse_stage_map(text: str, source: str, *, name: str = "") -> StageMap:
     """
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not TOML; a number too long, nested too deeply
         raise UsageError(f"cannot read the stage map {source}", why=str(error)) from error
     table = content.get("stages")
     if not isinstance(table, dict) or not table:
@@ -189,35 +224,37 @@ def parse_stage_map(text: str, source: str, *, name: str = "") -> StageMap:
     serving = content.get("serving", False)
     if not isinstance(serving, bool):
         raise UsageError(f"{source}: serving is {serving!r}", remedy="use true or false")
-    custom = [_compile(stage, given, source) for stage, given in table.items()]
+    own = bool(name)
+    custom = [_compile(stage, given, source, own=own) for stage, given in table.items()]
     flat = [pair for pairs in custom for pair in pairs]
     named = {stage for _, stage in flat}
     kept = [pair for pair in DEFAULT_STAGES.patterns if pair[1] not in named]
     cautions = tuple(
-        Caution(_pattern("cautions", one["pattern"], source), one["reason"])
+        Caution(_pattern("cautions", one["pattern"], source, own=own), one["reason"])
         for one in content.get("cautions", ())
     )
     return StageMap((*flat, *kept), name=name, serving=serving, cautions=cautions)
 
 
 def _compile(
-    stage: str, given: object, source: str
-) -> list[tuple[re.Pattern[str], Stage | Generate]]:
+    stage: str, given: object, source: str, *, own: bool
+) -> list[tuple[Pattern, Stage | Generate]]:
     known: dict[str, Stage | Generate] = {s: s for s in RANGE_STAGES} | {"generate": "generate"}
     if stage not in known:
         raise UsageError(
             f"{source}: {stage!r} is not a stage", remedy=f"use one of {', '.join(known)}"
         )
     texts: Iterable[object] = given if isinstance(given, list) else [given]
-    return [(_pattern(stage, text, source), known[stage]) for text in texts]
+    return [(_pattern(stage, text, source, own=own), known[stage]) for text in texts]
 
 
-def _pattern(stage: str, text: object, source: str) -> re.Pattern[str]:
+def _pattern(stage: str, text: object, source: str, *, own: bool) -> Pattern:
     try:
-        pattern = re.compile(str(text))
-    except re.error as error:
+        pattern: Pattern = re.compile(str(text)) if own else LimitedPattern(str(text))
+        groups = pattern.groupindex.keys()
+    except (re.error, RecursionError, OverflowError) as error:
         raise UsageError(f"{source}: the pattern of {stage} is not one", why=str(error)) from error
-    unknown = pattern.groupindex.keys() - {"step", *_GROUPS}
+    unknown = groups - {"step", *_GROUPS}
     if unknown:
         raise UsageError(
             f"{source}: the pattern of {stage} has a group {min(unknown)!r} that means nothing",

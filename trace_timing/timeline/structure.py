@@ -50,7 +50,7 @@ _ATTENTION = re.compile(r"scaled_dot_product|flash_attn|_attention|AttnFunc", re
 _NORM = re.compile(r"N|t?pmarx(?:ta?x|x)?t?")
 _BLOCK_NORM = re.compile(rf"a(?P<norm>{_NORM.pattern})")
 #: Fused, or written out: a softmax between two products of activations.
-_CORE = re.compile(r"A|M[^LMA]*s[^LMA]*M")
+_CORE = re.compile(r"A|M[^LMAs]*s[^LMA]*M")
 #: A router ends with the top-k and the scaling of its weights.
 _ROUTER_END = re.compile(r"k[^L]*?(?:u?d)?t?(?=[^tud])")
 

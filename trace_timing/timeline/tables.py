@@ -29,7 +29,7 @@ from trace_timing.timeline.recorded_part import (
 )
 from trace_timing.timeline.runs import TraceTimeline
 from trace_timing.trace.events import Kind, Trace
-from trace_timing.units import BoolArray, IntArray
+from trace_timing.units import BoolArray, IntArray, number_codes
 
 OP_WORDS = {Kind.KERNEL: "kernel", Kind.MEMCPY: "memcpy", Kind.MEMSET: "memset"}
 _NOTHING = np.empty(0, np.int64)
@@ -100,7 +100,7 @@ def stage_columns(
 
 
 def _no_ranges(timeline: TraceTimeline) -> str | None:
-    return None if timeline.has_stage_ranges else "no_stage_ranges"
+    return None if timeline.has_ranges else "no_stage_ranges"
 
 
 def stray_columns(timeline: TraceTimeline, key: RunKey) -> Columns:
@@ -200,24 +200,23 @@ def kernel_columns(trace: Trace, run: RunTimeline, key: RunKey) -> Columns:
     name, op_kind = events.name[ops.row].astype(np.int64), events.kind[ops.row]
     code = (stage * len(trace.names) + name) * len(Kind) + op_kind
     length = ops.end_ns - ops.start_ns
-    count = np.bincount(code)
-    total = sums(code, length, len(count))
-    longest = np.zeros(len(count), np.int64)
-    np.maximum.at(longest, code, length)
-    used = np.flatnonzero(count)
+    used, place = number_codes(code)
+    count, total = np.bincount(place, minlength=len(used)), sums(place, length, len(used))
+    longest = np.zeros(len(used), np.int64)
+    np.maximum.at(longest, place, length)
     rest, op_kind = np.divmod(used, len(Kind))
     stage, name = np.divmod(rest, len(trace.names))
-    order = np.lexsort((name, -total[used], stage))
-    used, stage, name, op_kind = used[order], stage[order], name[order], op_kind[order]
+    order = np.lexsort((name, -total, stage))
+    stage, name, op_kind = stage[order], name[order], op_kind[order]
     data = {
         **key.columns(len(order)),
         "stage": [STAGES[s] for s in stage],
         "name": [trace.names[n] for n in name],
         "op": [OP_WORDS[Kind(k)] for k in op_kind],
-        "count": count[used].tolist(),
-        "total_ns": total[used].tolist(),
-        "mean_ns": (total[used] / count[used]).tolist(),
-        "max_ns": longest[used].tolist(),
+        "count": count[order].tolist(),
+        "total_ns": total[order].tolist(),
+        "mean_ns": (total[order] / count[order]).tolist(),
+        "max_ns": longest[order].tolist(),
     }
     return Columns(schema.KERNELS, data)
 
