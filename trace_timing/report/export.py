@@ -118,6 +118,7 @@ def _trace_entry(trace: TraceSummary, checked: Sequence[IntegrityResult]) -> dic
     return {
         "trace": trace.trace,
         "has_stage_ranges": trace.has_stage_ranges,
+        "all_unattributed": trace.all_unattributed,
         "stage_map": trace.stage_map or None,
         "serving": trace.serving,
         "unattributed": trace.unattributed,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from trace_timing.records import Doubt, IntegrityResult, LawResult
 from trace_timing.stats.unknown_names import unknown_names
+from trace_timing.stats.unread import other_ranges, unread, without_id
 from trace_timing.timeline.builtin_stages import BUILT_IN, built_in
 from trace_timing.timeline.layout import RunTimeline
 from trace_timing.timeline.runs import TraceTimeline
@@ -23,8 +24,9 @@ _UNATTRIBUTED_REMEDY = {
 
 def trace_doubts(trace: Trace, timeline: TraceTimeline) -> Iterator[Doubt]:
     """What the recording itself gives reason to doubt, its integrity apart."""
-    yield from _unattributed(timeline)
+    yield from _unattributed(trace, timeline)
     yield from _switches(timeline, check_integrity(trace))
+    yield from unread(trace, timeline)
     yield from unknown_names(trace)
     for reason, name in timeline.cautions.items():
         yield Doubt(
@@ -49,15 +51,16 @@ def trace_doubts(trace: Trace, timeline: TraceTimeline) -> Iterator[Doubt]:
         )
 
 
-def _unattributed(timeline: TraceTimeline) -> Iterator[Doubt]:
+def _unattributed(trace: Trace, timeline: TraceTimeline) -> Iterator[Doubt]:
     if not timeline.has_stage_ranges:
         seen = ", ".join(timeline.unclaimed_ranges[:8]) or "none"
         yield Doubt(
             code="no_stage_ranges",
             message="The trace has no stage ranges, so it has totals and no stages.",
-            evidence=f"range names seen: {seen}",
+            evidence=f"range names seen: {seen}{other_ranges(trace)}",
             remedy=_remedy_by_names(timeline.unclaimed_ranges),
         )
+    if not timeline.has_ranges:
         return
     for reason, count in sorted(timeline.unattributed.items()):
         if reason == "recording_switch":  # with launches that lost their op: _switches
@@ -65,10 +68,20 @@ def _unattributed(timeline: TraceTimeline) -> Iterator[Doubt]:
         yield Doubt(
             code=reason,
             message="Some GPU ops belong to no stage.",
-            evidence=f"{count} ops: {reason}",
+            evidence=f"{count} ops: {reason}{_no_ids(trace) if reason == 'launch_missing' else ''}",
             remedy=_UNATTRIBUTED_REMEDY[reason],
             stage="unattributed",
         )
+
+
+def _no_ids(trace: Trace) -> str:
+    count = without_id(trace)
+    return (
+        f"; {count} ops have no correlation id, and an External id does not say which call "
+        "launched an op"
+        if count
+        else ""
+    )
 
 
 def _remedy_by_names(names: Sequence[str]) -> str:
@@ -112,15 +125,14 @@ def _switches(timeline: TraceTimeline, integrity: Integrity) -> Iterator[Doubt]:
     )
 
 
-def run_doubts(run: RunTimeline) -> Iterator[Doubt]:
-    """What one run gives reason to doubt, its laws and integrity apart."""
+def run_doubts(run: RunTimeline, no_device: Doubt) -> Iterator[Doubt]:
+    """What one run gives reason to doubt, its laws and integrity apart.
+
+    Args:
+        no_device: what is said where it is timed by the host's clock.
+    """
     if run.clock == "host":
-        yield Doubt(
-            code="clock_host",
-            message="No GPU timeline: stages are the host's ranges, and say nothing of a device.",
-            evidence="the trace has no kernel, memcpy or memset",
-            remedy="record on a GPU with CUDA activity",
-        )
+        yield no_device
 
 
 def law_doubts(laws: Sequence[LawResult]) -> Iterable[Doubt]:

@@ -51,6 +51,7 @@ def _summary(results: Sequence[TraceResult], pids: Sequence[str]) -> TraceSummar
         doubts=(_several(results[0].runs[0].sample_id, ranks, pids), *doubts),
         unattributed=dict(unattributed),
         has_stage_ranges=all(summary.has_stage_ranges for summary in said),
+        all_unattributed=any(summary.all_unattributed for summary in said),
         clocks=_clocks([summary.clocks for summary in said]),
         integrity=_integrity([summary.integrity for summary in said]),
         checked=_checked([summary.checked for summary in said], pids),

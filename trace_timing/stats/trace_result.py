@@ -22,6 +22,7 @@ from trace_timing.stats.recorded_times import (
 )
 from trace_timing.stats.sample_evidence import FAULTS, RecordedRun
 from trace_timing.stats.times import in_ms
+from trace_timing.stats.unread import clock_host
 from trace_timing.stats.why import WHY_TABLES, why
 from trace_timing.table import packed, unpacked
 from trace_timing.timeline.clocks import ClockTolerance, clock_tolerance
@@ -45,6 +46,7 @@ from trace_timing.timeline.tables import (
 )
 from trace_timing.trace.events import Trace
 from trace_timing.trace.integrity.counts import Integrity, check_integrity
+from trace_timing.trace.links import gpu_op_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +97,8 @@ class TraceSummary:
     doubts: tuple[Doubt, ...]
     unattributed: Mapping[str, int]
     has_stage_ranges: bool
+    #: No range at all, or not one GPU op in a stage or a run.
+    all_unattributed: bool
     clocks: ClockTolerance
     integrity: Integrity
     #: Every check of its integrity, passed ones too; those of a run are with the run.
@@ -167,12 +171,14 @@ def result_of(
         tables["stages"] = pa.concat_tables([tables["stages"], stray.arrow()])
     summary = _trace_summary(trace, timeline, source, tables["stages"])
     tokens = source.record.tokens_out if source.record else None
+    no_device = clock_host(trace, summary.integrity)
     said = tuple(
         _run_summary(
             run,
             RunSubject(trace=trace, timeline=timeline, run=run.timeline, tokens_out=tokens),
             source,
             tables,
+            no_device,
         )
         for run in runs
     )
@@ -292,6 +298,7 @@ def _trace_summary(
         doubts=tuple(replace(d, sample_id=source.sample_id) for d in doubts),
         unattributed=timeline.unattributed,
         has_stage_ranges=timeline.has_stage_ranges,
+        all_unattributed=_all_unattributed(trace, timeline),
         clocks=clocks,
         integrity=integrity,
         checked=checked,
@@ -307,18 +314,27 @@ def _steps_by_reason(run: RunTimeline) -> dict[str, int]:
     return dict(Counter(run.unrecorded.get(key, "recorded") for key in keys))
 
 
+def _all_unattributed(trace: Trace, timeline: TraceTimeline) -> bool:
+    ops = len(gpu_op_rows(trace.events))
+    return not timeline.has_ranges or (0 < ops == sum(timeline.unattributed.values()))
+
+
 def _of_run(table: pa.Table, key: RunKey) -> pa.Table:
     return table.filter(pc.equal(table["repeat"], key.repeat))
 
 
 def _run_summary(
-    run: _Run, subject: RunSubject, source: TraceSource, tables: Mapping[str, pa.Table]
+    run: _Run,
+    subject: RunSubject,
+    source: TraceSource,
+    tables: Mapping[str, pa.Table],
+    no_device: Doubt,
 ) -> RunSummary:
     key, timeline = run.key, run.timeline
     checked = run_integrity(subject)
     names = ("stages", "device_stages", "steps")
     laws = run_laws(timeline, *(_of_run(tables[name], key) for name in names))
-    doubts = (*integrity_doubts(checked), *run_doubts(timeline), *law_doubts(laws))
+    doubts = (*integrity_doubts(checked), *run_doubts(timeline, no_device), *law_doubts(laws))
     return RunSummary(
         sample_id=key.sample_id,
         repeat=key.repeat or 0,

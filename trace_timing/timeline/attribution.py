@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_timing.timeline.layout import HostTimeline, Keys
-from trace_timing.timeline.ranges import FoundRanges, host_timelines
+from trace_timing.timeline.ranges import FoundRanges, busiest_thread, host_timelines
 from trace_timing.trace.events import NONE
 from trace_timing.units import BoolArray, IntArray, distinct_codes
 
@@ -91,14 +91,12 @@ class HostMap:
 def host_map(found: FoundRanges) -> HostMap:
     """The host's stages over time, all threads."""
     generate = found.generate
-    threads = [r.thread for r in found.stages]
-    main = max(set(threads), key=threads.count) if threads else NONE
     return HostMap(
         timelines=host_timelines(found.stages),
         run_thread=np.array([g.thread for g in generate], np.int64),
         run_start_ns=np.array([g.start_ns for g in generate], np.int64),
         run_end_ns=np.array([g.end_ns for g in generate], np.int64),
-        main_thread=generate[0].thread if generate else main,
+        main_thread=generate[0].thread if generate else busiest_thread(found.stages),
     )
 
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from trace_timing.records import Stage
-from trace_timing.timeline.figures import outside_key, sums
-from trace_timing.timeline.layout import RunTimeline
+from trace_timing.timeline.figures import sums
+from trace_timing.timeline.layout import RunTimeline, outside_key
 from trace_timing.trace.events import NONE
 from trace_timing.units import IntArray
 

@@ -15,7 +15,15 @@ import numpy.typing as npt
 from trace_timing.call_names import ALLOCATING, SYNCHRONIZING
 from trace_timing.memo import once
 from trace_timing.timeline.attribution import HostMap
-from trace_timing.timeline.layout import Cells, HostTimeline, RunOps, RunTimeline, StageKey, State
+from trace_timing.timeline.layout import (
+    Cells,
+    HostTimeline,
+    RunOps,
+    RunTimeline,
+    StageKey,
+    State,
+    outside_key,
+)
 from trace_timing.timeline.ranges import host_timelines
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import NONE, Kind, Trace
@@ -144,13 +152,6 @@ def host_figures(trace: Trace, hosts: HostMap, run: RunTimeline) -> HostFigures:
         alloc_ns=sums(key[allocs], events.dur_ns[rows][allocs], keys),
         host_ns=_host_ns(run, other),
     )
-
-
-def outside_key(run: RunTimeline) -> int:
-    """The key of instants in no stage range: `other`; `unattributed` where a trace has none."""
-    nothing_known = not run.ranges and run.generate_start_ns is None
-    wanted = "unattributed" if nothing_known else "other"
-    return next(i for i, k in enumerate(run.keys) if k.stage == wanted and k.step is None)
 
 
 def _host_ns(run: RunTimeline, other: int) -> IntArray:

@@ -18,10 +18,10 @@ from trace_timing.timeline.calls import CALL_CLASSES, Calls, calls_of_run
 from trace_timing.timeline.figures import sums
 from trace_timing.timeline.grouping import stage_of_key, stages_of
 from trace_timing.timeline.intervals import NONE, Intervals, cut
-from trace_timing.timeline.layout import RunTimeline, State
+from trace_timing.timeline.layout import RunTimeline, State, outside_key
 from trace_timing.timeline.queue import ran_dry
 from trace_timing.trace.events import Trace
-from trace_timing.units import BoolArray, IntArray, distinct_codes
+from trace_timing.units import BoolArray, IntArray, number_codes
 
 Cause = Literal[
     "host", "launch", "launch_latency", "device_gap", "sync", "copy", "alloc", "api", "tail"
@@ -166,32 +166,28 @@ def _summed(
     # One integer for the three: np.unique on rows is ten times slower.
     names = int(name.max(initial=NONE)) + 2
     code = (stage * len(CAUSES) + cause) * names + name + 1
-    size = int(code.max(initial=NONE)) + 1
-    number, total = np.bincount(code[counted], minlength=size), sums(code, dur_ns, size)
+    used, place = number_codes(code)
+    number, total = np.bincount(place[counted], minlength=len(used)), sums(place, dur_ns, len(used))
     out = {}
-    for value in distinct_codes(code).tolist():
+    for row, value in enumerate(used.tolist()):
         rest, text = divmod(value, names)
         key = (*divmod(rest, len(CAUSES)), text - 1)
-        out[key] = (int(number[value]), int(total[value]))
+        out[key] = (int(number[row]), int(total[row]))
     return out
 
 
 def _called(run: RunTimeline, calls: Calls) -> dict[tuple[int, int, int], tuple[int, int]]:
     """(stage the host is in, cause, name) -> (calls begun, ns inside them)."""
-    stages = stages_of(run)
     key = run.host.at_each(calls.start_ns)
-    # As tiling has it: outside every stage range is `other`, or nothing that has a name.
-    outside = "other" if run.ranges else "unattributed"
-    code = stages.index(outside) if outside in stages else len(stages)
-    stage = np.where(key == NONE, code, stage_of_key(run)[np.maximum(key, 0)])
-    cause = _CODE_OF_CLASS[calls.call_class]
-    inside = stage < len(stages)
+    if (key == NONE).any():
+        key = np.where(key == NONE, outside_key(run), key)
+    stage = stage_of_key(run)[key]
     return _summed(
-        stage[inside],
-        cause[inside],
-        calls.name[inside].astype(np.int64),
-        np.ones(int(inside.sum()), np.bool_),
-        (calls.end_ns - calls.start_ns)[inside],
+        stage,
+        _CODE_OF_CLASS[calls.call_class],
+        calls.name.astype(np.int64),
+        np.ones(len(stage), np.bool_),
+        calls.end_ns - calls.start_ns,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from functools import cached_property
@@ -212,6 +212,22 @@ class RunTimeline:
     def tiles(self) -> Tiles:
         """The tiling, neighbours of one key and state joined."""
         return self.cells.tiles
+
+
+def outside_key(run: RunTimeline) -> int:
+    """The key of instants in no stage range (`outside_of`)."""
+    return outside_of(run.keys, known=bool(run.ranges) or run.generate_start_ns is not None)
+
+
+def outside_of(keys: Sequence[StageKey], *, known: bool) -> int:
+    """The key of what lies in no stage range: `other`; `unattributed` where nothing is known.
+
+    Args:
+        keys: of a run or trace; the last two are `other` and `unattributed`.
+        known: whether the run has a generate range or the trace any stage range.
+    """
+    wanted = "other" if known else "unattributed"
+    return next(i for i, k in enumerate(keys) if k.stage == wanted and k.step is None)
 
 
 @once

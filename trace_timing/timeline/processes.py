@@ -22,7 +22,7 @@ def lay_out_each(trace: Trace, stage_map: StageMap = DEFAULT_STAGES) -> LaidOut:
             processes.
     """
     each = tuple((part, lay_out(part, stage_map)) for part in by_process(trace))
-    ranged = [part for part, timeline in each if timeline.has_stage_ranges]
+    ranged = [part for part, timeline in each if timeline.has_ranges]
     working = [part for part, _ in each if _has_ops(part)]
     only_ranges = [part for part in ranged if not _has_ops(part)]
     only_ops = [part for part in working if not any(part is other for other in ranged)]
@@ -35,7 +35,7 @@ def lay_out_each(trace: Trace, stage_map: StageMap = DEFAULT_STAGES) -> LaidOut:
             "events one pid",
         )
     useful = tuple(
-        (part, timeline) for part, timeline in each if timeline.has_stage_ranges or _has_ops(part)
+        (part, timeline) for part, timeline in each if timeline.has_ranges or _has_ops(part)
     )
     return useful or each
 

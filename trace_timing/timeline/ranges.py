@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,19 +46,24 @@ class FoundRanges:
     serving: bool
     #: Why names may mean another stage than they were read as → the first such name.
     cautions: Mapping[str, str]
+    #: Ranges of one stage that cross, in words; the earlier was ended where the later begins.
+    crossings: tuple[str, ...]
 
 
 def find_ranges(trace: Trace, stage_map: StageMap) -> FoundRanges:
     """Pick the stage and generate ranges out of a trace.
 
     Raises:
-        AttributionError: ranges of one thread cross, so nothing is innermost.
+        AttributionError: ranges of different stages of one thread cross, so nothing is innermost;
+            or a range that stands for a stage has no usable times.
     """
     events = trace.events
     rows = events.rows(Kind.RANGE)
     names = {n: trace.names[n] for n in distinct_codes(events.name[rows])}
     stage_map = stage_map.chosen_for(names.values())
-    meaning = {n: stage_map.resolve(name) for n, name in names.items()}
+    said = stage_map.meanings([*names.values(), *trace.info.damage.ranges])
+    _refuse_bad_ranges(trace.info.damage.ranges, said)
+    meaning = {n: said[name] for n, name in names.items()}
     known = [found for found in meaning.values() if found is not None]
     meaning |= {n: _GAP for n, name in names.items() if known and name in _MARKS}
     serving = stage_map.serving and all(found.stage != "generate" for found in known)
@@ -67,6 +72,7 @@ def find_ranges(trace: Trace, stage_map: StageMap) -> FoundRanges:
     keys: dict[StageKey, int] = {}
     stages: list[StageRange] = []
     generate: list[StageRange] = []
+    generating_until: dict[int, int] = {}
     gaps = marks_of(trace).both.hold(events.start_ns[rows]).tolist()
     for row, in_gap in zip(rows, gaps, strict=True):
         found = meaning[events.name[row]]
@@ -74,22 +80,38 @@ def find_ranges(trace: Trace, stage_map: StageMap) -> FoundRanges:
             continue
         start, thread = int(events.start_ns[row]), int(events.thread[row])
         end = start + int(events.dur_ns[row])
+        if found.stage == "generate":
+            if end <= generating_until.get(thread, start - 1):
+                continue  # inside another: not a run of its own
+            generating_until[thread] = end
         numbered = numbering.key(found, thread, start, end)
         if in_gap and numbered and numbered.step is None:
             numbered = StageKey(numbered.stage, NOT_COUNTED)
         key = None if numbered is None else keys.setdefault(numbered, len(keys))
         item = StageRange(key=key, thread=thread, start_ns=start, end_ns=end, batch=found.batch)
         (generate if key is None else stages).append(item)
-    _refuse_crossing([*stages, *generate], tuple(keys))
+    stages, crossings = _uncrossed(stages, generate, tuple(keys))
     return FoundRanges(
         tuple(keys),
         tuple(stages),
-        tuple(_outermost(generate)),
+        tuple(generate),
         tuple(names[n] for n, found in meaning.items() if found is None),
         stage_map,
         serving,
         _cautions(stage_map, names.values()),
+        crossings,
     )
+
+
+def _refuse_bad_ranges(bad: Mapping[str, str], said: Mapping[str, NamedStage | None]) -> None:
+    claimed = {n: state for n, state in bad.items() if said[n] is not None or n in _MARKS}
+    for name, state in claimed.items():
+        raise AttributionError(
+            f"{len(claimed)} range names stand for stages and have no usable times",
+            why=f"The first: {name!r} {state}",
+            remedy="record again; the profiler was stopped inside the range, or wrote a corrupt "
+            "trace",
+        )
 
 
 class _RunNumbering:
@@ -145,37 +167,64 @@ def _cautions(stage_map: StageMap, names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _outermost(generate: Sequence[StageRange]) -> list[StageRange]:
-    kept: list[StageRange] = []
-    open_until: dict[int, int] = {}
-    for item in generate:
-        if item.end_ns > open_until.get(item.thread, item.start_ns - 1):
-            kept.append(item)
-            open_until[item.thread] = item.end_ns
-    return kept
+def _uncrossed(
+    stages: Sequence[StageRange], generate: Sequence[StageRange], keys: Sequence[StageKey]
+) -> tuple[list[StageRange], tuple[str, ...]]:
+    """The stage ranges, properly nested: of two of one stage that cross the earlier ends where the
+    later begins, which leaves the stage's time as it is; and what crosses, in words.
 
-
-def _refuse_crossing(ranges: Sequence[StageRange], keys: Sequence[StageKey]) -> None:
-    stacks: dict[int, list[StageRange]] = {}
-    for item in sorted(ranges, key=lambda r: (r.start_ns, -r.end_ns)):
+    Raises:
+        AttributionError: ranges of different stages, or of a stage and generate(), cross.
+    """
+    ordered = sorted([*stages, *generate], key=lambda r: (r.start_ns, -r.end_ns))
+    ends = [item.end_ns for item in ordered]
+    stacks: dict[int, list[int]] = {}
+    crossings: list[str] = []
+    for number, item in enumerate(ordered):
         stack = stacks.setdefault(item.thread, [])
-        while stack and stack[-1].end_ns <= item.start_ns:
+        while stack and ends[stack[-1]] <= item.start_ns:
             stack.pop()
-        if stack and stack[-1].end_ns < item.end_ns:
-            first, second = (_label(r, keys) for r in (stack[-1], item))
-            raise AttributionError(
-                f"ranges {first} and {second} of one thread cross",
-                why=f"{second} begins {stack[-1].end_ns - item.start_ns} ns before {first} ends "
-                f"and outlasts it by {item.end_ns - stack[-1].end_ns} ns",
-                remedy="record them nested, or map only one of them to a stage",
-            )
-        stack.append(item)
+        while stack and ends[stack[-1]] < item.end_ns:
+            outer = ordered[stack[-1]]
+            overlap = ends[stack[-1]] - item.start_ns
+            if not _of_one_stage(outer, item, keys):
+                raise _crossing(outer, item, ends[stack[-1]], keys)
+            crossings.append(f"{_label(outer, keys)} and {_label(item, keys)} by {overlap} ns")
+            ends[stack.pop()] = item.start_ns
+        stack.append(number)
+    pairs = zip(ordered, ends, strict=True)
+    cut = [r if r.end_ns == end else replace(r, end_ns=end) for r, end in pairs]
+    return [r for r in cut if r.key is not None], tuple(crossings)
+
+
+def _of_one_stage(one: StageRange, other: StageRange, keys: Sequence[StageKey]) -> bool:
+    if one.key is None or other.key is None:
+        return False
+    return keys[one.key].stage == keys[other.key].stage
+
+
+def _crossing(
+    outer: StageRange, item: StageRange, outer_end_ns: int, keys: Sequence[StageKey]
+) -> AttributionError:
+    first, second = _label(outer, keys), _label(item, keys)
+    return AttributionError(
+        f"ranges {first} and {second} of one thread cross",
+        why=f"{second} begins {outer_end_ns - item.start_ns} ns before {first} ends "
+        f"and outlasts it by {item.end_ns - outer_end_ns} ns",
+        remedy="record them nested, or map only one of them to a stage",
+    )
 
 
 def _label(item: StageRange, keys: Sequence[StageKey]) -> str:
     if item.key is None:
         return "generate"
     return keys[item.key].label
+
+
+def busiest_thread(ranges: Sequence[StageRange]) -> int:
+    """The thread with the most ranges, of several the one that began first; NONE without any."""
+    counts = Counter(r.thread for r in ranges)
+    return counts.most_common(1)[0][0] if counts else NONE
 
 
 def host_timelines(ranges: Sequence[StageRange]) -> Mapping[int, HostTimeline]:

@@ -26,15 +26,21 @@ from trace_timing.timeline.layout import (
     RunTimeline,
     StageKey,
     StageRange,
+    outside_of,
 )
-from trace_timing.timeline.ranges import FoundRanges, find_ranges, host_timelines
+from trace_timing.timeline.ranges import (
+    FoundRanges,
+    busiest_thread,
+    find_ranges,
+    host_timelines,
+)
 from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap
 from trace_timing.timeline.switches import ops_at_switches, unrecorded_keys
 from trace_timing.timeline.tiling import tile
 from trace_timing.trace.events import NONE, Trace
 from trace_timing.trace.links import gpu_op_rows, launch_rows
 from trace_timing.trace.marks import marks_of
-from trace_timing.units import IntArray, distinct_codes
+from trace_timing.units import IntArray, sorted_distinct
 
 OTHER = StageKey("other")
 UNATTRIBUTED = StageKey("unattributed")
@@ -57,6 +63,10 @@ class TraceTimeline:
     #: Names of ranges that no stage claims.
     unclaimed_ranges: tuple[str, ...]
     has_stage_ranges: bool
+    #: Stage ranges or generate ranges: without either, nothing can be attributed.
+    has_ranges: bool
+    #: Ranges of one stage that cross, as "decode[1] and decode[2] by 2500 ns".
+    crossings: tuple[str, ...]
     #: Runs whose windows overlap another's: an op of one runs in the window of the other.
     overlapping_runs: int
     #: Stage ranges that begin in none of the generate ranges that there are.
@@ -101,6 +111,8 @@ def lay_out(trace: Trace, stage_map: StageMap = DEFAULT_STAGES) -> TraceTimeline
         borrowed_ops=int(ops.borrowed.sum()),
         unclaimed_ranges=found.unclaimed,
         has_stage_ranges=bool(found.stages),
+        has_ranges=bool(found.stages or found.generate),
+        crossings=found.crossings,
         overlapping_runs=int((np.maximum.accumulate(ends) > starts).sum()) if len(starts) else 0,
         outside=_outside(found),
         stage_map=found.stage_map.name,
@@ -128,10 +140,10 @@ def attribute(
     run = np.where(linked, placed.run, NONE)
     without = np.where(ops_at_switches(trace, linked), RECORDING_SWITCH, LAUNCH_MISSING)
     reason = np.where(linked, np.where(run == NONE, OUTSIDE_GENERATE, NONE), without)
-    if not found.stages:
+    if not (found.stages or found.generate):
         run, reason = np.full(len(rows), NONE, np.int64), np.full(len(rows), NO_STAGE_RANGES)
-    other, unattributed = len(keys) - 2, len(keys) - 1
-    key = np.where(placed.key == NONE, other, placed.key)
+    unattributed = keys.index(UNATTRIBUTED)
+    key = np.where(placed.key == NONE, outside_of(keys, known=True), placed.key)
     return Attribution(
         row=rows,
         launch_row=launch,
@@ -144,21 +156,22 @@ def attribute(
 
 
 def _windows(trace: Trace, found: FoundRanges, ops: Attribution) -> list[tuple[int, int]]:
-    """Begin and end of each run; none for a trace without ops, ranges or any event."""
+    """Begin and end of each run; none for a trace without ops, ranges or any event.
+
+    Without a generate range one run: from where the first range or op begins until the last ends,
+    unattributed ops included.
+    """
     ends = trace.events.end_ns[ops.row]
-    if found.generate and found.stages:
+    if found.generate:
         windows = []
         for number, item in enumerate(found.generate):
             mine = ends[ops.run == number]
             last = int(mine.max()) if len(mine) else item.end_ns
             windows.append((item.start_ns, max(item.end_ns, last)))
         return windows
-    spans = [(r.start_ns, r.end_ns) for r in (*found.stages, *found.generate)]
+    spans = [(r.start_ns, r.end_ns) for r in found.stages]
     if len(ops.row):
-        attributed = ops.reason == NONE if found.stages else np.ones(len(ops.row), np.bool_)
-        if attributed.any():
-            starts = trace.events.start_ns[ops.row]
-            spans.append((int(starts[attributed].min()), int(ends[attributed].max())))
+        spans.append((int(trace.events.start_ns[ops.row].min()), int(ends.max())))
     if not spans and len(trace.events):
         spans = [(int(trace.events.start_ns.min()), int(trace.events.end_ns.max()))]
     return [(min(s for s, _ in spans), max(e for _, e in spans))] if spans else []
@@ -186,15 +199,15 @@ def _run(
     ordinal: int,
     window: tuple[int, int],
 ) -> RunTimeline:
-    generate = found.generate[ordinal] if found.generate and found.stages else None
+    generate = found.generate[ordinal] if found.generate else None
     ranges = tuple(r for r in found.stages if generate is None or _within(r, generate))
-    thread = generate.thread if generate else _busiest_thread(ranges)
+    thread = generate.thread if generate else busiest_thread(ranges)
     host = host_timelines(ranges).get(thread, _NO_STAGES)
     chosen = np.flatnonzero(home == ordinal)
     mine = _run_ops(trace, ops, chosen)
     orphans = ops.reason[chosen] == RECORDING_SWITCH
-    devices = (distinct_codes(mine.device + 1) - 1).tolist()  # NONE is −1
-    outside = len(keys) - (2 if found.stages else 1)
+    devices = sorted_distinct(mine.device).tolist()
+    outside = outside_of(keys, known=bool(found.stages or found.generate))
     cells = tile_ops(window, mine, host, outside_key=outside)
     return RunTimeline(
         ordinal=ordinal,
@@ -242,11 +255,6 @@ def _outside(found: FoundRanges) -> tuple[StageRange, ...]:
         return ()
     ours = [r for r in found.stages if r.key is not None and found.keys[r.key].stage != "other"]
     return tuple(r for r in ours if not any(_within(r, g) for g in found.generate))
-
-
-def _busiest_thread(ranges: tuple[StageRange, ...]) -> int:
-    counts = Counter(r.thread for r in ranges)
-    return counts.most_common(1)[0][0] if counts else NONE
 
 
 def _run_ops(trace: Trace, ops: Attribution, chosen: IntArray) -> RunOps:
