@@ -1,0 +1,249 @@
+"""Fuzzing: mutated small traces against the plain figures of tests/plain.
+
+    python -m benchmarks.fuzz                      # 3,000 cases, as the gate runs it
+    python -m benchmarks.fuzz --cases 100000 --jobs 8
+    python -m benchmarks.fuzz --only 1234          # one case again, with its traceback
+
+Each case is a recorded trace cut down to some hundred events, with one to three mutations: of
+fields, events and text. It must be refused in words, or give the plain figures to the nanosecond;
+what touches nothing that is timed must not be refused. The tally is printed; exit code 1 if any
+case is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import random
+import resource
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.fuzz_mutations import Mutant, mutant
+from benchmarks.small_traces import small_traces
+from tests.plain.figures import Figures, NotJudged, Refused, Row, Unreadable, figures
+from trace_timing.api.one_trace import Outcome, Settings, analyze_trace
+from trace_timing.stats.trace_result import TraceResult, TraceSource
+from trace_timing.trace import inflating, kineto
+from trace_timing.trace.reading import open_trace
+from trace_timing.trace.store import read_store, write_store
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+MOST_SECONDS = 10.0
+MOST_BYTES = 10**9
+#: A figure that moved by more than this should carry a warning.
+MOVED_FRAC = 0.05
+
+WRONG = (
+    "exception outside the project's own",
+    "over 10 s",
+    "over 1 GB",
+    "silent change: other figures than the plain ones",
+    "silent change: accepted, to be refused",
+    "silent change: damaged text, other figures, no warning",
+    "lost: refused for what is not timed",
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a case ended, and what it says for itself."""
+
+    case: int
+    kinds: tuple[str, ...]
+    ended: str
+    moved: bool = False
+    detail: str = ""
+
+
+def run_case(case: int, seeds: list[str], folder: Path) -> Verdict:
+    """Make, analyse and judge one case; the same number gives the same case."""
+    rng = random.Random(f"trace-timing {case}")
+    one = mutant(rng, rng.choice(seeds))
+    path = folder / f"case.json{'.gz' if one.gzipped else ''}"
+    path.write_bytes(one.data)
+    # Small pieces, so that small traces are cut in many places.
+    inflating.BLOCK_BYTES = kineto.PIECE_BYTES = rng.choice([256, 4096, 1 << 19])
+    kinds, begun = one.kinds, time.process_time()
+    try:
+        found = analyze(path, folder)
+    except MemoryError:
+        return Verdict(case, kinds, "over 1 GB")
+    except Exception:
+        detail = traceback.format_exc(limit=-4)
+        return Verdict(case, kinds, "exception outside the project's own", detail=detail)
+    if time.process_time() - begun > MOST_SECONDS:
+        return Verdict(case, kinds, "over 10 s")
+    ended, detail = judged(one, found)
+    return Verdict(case, kinds, ended, moved(one, found), detail)
+
+
+def analyze(path: Path, folder: Path) -> Outcome:
+    """Through the compact store and back, so that what was read can be stored, too."""
+    source = TraceSource(location=str(path), name=path.name, sample_id="case")
+    found = analyze_trace(source, Settings(debug=True))
+    if found.result:
+        store = folder / "case.parquet"
+        write_store(open_trace(path), store)
+        read_store(store)
+    return found
+
+
+def judged(one: Mutant, found: Outcome) -> tuple[str, str]:
+    """How a case ended, by the plain figures of its own text or of the text without its damage."""
+    if found.rejection:
+        if one.harmless:
+            return "lost: refused for what is not timed", found.rejection.reason
+        return "refused", ""
+    assert found.result
+    mine = rows_of(found.result)
+    try:
+        plain = figures(one.readable)
+    except NotJudged:
+        return "accepted, several processes: not judged", ""
+    except Refused as error:
+        return "silent change: accepted, to be refused", str(error)
+    except Unreadable:
+        if same(mine, figures(one.seed)):
+            return "accepted, damaged text: figures as before", ""
+        if warnings(found.result) & {"text_put_right", "events_left_out"}:
+            return "accepted, damaged text: said so", ""
+        return "silent change: damaged text, other figures, no warning", ""
+    if same(mine, plain):
+        return "accepted: figures are the plain ones", ""
+    return "silent change: other figures than the plain ones", difference(mine, plain)
+
+
+def rows_of(result: TraceResult) -> Figures:
+    """The figures of the table `stages`."""
+    return {
+        (row["repeat"], row["stage"]): Row(
+            row["window_ns"] or 0, row["busy_ns"] or 0, row["kernel_sum_ns"] or 0, row["gpu_ops"]
+        )
+        for row in result.tables["stages"].to_pylist()
+    }
+
+
+def same(mine: Figures, plain: Figures) -> bool:
+    """Whether both have the same figures; a row that is missing has nothing."""
+    return all(mine.get(key, Row()) == plain.get(key, Row()) for key in mine.keys() | plain.keys())
+
+
+def difference(mine: Figures, plain: Figures) -> str:
+    """The rows that differ."""
+    keys = [k for k in mine.keys() | plain.keys() if mine.get(k, Row()) != plain.get(k, Row())]
+    return "; ".join(f"{k}: {mine.get(k)} for {plain.get(k)}" for k in keys)
+
+
+def warnings(result: TraceResult) -> set[str]:
+    """Codes of everything that is said of the trace and its runs."""
+    return {d.code for d in (*result.summary.doubts, *(d for r in result.runs for d in r.doubts))}
+
+
+def moved(one: Mutant, found: Outcome) -> bool:
+    """Whether a figure is not what it was, by more than MOVED_FRAC, and nothing is said."""
+    if found.result is None or warnings(found.result) - warnings_of(one.seed):
+        return False
+    mine, before = rows_of(found.result), figures(one.seed)
+    return any(
+        abs(mine.get(key, Row()).window - row.window) > MOVED_FRAC * row.window
+        for key, row in before.items()
+    )
+
+
+_warnings: dict[str, set[str]] = {}
+
+
+def warnings_of(seed: str) -> set[str]:
+    """What is said of a trace before it is mutated."""
+    if seed not in _warnings:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "seed.json"
+            path.write_text(seed)
+            found = analyze(path, Path(folder))
+            assert found.result
+            _warnings[seed] = warnings(found.result)
+    return _warnings[seed]
+
+
+def _limit_memory() -> None:
+    """Let this process map twice MOST_BYTES more than it has: what needs more fails at once."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    mapped = pages * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + 2 * MOST_BYTES, hard))
+
+
+def run_some(cases: list[int]) -> list[Verdict]:
+    """Some cases in this process, whose memory is limited."""
+    _limit_memory()
+    seeds = small_traces(REPOSITORY)
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in seeds:
+            warnings_of(seed)
+        for case in cases:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            verdict = run_case(case, seeds, Path(folder))
+            grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+            if grown * 1024 > MOST_BYTES:
+                verdict = Verdict(case, verdict.kinds, "over 1 GB")
+            found.append(verdict)
+    return found
+
+
+def run_all(first: int, count: int, jobs: int) -> Iterator[Verdict]:
+    """All cases, over processes."""
+    each = 250
+    tasks = [
+        list(range(n, min(n + each, first + count))) for n in range(first, first + count, each)
+    ]
+    if jobs == 1:
+        for task in tasks:
+            yield from run_some(task)
+        return
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        for some in pool.imap(run_some, tasks):
+            yield from some
+
+
+def tally(verdicts: list[Verdict]) -> str:
+    """How many cases ended how; the wrong ones by name."""
+    ended = Counter(v.ended for v in verdicts)
+    lines = [f"{len(verdicts):,} cases"]
+    lines += [f"{count:8,}  {how}" for how, count in sorted(ended.items()) if how not in WRONG]
+    lines += [f"{ended[how]:8,}  {how}" for how in WRONG]
+    quiet = Counter(kind for v in verdicts if v.moved for kind in v.kinds)
+    moved_by = ", ".join(f"{kind} {count}" for kind, count in quiet.most_common())
+    lines.append(
+        f"{sum(v.moved for v in verdicts):8,}  moved a stage by more than {MOVED_FRAC:.0%} and "
+        f"no warning is added (not judged here; by mutation: {moved_by or 'none'})"
+    )
+    for verdict in [v for v in verdicts if v.ended in WRONG][:10]:
+        lines.append(f"case {verdict.case} ({', '.join(verdict.kinds)}): {verdict.ended}")
+        lines += [f"    {line}" for line in verdict.detail.splitlines()]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Parse, run, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", type=int, default=3000)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--only", type=int)
+    given = parser.parse_args()
+    first, count = (given.first, given.cases) if given.only is None else (given.only, 1)
+    verdicts = list(run_all(first, count, given.jobs))
+    print(tally(verdicts))
+    return int(any(v.ended in WRONG for v in verdicts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
