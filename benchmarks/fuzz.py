@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.fuzz_mutations import Mutant, mutant
 from benchmarks.small_traces import small_traces
@@ -48,6 +49,7 @@ WRONG = (
     "silent change: accepted, to be refused",
     "silent change: damaged text, other figures, no warning",
     "lost: refused for what is not timed",
+    "a check does not hold",
 )
 
 
@@ -103,6 +105,8 @@ def judged(one: Mutant, found: Outcome) -> tuple[str, str]:
         return "refused", ""
     assert found.result
     mine = rows_of(found.result)
+    if broken := broken_checks(found.result):
+        return "a check does not hold", "; ".join(broken)
     try:
         plain = figures(one.readable)
     except NotJudged:
@@ -120,10 +124,16 @@ def judged(one: Mutant, found: Outcome) -> tuple[str, str]:
     return "silent change: other figures than the plain ones", difference(mine, plain)
 
 
+def run_of(row: dict[str, Any]) -> int | None:
+    """The number of a row's run: of several, each is a sample `case#0`, `case#1` …"""
+    sample, repeat = row["sample_id"], row["repeat"]
+    return int(sample.split("#")[1]) if "#" in sample else repeat
+
+
 def rows_of(result: TraceResult) -> Figures:
     """The figures of the table `stages`."""
     return {
-        (row["repeat"], row["stage"]): Row(
+        (run_of(row), row["stage"]): Row(
             row["window_ns"] or 0, row["busy_ns"] or 0, row["kernel_sum_ns"] or 0, row["gpu_ops"]
         )
         for row in result.tables["stages"].to_pylist()
@@ -144,6 +154,12 @@ def difference(mine: Figures, plain: Figures) -> str:
 def warnings(result: TraceResult) -> set[str]:
     """Codes of everything that is said of the trace and its runs."""
     return {d.code for d in (*result.summary.doubts, *(d for r in result.runs for d in r.doubts))}
+
+
+def broken_checks(result: TraceResult) -> list[str]:
+    """What each check says that does not hold."""
+    laws = [*result.summary.laws, *(law for run in result.runs for law in run.laws)]
+    return [law.detail for law in laws if not law.holds]
 
 
 def moved(one: Mutant, found: Outcome) -> bool:

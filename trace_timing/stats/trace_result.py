@@ -320,7 +320,9 @@ def _all_unattributed(trace: Trace, timeline: TraceTimeline) -> bool:
 
 
 def _of_run(table: pa.Table, key: RunKey) -> pa.Table:
-    return table.filter(pc.equal(table["repeat"], key.repeat))
+    # Several runs of others are samples of their own, each with repeat 0.
+    own = pc.equal(table["sample_id"], key.sample_id)
+    return table.filter(pc.and_(own, pc.equal(table["repeat"], key.repeat)))
 
 
 def _run_summary(
