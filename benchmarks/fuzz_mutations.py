@@ -184,8 +184,10 @@ def range_added(rng: random.Random, events: list[Event]) -> None:
 def crossing_step(rng: random.Random, events: list[Event]) -> None:
     """A step that begins before another has ended."""
     steps = [e for e in events if str(e.get("name")).startswith("decode[")]
-    if not steps or not isinstance((one := rng.choice(steps)).get("dur"), int | float):
+    steps = [e for e in steps if isinstance(e.get("ts"), float) and isinstance(e.get("dur"), float)]
+    if not steps:
         return
+    one = rng.choice(steps)
     begin, end = one["ts"] + one["dur"] / 2, one["ts"] + one["dur"] + 0.125
     later = {"name": "decode[900]", "ts": round(begin, 3), "dur": round(end - begin, 3)}
     events.insert(rng.randrange(len(events) + 1), {**one, **later})
