@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,20 @@ def test_controls_are_numbered_in_the_order_made_and_say_how_many_were_planned(
     assert [r.control.index for r in found if r.control] == [0, 1, 2]
     assert [r.machine["planned_controls"] for r in found if r.control] == [3] * 3
     assert [r.ordinal for r in found] == [0, 1, 2, 3]
+
+
+def test_what_a_control_returned_is_let_go_before_the_next_one(tmp_path: Path) -> None:
+    bench, alive, outputs = bench_in(tmp_path), [], []
+
+    def run() -> Any:
+        alive.append(sum(seen() is not None for seen in outputs))
+        output = Model().generate()
+        outputs.append(weakref.ref(output))
+        return output
+
+    made = bench.controls("a", 4, run, repeatable=False)
+    assert alive == [0, 0, 0, 0]
+    assert made.output is outputs[-1]()
 
 
 @pytest.mark.parametrize("number", [1, 2, 5])

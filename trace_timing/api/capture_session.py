@@ -165,7 +165,7 @@ class Session:
         """Make a sample's controls; what the last one returned."""
         index = self.index_of(call.sample_id)
         if not call.repeatable:
-            return self._runner.controls(call, Controls(planned=1))[-1].output
+            return self._runner.controls(call, Controls(planned=1)).output
         how = Controls(
             planned=self.plan.controls(index),
             bare=self.plan.is_bare_due(index),
@@ -174,9 +174,9 @@ class Session:
         )
         made = self._runner.controls(call, how)
         if self._precision is not None:
-            for totals in totals_by_sample(outcome.record for outcome in made):
+            for totals in totals_by_sample(made.records):
                 self._precision.add(totals)
-        return made[-1].output
+        return made.output
 
     def make_recorded(self, call: Call, *, detach: bool) -> Any:
         """Make a sample's recorded run, and detach CUPTI after it where asked; what it returned."""

@@ -30,7 +30,7 @@ from trace_timing.recording.session import ProfilerSession
 from trace_timing.recording.session_runs import SessionMaker
 from trace_timing.recording.step_planner import StepPlanner
 from trace_timing.recording.warmup import AllAgree, RunTimes, WarmUp, times_of, warm_up
-from trace_timing.records import Role
+from trace_timing.records import Role, RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,14 @@ class Controls:
     #: Go on until this says so, or `most` are made; None stops at `planned`.
     enough: Enough | None = None
     most: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeControls:
+    """A sample's controls, in the order made, and what the last one returned."""
+
+    records: list[RunRecord]
+    output: Any
 
 
 class Runner:
@@ -133,10 +141,11 @@ class Runner:
         self._is_after_trace = False
         restore(state)
 
-    def controls(self, call: Call, how: Controls) -> list[Outcome]:
+    def controls(self, call: Call, how: Controls) -> MadeControls:
         """A sample's controls, written; one at least is planned.
 
-        The bare one is made among the others, so that they are complete only with it.
+        The bare one is made among the others, so that they are complete only with it. Of what they
+        returned only the last is kept: no run shares the memory with outputs of earlier ones.
 
         Raises:
             Exception: what the call raised, untouched; the controls before it stay.
@@ -144,18 +153,23 @@ class Runner:
         self.warm(call, "control")
         state = random_state()
         if self._is_after_trace and call.repeatable:
-            # A run right after a stored trace took 4 % to 6 % longer (benchmarks/aftermath.py).
+            # A run right after a stored trace took 4 % to 6 % longer (measured attached).
             self._controls.plain(call)
         self._is_after_trace = False
-        made: list[Outcome] = []
+        made: list[RunRecord] = []
+        output: Any = None
         try:
             while not self._is_done(made, how):
+                output = None
                 restore(state)
-                made.append(self._control(call, how, index=len(made)))
+                outcome = self._control(call, how, index=len(made))
+                made.append(outcome.record)
+                output = outcome.output
+                del outcome
         finally:
-            self.records.write([outcome.record for outcome in made])
-        self.planner.learn(outcome.record for outcome in made)
-        return made
+            self.records.write(made)
+        self.planner.learn(made)
+        return MadeControls(records=made, output=output)
 
     def recorded(self, call: Call) -> Outcome:
         """A sample's recorded run, in a session of its own, recorded.
@@ -209,8 +223,8 @@ class Runner:
             **self._say_warm_up(),
         )
 
-    def _is_done(self, made: Sequence[Outcome], how: Controls) -> bool:
-        controls = [outcome.record.control for outcome in made]
+    def _is_done(self, made: Sequence[RunRecord], how: Controls) -> bool:
+        controls = [record.control for record in made]
         totals = [times.total_ns for times in controls if times is not None and not times.bare]
         if len(made) < how.planned + how.bare:
             return False
