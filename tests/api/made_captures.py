@@ -1,4 +1,4 @@
-"""Captures made of the sample traces: their records changed, their traces as they are."""
+"""Captures made of one of format version 1: its records changed, its traces as they are."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
+#: Recorded by an early version: most of its controls ran with the profiler attached.
+OLDER = Path(__file__).resolve().parents[1] / "data" / "older_capture"
 Record = dict[str, Any]
 
 
 def records() -> list[Record]:
-    """The lines of the sample traces' run records, of format version 1."""
-    lines = (SAMPLES / "runs.rank0.jsonl").read_text().splitlines()
+    """The lines of its run records."""
+    lines = (OLDER / "runs.rank0.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
 
 
@@ -28,13 +29,13 @@ def of_short() -> tuple[list[Record], Record]:
 def capture(folder: Path, lines: Iterable[Record], *, settings: Record | None = None) -> Path:
     """A capture directory with these records, each with a copy of the trace that it names."""
     (folder / "traces").mkdir(parents=True)
-    manifest = json.loads((SAMPLES / "manifest.json").read_text())
+    manifest = json.loads((OLDER / "manifest.json").read_text())
     manifest["settings"] |= settings or {}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     written = []
     for number, record in enumerate(lines):
         if record["trace"]:
-            trace = SAMPLES / "traces" / f"{record['trace']}.json.gz"
+            trace = OLDER / "traces" / f"{record['trace']}.json.gz"
             record = {**record, "trace": f"{record['sample_id']}-{number}"}
             shutil.copy(trace, folder / "traces" / f"{record['trace']}.json.gz")
         written.append(json.dumps(record))

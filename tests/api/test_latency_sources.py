@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.api.made_captures import (
-    SAMPLES,
+    OLDER,
     capture,
     controls_only,
     of_short,
@@ -31,7 +31,7 @@ def partitioned(samples: pd.DataFrame) -> bool:
 
 
 def test_control_and_attached_on_a_capture_of_the_older_format() -> None:
-    analysis = analyze(SAMPLES)
+    analysis = analyze(OLDER)
     rows = analysis.samples.set_index("sample_id")
     assert rows["latency_source"].to_dict() == {
         "short": "control", "medium": "attached", "long": "attached"
@@ -66,7 +66,7 @@ def test_scaled_where_other_samples_have_controls(tmp_path: Path) -> None:
 
 
 def test_recorded_where_there_is_a_trace_alone() -> None:
-    analysis = analyze(next((SAMPLES / "traces").glob("short*")))
+    analysis = analyze(next((OLDER / "traces").glob("short*")))
     (row,) = analysis.samples.to_dict("records")
     assert (row["latency_source"], row["usable"], row["reasons"]) == (
         "recorded", False, "no_control",
@@ -139,8 +139,8 @@ def test_two_captures_with_the_same_sample_ids_are_told_apart_by_their_folders(
 
 
 def test_a_capture_named_twice_or_with_a_trace_of_its_own_counts_once() -> None:
-    trace = next((SAMPLES / "traces").glob("short*"))
-    analysis = analyze(trace, SAMPLES, f"{SAMPLES}/", trace)
+    trace = next((OLDER / "traces").glob("short*"))
+    analysis = analyze(trace, OLDER, f"{OLDER}/", trace)
     assert analysis.samples["sample_id"].tolist() == ["short", "medium", "long"]
     assert len(analysis.runs) == 21
 

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from tests.stats.older_rows import ERRORS, SAMPLES, known_rows, older_file
+from tests.api.made_captures import OLDER
+from tests.stats.older_rows import ERRORS, known_rows, older_file
 from trace_timing.api.analysis import analyze
 from trace_timing.report.audit_text import render
 from trace_timing.stats.audit import audit
@@ -157,7 +158,7 @@ def test_against_a_real_capture_shows_each_rows_error(tmp_path: Path) -> None:
     Decode is what is left, so it is off by −1 − 2 − 5 = −8 ms; where it clamped, by all of it.
     """
     file = older_file(tmp_path)
-    (result,) = json.loads(run(file, "--against", SAMPLES, "--json").stdout)
+    (result,) = json.loads(run(file, "--against", OLDER, "--json").stdout)
     against = result["against"]
     # The worst of the three samples' sources: two have controls of an attached profiler alone.
     assert (against["basis"], against["matched"], against["unmatched"]) == ("attached", 3, 0)
@@ -169,7 +170,7 @@ def test_against_a_real_capture_shows_each_rows_error(tmp_path: Path) -> None:
         assert found[sample_id, "T_LLM_decode"]["difference_ms"] == pytest.approx(-8)
     clamped = found["short", "T_LLM_decode"]
     assert (clamped["older_ms"], clamped["valid"]) == (0, False)
-    latency = analyze(SAMPLES).samples.set_index("sample_id").loc["short"]
+    latency = analyze(OLDER).samples.set_index("sample_id").loc["short"]
     rest = sum(latency[f"{n}_ms"] for n in ("T_LLM_decode", "T_sampling", "T_rest"))
     assert clamped["difference_ms"] == pytest.approx(-rest)
     valid = {s["figure"]: s for s in against["summaries"] if s["valid_only"]}
@@ -178,7 +179,7 @@ def test_against_a_real_capture_shows_each_rows_error(tmp_path: Path) -> None:
 
 
 def test_against_a_real_capture_is_printed_row_by_row(tmp_path: Path) -> None:
-    done = run(older_file(tmp_path), "--against", SAMPLES)
+    done = run(older_file(tmp_path), "--against", OLDER)
     assert done.returncode == 0, done.stderr
     assert "held against runs with the profiler attached: too long" in done.stdout
     lines = [line.split() for line in done.stdout.splitlines()]

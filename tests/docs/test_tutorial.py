@@ -60,4 +60,4 @@ def test_it_tells_the_slope_of_decode_with_its_interval(ran: Any) -> None:
     printed = "".join(o.text for o in outputs(ran) if o.output_type == "stream")
     assert "decode step = 6." in printed
     assert "µs a position" in printed
-    assert "Recording made runs" in printed
+    assert "Recording made what was recorded" in printed

@@ -47,7 +47,7 @@ def test_an_analysis_shows_its_stages_and_findings() -> None:
         assert label in told.text
     assert analysis.recording_effect is not None
     assert analysis.recording_effect.sentence in told.text
-    assert repr(analysis) == "<Analysis of 3 samples, 21 runs, 1 doubts>"
+    assert repr(analysis) == "<Analysis of 3 samples, 19 runs, 1 doubts>"
 
 
 def test_it_is_small_whole_and_without_scripts_or_colours_of_its_own_ground() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.api.made_captures import OLDER
 from tests.report.browsing import Visit, figures_of, table_of, violations
 from tests.stats.compared_tables import report_directory, tables
 from tests.stats.older_rows import older_file
@@ -60,10 +61,10 @@ def comparison(folder: Path, sides: tuple[Tables, Tables]) -> tuple[Path, Compar
 @pytest.fixture(scope="module")
 def audited(folder: Path) -> tuple[Path, AuditResult]:
     file = older_file(folder)
-    done = run("audit", file, "--against", SAMPLES, "-o", folder / "audited")
+    done = run("audit", file, "--against", OLDER, "-o", folder / "audited")
     assert done.returncode == 0, done.stderr
     older = read_older(file)
-    held = hold_against(older, judge(older), load(str(SAMPLES)).samples, source="sample_traces")
+    held = hold_against(older, judge(older), load(str(OLDER)).samples, source="older_capture")
     return folder / "audited" / "audit.html", audit(older, against=held)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tests.api.made_captures import OLDER
 from trace_timing.api.analysis import analyze
 
-SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
 #: ms added to the capture's latencies. The short sample's prefill is so wrong that decode clamps.
 ERRORS: dict[str, dict[str, float]] = {
     "short": {"T_vision_total": 2.0, "T_LLM_prefill": 100.0, "T_total": -1.0},
@@ -20,9 +20,9 @@ ERRORS: dict[str, dict[str, float]] = {
 
 
 def older_file(folder: Path) -> Path:
-    """Rows of the sample traces as a wall-clock experiment would have left them, in `folder`."""
+    """Rows of the older capture as a wall-clock experiment would have left them, in `folder`."""
     rows = []
-    for run in analyze(SAMPLES).samples.to_dict("records"):
+    for run in analyze(OLDER).samples.to_dict("records"):
         row = {name: run[f"{name}_ms"] + error for name, error in ERRORS[run["sample_id"]].items()}
         decode = max(0.0, row["T_total"] - row["T_vision_total"] - row["T_LLM_prefill"])
         tokens = int(run["output_tokens"])

@@ -135,7 +135,7 @@ def test_rates_of_an_older_manifest_stand_in_its_calibration() -> None:
         assert decode_manifest(json.dumps(told), source="manifest.json").rates == expected
 
 
-@pytest.mark.parametrize("folder", ["sample_traces", "tests/data/why/components"])
+@pytest.mark.parametrize("folder", ["tests/data/older_capture", "tests/data/why/components"])
 def test_on_real_captures_the_floor_lies_below_the_busy_time_and_that_in_the_window(
     folder: str,
 ) -> None:
@@ -150,7 +150,7 @@ def test_on_real_captures_the_floor_lies_below_the_busy_time_and_that_in_the_win
 
 
 def test_the_floor_of_a_real_decode_by_hand() -> None:
-    capture = REPOSITORY / "sample_traces"
+    capture = REPOSITORY / "tests" / "data" / "older_capture"
     manifest = json.loads((capture / "manifest.json").read_text())
     records = [json.loads(line) for line in (capture / "runs.rank0.jsonl").read_text().splitlines()]
     profiled = next(r for r in records if r["role"] != "control" and r["sample_id"] == "short")

@@ -97,7 +97,7 @@ def test_runs_made_under_other_conditions_are_not_held_against_each_other() -> N
 def test_the_machines_state_is_read_from_a_real_capture() -> None:
     analysis = analyze(SAMPLES)
     found = causes(analysis.records)
-    assert len(found) == len(analysis.records) == 21
+    assert len(found) == len(analysis.records) == 19
     for record in analysis.records:
         index = record.control.index if record.control else -1
         names = found[record.sample_id, 0, 0, record.role, index]
