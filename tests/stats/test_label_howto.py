@@ -24,6 +24,6 @@ def test_the_pages_lines_read_the_labels(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0] == "usable: 33% of samples, 9% of steps"
+    assert done.stdout.splitlines()[0] == "usable: 100% of samples, 100% of steps"
     # What the page quotes is what its code says.
     assert f"```text\n{done.stdout}```" in text
