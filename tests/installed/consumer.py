@@ -28,7 +28,7 @@ def record(folder: Path, model: Model) -> int:
         session.generate("sample 1", meta={"tier": "high"}, max_new_tokens=4)
         answer = session.wrap(model.generate, repeatable=True)
         assert_type(answer(), list[int])
-        assert_type(session.is_done("sample 1", 0), bool)
+        assert_type(session.missing("sample 1", 0), tuple[bool, bool])
         assert_type([record.sample_id for record in session.last], list[str])
     return len(answer())
 
