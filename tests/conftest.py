@@ -9,12 +9,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.expected_skips import OPTION, UnexpectedSkips
+from tests.paths import REPOSITORY
 
 # A loaded machine makes an example slow, and that is no failure of what is tested.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

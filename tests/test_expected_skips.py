@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.expected_skips import OPTION, is_expected
+from tests.paths import REPOSITORY
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[1]
 #: The project's own hooks, on a test folder of its own.
 CONFTEST = "from tests.conftest import pytest_addoption, pytest_configure\n"
 LISTED = "import pytest\ndef test_a(): pytest.skip('no recorded traces beside the checkout')\n"
@@ -30,7 +30,7 @@ def gate(folder: Path, *tests: str, options: tuple[str, ...] = (OPTION,)) -> tup
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, folder],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTEST_ADDOPTS": ""},
         capture_output=True,
         text=True,
         check=False,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import SAMPLE_TRACES
 from tests.stats.compared_tables import report_directory, tables
 from trace_timing.api.loaded import load
 from trace_timing.api.sources import find_inputs
@@ -15,7 +16,6 @@ from trace_timing.errors import TraceError
 from trace_timing.recording.files import open_directory
 from trace_timing.records import FORMAT_VERSION, Manifest, decode_manifest, encode
 
-SAMPLES = Path(__file__).resolve().parents[1] / "sample_traces"
 NEWER = FORMAT_VERSION + 1
 
 
@@ -26,7 +26,7 @@ def newer(file: Path) -> None:
 
 
 def test_a_capture_of_a_newer_format_is_refused_by_number(tmp_path: Path) -> None:
-    capture = Path(shutil.copytree(SAMPLES, tmp_path / "capture"))
+    capture = Path(shutil.copytree(SAMPLE_TRACES, tmp_path / "capture"))
     newer(capture / "manifest.json")
     found = find_inputs([str(capture)])
     assert not found.sources

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.paths import DATA, SAMPLE_TRACES
 from trace_timing.errors import TraceError
 from trace_timing.records import (
     FORMAT_VERSION,
@@ -74,8 +75,10 @@ def test_a_damaged_line_names_its_source_and_field() -> None:
         decode_run_record('{"sample_id": "s", "role": "control"}', source="runs line 3")
 
 
-ROOT = Path(__file__).resolve().parent.parent
-CAPTURES = [ROOT / "sample_traces", *(f.parent for f in ROOT.glob("tests/data/**/manifest.json"))]
+CAPTURES = [
+    SAMPLE_TRACES,
+    *(f.parent for f in DATA.glob("**/manifest.json")),
+]
 
 
 @pytest.mark.parametrize("folder", CAPTURES, ids=lambda folder: folder.name)

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from tests.paths import DATA
+
 #: Recorded by an early version: most of its controls ran with the profiler attached.
-OLDER = Path(__file__).resolve().parents[1] / "data" / "older_capture"
+OLDER = DATA / "older_capture"
 Record = dict[str, Any]
 
 

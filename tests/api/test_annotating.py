@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from tests.paths import SAMPLE_TRACES
 from trace_timing.api.annotating import annotate
 from trace_timing.records import Doubt
 from trace_timing.trace.kineto import read_trace
 from trace_timing.trace.store import write_store
 
-SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
 DOUBTS = [
     Doubt(code="of_all", message="m", evidence="e", remedy="r"),
     Doubt(code="of_this", message="m", evidence="e", remedy="r", sample_id="short", repeat=0),
@@ -27,12 +27,12 @@ DOUBTS = [
 def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shortest sample of a recorded capture."""
     folder = tmp_path_factory.mktemp("capture")
-    shutil.copy(SAMPLES / "manifest.json", folder)
-    lines = (SAMPLES / "runs.rank0.jsonl").read_text().splitlines()
+    shutil.copy(SAMPLE_TRACES / "manifest.json", folder)
+    lines = (SAMPLE_TRACES / "runs.rank0.jsonl").read_text().splitlines()
     short = [line for line in lines if json.loads(line)["sample_id"] == "short"]
     (folder / "runs.rank0.jsonl").write_text("\n".join(short) + "\n")
     (folder / "traces").mkdir()
-    shutil.copy(next((SAMPLES / "traces").glob("short*")), folder / "traces")
+    shutil.copy(next((SAMPLE_TRACES / "traces").glob("short*")), folder / "traces")
     return folder
 
 
@@ -55,7 +55,7 @@ def test_a_recorded_trace_gets_its_stages_and_its_own_doubts(capture: Path, tmp_
 
 
 def test_a_trace_that_others_recorded_has_no_doubts_of_a_capture(tmp_path: Path) -> None:
-    trace = next((SAMPLES / "traces").glob("short*"))
+    trace = next((SAMPLE_TRACES / "traces").glob("short*"))
     (written,) = annotate([str(trace)], tmp_path)
     assert tracks(written) == {"stages (window)", "why the GPU idles (longest)"}
 

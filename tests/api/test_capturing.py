@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.paths import REPOSITORY
+
 pytest.importorskip("torch")
 import torch
 from PIL import Image
@@ -29,7 +31,6 @@ from trace_timing.trace.kineto import read_trace
 from trace_timing.trace.store import read_store
 
 pytestmark = pytest.mark.capture
-REPOSITORY = Path(__file__).resolve().parents[2]
 SAMPLE = Sample(id="x", images=(Image.new("RGB", (30, 20), "red"),), prompt="what is this")
 
 

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import SAMPLE_TRACES
 from trace_timing.api import output_folder
 from trace_timing.api.loaded import load
 from trace_timing.api.output_folder import SUMMARY, digest, read_verified, whole
 from trace_timing.errors import EXIT_USAGE, UsageError
 
-SAMPLES = Path(__file__).parent.parent.parent / "sample_traces"
-TRACES = sorted((SAMPLES / "traces").glob("*.json.gz"))
+TRACES = sorted((SAMPLE_TRACES / "traces").glob("*.json.gz"))
 NAMES = ("samples.parquet", "stages.parquet", "report.html")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from tests.paths import SAMPLE_TRACES
 from tests.trace.kineto_files import CALL, KERNEL, RANGE, write
 from trace_timing.api import one_trace, spreading
 from trace_timing.api.analysis import Analysis, analyze
@@ -27,7 +28,6 @@ from trace_timing.trace.events import Trace
 
 pytestmark = pytest.mark.slow
 KILLER = "killer"
-SAMPLES = Path(__file__).parent.parent.parent / "sample_traces"
 
 
 @pytest.fixture
@@ -166,10 +166,10 @@ def test_a_damaged_part_is_made_anew(folder: Path, tmp_path: Path) -> None:
 
 
 def test_resuming_keeps_what_controls_say(tmp_path: Path) -> None:
-    first = analyze(SAMPLES, parts=tmp_path, resume=True)
+    first = analyze(SAMPLE_TRACES, parts=tmp_path, resume=True)
     assert first.recording_effect is not None
     assert first.recording_effect.groups
-    resumed = analyze(SAMPLES, parts=tmp_path, resume=True)
+    resumed = analyze(SAMPLE_TRACES, parts=tmp_path, resume=True)
     assert_same(resumed, first)
     assert [d.run for d in resumed.details] == [d.run for d in first.details]
 

@@ -9,12 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.paths import SAMPLE_TRACES
 from trace_timing import schema
 from trace_timing.api import stored_tables
 from trace_timing.api.analysis import analyze
 from trace_timing.api.stored_tables import StoredTables, TableWriters
-
-SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
 
 
 def kernel_rows(sample: str, count: int) -> dict[str, pa.Table]:
@@ -101,7 +100,7 @@ def test_a_table_that_cannot_be_written_leaves_the_old_ones(
 
 
 def test_units_and_definitions_stand_in_the_written_files(tmp_path: Path) -> None:
-    analyze(SAMPLES).tables.copy_to(tmp_path)
+    analyze(SAMPLE_TRACES).tables.copy_to(tmp_path)
     for name, table in schema.TABLES.items():
         written = pq.read_schema(tmp_path / f"{name}.parquet")
         for column in table:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 import trace_timing
+from tests.paths import SAMPLE_TRACES
 from trace_timing.records import Doubt
 
-TRACE = next((Path(__file__).resolve().parents[2] / "sample_traces" / "traces").glob("short*"))
+TRACE = next((SAMPLE_TRACES / "traces").glob("short*"))
 
 
 def doubt(folder: Path, toml: str) -> Doubt | None:

@@ -13,9 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.api.made_captures import controls_only
+from tests.paths import SAMPLE_TRACES
 from trace_timing import schema
-
-SAMPLES = Path(__file__).parent.parent.parent / "sample_traces"
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -25,7 +24,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_sample_traces_give_every_output(tmp_path: Path) -> None:
-    done = run("analyze", SAMPLES, "-o", tmp_path)
+    done = run("analyze", SAMPLE_TRACES, "-o", tmp_path)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
     for name, table in schema.TABLES.items():
         written = pq.read_table(tmp_path / f"{name}.parquet")
@@ -49,7 +48,7 @@ def test_a_capture_of_which_nothing_was_recorded_gives_every_output(tmp_path: Pa
 
 
 def test_ranges_of_other_names_are_answered_with_the_names_seen(tmp_path: Path) -> None:
-    text = gzip.decompress(next((SAMPLES / "traces").glob("short*")).read_bytes())
+    text = gzip.decompress(next((SAMPLE_TRACES / "traces").glob("short*")).read_bytes())
     for ours, theirs in ((b"generate", b"run"), (b"prefill", b"fill"), (b"decode[", b"token[")):
         text = text.replace(b'"name": "' + ours, b'"name": "' + theirs)
     for ours in (b"sampling[", b"vision", b"projector"):
@@ -127,7 +126,7 @@ def test_names_of_a_known_server_are_answered_with_its_map(tmp_path: Path) -> No
 
 
 def test_auto_changes_nothing_of_a_capture(tmp_path: Path) -> None:
-    trace = next((SAMPLES / "traces").glob("short*"))
+    trace = next((SAMPLE_TRACES / "traces").glob("short*"))
     for name, more in (("plain", ()), ("auto", ("--stages", "auto"))):
         run("analyze", trace, "-o", tmp_path / name, "--no-report", "--no-cache", *more)
     for table in schema.TABLES:
@@ -139,7 +138,7 @@ def test_auto_changes_nothing_of_a_capture(tmp_path: Path) -> None:
 
 
 def test_an_unknown_stage_map_is_one_line_with_what_there_is(tmp_path: Path) -> None:
-    trace = next((SAMPLES / "traces").glob("short*"))
+    trace = next((SAMPLE_TRACES / "traces").glob("short*"))
     done = run("analyze", trace, "-o", tmp_path / "out", "--stages", "vlm")
     assert done.returncode == 2
     assert "did you mean vllm?" in done.stderr
@@ -147,7 +146,7 @@ def test_an_unknown_stage_map_is_one_line_with_what_there_is(tmp_path: Path) -> 
 
 
 def test_annotate_says_how_many_traces_have_a_copy(tmp_path: Path) -> None:
-    trace = next((SAMPLES / "traces").glob("short*"))
+    trace = next((SAMPLE_TRACES / "traces").glob("short*"))
     done = run("analyze", trace, "-o", tmp_path, "--no-report", "--annotate")
     assert "annotated 1 of 1 traces" in done.stderr
     (copy,) = (tmp_path / "annotated").iterdir()
@@ -155,14 +154,14 @@ def test_annotate_says_how_many_traces_have_a_copy(tmp_path: Path) -> None:
 
 
 def test_json_prints_the_summary_alone(tmp_path: Path) -> None:
-    done = run("analyze", SAMPLES, "-o", tmp_path, "--json", "--no-report")
+    done = run("analyze", SAMPLE_TRACES, "-o", tmp_path, "--json", "--no-report")
     assert json.loads(done.stdout) == json.loads((tmp_path / "summary.json").read_text())
 
 
 def test_one_bad_file_among_good_ones_costs_that_file_alone(tmp_path: Path) -> None:
     folder = tmp_path / "traces"
     folder.mkdir()
-    for file in (SAMPLES / "traces").glob("short*.json.gz"):
+    for file in (SAMPLE_TRACES / "traces").glob("short*.json.gz"):
         shutil.copy(file, folder / "good.json.gz")
     (folder / "bad.json").write_text('{"traceEvents": 3}')
     done = run("analyze", folder, "-o", tmp_path / "out", "--no-report")
@@ -213,7 +212,7 @@ def test_wrong_use_exits_with_two() -> None:
 def test_analysis_never_imports_torch(tmp_path: Path) -> None:
     code = (
         "import sys, trace_timing; "
-        f"trace_timing.analyze({str(SAMPLES)!r}).samples; "
+        f"trace_timing.analyze({str(SAMPLE_TRACES)!r}).samples; "
         "print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -221,7 +220,7 @@ def test_analysis_never_imports_torch(tmp_path: Path) -> None:
 
 
 def test_a_run_that_fails_a_check_is_no_label_and_the_exit_code_says_so(tmp_path: Path) -> None:
-    text = gzip.decompress(next((SAMPLES / "traces").glob("short*")).read_bytes())
+    text = gzip.decompress(next((SAMPLE_TRACES / "traces").glob("short*")).read_bytes())
     (tmp_path / "gap.json").write_bytes(text.replace(b'"decode[2]"', b'"other"'))
     done = run("analyze", tmp_path / "gap.json", "-o", tmp_path / "out", "--no-report")
     assert done.returncode == 1

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import REPOSITORY
+
 pytest.importorskip("torch")
 from click.testing import CliRunner
 from PIL import Image
@@ -26,7 +28,6 @@ from trace_timing.recording.files import read_records
 from trace_timing.recording.plan import RunPlan, count_calls
 
 pytestmark = [pytest.mark.capture, pytest.mark.slow]
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import SAMPLE_TRACES
 from tests.stats.compared_tables import report_directory, tables
-
-SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -57,7 +56,7 @@ def test_an_unreadable_bound_is_wrong_use(tmp_path: Path) -> None:
 
 
 def test_three_samples_are_too_few_and_are_told_how_many_would_do() -> None:
-    done = run(SAMPLES, SAMPLES)
+    done = run(SAMPLE_TRACES, SAMPLE_TRACES)
     assert done.returncode == 0, done.stderr
     assert "too few to tell; capture the same 4 samples or more on each side." in done.stdout
 
@@ -154,6 +153,6 @@ def test_a_page_is_written_on_request(sides: tuple[Path, Path], tmp_path: Path) 
 
 def test_a_refused_file_is_named_once(tmp_path: Path) -> None:
     (tmp_path / "wrong.json").write_text('{"rows": []}')
-    done = run(tmp_path / "wrong.json", SAMPLES)
+    done = run(tmp_path / "wrong.json", SAMPLE_TRACES)
     assert done.returncode == 3
     assert done.stderr.count("wrong.json") == 1

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.docs.blocks import ROOT
+from tests.paths import REPOSITORY
 
-SAMPLES = ROOT / "sample_traces"
+SAMPLES = REPOSITORY / "sample_traces"
 
 
 def doctor(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

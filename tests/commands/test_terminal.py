@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import SAMPLE_TRACES
+
 pytestmark = pytest.mark.slow
-TRACE = next((Path(__file__).resolve().parents[2] / "sample_traces" / "traces").glob("short*"))
+TRACE = next((SAMPLE_TRACES / "traces").glob("short*"))
 #: SGR codes that set a colour: 30–38, 40–48, 90–97, 100–107.
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])[;m]")
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.paths import SAMPLE_TRACES
 from trace_timing.commands.serving import PERFETTO, OneShotServer, one_shot
 from trace_timing.commands.view import command
 from trace_timing.errors import TraceError, UsageError
@@ -192,7 +193,7 @@ def test_ctrl_c_ends_it_at_once_whatever_connections_are_open(trace: Path, tmp_p
 
 def test_a_sample_whose_file_was_swapped_is_not_shown(tmp_path: Path) -> None:
     folder = tmp_path / "capture"
-    shutil.copytree(SAMPLES, folder)
+    shutil.copytree(SAMPLE_TRACES, folder)
     (short,) = (folder / "traces").glob("short-*")
     (medium,) = (folder / "traces").glob("medium-*")
     shutil.copy(medium, short)
@@ -207,17 +208,14 @@ def test_by_hand_starts_nothing(trace: Path) -> None:
     assert str(trace) in result.output
 
 
-SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
-
-
 def test_a_sample_of_a_capture_is_found_by_its_id() -> None:
-    named = [str(SAMPLES), "medium", "--no-open"]
+    named = [str(SAMPLE_TRACES), "medium", "--no-open"]
     result = CliRunner().invoke(command, named, standalone_mode=False)
     assert result.return_value == 0
     assert "medium-c082456a.r0.k0.json.gz" in result.output
 
 
-@pytest.mark.parametrize("named", [[str(SAMPLES), "nobody"], [str(SAMPLES)]])
+@pytest.mark.parametrize("named", [[str(SAMPLE_TRACES), "nobody"], [str(SAMPLE_TRACES)]])
 def test_samples_to_choose_from_are_named(named: list[str]) -> None:
     error = CliRunner().invoke(command, named, standalone_mode=False).exception
     assert isinstance(error, UsageError)

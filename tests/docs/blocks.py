@@ -15,7 +15,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import REPOSITORY
+
 #: Generated, without a block to run.
 NOT_DOCUMENTS = {"columns.md"}
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -39,7 +40,7 @@ class Block:
 
 def documents() -> list[Path]:
     """README and every page of docs, those to come too."""
-    pages = [*ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md")]
+    pages = [*REPOSITORY.glob("README*.md"), *(REPOSITORY / "docs").glob("*.md")]
     return sorted(page for page in pages if page.name not in NOT_DOCUMENTS)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import ROOT, blocks, documents
+from tests.docs.blocks import blocks, documents
 from tests.docs.workplace import environment, workplace
+from tests.paths import REPOSITORY
 
 #: The blocks of the translation are those of the original: tests/docs/test_readme_zh.py.
 PAGES = [page for page in documents() if page.name != "README.zh.md"]
@@ -67,7 +68,7 @@ def test_marks_and_languages_say_what_is_done_with_a_block() -> None:
 
 
 def test_the_readmes_own_installation_is_run_by_the_gate() -> None:
-    readme, gate = (ROOT / "README.md").read_text(), (ROOT / ".ci" / "run").read_text()
+    readme, gate = (REPOSITORY / "README.md").read_text(), (REPOSITORY / ".ci" / "run").read_text()
     for mark in ("main", "test"):
         assert f"<!-- ci:{mark} -->" in readme
         assert f"readme_block {mark}" in gate

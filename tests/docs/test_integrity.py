@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.docs.blocks import ROOT
+from tests.paths import REPOSITORY
 from trace_timing.timeline.integrity.table import RUN_CHECKS, TIMELINE_CHECKS
 from trace_timing.trace.integrity.table import TRACE_CHECKS
 
@@ -14,6 +14,6 @@ def test_every_check_stands_with_its_level_and_bound_in_the_order_of_the_tables(
         *((c.code, c.level, c.message, c.bound) for c in RUN_CHECKS),
     )
     expected = [f"| `{code}` | {level} | {said} | {bound} |" for code, level, said, bound in checks]
-    page = (ROOT / "docs" / "integrity.md").read_text().splitlines()
+    page = (REPOSITORY / "docs" / "integrity.md").read_text().splitlines()
     assert [line for line in page if line.startswith("| `")] == expected
     assert len({code for code, *_ in checks}) == len(checks)

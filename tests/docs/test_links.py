@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import ROOT
+from tests.paths import REPOSITORY
 
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / ".github").glob("*.md")]
+    [
+        *REPOSITORY.glob("*.md"),
+        *(REPOSITORY / "docs").glob("*.md"),
+        *(REPOSITORY / ".github").glob("*.md"),
+    ]
 )
 #: Of the project's own folders; what stands in a capture or report directory is named otherwise.
 _OWN = re.compile(
@@ -27,7 +31,7 @@ def _module(path: Path) -> Path:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_and_links_of_a_page_are_there(page: Path) -> None:
     text = page.read_text()
-    named = [ROOT / name for name in _OWN.findall(text)]
+    named = [REPOSITORY / name for name in _OWN.findall(text)]
     named += [page.parent / link for link in _LINK.findall(text)]
     missing = [str(path) for path in named if not (path.exists() or _module(path).exists())]
     assert not missing, f"{page.name} names {missing}"
@@ -35,9 +39,9 @@ def test_files_and_links_of_a_page_are_there(page: Path) -> None:
 
 def test_the_words_that_contributing_names_are_in_the_code() -> None:
     """Names in `code` of CONTRIBUTING.md that are no path, command or option."""
-    text = (ROOT / "CONTRIBUTING.md").read_text()
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
     names = set(re.findall(r"`([A-Z]\w+|[a-z]+_[a-z_]+)`", text))
-    code = "\n".join(path.read_text() for path in (ROOT / "trace_timing").rglob("*.py"))
-    code += "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    code = "\n".join(path.read_text() for path in (REPOSITORY / "trace_timing").rglob("*.py"))
+    code += "\n".join(path.read_text() for path in (REPOSITORY / "tests").rglob("*.py"))
     assert len(names) >= 8
     assert not {name for name in names if not re.search(rf"\b{name}\b", code)}

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import REPOSITORY
+
 #: Each links to the other, on a line of its own.
 TO_ENGLISH, TO_CHINESE = "[English](README.md)\n\n", "[中文](README.zh.md)\n\n"
 _FENCE = re.compile(r"(?:<!-- [^\n]* -->\n)?^```\w*\n.*?^```$", re.MULTILINE | re.DOTALL)
@@ -23,11 +23,11 @@ _CODE = re.compile(r"`([^`\n]+)`")
 
 
 def english() -> str:
-    return (ROOT / "README.md").read_text().replace(TO_CHINESE, "")
+    return (REPOSITORY / "README.md").read_text().replace(TO_CHINESE, "")
 
 
 def chinese() -> str:
-    return (ROOT / "README.zh.md").read_text().replace(TO_ENGLISH, "")
+    return (REPOSITORY / "README.zh.md").read_text().replace(TO_ENGLISH, "")
 
 
 def sections(text: str) -> list[str]:
@@ -86,5 +86,5 @@ def test_tables_have_the_same_rows() -> None:
 
 
 def test_each_links_to_the_other() -> None:
-    assert TO_CHINESE in (ROOT / "README.md").read_text()
-    assert TO_ENGLISH in (ROOT / "README.zh.md").read_text()
+    assert TO_CHINESE in (REPOSITORY / "README.md").read_text()
+    assert TO_ENGLISH in (REPOSITORY / "README.zh.md").read_text()

@@ -5,24 +5,24 @@ It is committed without outputs: these would go stale with every change, and run
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.paths import REPOSITORY
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOK = ROOT / "docs" / "tutorial.ipynb"
+NOTEBOOK = REPOSITORY / "docs" / "tutorial.ipynb"
 
 
 @pytest.fixture(scope="module")
 def ran() -> Any:
     """The notebook after it ran, in the folder where a reader opens it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("PYTHONPATH", str(REPOSITORY))
         notebook = nbformat.read(NOTEBOOK, as_version=4)
         nbclient.NotebookClient(
             notebook, timeout=120, resources={"metadata": {"path": str(NOTEBOOK.parent)}}

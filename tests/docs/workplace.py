@@ -10,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.docs.blocks import ROOT
+from tests.paths import REPOSITORY
 
 #: What stands in the documents → what stands in for it here. Everything else runs as written.
 STAND_INS = {
@@ -30,11 +30,11 @@ print(len(urllib.request.urlopen(address, timeout=20).read()), "bytes read by th
 
 def workplace(folder: Path) -> Path:
     """Fill `folder`: two captures, samples, older results, someone else's trace, a command."""
-    samples = ROOT / "sample_traces"
+    samples = REPOSITORY / "sample_traces"
     again = (f"{side}-{k}" for side in ("before", "after") for k in (2, 3))
     for name in ("sample_traces", "before", "after", *again):
         shutil.copytree(samples, folder / name)
-    inputs = ROOT / "benchmarks" / "samples"
+    inputs = REPOSITORY / "benchmarks" / "samples"
     for file in inputs.iterdir():
         shutil.copy(file, folder / file.name)
     trace = next((samples / "traces").glob("short*"))
@@ -57,7 +57,7 @@ def environment(folder: Path) -> dict[str, str]:
     return {
         **os.environ,
         "PATH": path + os.environ["PATH"],
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(REPOSITORY),
         "BROWSER": str(folder / "bin" / "browser"),
     }
 

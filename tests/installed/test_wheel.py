@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import REPOSITORY
+
 CONSUMER = Path(__file__).with_name("consumer.py")
 pytestmark = pytest.mark.slow
 #: As a user has it who checks with `--strict`; torch is left out for the minute that it takes.
@@ -34,7 +35,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
-        cwd=ROOT,
+        cwd=REPOSITORY,
         check=True,
         capture_output=True,
     )
@@ -51,8 +52,8 @@ def metadata(wheel: Path) -> Message:
 
 def test_it_holds_every_file_of_the_package_and_no_other(wheel: Path) -> None:
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "trace_timing"]
-    tracked = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True)
-    expected = {name for name in tracked.stdout.splitlines() if (ROOT / name).is_file()}
+    tracked = subprocess.run(listed, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    expected = {name for name in tracked.stdout.splitlines() if (REPOSITORY / name).is_file()}
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name for name in names if ".dist-info/" not in name} == expected
     assert "trace_timing/py.typed" in names
@@ -61,7 +62,7 @@ def test_it_holds_every_file_of_the_package_and_no_other(wheel: Path) -> None:
 def test_the_license_is_in_it_and_named(wheel: Path, metadata: Message) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/licenses/LICENSE"))
-        assert archive.read(name) == (ROOT / "LICENSE").read_bytes()
+        assert archive.read(name) == (REPOSITORY / "LICENSE").read_bytes()
     assert metadata["License-Expression"] == "MIT"
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.paths import REPOSITORY
+
 pytest.importorskip("torch")
 import torch
 from PIL import Image
@@ -28,7 +30,6 @@ pytestmark = [
     pytest.mark.capture,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
 ]
-REPOSITORY = Path(__file__).resolve().parents[2]
 TOKENS = 12
 SAMPLES = 4
 ORDERS = ["controls-first", "interleaved"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.paths import SAMPLE_TRACES
 from tests.report.catapult import imported, viewer_page
 from trace_timing.errors import TraceError
 from trace_timing.records import Doubt
@@ -32,7 +33,7 @@ from trace_timing.trace.events import Trace
 from trace_timing.trace.kineto import read_trace
 
 CHROMIUM = Path("/usr/bin/chromium")
-SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces" / "traces"
+SAMPLES = SAMPLE_TRACES / "traces"
 DOUBTS = (
     Doubt(code="whole", message="in doubt", evidence="a figure", remedy="look again"),
     Doubt(code="part", message="too few", evidence="2", remedy="record", stage="decode"),

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import trace_timing
+from tests.paths import SAMPLE_TRACES
 from tests.report.synthetic import report_data, sample_name
 from trace_timing.errors import UsageError
 from trace_timing.records import Doubt
 from trace_timing.report.notebook import Figures, summary_html
 from trace_timing.schema import SAMPLE_TIMES
-
-SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
 
 
 class Tags(HTMLParser):
@@ -40,7 +38,7 @@ class Tags(HTMLParser):
 
 
 def test_an_analysis_shows_its_stages_and_findings() -> None:
-    analysis = trace_timing.analyze(SAMPLES)
+    analysis = trace_timing.analyze(SAMPLE_TRACES)
     told = Tags(analysis._repr_html_())
     assert "3 samples, 3 recorded runs, clock = device" in told.text
     for label in ("Vision encoder", "Prefill", "Decode", "Sampling"):

@@ -11,17 +11,17 @@ import pytest
 
 import trace_timing
 from tests.api.made_captures import controls_only
+from tests.paths import SAMPLE_TRACES
 from tests.report.browsing import Visit
 from trace_timing.report.model import ReportData, Section
 from trace_timing.report.page import write_report
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
 
 
 @pytest.fixture(scope="module")
 def data() -> ReportData:
-    return trace_timing.analyze(SAMPLES).report_data()
+    return trace_timing.analyze(SAMPLE_TRACES).report_data()
 
 
 @pytest.fixture(scope="module")

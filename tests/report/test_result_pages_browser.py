@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.api.made_captures import OLDER
+from tests.paths import SAMPLE_TRACES
 from tests.report.browsing import Visit, figures_of, table_of, violations
 from tests.stats.compared_tables import report_directory, tables
 from tests.stats.older_rows import older_file
@@ -25,7 +26,6 @@ from trace_timing.stats.older_judged import judge
 from trace_timing.stats.older_results import read_older
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -70,7 +70,7 @@ def audited(folder: Path) -> tuple[Path, AuditResult]:
 
 @pytest.fixture(scope="module")
 def analysis() -> Analysis:
-    return analyze(SAMPLES)
+    return analyze(SAMPLE_TRACES)
 
 
 @pytest.fixture(scope="module")

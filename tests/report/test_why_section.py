@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from tests.paths import DATA
 from trace_timing import analyze, schema
 from trace_timing.report.palette import LABELS
 from trace_timing.report.why_section import TITLES, over_runs, sentences
 
 #: Recorded by benchmarks/why_captures.py.
-WHY_TRACES = Path(__file__).resolve().parent.parent / "data" / "why"
+WHY_TRACES = DATA / "why"
 KEY = ["sample_id", "repeat", "rank", "stage"]
 
 

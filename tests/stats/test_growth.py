@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.paths import DATA
 from tests.stats.evidence import capture, control
 from trace_timing.records import ControlSegment, ControlTimes
 from trace_timing.stats.growth import STRETCHES, latency_growth
 from trace_timing.stats.sample_table import Sample, samples_of
 from trace_timing.units import NS_PER_MS, FloatArray
 
-SERIES = Path(__file__).resolve().parents[1] / "data" / "control_series"
+SERIES = DATA / "control_series"
 
 
 def timed(steps_ms: Sequence[float], index: int = 0) -> ControlTimes:

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from tests.paths import REPOSITORY
 from trace_timing.api.one_trace import Settings, analyze_trace
 from trace_timing.stats.trace_result import TraceResult, TraceSource
 from trace_timing.timeline.integrity.table import FAILING
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 OWN = sorted(
     file
     for folder in ("sample_traces", "tests/data/device_bound", "tests/data/why")

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.paths import SAMPLE_TRACES
 from trace_timing.stats.intervals import median_interval
-
-SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
 
 
 def test_eight_values_by_hand() -> None:
@@ -66,7 +65,7 @@ def test_analyzing_loads_no_scipy_stats(tmp_path: Path) -> None:
         "print('scipy.stats' in sys.modules, 'numpy' in sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", told, "analyze", str(SAMPLES), "-o", str(tmp_path / "report")],
+        [sys.executable, "-c", told, "analyze", str(SAMPLE_TRACES), "-o", str(tmp_path / "report")],
         capture_output=True,
         text=True,
         check=True,

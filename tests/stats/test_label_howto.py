@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import REPOSITORY
+
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "howto-label-a-latency-model.md"
+PAGE = REPOSITORY / "docs" / "howto-label-a-latency-model.md"
 
 
 def test_the_pages_lines_read_the_labels(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "trace_timing", "analyze", str(ROOT / "sample_traces")]
+    command = [sys.executable, "-m", "trace_timing", "analyze", str(REPOSITORY / "sample_traces")]
     subprocess.run([*command, "-o", str(tmp_path / "report"), "--no-report"], check=True)
     text = PAGE.read_text()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from tests.paths import SAMPLE_TRACES
 from trace_timing.api.analysis import analyze
 from trace_timing.stats.noise import FIGURES, noise_floors
-
-SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
 
 
 def table(totals: dict[str, list[float]], role: str = "recorded", **more: Any) -> pd.DataFrame:
@@ -56,9 +54,9 @@ def test_bare_and_attached_controls_are_other_conditions() -> None:
 
 
 def test_the_sample_traces_tell_it_by_their_controls() -> None:
-    analysis = analyze(SAMPLES)
+    analysis = analyze(SAMPLE_TRACES)
     found = {floor.figure: floor.frac for floor in noise_floors(analysis.runs)}
-    lines = (SAMPLES / "runs.rank0.jsonl").read_text().splitlines()
+    lines = (SAMPLE_TRACES / "runs.rank0.jsonl").read_text().splitlines()
     totals: dict[str, list[int]] = {}
     for record in map(json.loads, lines):
         if record["control"] and not record["control"]["bare"]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import REPOSITORY
+
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*arguments: object) -> str:
@@ -28,19 +29,19 @@ def words(text: str) -> str:
 
 
 def quoted(page: str) -> str:
-    text = (ROOT / "docs" / page).read_text()
+    text = (REPOSITORY / "docs" / page).read_text()
     (found,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
     return words(found)
 
 
 def test_the_old_rows_of_the_page_are_as_wrong_as_it_says(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "howto-check-an-old-result.md").read_text()
+    text = (REPOSITORY / "docs" / "howto-check-an-old-result.md").read_text()
     (rows,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
     (tmp_path / "older.json").write_text(rows)
-    said = run("audit", tmp_path / "older.json", "--against", ROOT / "sample_traces")
+    said = run("audit", tmp_path / "older.json", "--against", REPOSITORY / "sample_traces")
     assert quoted("howto-check-an-old-result.md") in words(said)
 
 
 def test_what_the_page_quotes_of_too_few_samples_is_said() -> None:
-    said = run("compare", ROOT / "sample_traces", ROOT / "sample_traces")
+    said = run("compare", REPOSITORY / "sample_traces", REPOSITORY / "sample_traces")
     assert quoted("howto-compare-two-settings.md") in words(said)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from tests.paths import SAMPLE_TRACES
 from trace_timing.api.analysis import analyze
 from trace_timing.records import ControlTimes, RunRecord
 from trace_timing.stats.outliers import causes, find_outliers, mad, outliers
-
-SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
 
 
 def test_mad_agrees_with_scipy() -> None:
@@ -95,7 +93,7 @@ def test_runs_made_under_other_conditions_are_not_held_against_each_other() -> N
 
 
 def test_the_machines_state_is_read_from_a_real_capture() -> None:
-    analysis = analyze(SAMPLES)
+    analysis = analyze(SAMPLE_TRACES)
     found = causes(analysis.records)
     assert len(found) == len(analysis.records) == 19
     for record in analysis.records:
@@ -110,7 +108,7 @@ def test_the_machines_state_is_read_from_a_real_capture() -> None:
 
 
 def test_a_first_call_of_a_new_shape_stands_out_in_a_real_capture() -> None:
-    found = analyze(SAMPLES).statistics.outliers
+    found = analyze(SAMPLE_TRACES).statistics.outliers
     assert [(o.sample_id, o.time) for o in found if o.time == "T_total_ms"] == [
         ("long", "T_total_ms")
     ]

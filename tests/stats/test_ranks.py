@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
+from tests.paths import DATA
 from trace_timing import analyze
 from trace_timing.stats.ranks import compare_ranks
 
 #: Two processes on one H200, recorded by benchmarks/why_captures.py.
-RANKS = Path(__file__).resolve().parent.parent / "data" / "why" / "ranks"
+RANKS = DATA / "why" / "ranks"
 KEY = ["sample_id", "repeat", "rank", "stage"]
 
 

@@ -10,17 +10,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from tests.paths import SAMPLE_TRACES
 from tests.stats.sample_rows import sample, step_table
 from trace_timing.api.analysis import Analysis, analyze
 from trace_timing.report.statistics_text import statistics_lines, step_growth
 from trace_timing.stats.statistics import scaling_fits, statistics
 
-SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
-
 
 @pytest.fixture(scope="module")
 def analysis() -> Analysis:
-    return analyze(SAMPLES)
+    return analyze(SAMPLE_TRACES)
 
 
 def test_the_lines_behind_the_rows_are_found() -> None:

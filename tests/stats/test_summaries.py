@@ -9,12 +9,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from tests.paths import SAMPLE_TRACES
 from trace_timing.api.analysis import analyze
 from trace_timing.errors import UsageError
 from trace_timing.schema import SAMPLE_TIMES
 from trace_timing.stats.summaries import summarise, summary_table
-
-SAMPLES = Path(__file__).resolve().parents[2] / "sample_traces"
 
 
 def test_a_summary_by_hand() -> None:
@@ -27,7 +26,7 @@ def test_a_summary_by_hand() -> None:
 
 @pytest.fixture(scope="module")
 def sample_rows() -> pd.DataFrame:
-    return analyze(SAMPLES).samples
+    return analyze(SAMPLE_TRACES).samples
 
 
 def test_the_sample_traces_are_summarised_as_numpy_and_scipy_do(sample_rows: pd.DataFrame) -> None:

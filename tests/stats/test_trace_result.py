@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import SAMPLE_TRACES
 from tests.timeline.building import TraceBuilder
 from trace_timing.errors import TraceError
 from trace_timing.stats.trace_result import TraceResult, TraceSource, result_of
@@ -13,7 +14,7 @@ from trace_timing.timeline.builtin_stages import auto
 from trace_timing.timeline.runs import lay_out
 from trace_timing.trace.reading import open_trace
 
-SAMPLES = Path(__file__).parent.parent.parent / "sample_traces" / "traces"
+SAMPLES = SAMPLE_TRACES / "traces"
 
 
 def result(path: Path) -> TraceResult:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import DATA
 from trace_timing.stats.verdicts import StageEvidence, verdicts
 from trace_timing.stats.why import why
 from trace_timing.timeline.communication import Communication
@@ -23,7 +24,6 @@ from trace_timing.trace.reading import open_trace
 
 MS = 1_000_000
 #: A real one, of a batch large enough that the host runs ahead.
-DATA = Path(__file__).resolve().parent.parent / "data"
 DEVICE_BOUND_TRACES = DATA / "device_bound" / "traces"
 #: Recorded by benchmarks/why_captures.py.
 WHY_TRACES = DATA / "why"

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.paths import DATA
 from tests.timeline.building import TraceBuilder
 from tests.timeline.plain import PlainOp, PlainRange, windows
 from trace_timing.timeline.layout import RunTimeline, State
 from trace_timing.timeline.runs import lay_out
 from trace_timing.trace.reading import open_trace
 
-DEVICE_BOUND = Path(__file__).parent.parent / "data" / "device_bound" / "traces"
+DEVICE_BOUND = DATA / "device_bound" / "traces"
 
 
 def by_stage(run: RunTimeline, *states: State) -> dict[str, int]:

@@ -12,18 +12,18 @@ import pytest
 
 from benchmarks.fresh import Budget, repeated, with_children
 from benchmarks.generator import grow_trace, write_trace
+from tests.paths import REPOSITORY
 from trace_timing.api.analysis import analyze
 from trace_timing.timeline.runs import lay_out
 from trace_timing.trace.kineto import read_trace
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
-SHORT = next((ROOT / "sample_traces" / "traces").glob("short*.json.gz"))
+SHORT = next((REPOSITORY / "sample_traces" / "traces").glob("short*.json.gz"))
 
 
 def run(module: str, *arguments: str, output: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", module, *arguments, "--runs", "1", "--output", str(output)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr
     (written,) = output.glob("*.json")
     assert (output / f"{written.stem}.html").exists()

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.generator import write_trace
+from tests.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 EVENTS = 6_000
 #: By Python version: counted with msgspec 0.22 and numpy 2.4 on x86-64.
 MEASURED = {(3, 11): 8_240}
