@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 import trace_timing
-from trace_timing.recording.presets import build
-from trace_timing.report.statistics_text import step_growth
+from trace_timing.recording.model.presets import build
+from trace_timing.report.terminal.statistics import step_growth
 
 CASES = {"device_bound": 512, "host_bound": 1}
 

@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trace_timing.stats import control_mean
-from trace_timing.stats.compared_figures import Tables
-from trace_timing.stats.comparison import ComparisonResult, compare
-from trace_timing.stats.envelope import undisturbed
+from trace_timing.stats.comparison.compare import ComparisonResult, compare
+from trace_timing.stats.comparison.figures import Tables
+from trace_timing.stats.methods import control_mean
+from trace_timing.stats.methods.envelope import undisturbed
 from trace_timing.units import FloatArray
 
 SERIES = Path(__file__).resolve().parents[1] / "tests" / "data" / "control_series"

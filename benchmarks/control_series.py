@@ -19,11 +19,11 @@ import torch
 from molmoe import MolmoE, inputs_for
 from PIL import Image
 
-from trace_timing.recording import ranges
-from trace_timing.recording.control import ControlSink, StreamMarks
-from trace_timing.recording.inputs import Sample, prepare
-from trace_timing.recording.models import ModelChoice, load
-from trace_timing.recording.resolver import resolve
+from trace_timing.recording.hooks.attach import attach
+from trace_timing.recording.model.loading import ModelChoice, load
+from trace_timing.recording.model.locate import resolve
+from trace_timing.recording.runs.control_sink import ControlSink, StreamMarks
+from trace_timing.recording.samples import Sample, prepare
 
 STAGES = ("vision_encoder", "projector", "vision", "prefill", "decode", "sampling", "other")
 WARM_UP_RUNS = 8
@@ -76,7 +76,7 @@ def series(model: Any, inputs: Mapping[str, Any], tokens: int, count: int) -> di
     spare: list[Any] = []
     told: dict[str, list[Any]] = {"runs": [], "steps": [], "begun_ms": [], "launch_ns": []}
     begun = time.monotonic()
-    with ranges.attach(resolve(model), lambda: slot[0]):
+    with attach(resolve(model), lambda: slot[0]):
         for number in range(-WARM_UP_RUNS, count):
             launch = empty_launch_ns(device)
             at = time.monotonic()

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 import trace_timing
-from trace_timing.recording.presets import build
+from trace_timing.recording.model.presets import build
 
 
 def main() -> None:

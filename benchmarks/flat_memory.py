@@ -17,12 +17,12 @@ from statistics import median
 
 from PIL import Image
 
-from trace_timing.api.capturing import capture
-from trace_timing.api.sample_loop import SampleLoop, capture_samples
-from trace_timing.recording.files import read_records
-from trace_timing.recording.inputs import Sample
-from trace_timing.recording.machine import resident_bytes
-from trace_timing.recording.models import ModelChoice, load
+from trace_timing.api.capture.capture import capture
+from trace_timing.api.capture.sample_loop import SampleLoop, capture_samples
+from trace_timing.recording.model.loading import ModelChoice, load
+from trace_timing.recording.profiling.machine_state import resident_bytes
+from trace_timing.recording.samples import Sample
+from trace_timing.recording.storage.directory import read_records
 
 
 def main() -> None:

@@ -29,9 +29,9 @@ from typing import Any
 from benchmarks.fuzz_mutations import Mutant, mutant
 from benchmarks.small_traces import small_traces
 from tests.plain.figures import Figures, NotJudged, Refused, Row, Unreadable, figures
-from trace_timing.api.one_trace import Outcome, Settings, analyze_trace
-from trace_timing.stats.trace_result import TraceResult, TraceSource
-from trace_timing.trace import inflating, kineto
+from trace_timing.api.analysis.worker import Outcome, Settings, analyze_trace
+from trace_timing.stats.trace.trace_result import TraceResult, TraceSource
+from trace_timing.trace.kineto import inflating, reader
 from trace_timing.trace.reading import open_trace
 from trace_timing.trace.store import read_store, write_store
 
@@ -71,7 +71,7 @@ def run_case(case: int, seeds: list[str], folder: Path) -> Verdict:
     path = folder / f"case.json{'.gz' if one.gzipped else ''}"
     path.write_bytes(one.data)
     # Small pieces, so that small traces are cut in many places.
-    inflating.BLOCK_BYTES = kineto.PIECE_BYTES = rng.choice([256, 4096, 1 << 19])
+    inflating.BLOCK_BYTES = reader.PIECE_BYTES = rng.choice([256, 4096, 1 << 19])
     kinds, begun = one.kinds, time.process_time()
     try:
         found = analyze(path, folder)

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trace_timing.stats import control_mean
-from trace_timing.stats.control_mean import PooledSpread
+from trace_timing.stats.methods import control_mean
+from trace_timing.stats.methods.control_mean import PooledSpread
 from trace_timing.units import FloatArray
 
 SERIES = Path(__file__).resolve().parents[1] / "tests" / "data" / "control_series"

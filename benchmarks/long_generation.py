@@ -86,7 +86,7 @@ def record(options: argparse.Namespace) -> dict[str, Any]:
 
 def left_in(folder: Path) -> dict[str, Any]:
     """Sizes of what a capture of one sample wrote, and what its session cost."""
-    from trace_timing.recording.files import read_records
+    from trace_timing.recording.storage.directory import read_records
 
     records = read_records(folder / "runs.rank0.jsonl")
     (run,) = [r for r in records if r.role == "recorded"]
@@ -110,8 +110,8 @@ def left_in(folder: Path) -> dict[str, Any]:
 def _built(name: str, device: str, *, tiny: bool) -> tuple[Any, Mapping[str, Any]]:
     from PIL import Image
 
-    from trace_timing.recording.inputs import Sample, prepare
-    from trace_timing.recording.models import ModelChoice, load
+    from trace_timing.recording.model.loading import ModelChoice, load
+    from trace_timing.recording.samples import Sample, prepare
 
     if name == "molmoe":
         from molmoe import MolmoE, inputs_for

@@ -222,8 +222,8 @@ def half_width(label: Any, name: str) -> float | None:
 def against(pairs: Pairs) -> dict[str, Any]:
     """This process's controls ÷ the other's runs: of their middle means, and the interval of the
     mean log ratio of the runs that were made in turn, by Student's t."""
-    from trace_timing.stats.latency import latency_of_controls
-    from trace_timing.stats.times import times_of_control
+    from trace_timing.stats.latency.sample_latency import latency_of_controls
+    from trace_timing.stats.latency.times import times_of_control
 
     own, others = (latency_of_controls(side, None).ns for side in pairs)
     found: dict[str, Any] = {"runs": len(pairs[0])}
@@ -251,7 +251,7 @@ def mean_ratio(logs: Sequence[float]) -> tuple[float, float, float]:
 
 def detached(rounds: Sequence[Pairs]) -> dict[str, Any] | None:
     """Tenth percentiles of steps, detached ÷ never profiled, by round and over rounds."""
-    from trace_timing.stats.times import steps_of_control
+    from trace_timing.stats.latency.times import steps_of_control
 
     if not rounds:
         return None

@@ -41,8 +41,8 @@ def ours(path: Path) -> Call:
     """Read and lay out: attribution and tiling included."""
     import isal.igzip  # noqa: F401  imported while reading, not part of it
 
-    from trace_timing.timeline.runs import lay_out
-    from trace_timing.timeline.stages import DEFAULT_STAGES
+    from trace_timing.timeline.build.runs import lay_out
+    from trace_timing.timeline.naming.stage_names import DEFAULT_STAGES
     from trace_timing.trace.reading import open_trace
 
     return lambda: lay_out(open_trace(path), DEFAULT_STAGES)
@@ -61,9 +61,9 @@ def ours_store(path: Path) -> Call:
     """All tables from the compact store."""
     import pyarrow.parquet  # noqa: F401
 
-    from trace_timing.api.one_trace import Settings, analyze_trace
-    from trace_timing.stats.trace_result import TraceSource
-    from trace_timing.trace.kineto import read_trace
+    from trace_timing.api.analysis.worker import Settings, analyze_trace
+    from trace_timing.stats.trace.trace_result import TraceSource
+    from trace_timing.trace.kineto.reader import read_trace
     from trace_timing.trace.store import write_store
 
     store = Path(tempfile.mkdtemp()) / "trace.parquet"
@@ -80,9 +80,9 @@ def bare_msgspec(path: Path) -> Call:
     """
     import isal.igzip  # noqa: F401
 
-    from trace_timing.trace.decoding import Args
-    from trace_timing.trace.inflating import blocks_of
-    from trace_timing.trace.pieces import feed
+    from trace_timing.trace.kineto.decoding import Args
+    from trace_timing.trace.kineto.inflating import blocks_of
+    from trace_timing.trace.kineto.pieces import feed
 
     fields: list[tuple[str, Any, Any]] = [(name, str, "") for name in ("ph", "cat", "name")]
     fields += [(name, float, 0.0) for name in ("ts", "dur")]

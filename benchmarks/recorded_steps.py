@@ -20,8 +20,8 @@ import pandas as pd
 from PIL import Image
 
 import trace_timing
-from trace_timing.recording.inputs import Sample, prepare
-from trace_timing.recording.models import ModelChoice, load
+from trace_timing.recording.model.loading import ModelChoice, load
+from trace_timing.recording.samples import Sample, prepare
 
 MODELS = ("random:llava-1b", "random:llava-olmoe")
 WITHIN = 0.01

@@ -34,8 +34,8 @@ from benchmarks.fresh import (
 )
 from benchmarks.generator import write_trace
 from benchmarks.read import READERS
-from trace_timing.recording.files import sha256
-from trace_timing.trace.kineto import read_trace
+from trace_timing.recording.storage.directory import sha256
+from trace_timing.trace.kineto.reader import read_trace
 from trace_timing.trace.store import write_store
 
 CAPTURE = Path(__file__).parent.parent / "sample_traces"
@@ -88,9 +88,9 @@ def by_workers(samples: int, runs: int, budget: Budget) -> Iterator[dict[str, An
 
 
 def _on(address: str, folder: Path) -> dict[str, float]:
-    from trace_timing.api.one_trace import Settings
-    from trace_timing.api.sources import find_inputs
-    from trace_timing.api.spreading import spread
+    from trace_timing.api.analysis.executor import spread
+    from trace_timing.api.analysis.inputs import find_inputs
+    from trace_timing.api.analysis.worker import Settings
 
     sources = list(enumerate(find_inputs([str(folder)]).sources))
     list(spread(sources[:WARM_UP], Settings(), jobs=1, scheduler=address))

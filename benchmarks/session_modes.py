@@ -30,14 +30,16 @@ from PIL import Image
 from torch._C._autograd import _toggle_collection_dynamic
 from torch.profiler import ProfilerActivity
 
-from trace_timing.recording import environment, kineto_files, ranges
-from trace_timing.recording.inputs import Sample, prepare
-from trace_timing.recording.machine import resident_bytes
-from trace_timing.recording.models import ModelChoice, load
-from trace_timing.recording.resolver import resolve
-from trace_timing.recording.runner import SinkSlot
-from trace_timing.recording.session import ScopedSession, timed
-from trace_timing.recording.sinks import ProfilerSink
+from trace_timing.recording import environment
+from trace_timing.recording.hooks.attach import attach
+from trace_timing.recording.model.loading import ModelChoice, load
+from trace_timing.recording.model.locate import resolve
+from trace_timing.recording.profiling.machine_state import resident_bytes
+from trace_timing.recording.runs.profiler import ScopedSession, timed
+from trace_timing.recording.runs.profiler_sink import ProfilerSink
+from trace_timing.recording.runs.runner import SinkSlot
+from trace_timing.recording.samples import Sample, prepare
+from trace_timing.recording.storage import kineto_export
 
 #: Runs that a choice of what to toggle is tried on.
 TRIED = 5
@@ -85,7 +87,7 @@ def main() -> None:
 
     slot = SinkSlot()
     figures = {}
-    with ranges.attach(resolve(loaded.model, None), slot):
+    with attach(resolve(loaded.model, None), slot):
         for _ in range(5):
             finished(run)
         trials = {what: dict(toggled(TRIED, run, slot, what).events) for what in TOGGLED}
@@ -139,7 +141,7 @@ def account(session: ScopedSession, costs: Costs) -> None:
         path = Path(folder) / "trace.json"
         session.save(path)
         text = path.read_bytes()
-    losses = kineto_files.inspect(text, name="x")
+    losses = kineto_export.inspect(text, name="x")
     costs.events.update(event.cat for event in msgspec.json.decode(text, type=_File).traceEvents)
     costs.launches += losses.launches
     costs.lost += losses.lost

@@ -62,8 +62,8 @@ class Unprofiled:
 
 def built(name: str) -> tuple[Any, dict[str, Any]]:
     """A model and what its generate() is given, the number of tokens apart."""
-    from trace_timing.recording.inputs import Sample, prepare
-    from trace_timing.recording.models import ModelChoice, load
+    from trace_timing.recording.model.loading import ModelChoice, load
+    from trace_timing.recording.samples import Sample, prepare
 
     if name == "molmoe":
         model = MolmoE.on("cuda")
@@ -79,14 +79,14 @@ def built(name: str) -> tuple[Any, dict[str, Any]]:
 
 def serve(name: str, tokens: int) -> None:
     """Answer `ready` and `run` until stdin ends."""
-    from trace_timing.recording import ranges
-    from trace_timing.recording.resolver import resolve
+    from trace_timing.recording.hooks.attach import attach
+    from trace_timing.recording.model.locate import resolve
 
     model, inputs = built(name)
     given = {**inputs, "max_new_tokens": tokens}
     slot: list[Any] = [None]
     spare: list[Any] = []
-    with ranges.attach(resolve(model), lambda: slot[0]):
+    with attach(resolve(model), lambda: slot[0]):
         for _ in range(5):
             timed(model, given, slot, spare)
         for command in sys.stdin:
@@ -97,7 +97,7 @@ def serve(name: str, tokens: int) -> None:
 
 def timed(model: Any, given: Mapping[str, Any], slot: list[Any], spare: list[Any]) -> ControlTimes:
     """One run as a control makes it."""
-    from trace_timing.recording.control import ControlSink, HostMarks, StreamMarks
+    from trace_timing.recording.runs.control_sink import ControlSink, HostMarks, StreamMarks
 
     device = next(model.parameters()).device
     if device.type == "cuda":

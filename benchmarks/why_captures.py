@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 import trace_timing
-from trace_timing.recording.presets import StandInProcessor, build
+from trace_timing.recording.model.presets import StandInProcessor, build
 
 PROMPT = "what is on the left of this picture and what is on the right of it"
 MOE, DENSE = "random:llava-olmoe", "random:llava-1b"

@@ -10,10 +10,10 @@ import pytest
 
 from tests.paths import SAMPLE_TRACES
 from tests.stats.compared_tables import report_directory, tables
-from trace_timing.api.loaded import load
-from trace_timing.api.sources import find_inputs
+from trace_timing.api.analysis.inputs import find_inputs
+from trace_timing.api.output.load import load
 from trace_timing.errors import TraceError
-from trace_timing.recording.files import open_directory
+from trace_timing.recording.storage.directory import open_directory
 from trace_timing.records import FORMAT_VERSION, Manifest, decode_manifest, encode
 
 NEWER = FORMAT_VERSION + 1

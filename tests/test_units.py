@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trace_timing.timeline.lanes import lanes_of
+from trace_timing.timeline.build.streams import lanes_of
 from trace_timing.units import number_codes
 
 

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-__all__ = ["__version__", "analyze", "capture"]
+__all__ = ["Analysis", "__version__", "analyze", "capture"]
 
 if TYPE_CHECKING:
-    from trace_timing.api import analyze, capture
+    from trace_timing.api.analysis.analyze import Analysis, analyze
+    from trace_timing.api.capture.capture import capture
     from trace_timing.records import TOOL_VERSION as __version__
+
+_HOME = {
+    "Analysis": ("trace_timing.api.analysis.analyze", "Analysis"),
+    "analyze": ("trace_timing.api.analysis.analyze", "analyze"),
+    "capture": ("trace_timing.api.capture.capture", "capture"),
+    "__version__": ("trace_timing.records", "TOOL_VERSION"),
+}
 
 
 def __getattr__(name: str) -> object:
-    # Lazy, so that `import trace_timing` costs nothing and analysis never meets torch.
-    if name in ("analyze", "capture"):
-        from trace_timing import api
+    # Lazy, so that `import trace_timing` costs nothing and analysis never imports torch.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOME[name]
+    return getattr(import_module(module), attribute)
 
-        return getattr(api, name)
-    if name == "__version__":
-        from trace_timing.records import TOOL_VERSION
 
-        return TOOL_VERSION
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted(__all__)

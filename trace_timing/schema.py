@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from trace_timing.table import Column, SchemaError, Table, check
+from trace_timing.table_schema import Column, SchemaError, Table, check
 
 __all__ = [
     "COMMUNICATION",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from trace_timing.recording.step_plan import StepPlan
+from trace_timing.recording.runs.step_plan import StepPlan
 from trace_timing.records import (
     ControlSegment,
     ControlTimes,

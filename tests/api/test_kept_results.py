@@ -12,8 +12,8 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from trace_timing import schema
-from trace_timing.api import analysis, parts
-from trace_timing.api.analysis import analyze
+from trace_timing.api.analysis import executor, result_cache
+from trace_timing.api.analysis.analyze import analyze
 
 SAMPLES = REPOSITORY / "sample_traces"
 
@@ -34,8 +34,8 @@ def analysed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.extend(source.name for _, source in sources)
         return spread(sources, *arguments, **options)
 
-    spread: Callable[..., Any] = analysis.spread
-    monkeypatch.setattr(analysis, "spread", noting)
+    spread: Callable[..., Any] = executor.spread
+    monkeypatch.setattr("trace_timing.api.analysis.analyze.spread", noting)
     return names
 
 
@@ -66,7 +66,7 @@ def test_results_of_other_code_are_not_read(
     capture: Path, tmp_path: Path, analysed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     analyze(capture, cache=tmp_path / "cache")
-    monkeypatch.setattr(parts, "_code", lambda: "the next version")
+    monkeypatch.setattr(result_cache, "_code", lambda: "the next version")
     analyze(capture, cache=tmp_path / "cache")
     assert len(analysed) == 6
 

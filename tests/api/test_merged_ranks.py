@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 
 from tests.trace.merged_ranks import Event, document, labelled, offset, rank_events
-from trace_timing.api.analysis import analyze
-from trace_timing.api.annotating import annotate
-from trace_timing.api.one_trace import Outcome, Settings, analyze_trace
-from trace_timing.stats.trace_result import TraceResult, TraceSource
-from trace_timing.timeline.stages import DEFAULT_STAGES, StageMap, read_stage_map
+from trace_timing.api.analysis.analyze import analyze
+from trace_timing.api.analysis.worker import Outcome, Settings, analyze_trace
+from trace_timing.api.output.annotate import annotate
+from trace_timing.stats.trace.trace_result import TraceResult, TraceSource
+from trace_timing.timeline.naming.stage_names import DEFAULT_STAGES, StageMap, read_stage_map
 
 RANKS = [rank_events(), rank_events(pid=4243, shift_us=7)]
 

@@ -11,12 +11,12 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from trace_timing.recording.components import component_ranges  # noqa: E402
-from trace_timing.timeline.components import recorded_parts  # noqa: E402
-from trace_timing.timeline.intervals import outermost  # noqa: E402
-from trace_timing.timeline.ranges import host_timelines  # noqa: E402
-from trace_timing.timeline.runs import lay_out  # noqa: E402
-from trace_timing.timeline.structure import structure  # noqa: E402
+from trace_timing.recording.hooks.components import component_ranges  # noqa: E402
+from trace_timing.timeline.breakdown.components import recorded_parts  # noqa: E402
+from trace_timing.timeline.breakdown.cpu_op_structure import structure  # noqa: E402
+from trace_timing.timeline.build.intervals import outermost  # noqa: E402
+from trace_timing.timeline.build.ranges import host_timelines  # noqa: E402
+from trace_timing.timeline.build.runs import lay_out  # noqa: E402
 from trace_timing.trace.events import Kind  # noqa: E402
 from trace_timing.trace.reading import open_trace  # noqa: E402
 

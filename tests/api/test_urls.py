@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.trace.kineto_files import CALL, KERNEL, RANGE, write
-from trace_timing.api.analysis import analyze
-from trace_timing.api.delivery import delivered
+from trace_timing.api.analysis.analyze import analyze
+from trace_timing.api.output.upload import delivered
 from trace_timing.errors import UsageError
 from trace_timing.report.export import write_csv
 

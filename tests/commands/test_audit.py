@@ -15,12 +15,12 @@ from rich.console import Console
 
 from tests.api.made_captures import OLDER
 from tests.stats.older_rows import ERRORS, known_rows, older_file
-from trace_timing.api.analysis import analyze
-from trace_timing.report.audit_text import render
-from trace_timing.stats.audit import audit
-from trace_timing.stats.older_against import hold_against
-from trace_timing.stats.older_judged import judge
-from trace_timing.stats.older_results import read_older
+from trace_timing.api.analysis.analyze import analyze
+from trace_timing.report.terminal.audit import render
+from trace_timing.stats.audit.against_capture import hold_against
+from trace_timing.stats.audit.audit import audit
+from trace_timing.stats.audit.read_results import read_older
+from trace_timing.stats.audit.row_validity import judge
 
 pytestmark = pytest.mark.slow
 

@@ -24,8 +24,8 @@ from tests.recording.saved_model import PATCHES, PROMPT_WORDS, save_llava
 from trace_timing.commands import cli
 from trace_timing.commands.capture import command
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, UsageError
-from trace_timing.recording.files import read_records
-from trace_timing.recording.plan import RunPlan, count_calls
+from trace_timing.recording.runs.plan import RunPlan, count_calls
+from trace_timing.recording.storage.directory import read_records
 
 pytestmark = [pytest.mark.capture, pytest.mark.slow]
 

@@ -34,7 +34,7 @@ def test_rates_are_shown_in_the_units_that_data_sheets_have(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     from trace_timing.commands.doctor import _show
-    from trace_timing.recording.diagnosis import Diagnosis
+    from trace_timing.recording.doctor.checks import Diagnosis
 
     _show(Diagnosis(findings=(), environment={}), RATES)
     said = capsys.readouterr().out

@@ -31,8 +31,8 @@ def given(document: str) -> dict[str, Any]:
 def _llava() -> dict[str, Any]:
     from PIL import Image
 
-    from trace_timing.recording.inputs import Sample, prepare
-    from trace_timing.recording.models import ModelChoice, load
+    from trace_timing.recording.model.loading import ModelChoice, load
+    from trace_timing.recording.samples import Sample, prepare
 
     loaded = load(ModelChoice(name="tiny-llava", device="cpu"))
     sample = Sample(id="x", images=(Image.new("RGB", (30, 20), "red"),), prompt="what is this")

@@ -13,7 +13,7 @@ import pandas as pd
 from typing_extensions import assert_type
 
 import trace_timing
-from trace_timing.api import Analysis
+from trace_timing import Analysis
 
 
 class Model:

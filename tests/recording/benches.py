@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from trace_timing.recording.calls import Call, RunSettings, SinkSlot
-from trace_timing.recording.detach import NO_GPU, CuptiAttachment
-from trace_timing.recording.files import open_directory, read_records
-from trace_timing.recording.runner import Controls, Runner
+from trace_timing.recording.profiling.detach import NO_GPU, CuptiAttachment
+from trace_timing.recording.runs.calls import Call, RunSettings, SinkSlot
+from trace_timing.recording.runs.runner import Controls, Runner
+from trace_timing.recording.storage.directory import open_directory, read_records
 from trace_timing.records import RunRecord
 
 LAUNCHES = 20

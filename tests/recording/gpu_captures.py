@@ -17,9 +17,9 @@ from PIL import Image
 
 import trace_timing
 from tests.recording.models import llama
-from trace_timing.api.sample_loop import SampleLoop, capture_samples
-from trace_timing.recording.inputs import Sample
-from trace_timing.recording.models import ModelChoice, load
+from trace_timing.api.capture.sample_loop import SampleLoop, capture_samples
+from trace_timing.recording.model.loading import ModelChoice, load
+from trace_timing.recording.samples import Sample
 
 DEVICE = "cuda"
 IMAGE = Image.new("RGB", (336, 336), "gray")

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from trace_timing.api.capturing import capture
-from trace_timing.api.sample_loop import SampleLoop, capture_samples
-from trace_timing.recording.inputs import Sample
-from trace_timing.recording.models import ModelChoice, load
+from trace_timing.api.capture.capture import capture
+from trace_timing.api.capture.sample_loop import SampleLoop, capture_samples
+from trace_timing.recording.model.loading import ModelChoice, load
+from trace_timing.recording.samples import Sample
 
 SAMPLES = [
     Sample(id=f"s{i}", images=(Image.new("RGB", (8, 8)),), prompt="x", max_new_tokens=2)

@@ -12,8 +12,8 @@ pytest.importorskip("transformers")
 
 from tests.recording.models import Tiny, llama, llava  # noqa: E402
 from tests.recording.recorder import Recorder, steps  # noqa: E402
-from trace_timing.recording.ranges import attach  # noqa: E402
-from trace_timing.recording.resolver import resolve  # noqa: E402
+from trace_timing.recording.hooks.attach import attach  # noqa: E402
+from trace_timing.recording.model.locate import resolve  # noqa: E402
 
 pytestmark = [pytest.mark.capture, pytest.mark.slow]
 TOKENS = 4

@@ -19,10 +19,10 @@ import torch
 from PIL import Image
 
 import trace_timing
-from trace_timing.recording.control import ControlSink, StreamMarks
-from trace_timing.recording.files import read_records
-from trace_timing.recording.inputs import Sample, prepare
-from trace_timing.recording.models import ModelChoice, load
+from trace_timing.recording.model.loading import ModelChoice, load
+from trace_timing.recording.runs.control_sink import ControlSink, StreamMarks
+from trace_timing.recording.samples import Sample, prepare
+from trace_timing.recording.storage.directory import read_records
 from trace_timing.records import Manifest, RunRecord, decode_manifest
 
 pytestmark = [

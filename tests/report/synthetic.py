@@ -10,7 +10,7 @@ import pandas as pd
 from trace_timing.records import Stage
 from trace_timing.report.model import ReportData, RunKey, SampleDetail
 from trace_timing.schema import SAMPLE_TIMES, TABLES, Table
-from trace_timing.timeline.layout import StageKey, State
+from trace_timing.timeline.build.model import StageKey, State
 
 STAGES: tuple[Stage, ...] = (
     "vision_encoder",

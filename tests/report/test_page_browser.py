@@ -9,10 +9,10 @@ import pytest
 
 from tests.report.browsing import Visit, figures_of, violations
 from tests.report.synthetic import report_data, sample_name
+from trace_timing.report.findings import ms
+from trace_timing.report.html.page import PAGES, write_report
+from trace_timing.report.html.page_data import kernel_totals
 from trace_timing.report.model import ReportData
-from trace_timing.report.page import PAGES, write_report
-from trace_timing.report.payloads import kernel_totals
-from trace_timing.report.sentences import ms
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

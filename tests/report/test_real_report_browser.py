@@ -13,8 +13,8 @@ import trace_timing
 from tests.api.made_captures import controls_only
 from tests.paths import SAMPLE_TRACES
 from tests.report.browsing import Visit
+from trace_timing.report.html.page import write_report
 from trace_timing.report.model import ReportData, Section
-from trace_timing.report.page import write_report
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -15,15 +15,15 @@ from tests.paths import SAMPLE_TRACES
 from tests.report.browsing import Visit, figures_of, table_of, violations
 from tests.stats.compared_tables import report_directory, tables
 from tests.stats.older_rows import older_file
-from trace_timing.api.analysis import Analysis, analyze
-from trace_timing.api.loaded import load
-from trace_timing.report.page import write_report
-from trace_timing.stats.audit import AuditResult, audit
-from trace_timing.stats.compared_figures import Tables
-from trace_timing.stats.comparison import ComparisonResult, compare
-from trace_timing.stats.older_against import hold_against
-from trace_timing.stats.older_judged import judge
-from trace_timing.stats.older_results import read_older
+from trace_timing.api.analysis.analyze import Analysis, analyze
+from trace_timing.api.output.load import load
+from trace_timing.report.html.page import write_report
+from trace_timing.stats.audit.against_capture import hold_against
+from trace_timing.stats.audit.audit import AuditResult, audit
+from trace_timing.stats.audit.read_results import read_older
+from trace_timing.stats.audit.row_validity import judge
+from trace_timing.stats.comparison.compare import ComparisonResult, compare
+from trace_timing.stats.comparison.figures import Tables
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

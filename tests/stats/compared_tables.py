@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trace_timing.stats.compared_figures import Tables
+from trace_timing.stats.comparison.figures import Tables
 
 TIMES = ["T_vision_encoder", "T_projector", "T_vision_total", "T_LLM_prefill", "T_LLM_decode"]
 TIMES += ["T_sampling", "T_rest", "T_total"]

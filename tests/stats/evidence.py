@@ -14,8 +14,8 @@ from trace_timing.records import (
     RunRecord,
     Stage,
 )
-from trace_timing.stats.sample_evidence import Capture, RecordedRun
-from trace_timing.stats.times import Times, times_of_stages
+from trace_timing.stats.latency.evidence import Capture, RecordedRun
+from trace_timing.stats.latency.times import Times, times_of_stages
 
 #: ms by stage of a run with two decode steps; they sum to 100.
 STAGES: dict[Stage, float] = {

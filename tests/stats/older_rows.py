@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tests.api.made_captures import OLDER
-from trace_timing.api.analysis import analyze
+from trace_timing.api.analysis.analyze import analyze
 
 #: ms added to the capture's latencies. The short sample's prefill is so wrong that decode clamps.
 ERRORS: dict[str, dict[str, float]] = {

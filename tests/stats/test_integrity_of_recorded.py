@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.paths import REPOSITORY
-from trace_timing.api.one_trace import Settings, analyze_trace
-from trace_timing.stats.trace_result import TraceResult, TraceSource
+from trace_timing.api.analysis.worker import Settings, analyze_trace
+from trace_timing.stats.trace.trace_result import TraceResult, TraceSource
 from trace_timing.timeline.integrity.table import FAILING
 
 OWN = sorted(
@@ -212,7 +212,7 @@ def _changed(change: Callable[[Events], None], folder: Path) -> Path:
 
 
 def test_processes_of_one_trace_are_told_apart(tmp_path: Path) -> None:
-    from trace_timing.stats.several_processes import joined
+    from trace_timing.stats.comparison.several_processes import joined
 
     good, bad = result(OWN[0]), result(_changed(twice, tmp_path))
     good = replace(good, tables={})

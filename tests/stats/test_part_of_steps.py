@@ -8,11 +8,11 @@ from tests.stats.evidence import capture, control, recorded
 from tests.timeline.building import TraceBuilder
 from tests.timeline.switched import six_steps
 from trace_timing.records import ControlSegment, ControlTimes, RunRecord, Stage
-from trace_timing.stats.recording_effect import recording_effect
-from trace_timing.stats.sample_table import pairs_of, sample_row, samples_of
-from trace_timing.stats.times import stages_of_control
-from trace_timing.stats.trace_result import TraceResult, TraceSource, result_of
-from trace_timing.timeline.runs import lay_out
+from trace_timing.stats.latency.recording_effect import recording_effect
+from trace_timing.stats.latency.sample_table import pairs_of, sample_row, samples_of
+from trace_timing.stats.latency.times import stages_of_control
+from trace_timing.stats.trace.trace_result import TraceResult, TraceSource, result_of
+from trace_timing.timeline.build.runs import lay_out
 from trace_timing.units import NS_PER_MS
 
 

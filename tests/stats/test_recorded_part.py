@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from tests.timeline.switched import Rows, six_steps
-from trace_timing.stats.limits import work_by_stage
-from trace_timing.stats.why import WHY_TABLES, why
-from trace_timing.timeline.idle import idle_stretches
-from trace_timing.timeline.recorded_part import recorded_keys
+from trace_timing.stats.trace.diagnosis import WHY_TABLES, why
+from trace_timing.stats.trace.roofline import work_by_stage
+from trace_timing.timeline.breakdown.idle_causes import idle_stretches
+from trace_timing.timeline.build.recorded_part import recorded_keys
 
 
 def rows() -> Rows:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from trace_timing.records import Clock
-from trace_timing.timeline.layout import (
+from trace_timing.timeline.build.model import (
     HostTimeline,
     RunOps,
     RunTimeline,
     StageKey,
     StageRange,
 )
-from trace_timing.timeline.runs import tile_ops
+from trace_timing.timeline.build.runs import tile_ops
 from trace_timing.trace.events import NONE, Events, Kind, Trace, TraceInfo
 
 #: kind, name, start_ns, end_ns

@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from tests.timeline.building import TraceBuilder
 from trace_timing.records import LawResult
-from trace_timing.timeline.laws import run_laws, trace_laws
-from trace_timing.timeline.layout import RunTimeline
-from trace_timing.timeline.runs import TraceTimeline, lay_out
-from trace_timing.timeline.tables import (
+from trace_timing.timeline.build.model import RunTimeline
+from trace_timing.timeline.build.runs import TraceTimeline, lay_out
+from trace_timing.timeline.rows.checks import run_laws, trace_laws
+from trace_timing.timeline.rows.tables import (
     RunKey,
     device_columns,
     kernel_columns,

@@ -13,9 +13,9 @@ import pytest
 from tests.conftest import REPOSITORY
 from trace_timing import analyze
 from trace_timing.schema import SAMPLE_PARTS
-from trace_timing.timeline.communication import communication
-from trace_timing.timeline.runs import lay_out
-from trace_timing.trace.kineto import read_trace
+from trace_timing.timeline.breakdown.communication import communication
+from trace_timing.timeline.build.runs import lay_out
+from trace_timing.trace.kineto.reader import read_trace
 
 #: Recorded on two H100 by benchmarks/why_captures.py.
 WHY_TRACES = REPOSITORY / "tests" / "data" / "why"

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trace_timing.timeline.idle import idle_causes
-from trace_timing.timeline.kind_times import kind_times
-from trace_timing.timeline.layout import RunTimeline, State
-from trace_timing.timeline.queue import depth_over_time, queue_figures
-from trace_timing.timeline.runs import lay_out
+from trace_timing.timeline.breakdown.idle_causes import idle_causes
+from trace_timing.timeline.breakdown.kind_times import kind_times
+from trace_timing.timeline.breakdown.launch_queue import depth_over_time, queue_figures
+from trace_timing.timeline.build.model import RunTimeline, State
+from trace_timing.timeline.build.runs import lay_out
 from trace_timing.trace.events import Trace
-from trace_timing.trace.kineto import read_trace
+from trace_timing.trace.kineto.reader import read_trace
 
 TRACES = [
     "h200/llava_llama1b_user_scope",

@@ -13,9 +13,9 @@ import pytest
 from benchmarks.fresh import Budget, repeated, with_children
 from benchmarks.generator import grow_trace, write_trace
 from tests.paths import REPOSITORY
-from trace_timing.api.analysis import analyze
-from trace_timing.timeline.runs import lay_out
-from trace_timing.trace.kineto import read_trace
+from trace_timing.api.analysis.analyze import analyze
+from trace_timing.timeline.build.runs import lay_out
+from trace_timing.trace.kineto.reader import read_trace
 
 pytestmark = pytest.mark.slow
 SHORT = next((REPOSITORY / "sample_traces" / "traces").glob("short*.json.gz"))

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.plain.figures import Figures, figures
-from trace_timing.api.analysis import analyze
-from trace_timing.api.one_trace import Outcome, Settings, analyze_trace
-from trace_timing.stats.trace_result import TraceSource
+from trace_timing.api.analysis.analyze import analyze
+from trace_timing.api.analysis.worker import Outcome, Settings, analyze_trace
+from trace_timing.stats.trace.trace_result import TraceSource
 
 #: The baseline's windows in µs.
 BASELINE = {"prefill": 68, "decode": 54, "other": 7}

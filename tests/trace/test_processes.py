@@ -12,7 +12,7 @@ from tests.trace.merged_ranks import Event, document, labelled, offset, rank_eve
 from tests.trace.test_store import assert_same
 from trace_timing.errors import AttributionError, TraceError
 from trace_timing.trace.events import GPU_OP_KINDS, NONE, Kind, Trace
-from trace_timing.trace.kineto import read_trace
+from trace_timing.trace.kineto.reader import read_trace
 from trace_timing.trace.links import gpu_op_rows, launch_rows
 from trace_timing.trace.processes import by_process, label_of, ranks_of
 from trace_timing.trace.store import read_store, write_store

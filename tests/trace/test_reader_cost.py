@@ -21,7 +21,7 @@ MARGIN = 1.15
 
 READ = """
 import sys
-from trace_timing.trace.kineto import read_trace
+from trace_timing.trace.kineto.reader import read_trace
 for _ in range(int(sys.argv[2])):
     read_trace(sys.argv[1])
 """

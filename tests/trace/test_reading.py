@@ -14,7 +14,7 @@ from tests.trace.test_store import assert_same
 from trace_timing.errors import TraceError
 from trace_timing.trace import cache
 from trace_timing.trace.cache import open_cached, prune
-from trace_timing.trace.kineto import read_trace
+from trace_timing.trace.kineto.reader import read_trace
 from trace_timing.trace.reading import open_trace
 from trace_timing.trace.store import write_store
 

@@ -13,7 +13,7 @@ import pytest
 from tests.trace.kineto_files import CALL, KERNEL, write
 from trace_timing.errors import TraceError
 from trace_timing.trace.events import NONE, Events, Trace, TraceInfo
-from trace_timing.trace.kineto import read_trace
+from trace_timing.trace.kineto.reader import read_trace
 from trace_timing.trace.store import compact, read_store, without_cpu_ops, write_store
 
 

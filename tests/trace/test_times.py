@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tests.trace.kineto_files import CALL, KERNEL, write
 from trace_timing.errors import TraceError
-from trace_timing.trace import inflating, kineto
-from trace_timing.trace.decoding import EXACT_US, ns_from_us
-from trace_timing.trace.kineto import read_trace
+from trace_timing.trace.kineto import inflating, reader
+from trace_timing.trace.kineto.decoding import EXACT_US, ns_from_us
+from trace_timing.trace.kineto.reader import read_trace
 
 LIMIT_NS = 2**63
 #: A token that JSON does not know sends the whole piece through the loose decoder.
@@ -159,7 +159,7 @@ def test_an_end_that_does_not_fit_since_1970_is_refused(tmp_path: Path) -> None:
 def test_small_pieces_of_mixed_magnitude_read_alike(tmp_path: Path, slowly: bool) -> None:
     times = [(2**42 * 1000 + 7 * n if n % 2 else n, 3 * n) for n in range(300)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kineto, "PIECE_BYTES", 1000)
+        patch.setattr(reader, "PIECE_BYTES", 1000)
         patch.setattr(inflating, "BLOCK_BYTES", 1000)
         text = document(times, shortest=False, slowly=slowly)
         events = read_trace(write(tmp_path / "t.json", text)).events

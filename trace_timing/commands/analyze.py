@@ -13,7 +13,7 @@ import click
 from trace_timing.commands.printing import say, say_json, show
 
 if TYPE_CHECKING:
-    from trace_timing.api.analysis import Analysis
+    from trace_timing.api.analysis.analyze import Analysis
 
 
 @click.command(short_help="Derive stage latencies from traces.")
@@ -77,12 +77,12 @@ def command(
     Exit code 0: good. 1: done, but something was rejected, unattributed as a whole, failed a check
     of its integrity, or a law is broken. 2: wrong use. 3: nothing could be read.
     """
-    from trace_timing.api.analysis import analyze
-    from trace_timing.api.delivery import delivered, exclusive
-    from trace_timing.api.output_folder import seal
-    from trace_timing.api.spreading import available_cores
+    from trace_timing.api.analysis.analyze import analyze
+    from trace_timing.api.analysis.executor import available_cores
+    from trace_timing.api.output.output_folder import seal
+    from trace_timing.api.output.upload import delivered, exclusive
     from trace_timing.trace.cache import default_folder
-    from trace_timing.trace.inflating import MOST_INFLATION
+    from trace_timing.trace.kineto.inflating import MOST_INFLATION
 
     spread: dict[str, Any] = {
         "jobs": jobs or available_cores(),
@@ -113,7 +113,7 @@ def command(
         if by is not None:
             _write_summaries(analysis, by, folder / "summaries.csv")
         if annotate:
-            from trace_timing.api.annotating import annotate as write_annotated
+            from trace_timing.api.output.annotate import annotate as write_annotated
 
             doubts = analysis.report_data(pages=False).doubts
             written = write_annotated(paths, folder / "annotated", stages=stages, doubts=doubts)
@@ -137,7 +137,7 @@ def _write(analysis: Analysis, folder: Path, *, report: bool, cdn: bool) -> None
         inert_frame(analysis.step_summary).to_csv(folder / "step_summary.csv", index=False)
     write_summary(analysis.summary(), folder)
     if report:
-        from trace_timing.report.page import write_report
+        from trace_timing.report.html.page import write_report
 
         data = analysis.report_data()
         told = {**data.summary, "commands": _commands(data.summary.get("settings") or {})}
@@ -155,7 +155,7 @@ def _commands(settings: Mapping[str, Any]) -> list[str]:
 
 def _write_summaries(analysis: Analysis, by: str, path: Path) -> None:
     from trace_timing.report.export import inert_frame
-    from trace_timing.stats.summaries import summary_table
+    from trace_timing.stats.capture.summaries import summary_table
 
     columns = [name.strip() for name in by.split(",") if name.strip()]
     inert_frame(summary_table(analysis.samples, columns)).to_csv(path, index=False)
@@ -165,8 +165,8 @@ def _watch(
     paths: tuple[str, ...], output: str, spread: dict[str, Any], *, report: bool, cdn: bool
 ) -> int:
     """Write the outputs again whenever there are new traces, until interrupted."""
-    from trace_timing.api.delivery import delivered
-    from trace_timing.api.watching import watch
+    from trace_timing.api.analysis.watch import watch
+    from trace_timing.api.output.upload import delivered
     from trace_timing.errors import EXIT_NOTHING_READ
 
     code = EXIT_NOTHING_READ
@@ -192,9 +192,9 @@ def _print_json(summary: dict[str, Any]) -> None:
 def _print_story(analysis: Analysis, output: str) -> None:
     from rich.console import Console
 
-    from trace_timing.report.serving_text import stage_map_lines, step_lines
-    from trace_timing.report.statistics_text import statistics_lines
-    from trace_timing.report.text import render
+    from trace_timing.report.terminal.analysis import render
+    from trace_timing.report.terminal.serving import stage_map_lines, step_lines
+    from trace_timing.report.terminal.statistics import statistics_lines
 
     console = Console()
     more = [

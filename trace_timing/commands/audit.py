@@ -16,9 +16,9 @@ from trace_timing.errors import EXIT_GOOD, UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trace_timing.stats.audit import AuditResult
-    from trace_timing.stats.older_judged import Judged
-    from trace_timing.stats.older_results import OlderResults
+    from trace_timing.stats.audit.audit import AuditResult
+    from trace_timing.stats.audit.read_results import OlderResults
+    from trace_timing.stats.audit.row_validity import Judged
 
 PAGE = "audit.html"
 
@@ -55,10 +55,10 @@ def command(
 
     Exit code 0 when every file was audited, whatever its rows are worth.
     """
-    from trace_timing.api.output_folder import whole
-    from trace_timing.stats.audit import audit
-    from trace_timing.stats.older_judged import judge
-    from trace_timing.stats.older_results import read_older
+    from trace_timing.api.output.output_folder import whole
+    from trace_timing.stats.audit.audit import audit
+    from trace_timing.stats.audit.read_results import read_older
+    from trace_timing.stats.audit.row_validity import judge
 
     if estimate and output is None:
         raise UsageError("--estimate writes a column", remedy="say where to: -o DIRECTORY")
@@ -72,7 +72,7 @@ def command(
             judged = judge(older)
             held = None
             if captured is not None and against is not None:
-                from trace_timing.stats.older_against import hold_against
+                from trace_timing.stats.audit.against_capture import hold_against
 
                 held = hold_against(older, judged, captured, source=Path(against).name)
             results.append(audit(older, by=columns, against=held))
@@ -110,7 +110,7 @@ def _targets(files: tuple[Path, ...], output: Path | None) -> dict[Path, Path]:
 def _captured(against: str | None) -> pd.DataFrame | None:
     if against is None:
         return None
-    from trace_timing.api.loaded import load
+    from trace_timing.api.output.load import load
 
     return load(against).samples
 
@@ -119,8 +119,8 @@ def _write(older: OlderResults, judged: Judged, target: Path, *, estimate: bool)
     import pandas as pd
 
     from trace_timing.report.export import inert_frame
-    from trace_timing.stats.older_cleaned import cleaned_rows
-    from trace_timing.stats.older_results import ROWS
+    from trace_timing.stats.audit.annotated_copy import cleaned_rows
+    from trace_timing.stats.audit.read_results import ROWS
 
     rows = cleaned_rows(older, judged, estimate=estimate)
     match target.suffix:
@@ -136,8 +136,8 @@ def _write(older: OlderResults, judged: Judged, target: Path, *, estimate: bool)
 
 
 def _write_page(results: list[AuditResult], path: Path) -> None:
-    from trace_timing.report.audit_section import audit_sections
-    from trace_timing.report.result_page import write_result
+    from trace_timing.report.html.result_page import write_result
+    from trace_timing.report.html.sections.audit import audit_sections
 
     files = results[0].source if len(results) == 1 else f"{len(results)} files"
     write_result(audit_sections(results), path, title="Audit of older results", subtitle=files)
@@ -153,7 +153,7 @@ def _show(
         return
     from rich.console import Console
 
-    from trace_timing.report.audit_text import render
+    from trace_timing.report.terminal.audit import render
 
     console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=True, highlight=False)
     for result in results:

@@ -14,14 +14,14 @@ import click
 
 from trace_timing.commands.printing import say
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED
-from trace_timing.inert import printable
 from trace_timing.records import VISION_STAGES
 from trace_timing.units import ms_from_ns
+from trace_timing.untrusted_text import printable
 
 if TYPE_CHECKING:
-    from trace_timing.api.sample_loop import Step
-    from trace_timing.recording.health import Finding
-    from trace_timing.recording.plan import CallCount
+    from trace_timing.api.capture.sample_loop import Step
+    from trace_timing.recording.profiling.session_health import Finding
+    from trace_timing.recording.runs.plan import CallCount
     from trace_timing.records import ControlTimes, RunRecord
 
 _SHOWN = ("vision", "prefill", "decode", "sampling")
@@ -125,11 +125,11 @@ def command(ctx: click.Context, /, **options: Any) -> int:
 
 
 def _run(options: dict[str, Any]) -> int:
-    from trace_timing.api.capturing import capture
-    from trace_timing.api.sample_loop import SampleLoop, capture_samples, planned_calls
-    from trace_timing.recording.inputs import read_samples, shard
-    from trace_timing.recording.models import load
-    from trace_timing.recording.shards import shard_of_process
+    from trace_timing.api.capture.capture import capture
+    from trace_timing.api.capture.sample_loop import SampleLoop, capture_samples, planned_calls
+    from trace_timing.recording.model.loading import load
+    from trace_timing.recording.runs.ranks import shard_of_process
+    from trace_timing.recording.samples import read_samples, shard
 
     part = shard_of_process()
     samples = read_samples(options["inputs"], limit=options["limit"])
@@ -217,7 +217,7 @@ def _minutes(minutes: float) -> str:
 
 
 def _choice(options: dict[str, Any]) -> Any:
-    from trace_timing.recording.models import ModelChoice
+    from trace_timing.recording.model.loading import ModelChoice
 
     return ModelChoice(
         name=options["model"],
@@ -232,7 +232,7 @@ def _choice(options: dict[str, Any]) -> Any:
 
 
 def _capture_options(options: dict[str, Any]) -> Any:
-    from trace_timing.api.capture_options import CaptureOptions
+    from trace_timing.api.capture.options import CaptureOptions
 
     names = (
         "profile",

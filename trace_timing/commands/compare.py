@@ -12,9 +12,9 @@ from trace_timing.commands.printing import say, say_json, show
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED
 
 if TYPE_CHECKING:
-    from trace_timing.stats.compared_figures import Basis, Tables
-    from trace_timing.stats.comparison import ComparisonResult
-    from trace_timing.stats.gates import GateOutcome
+    from trace_timing.stats.comparison.compare import ComparisonResult
+    from trace_timing.stats.comparison.figures import Basis, Tables
+    from trace_timing.stats.comparison.gates import GateOutcome
 
 
 @click.command()
@@ -72,9 +72,9 @@ def command(
 
     Exit code 1 when a --fail-on bound is broken, or its verdict had to be withheld.
     """
-    from trace_timing.api.output_folder import told
-    from trace_timing.stats.comparison import compare
-    from trace_timing.stats.gates import check_gate, parse_gate
+    from trace_timing.api.output.output_folder import told
+    from trace_timing.stats.comparison.compare import compare
+    from trace_timing.stats.comparison.gates import check_gate, parse_gate
 
     bounds = [parse_gate(text) for text in gates]
     result = compare(
@@ -95,8 +95,8 @@ def command(
 
 
 def _tables(path: str) -> Tables:
-    from trace_timing.api.loaded import load
-    from trace_timing.stats.compared_figures import Tables
+    from trace_timing.api.output.load import load
+    from trace_timing.stats.comparison.figures import Tables
 
     loaded = load(path)
     return Tables(
@@ -110,8 +110,8 @@ def _tables(path: str) -> Tables:
 
 
 def _write_page(result: ComparisonResult, outcomes: list[GateOutcome], folder: Path) -> Path:
-    from trace_timing.report.comparison_section import comparison_section
-    from trace_timing.report.result_page import write_result
+    from trace_timing.report.html.result_page import write_result
+    from trace_timing.report.html.sections.comparison import comparison_section
 
     path = folder / "compare.html"
     section = comparison_section(result, outcomes)
@@ -130,7 +130,7 @@ def _show(
         return
     from rich.console import Console
 
-    from trace_timing.report.comparison_text import gate_line, render
+    from trace_timing.report.terminal.comparison import gate_line, render
 
     width = None if sys.stdout.isatty() else 150
     show(Console(width=width, soft_wrap=True, highlight=False), render(result))

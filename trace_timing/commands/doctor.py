@@ -11,8 +11,8 @@ from trace_timing.commands.printing import say, say_json
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, UsageError
 
 if TYPE_CHECKING:
-    from trace_timing.api.examining import Examined
-    from trace_timing.recording.diagnosis import Diagnosis
+    from trace_timing.api.analysis.examine import Examined
+    from trace_timing.recording.doctor.checks import Diagnosis
     from trace_timing.records import HardwareRates
 
 _MARKS = {"good": "ok", "note": "note", "problem": "PROBLEM"}
@@ -42,9 +42,9 @@ def command(
         if measure or output:
             raise UsageError("--rates measures this machine", remedy="leave the traces out")
         return _examine(traces, stages, as_json=as_json)
-    from trace_timing.api.output_folder import told
-    from trace_timing.atomic import write_whole
-    from trace_timing.recording.diagnosis import diagnose
+    from trace_timing.api.output.output_folder import told
+    from trace_timing.atomic_write import write_whole
+    from trace_timing.recording.doctor.checks import diagnose
     from trace_timing.records import encode
 
     diagnosis = diagnose()
@@ -61,7 +61,7 @@ def command(
 
 
 def _examine(paths: tuple[str, ...], stages: str | None, *, as_json: bool) -> int:
-    from trace_timing.api.examining import examine
+    from trace_timing.api.analysis.examine import examine
     from trace_timing.records import encode
 
     examined = list(examine(*paths, stages=stages))
@@ -95,7 +95,7 @@ def _rates(diagnosis: Diagnosis) -> HardwareRates | None:
         return None
     import torch
 
-    from trace_timing.recording.rates import measure_rates
+    from trace_timing.recording.doctor.rates import measure_rates
 
     return measure_rates(torch.device("cuda", torch.cuda.current_device()))
 

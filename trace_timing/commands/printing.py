@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trace_timing.inert import printable
+from trace_timing.untrusted_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

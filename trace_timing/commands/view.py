@@ -78,8 +78,8 @@ def _trace_file(path: Path, sample: str | None) -> Path:
 
 
 def _trace_of_sample(folder: Path, sample: str | None) -> Path:
-    from trace_timing.api.recorded_files import verified
-    from trace_timing.api.sources import find_inputs, kineto_file
+    from trace_timing.api.analysis.inputs import find_inputs, kineto_file
+    from trace_timing.api.analysis.recorded_files import verified
 
     found = {
         s.sample_id: (s, file)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from trace_timing.recording.detach import loaded_cupti
+from trace_timing.recording.profiling.detach import loaded_cupti
 
 _PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "triton", "pillow", "numpy")
 

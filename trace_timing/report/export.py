@@ -12,8 +12,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from trace_timing.atomic import replacing, write_whole
-from trace_timing.inert import cell
+from trace_timing.atomic_write import replacing, write_whole
 from trace_timing.records import (
     FORMAT_VERSION,
     TOOL_VERSION,
@@ -22,8 +21,9 @@ from trace_timing.records import (
     Manifest,
     Rejection,
 )
-from trace_timing.stats.statistics import Statistics
-from trace_timing.stats.trace_result import RunSummary, TraceSummary
+from trace_timing.stats.capture.statistics import Statistics
+from trace_timing.stats.trace.trace_result import RunSummary, TraceSummary
+from trace_timing.untrusted_text import cell
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from trace_timing.records import Stage
 from trace_timing.report.model import ReportData
-from trace_timing.stats.busy_times import busy_ms
+from trace_timing.stats.latency.busy_times import busy_ms
 
 if TYPE_CHECKING:
     import pandas as pd

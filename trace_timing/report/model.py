@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_timing.records import Clock, Doubt, Stage
-from trace_timing.timeline.layout import StageKey
+from trace_timing.timeline.build.model import StageKey
 from trace_timing.units import IntArray
 
 if TYPE_CHECKING:

@@ -7,11 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from trace_timing.errors import UsageError
-from trace_timing.report.latency_rows import LatencyRow, all_recorded, latency_rows
-from trace_timing.report.model import ReportData, RunKey
-from trace_timing.report.palette import COLOURS
-from trace_timing.report.rows import median_run, of_run
-from trace_timing.report.sentences import (
+from trace_timing.report.findings import (
     CANNOT_TELL,
     about,
     findings,
@@ -20,6 +16,10 @@ from trace_timing.report.sentences import (
     percent,
     plus_minus,
 )
+from trace_timing.report.latency_rows import LatencyRow, all_recorded, latency_rows
+from trace_timing.report.model import ReportData, RunKey
+from trace_timing.report.palette import COLOURS
+from trace_timing.report.rows import median_run, of_run
 from trace_timing.report.trust import doubt_groups, law_line
 from trace_timing.schema import SAMPLE_PARTS
 
@@ -114,25 +114,25 @@ class Figures:
 
     def split(self, sample_id: str | None = None, repeat: int = 0) -> go.Figure:
         """One run's window by stage; without a sample, the run whose total is the median."""
-        from trace_timing.report.figures import split
+        from trace_timing.report.figures.overview import split
 
         return split(of_run(self.data.stages, self._run(sample_id, repeat)))
 
     def samples(self) -> go.Figure:
         """Every run's stages stacked, shortest to longest."""
-        from trace_timing.report.figures import sample_stages
+        from trace_timing.report.figures.overview import sample_stages
 
         return sample_stages(self.data.stages, self.data.recorded)
 
     def distribution(self) -> go.Figure:
         """How each stage's window spreads over the runs."""
-        from trace_timing.report.figures import distribution
+        from trace_timing.report.figures.overview import distribution
 
         return distribution(self.data.stages)
 
     def steps(self, sample_id: str | None = None, repeat: int = 0) -> go.Figure:
         """Decode latency by position over all runs; with a sample, that run's own steps."""
-        from trace_timing.report.step_figures import decode_by_position, run_steps
+        from trace_timing.report.figures.steps import decode_by_position, run_steps
 
         if sample_id is None:
             return decode_by_position(self.data.steps, self.data.summary.get("scaling") or ())
@@ -140,7 +140,7 @@ class Figures:
 
     def kernels(self, per_stage: int = 6) -> go.Figure:
         """The operations of each stage that take the most time."""
-        from trace_timing.report.kernel_figure import top_kernels
+        from trace_timing.report.figures.kernels import top_kernels
 
         return top_kernels(self.data.kernels, per_stage=per_stage)
 
@@ -150,7 +150,7 @@ class Figures:
         Raises:
             UsageError: the analysis kept no timeline of that run (it keeps those of a dozen).
         """
-        from trace_timing.report.timeline_figure import timeline
+        from trace_timing.report.figures.timeline import timeline
 
         key = self._run(sample_id, repeat)
         if key not in self.data.details:

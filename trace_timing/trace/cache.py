@@ -14,7 +14,7 @@ from pathlib import Path
 from trace_timing.errors import TraceError
 from trace_timing.trace.digest import sha256_of, verify
 from trace_timing.trace.events import Trace
-from trace_timing.trace.inflating import MOST_INFLATION
+from trace_timing.trace.kineto.inflating import MOST_INFLATION
 from trace_timing.trace.reading import STORE_ENDING, open_trace, opened, read_opened
 from trace_timing.trace.store import STORE_VERSION, read_store, write_store
 

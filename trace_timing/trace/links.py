@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from trace_timing.errors import AttributionError
-from trace_timing.memo import once
+from trace_timing.memoize import once
 from trace_timing.trace.events import GPU_OP_KINDS, NONE, Events, Kind, joins
 from trace_timing.units import IntArray, order_by
 

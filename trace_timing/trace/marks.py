@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trace_timing.memo import once
+from trace_timing.memoize import once
 from trace_timing.records import RECORDING_GUARD, RECORDING_OFF
 from trace_timing.trace.events import Kind, Trace
 from trace_timing.units import BoolArray, IntArray

@@ -6,12 +6,12 @@ import io
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from trace_timing.allocation import reuse_freed_memory
 from trace_timing.errors import TraceError
+from trace_timing.malloc_settings import reuse_freed_memory
 from trace_timing.trace.digest import sha256_of, verify
 from trace_timing.trace.events import Trace
-from trace_timing.trace.inflating import MOST_INFLATION
-from trace_timing.trace.kineto import read_stream
+from trace_timing.trace.kineto.inflating import MOST_INFLATION
+from trace_timing.trace.kineto.reader import read_stream
 from trace_timing.trace.store import PARQUET_MAGIC, read_store_stream, without_cpu_ops
 
 STORE_ENDING = ".parquet"

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from isal import isal_zlib
 
-from trace_timing.atomic import replacing
+from trace_timing.atomic_write import replacing
 from trace_timing.errors import TraceError
 from trace_timing.trace.events import DTYPES, NONE, Events, Kind, Trace, TraceInfo, absent
 from trace_timing.trace.processes import tell_processes

@@ -8,9 +8,9 @@ import pytest
 
 from tests.timeline.building import TraceBuilder
 from tests.timeline.switched import six_steps
+from trace_timing.timeline.build.runs import lay_out
 from trace_timing.timeline.integrity.subject import RunSubject, TraceSubject
 from trace_timing.timeline.integrity.table import FAILING, run_integrity, trace_integrity
-from trace_timing.timeline.runs import lay_out
 from trace_timing.trace.events import Kind, Trace
 
 T0 = 5_000_000_000_000

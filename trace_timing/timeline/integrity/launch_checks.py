@@ -7,10 +7,10 @@ from statistics import median
 
 import numpy as np
 
-from trace_timing.call_names import LAUNCHING
+from trace_timing.api_call_names import LAUNCHING
 from trace_timing.records import Stage
+from trace_timing.timeline.build.model import StageKey, StageRange
 from trace_timing.timeline.integrity.subject import RunSubject, TraceSubject, some
-from trace_timing.timeline.layout import StageKey, StageRange
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.trace.integrity.check import Found, passed

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from trace_timing.records import STEP_STAGES
+from trace_timing.timeline.build.model import StageRange
 from trace_timing.timeline.integrity.subject import RunSubject, TraceSubject, some
-from trace_timing.timeline.layout import StageRange
 from trace_timing.trace.integrity.check import Found, passed
 from trace_timing.trace.integrity.event_checks import ZERO_ALONE_NS, rest_begins
 

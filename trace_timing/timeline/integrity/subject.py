@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from trace_timing.records import Stage
-from trace_timing.timeline.layout import NOT_COUNTED, RunTimeline, StageKey, StageRange
-from trace_timing.timeline.runs import TraceTimeline
+from trace_timing.timeline.build.model import NOT_COUNTED, RunTimeline, StageKey, StageRange
+from trace_timing.timeline.build.runs import TraceTimeline
 from trace_timing.trace.events import Trace
 from trace_timing.units import IntArray
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trace_timing.call_names import CallRole
-from trace_timing.memo import once
+from trace_timing.api_call_names import CallRole
+from trace_timing.memoize import once
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import Kind, Trace
 from trace_timing.trace.integrity.check import Found, passed, told

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trace_timing.call_names import LAUNCHING
-from trace_timing.memo import once
+from trace_timing.api_call_names import LAUNCHING
+from trace_timing.memoize import once
 from trace_timing.trace.calls import calls_that, captured
 from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.trace.links import gpu_op_rows

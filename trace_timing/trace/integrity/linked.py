@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trace_timing.call_names import role_of_call
-from trace_timing.memo import once
+from trace_timing.api_call_names import role_of_call
+from trace_timing.memoize import once
 from trace_timing.trace.events import NONE, Trace
 from trace_timing.trace.links import gpu_op_rows, launch_rows
 from trace_timing.units import BoolArray, IntArray

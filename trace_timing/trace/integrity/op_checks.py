@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from trace_timing.call_names import CallRole
+from trace_timing.api_call_names import CallRole
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import Events, Kind, Trace
 from trace_timing.trace.integrity.check import Found, passed, told

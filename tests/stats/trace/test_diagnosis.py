@@ -1,0 +1,78 @@
+"""The tables of why: complete, typed by the schema, and their sums are the stages'."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from tests.timeline.handmade import TWO_STAGES, TWO_STAGES_RUN, make_run, make_trace
+from trace_timing import schema
+from trace_timing.stats.trace.diagnosis import WHY_TABLES, why, window_by_stage
+from trace_timing.stats.trace.trace_result import TraceSource, result_of
+from trace_timing.timeline.build.model import StageKey
+from trace_timing.timeline.build.runs import lay_out
+from trace_timing.trace.events import Kind
+from trace_timing.trace.kineto.reader import read_trace
+
+KEY = {"sample_id": "s", "repeat": 0, "rank": 0}
+
+
+def test_every_table_fits_its_schema() -> None:
+    rows = why(TWO_STAGES, TWO_STAGES_RUN).rows(KEY)
+    assert tuple(rows) == WHY_TABLES
+    for name, some in rows.items():
+        table = pa.Table.from_pylist(some, schema=schema.TABLES[name].arrow())
+        assert schema.check(table, schema.TABLES[name]).num_rows == len(some)
+        assert all(tuple(row) == schema.TABLES[name].names for row in some)
+    assert len(rows["idle"]) == 9
+    assert len(rows["kinds"]) == 4
+
+
+def test_windows_by_stage_of_a_hand_made_run() -> None:
+    assert window_by_stage(TWO_STAGES_RUN) == {"prefill": 400, "decode": 450, "other": 50}
+
+
+def test_a_run_on_the_host_clock_gets_no_verdict() -> None:
+    assert why(TWO_STAGES, replace(TWO_STAGES_RUN, clock="host")).verdicts == ()
+
+
+def test_a_hand_made_run_is_judged_by_its_evidence() -> None:
+    said = {(v.stage, v.code) for v in why(TWO_STAGES, TWO_STAGES_RUN).verdicts}
+    # Decode: 60 of 450 ns idle in cudaMalloc. Prefill: 50 of 400 ns copy to the host; half of its
+    # launches starved it, not most.
+    assert said == {("decode", "allocator"), ("prefill", "copies")}
+
+
+def test_a_device_bound_run_is_neither_host_bound_nor_a_sync_loop() -> None:
+    trace = make_trace(
+        ops=[(Kind.KERNEL, "nvjet_a", 2, 400), (Kind.KERNEL, "nvjet_a", 400, 900)],
+        calls=[("cudaLaunchKernel", 0, 1), ("cudaLaunchKernel", 10, 11)],
+    )
+    keys = [StageKey("prefill"), StageKey("decode", 1), StageKey("other")]
+    run = make_run(trace, keys, (0, 900), op_keys=[0, 1], host=[(0, 0), (5, 1), (20, -1)])
+    codes = {(v.stage, v.code) for v in why(trace, run).verdicts}
+    assert ("decode", "device_bound") in codes
+    assert not {c for _, c in codes} & {"host_bound", "sync_bound", "expert_sync_loop"}
+
+
+def test_in_the_result_of_a_trace_kinds_and_causes_sum_to_the_stage_rows(h200: Path) -> None:
+    trace = read_trace(h200 / "llava_llama1b_user_scope.json.gz")
+    source = TraceSource(location="x", name="x", sample_id="x")
+    tables = result_of(trace, lay_out(trace), source).tables
+    stages = {row["stage"]: row for row in tables["stages"].to_pylist()}
+    sums: Counter[tuple[str, str]] = Counter()
+    for row in tables["kinds"].to_pylist():
+        for column in ("gpu_ops", "kernel_sum_ns", "busy_ns"):
+            sums[row["stage"], column] += row[column]
+    for row in tables["idle"].to_pylist():
+        sums[row["stage"], "idle_ns"] += row["idle_ns"]
+    for stage, row in stages.items():
+        for column in ("gpu_ops", "kernel_sum_ns", "busy_ns", "idle_ns"):
+            assert sums[stage, column] == (row[column] or 0), (stage, column)
+    syncs = {
+        row["stage"]: row["count"] for row in tables["idle"].to_pylist() if row["cause"] == "sync"
+    }
+    assert syncs == {s: row["syncs"] for s, row in stages.items() if row["syncs"]}

@@ -1,0 +1,1 @@
+"""analyze(): traces in, tables and a report out."""

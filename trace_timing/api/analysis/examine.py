@@ -1,0 +1,82 @@
+"""Whether traces can be trusted: every check of their integrity, without tables or a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trace_timing.api.analysis.analyze import stage_map
+from trace_timing.api.analysis.inputs import find_inputs
+from trace_timing.api.analysis.worker import Settings, analyze_trace
+from trace_timing.errors import NothingReadError
+from trace_timing.records import Doubt, IntegrityLevel, IntegrityResult, Rejection
+from trace_timing.stats.latency.evidence import FAULTS
+from trace_timing.stats.trace.trace_result import TraceResult
+from trace_timing.timeline.naming.stage_names import StageMap
+
+_LEVELS: tuple[IntegrityLevel, ...] = ("PASS", "WARN", "FAIL")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """One trace: its checks, those of its runs after those of the whole."""
+
+    trace: str
+    results: tuple[IntegrityResult, ...]
+
+    @property
+    def level(self) -> IntegrityLevel:
+        """The worst of the results."""
+        return max((r.level for r in self.results), key=_LEVELS.index, default="PASS")
+
+
+def examine(*paths: str | Path, stages: str | Path | StageMap | None = None) -> Iterator[Examined]:
+    """Check traces one by one; a trace that is refused has one result, a FAIL with the reason.
+
+    Args:
+        paths, stages: as `analyze` takes them.
+    Raises:
+        NothingReadError: there is no trace.
+    """
+    found = find_inputs(str(path) for path in paths)
+    if not found.sources and not found.rejections:
+        raise NothingReadError("no trace to examine", remedy="name a trace or a capture")
+    settings = Settings(stages=stage_map(stages))
+    for rejection in found.rejections:
+        yield _refused(rejection)
+    for source in found.sources:
+        outcome = analyze_trace(source, settings)
+        if outcome.rejection:
+            yield _refused(outcome.rejection)
+        elif outcome.result:
+            yield Examined(trace=source.name, results=_results(outcome.result))
+
+
+def _refused(rejection: Rejection) -> Examined:
+    result = IntegrityResult(
+        code="refused",
+        level="FAIL",
+        message="The trace is refused as a whole.",
+        evidence=rejection.reason,
+        remedy=rejection.remedy,
+    )
+    return Examined(trace=rejection.source, results=(result,))
+
+
+def _results(result: TraceResult) -> tuple[IntegrityResult, ...]:
+    """Every check, and the warnings that no check stands for."""
+    checked = [*result.summary.checked, *(r for run in result.runs for r in run.checked)]
+    known = {r.code for r in checked}
+    doubts = [*result.summary.doubts, *(d for run in result.runs for d in run.doubts)]
+    return (*checked, *(_of_doubt(doubt) for doubt in doubts if doubt.code not in known))
+
+
+def _of_doubt(doubt: Doubt) -> IntegrityResult:
+    return IntegrityResult(
+        code=doubt.code,
+        level="FAIL" if doubt.code in FAULTS else "WARN",
+        message=doubt.message,
+        evidence=doubt.evidence,
+        remedy=doubt.remedy,
+    )

@@ -1,0 +1,52 @@
+"""analyze while a capture runs: only what is new is read."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from trace_timing.api.analysis.analyze import Analysis, Way, analysis_of, stage_map
+from trace_timing.api.analysis.inputs import find_inputs
+from trace_timing.api.analysis.result_cache import Parts
+from trace_timing.api.analysis.worker import Settings
+from trace_timing.errors import NothingReadError
+from trace_timing.report.model import SampleDetail
+from trace_timing.timeline.naming.stage_names import StageMap
+
+INTERVAL_S = 2.0
+
+
+def watch(
+    *paths: str | Path,
+    stages: str | Path | StageMap | None = None,
+    cache: Path | None = None,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    idle: Callable[[], None] = lambda: time.sleep(INTERVAL_S),
+) -> Iterator[Analysis]:
+    """Analyses of all traces so far, one whenever there are new ones. Does not end by itself.
+
+    A trace that was refused is tried again once its file has changed: it may have been half
+    written.
+    """
+    settings = Settings(stages=stage_map(stages), cache=cache)
+    shown: dict[str, tuple[SampleDetail, ...]] = {}
+    with tempfile.TemporaryDirectory(prefix="trace-timing-") as folder:
+        parts = Parts(Path(folder), settings)
+        way = Way(settings=settings, parts=parts, resume=True, jobs=jobs, scheduler=scheduler)
+        while True:
+            found = find_inputs(str(p) for p in paths)
+            keys = [parts.key(source) for source in found.sources]
+            if any(key is not None and not parts.has(key) for key in keys):
+                there = [s for s, key in zip(found.sources, keys, strict=True) if key is not None]
+                for source, key in zip(found.sources, keys, strict=True):
+                    if not parts.has(key):
+                        shown.pop(source.name, None)
+                inputs = replace(found, sources=tuple(there))
+                with suppress(NothingReadError):
+                    yield analysis_of(inputs, way, shown=shown)
+            idle()

@@ -1,0 +1,119 @@
+"""What is done to one trace: read, laid out, put in tables. Runs in any process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from trace_timing.api.analysis.recorded_files import sha256_expected
+from trace_timing.errors import TraceError, TraceTimingError
+from trace_timing.records import Rejection
+from trace_timing.report.detail import sample_detail
+from trace_timing.report.model import RunKey, SampleDetail
+from trace_timing.stats.comparison.several_processes import joined
+from trace_timing.stats.trace.trace_result import TraceResult, TraceSource, result_of, run_keys
+from trace_timing.timeline.build.processes import LaidOut, lay_out_each
+from trace_timing.timeline.naming.stage_names import DEFAULT_STAGES, StageMap
+from trace_timing.trace.cache import open_through
+from trace_timing.trace.events import Trace
+from trace_timing.trace.kineto.inflating import MOST_INFLATION
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How traces are analysed; the same for all of one analysis."""
+
+    stages: StageMap = DEFAULT_STAGES
+    #: Keep what the timeline figure of each run needs.
+    details: bool = False
+    #: Let a defect of ours end the analysis with its traceback.
+    debug: bool = False
+    #: Read the CPU ops of every trace, to tell the parts of the model by them.
+    components: bool = False
+    #: Fill the table `hta`, with HTA's figures beside ours.
+    hta: bool = False
+    #: Folder of compact stores of traces read before; None: read every trace anew.
+    cache: Path | None = None
+    #: How many times its size a .gz may inflate to.
+    max_inflation: float = MOST_INFLATION
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One trace's result, or why it has none."""
+
+    source: TraceSource
+    result: TraceResult | None
+    rejection: Rejection | None
+    details: tuple[SampleDetail, ...] = ()
+
+
+def analyze_trace(source: TraceSource, settings: Settings) -> Outcome:
+    """Analyse one trace; what is wrong with it becomes a rejection, never an exception."""
+    try:
+        trace = _open(source, settings)
+        laid_out = lay_out_each(trace, settings.stages)
+        if not all(timeline.runs for _, timeline in laid_out):
+            raise TraceError(
+                f"{source.name}: nothing to time",
+                why="no range, no GPU op, no API call in it",
+                remedy="record it around a generate() call",
+            )
+        results = [
+            result_of(part, timeline, source, hta=settings.hta) for part, timeline in laid_out
+        ]
+        result = joined(results, [pid for part, _ in laid_out for pid in part.info.processes])
+        details = _details(laid_out, source) if settings.details else ()
+        return Outcome(source, result, None, details)
+    except TraceTimingError as error:
+        return Outcome(source, None, reject(source, error))
+    except Exception as error:
+        if settings.debug:
+            raise
+        return Outcome(source, None, reject(source, _defect(error)))
+
+
+def _defect(error: Exception) -> TraceError:
+    """A defect of ours costs the trace that shows it, not the others."""
+    first, *_ = str(error).splitlines() or [""]
+    return TraceError(
+        "trace-timing failed on it in a way that it does not expect",
+        why=f"{type(error).__name__}: {first}",
+        remedy="run the same with `trace-timing --debug …` on this trace and report what it shows",
+    )
+
+
+def timelines(source: TraceSource, settings: Settings) -> tuple[SampleDetail, ...]:
+    """The timelines of a trace alone; none where it can no longer be read."""
+    try:
+        trace = _open(source, settings)
+        return _details(lay_out_each(trace, settings.stages), source)
+    except TraceTimingError:
+        return ()
+
+
+def _open(source: TraceSource, settings: Settings) -> Trace:
+    mode = source.manifest.settings.get("profile") if source.manifest else None
+    wanted = settings.components or mode == "full"
+    return open_through(
+        source.local,
+        settings.cache,
+        cpu_ops=wanted,
+        sha256=sha256_expected(source),
+        max_inflation=settings.max_inflation,
+    )
+
+
+def _details(laid_out: LaidOut, source: TraceSource) -> tuple[SampleDetail, ...]:
+    return tuple(
+        sample_detail(trace, run, RunKey(key.sample_id, key.repeat or 0, key.rank))
+        for trace, timeline in laid_out
+        for run, key in zip(timeline.runs, run_keys(source, timeline, trace), strict=True)
+    )
+
+
+def reject(source: TraceSource, error: TraceTimingError) -> Rejection:
+    """Name the trace by its own name, not by the path of this machine."""
+    text = f"{error.what}: {error.why}" if error.why else error.what
+    reason = text.replace(source.local, source.name).removeprefix(f"{source.name}: ")
+    return Rejection(source=source.name, reason=reason, remedy=error.remedy)

@@ -1,0 +1,121 @@
+"""capture(): the recorder around a user's own loop."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from trace_timing.api.capture.hooks import Hooks
+from trace_timing.api.capture.manifest import begun, manifest_of
+from trace_timing.api.capture.options import CaptureOptions
+from trace_timing.api.capture.retention import Keep, Keeper
+from trace_timing.api.capture.session import Session
+from trace_timing.errors import UsageError
+from trace_timing.recording.hooks.attach import attach
+from trace_timing.recording.hooks.components import component_ranges
+from trace_timing.recording.model.locate import read_overrides, resolve
+from trace_timing.recording.profiling.detach import attachment_of_process
+from trace_timing.recording.profiling.switch import switch_of_process
+from trace_timing.recording.runs.calls import RunSettings, SinkSlot, devices_of
+from trace_timing.recording.runs.profiler import open_session
+from trace_timing.recording.runs.profiler_sink import ProfilerSink
+from trace_timing.recording.runs.ranks import Shard, all_agree, shard_of_process
+from trace_timing.recording.runs.runner import Runner
+from trace_timing.recording.runs.step_planner import StepPlanner, switch_for
+from trace_timing.recording.storage.directory import exclusive, open_directory
+
+__all__ = ["Session", "capture"]
+
+
+@contextmanager
+def capture(
+    directory: str | Path, model: Any, options: CaptureOptions | None = None, **changes: Any
+) -> Iterator[Session]:
+    """Record generate() calls of a model into a capture directory.
+
+        with trace_timing.capture("traces/", model) as session:
+            output = session.generate("sample 1", meta={"tier": "easy"}, **inputs)
+
+    Nothing of the model is changed but for hooks, and those are gone afterwards, also when the
+    body raises. Under torchrun each rank writes its own files into the one directory.
+
+    Args:
+        changes: fields of `CaptureOptions`, by name.
+    Raises:
+        UsageError: the directory holds a capture and `resume` is not set; the settings differ
+            from those that it was begun with; another capture is writing into it.
+        CaptureError: the model's stages cannot be found.
+    """
+    chosen = replace(options or CaptureOptions(), **changes)
+    if chosen.record_steps != "all" and chosen.record_steps < 1:
+        raise UsageError(
+            f"record_steps is {chosen.record_steps}", remedy="give a number from 1 on, or 'all'"
+        )
+    shard = shard_of_process()
+    with exclusive(Path(directory), rank=shard.rank):
+        yield from _sessions(Path(directory), model, chosen, shard)
+
+
+def _sessions(
+    directory: Path, model: Any, chosen: CaptureOptions, shard: Shard
+) -> Iterator[Session]:
+    """The one session of a capture, closed when it is done with."""
+    place = open_directory(
+        directory,
+        rank=shard.rank,
+        together=shard.world if chosen.tensor_parallel else 1,
+        resume=chosen.resume,
+    )
+    recorder, backend = open_session(chosen.profile)
+    overrides = read_overrides(chosen.stages_of) if chosen.stages_of else None
+    stages = resolve(model, overrides)
+    manifest = manifest_of(model, stages, chosen, shard, backend)
+    manifest = begun(place, manifest, shard)
+    slot = SinkSlot()
+    devices = devices_of(model)
+    hooks = Hooks(functools.partial(attach, stages, slot), _details(chosen, model, slot))
+    keeper = Keeper(place, Keep.parse(chosen.keep))
+    runner = Runner(
+        model=model,
+        slot=slot,
+        session=recorder,
+        directory=place,
+        settings=RunSettings(
+            profile=chosen.profile,
+            cuda_cache=chosen.cuda_cache,
+            warm_up=chosen.warm_up,
+        ),
+        unhooked=hooks.unhooked,
+        on_trace=keeper.keep,
+        attachment=attachment_of_process(next(iter(devices), None)),
+        planner=StepPlanner(
+            model,
+            chosen.record_steps,
+            switch=switch_for(chosen.profile, backend, switch_of_process()),
+        ),
+        all_agree=functools.partial(all_agree, device=next(iter(devices), "cpu"))
+        if chosen.tensor_parallel
+        else lambda says: says,
+    )
+    with hooks:
+        session = Session(model, runner, place, manifest, chosen, hooks)
+        try:
+            yield session
+        finally:
+            session.close()
+
+
+def _details(
+    options: CaptureOptions, model: Any, slot: SinkSlot
+) -> Callable[[], AbstractContextManager[None]]:
+    if options.detail == "stages":
+        return nullcontext
+    return functools.partial(component_ranges, model, lambda: _is_recording(slot))
+
+
+def _is_recording(slot: SinkSlot) -> bool:
+    return isinstance(slot.sink, ProfilerSink) and slot.sink.is_recording

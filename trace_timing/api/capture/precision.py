@@ -1,0 +1,77 @@
+"""When a sample's controls tell its latency precisely enough."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from trace_timing.errors import UsageError
+from trace_timing.records import RunRecord
+from trace_timing.stats.methods.control_mean import PooledSpread, enough, pooled_spread
+from trace_timing.units import FloatArray
+
+#: The last so many samples tell the spread: it changes with the machine's load.
+_POOLED_SAMPLES = 100
+
+
+def fraction(given: str | float | None) -> float | None:
+    """A precision from `3%` or 0.03; None stays None.
+
+    Raises:
+        UsageError: no number, or not between 0 and 1.
+    """
+    if given is None:
+        return None
+    text = str(given).strip()
+    try:
+        found = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < 1:
+        raise UsageError(
+            f"the precision {given} means nothing",
+            remedy="give a share of the total, as 3% or 0.03",
+        )
+    return found
+
+
+class Precision:
+    """Whether a sample's controls tell its total to within a share of it, at 95 %.
+
+    The spread within earlier samples of the capture counts as well: the few controls of one sample
+    know little of their own spread, and stopping where they agree by chance would pick those that
+    do. So the first sample takes as many controls as are allowed.
+
+    Args:
+        share: half-width ÷ total.
+        before: totals (ns) of samples that are done already, each in the order made.
+    """
+
+    def __init__(self, share: float, before: Iterable[Sequence[int]] = ()) -> None:
+        self._share = share
+        self._samples: deque[FloatArray] = deque(maxlen=_POOLED_SAMPLES)
+        for totals_ns in before:
+            self.add(totals_ns)
+
+    def __call__(self, totals_ns: Sequence[int]) -> bool:
+        """Whether the controls so far are enough."""
+        return enough(np.asarray(totals_ns, np.float64), self._share, self._pooled())
+
+    def add(self, totals_ns: Sequence[int]) -> None:
+        """A sample is done with these controls."""
+        self._samples.append(np.asarray(totals_ns, np.float64))
+
+    def _pooled(self) -> PooledSpread | None:
+        return pooled_spread((totals[:, None], totals) for totals in self._samples)
+
+
+def totals_by_sample(records: Iterable[RunRecord]) -> list[list[int]]:
+    """Totals of the controls of each sample and repeat, bare ones left out."""
+    found: dict[tuple[str, int], list[int]] = {}
+    for record in records:
+        if record.control is not None and not record.control.bare:
+            key = (record.sample_id, record.repeat)
+            found.setdefault(key, []).append(record.control.total_ns)
+    return list(found.values())

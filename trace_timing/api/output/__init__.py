@@ -1,0 +1,1 @@
+"""Where results go and come from: folders, table files, uploads."""

@@ -1,0 +1,85 @@
+"""Annotated copies of the traces that were analysed, for the trace viewers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from trace_timing.api.analysis.analyze import stage_map
+from trace_timing.api.analysis.inputs import find_inputs, kineto_file
+from trace_timing.api.analysis.recorded_files import verified
+from trace_timing.records import Doubt
+from trace_timing.report.viewer.annotate import write_annotated
+from trace_timing.report.viewer.tracks import AnnotatedRun
+from trace_timing.stats.trace.trace_result import TraceSource, run_keys
+from trace_timing.timeline.build.processes import lay_out_each
+from trace_timing.timeline.naming.stage_names import StageMap
+from trace_timing.timeline.rows.tables import RunKey
+from trace_timing.trace.events import Trace
+from trace_timing.trace.kineto.reader import read_trace
+
+
+def annotate(
+    paths: Sequence[str],
+    folder: Path,
+    *,
+    stages: str | Path | StageMap | None = None,
+    doubts: Sequence[Doubt] = (),
+) -> list[Path]:
+    """Write an annotated copy of every Kineto trace of `paths` below `folder`.
+
+    Traces that are there as a compact store alone have no events to stand beside: no copy.
+
+    Args:
+        doubts: those about a run, and those about no run in particular, are shown in its trace.
+    Returns:
+        The files written, in the order of the traces.
+    Raises:
+        TraceError: a trace cannot be read or laid out.
+    """
+    known_stages = stage_map(stages)
+    written: list[Path] = []
+    for source in find_inputs(paths).sources:
+        file = kineto_file(source)
+        if file is None:
+            continue
+        trace = read_trace(verified(source, file))
+        runs = _runs(trace, source, known_stages, doubts)
+        output = _output(file, folder, written)
+        write_annotated(file, trace, runs, output)
+        written.append(output)
+    return written
+
+
+def _output(file: Path, folder: Path, taken: Collection[Path]) -> Path:
+    """A name of its own for each: traces of two captures may have the same."""
+    stem = file.name.split(".json")[0]
+    names = (stem, *(f"{stem}-{n}" for n in range(2, len(taken) + 2)))
+    paths = (folder / f"{name}.annotated.json.gz" for name in names)
+    return next(path for path in paths if path not in taken)
+
+
+def _runs(
+    trace: Trace, source: TraceSource, stages: StageMap, doubts: Sequence[Doubt]
+) -> list[AnnotatedRun]:
+    drawn = [
+        AnnotatedRun(
+            trace=part,
+            run=run,
+            doubts=tuple(doubt for doubt in doubts if _is_about(doubt, key)),
+        )
+        for part, timeline in lay_out_each(trace, stages)
+        for run, key in zip(timeline.runs, run_keys(source, timeline, part), strict=True)
+    ]
+    # Of several processes each counts its runs from 0; in one file every run has its tracks.
+    return [
+        replace(each, run=replace(each.run, ordinal=number)) if each.run.ordinal != number else each
+        for number, each in enumerate(drawn)
+    ]
+
+
+def _is_about(doubt: Doubt, key: RunKey) -> bool:
+    named = (doubt.sample_id, doubt.repeat, doubt.rank)
+    own = (key.sample_id, key.repeat, key.rank)
+    return all(said is None or said == mine for said, mine in zip(named, own, strict=True))

@@ -1,0 +1,83 @@
+"""Tables from wherever they are: a report directory, a capture, or traces to analyse."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from trace_timing.api.output.output_folder import SUMMARY, SWAP, read_verified
+from trace_timing.records import check_format
+from trace_timing.stats.comparison.machine_state import state_of_runs, state_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """The tables of trace_timing.schema, and what was said of the machine and the settings."""
+
+    source: str
+    samples: pd.DataFrame
+    runs: pd.DataFrame
+    stages: pd.DataFrame
+    steps: pd.DataFrame
+    kernels: pd.DataFrame
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    #: The machine before each control (stats.machine_state.state_rows).
+    state: pd.DataFrame = field(default_factory=lambda: state_rows(()))
+
+
+def load(path: str) -> Loaded:
+    """Read the tables of a report directory, or analyse what is there.
+
+    Args:
+        path: what `analyze -o` wrote, or anything that `analyze` takes.
+    Raises:
+        TraceTimingError: nothing there can be read.
+    """
+    folder = Path(path)
+    if (folder / "samples.parquet").is_file() or list(folder.glob(f".*{SWAP}")):
+        return _from_report(folder)
+    from trace_timing.api.analysis.analyze import analyze
+
+    analysis = analyze(path)
+    return Loaded(
+        source=path,
+        samples=analysis.samples,
+        runs=analysis.runs,
+        stages=analysis.stages,
+        steps=analysis.steps,
+        kernels=analysis.kernels,
+        state=state_of_runs(analysis.runs),
+        **_conditions(analysis.summary()),
+    )
+
+
+def _from_report(folder: Path) -> Loaded:
+    names = ("samples", "runs", "stages", "steps", "kernels")
+    summary = folder / SUMMARY
+    if summary.is_file():
+        check_format(summary.read_bytes(), source=str(summary))
+    told, files = read_verified(folder, [f"{name}.parquet" for name in names])
+    tables = {name: pd.read_parquet(io.BytesIO(files[f"{name}.parquet"])) for name in names}
+    return Loaded(
+        source=str(folder),
+        samples=tables["samples"],
+        runs=tables["runs"],
+        stages=tables["stages"],
+        steps=tables["steps"],
+        kernels=tables["kernels"],
+        state=state_of_runs(tables["runs"]),
+        **_conditions(told),
+    )
+
+
+def _conditions(summary: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "environment": summary.get("environment") or {},
+        "settings": summary.get("settings") or {},
+    }

@@ -1,0 +1,133 @@
+"""Tables in Parquet files: rows are appended trace by trace, and read when they are asked for.
+
+They are not synced one by one: `output_folder` syncs a whole output, others can be made again.
+
+So the memory of an analysis does not grow with its traces. The row groups depend on the rows and
+their order alone: files are the same whoever computed the rows.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trace_timing import schema
+from trace_timing.atomic_write import replacing
+
+#: Rows of a row group, about.
+_GROUP_ROWS = 1 << 16
+#: Waiting tables are copied into one when they are so many: a small Arrow table is mostly overhead.
+_MOST_WAITING = 32
+
+
+class StoredTables(Mapping[str, pa.Table]):
+    """schema.TABLES by name, each read from its file whenever it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __getitem__(self, name: str) -> pa.Table:
+        return self.read(name)
+
+    def read(self, name: str, *, words: Sequence[str] = ()) -> pa.Table:
+        """One table.
+
+        Args:
+            words: columns of text that occurs often, to be held once each (Arrow dictionaries).
+        """
+        if name not in schema.TABLES:
+            raise KeyError(name)
+        path = self.folder / f"{name}.parquet"
+        with pq.ParquetFile(path, read_dictionary=list(words)) as file:
+            return file.read()
+
+    def replace(self, name: str, table: pa.Table) -> None:
+        """Put another table in the place of one."""
+        with replacing(self.folder / f"{name}.parquet", durable=False) as partial:
+            pq.write_table(schema.check(table, schema.TABLES[name]), partial, compression="zstd")
+
+    def copy_to(self, folder: Path) -> None:
+        """Put copies into another folder, each whole or not at all."""
+        if folder.resolve() == self.folder.resolve():
+            return
+        for name in self:
+            with replacing(folder / f"{name}.parquet", durable=False) as partial:
+                shutil.copyfile(self.folder / f"{name}.parquet", partial)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(schema.TABLES)
+
+    def __len__(self) -> int:
+        return len(schema.TABLES)
+
+
+class TableWriters:
+    """Grows all tables at once; a context that puts them in place when it ends well.
+
+    Args:
+        folder: where they go; a folder of their own, gone with them, where there is none.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.tables = StoredTables(folder or Path(tempfile.mkdtemp(prefix="trace-timing-")))
+        if folder is None:
+            weakref.finalize(self.tables, shutil.rmtree, self.tables.folder, ignore_errors=True)
+        self._files, self._open = ExitStack(), ExitStack()
+        self._waiting: dict[str, list[pa.Table]] = {name: [] for name in schema.TABLES}
+        self._writers: dict[str, pq.ParquetWriter] = {}
+
+    def __enter__(self) -> TableWriters:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        # The files are put in place when all of them are whole, and none where one cannot be.
+        try:
+            with self._open:
+                if failure[0] is None:
+                    for name, rows in self._waiting.items():
+                        if rows or name not in self._writers:
+                            self._flush(name)
+        except BaseException:
+            self._files.__exit__(*sys.exc_info())
+            raise
+        self._files.__exit__(*failure)  # type: ignore[arg-type]
+
+    def append(self, tables: Mapping[str, pa.Table]) -> None:
+        """Add the rows of one trace."""
+        for name, rows in tables.items():
+            waiting = self._waiting[name]
+            waiting.append(rows)
+            # The columns of an open table are known at the end alone: it has a row a run.
+            if not schema.TABLES[name].open and sum(map(len, waiting)) >= _GROUP_ROWS:
+                self._flush(name)
+            elif len(waiting) >= _MOST_WAITING:
+                self._waiting[name] = [_concatenated(waiting).combine_chunks()]
+
+    def _flush(self, name: str) -> None:
+        rows = _joined(name, self._waiting[name])
+        self._waiting[name] = []
+        if name not in self._writers:
+            place = self.tables.folder / f"{name}.parquet"
+            path = self._files.enter_context(replacing(place, durable=False))
+            writer = pq.ParquetWriter(path, rows.schema, compression="zstd")
+            self._writers[name] = self._open.enter_context(writer)
+        self._writers[name].write_table(rows)
+
+
+def _joined(name: str, parts: list[pa.Table]) -> pa.Table:
+    if not parts:
+        return schema.TABLES[name].documented.empty_table()
+    return schema.check(_concatenated(parts), schema.TABLES[name])
+
+
+def _concatenated(parts: list[pa.Table]) -> pa.Table:
+    # Metadata columns may be there in some samples only, or as int here and float there.
+    return pa.concat_tables(parts, promote_options="permissive")

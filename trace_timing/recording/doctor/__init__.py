@@ -1,0 +1,1 @@
+"""Checks of a machine, and the rates that its device reaches."""

@@ -1,0 +1,1 @@
+"""What is put on a model so that each generate() reports its stages."""

@@ -1,0 +1,140 @@
+"""Loads what `--model` names: a model of the hub, a folder, or a preset with random weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from trace_timing.errors import CaptureError, UsageError
+from trace_timing.recording.model import presets
+
+_DTYPES = {
+    "auto": None,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float32": torch.float32,
+}
+_CLASSES = ("AutoModelForImageTextToText", "AutoModelForVision2Seq", "AutoModelForCausalLM")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelChoice:
+    """The options that choose a model and where it runs."""
+
+    name: str
+    dtype: str = "auto"
+    device: str = "auto"
+    device_map: str | None = None
+    attn: str | None = None
+    tensor_parallel: bool = False
+    trust_remote_code: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A model and the processor that makes its inputs."""
+
+    model: Any
+    processor: Any
+
+
+def load(choice: ModelChoice, *, local_rank: int = 0) -> Loaded:
+    """Build or load the chosen model.
+
+    Raises:
+        UsageError: an option means nothing; a preset's name is unknown.
+        CaptureError: transformers could not load it; its reason is given.
+    """
+    if choice.dtype not in _DTYPES:
+        raise UsageError(
+            f"unknown dtype {choice.dtype!r}", remedy="choose one of " + ", ".join(_DTYPES)
+        )
+    if choice.name in presets.PRESETS:
+        return _build(choice, local_rank)
+    if choice.name.startswith("random:"):
+        raise UsageError(
+            f"unknown preset {choice.name!r}", remedy="choose one of " + ", ".join(presets.PRESETS)
+        )
+    return _load(choice, local_rank)
+
+
+def device_of(choice: ModelChoice, local_rank: int = 0) -> str:
+    """The device that is meant: `auto` is this rank's GPU where there is one."""
+    if choice.device != "auto":
+        return choice.device
+    return f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
+
+
+def _build(choice: ModelChoice, local_rank: int) -> Loaded:
+    device = device_of(choice, local_rank)
+    default = torch.float32 if device == "cpu" else torch.bfloat16
+    model = presets.build(
+        choice.name,
+        device=device,
+        dtype=_DTYPES[choice.dtype] or default,
+        seed=choice.seed,
+        attention=choice.attn,
+    )
+    return Loaded(model=model, processor=presets.StandInProcessor(model.config))
+
+
+def _load(choice: ModelChoice, local_rank: int) -> Loaded:
+    import transformers
+
+    options: dict[str, Any] = {"trust_remote_code": choice.trust_remote_code}
+    try:
+        processor = transformers.AutoProcessor.from_pretrained(choice.name, **options)
+        model = _first_class(choice, options | _placement(choice, local_rank))
+    except UsageError:
+        raise
+    except Exception as error:  # hub, disk, remote code: whatever it is, the user must see it
+        raise CaptureError(
+            f"{choice.name} cannot be loaded",
+            why=f"{type(error).__name__}: {error}",
+            remedy="check the name or folder, and that this transformers knows the model",
+        ) from error
+    return Loaded(model=model.eval(), processor=processor)
+
+
+def _placement(choice: ModelChoice, local_rank: int) -> dict[str, Any]:
+    options: dict[str, Any] = {_dtype_option(): _DTYPES[choice.dtype] or "auto"}
+    if choice.attn:
+        options["attn_implementation"] = choice.attn
+    if choice.tensor_parallel:
+        options["tp_plan"] = "auto"
+    else:
+        options["device_map"] = choice.device_map or device_of(choice, local_rank)
+    return options
+
+
+def _dtype_option() -> str:
+    """The option's name, which transformers 4.56 shortened."""
+    import transformers
+
+    major, minor = (int(part) for part in transformers.__version__.split(".")[:2])
+    return "dtype" if (major, minor) >= (4, 56) else "torch_dtype"
+
+
+def _first_class(choice: ModelChoice, options: dict[str, Any]) -> Any:
+    """Load by the first auto class that takes the model's configuration."""
+    import transformers
+
+    refusals = []
+    for name in _CLASSES:
+        auto = getattr(transformers, name, None)
+        if auto is None:
+            continue
+        try:
+            return auto.from_pretrained(choice.name, **options)
+        except ValueError as error:
+            if "Unrecognized configuration class" not in str(error):
+                raise
+            refusals.append(name)
+    raise UsageError(
+        f"{choice.name} is no model that generates text",
+        why="refused by " + ", ".join(refusals),
+        remedy="give a vision-language or language model",
+    )

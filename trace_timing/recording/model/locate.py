@@ -1,0 +1,321 @@
+"""Find a model's vision encoder, projector, language model and ways to generate.
+
+In this order: a file of the user's, the table of families, a search by name. What is found are
+paths below the unwrapped model, of modules or of methods (`vision_backbone.encode_image`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from trace_timing.errors import CaptureError
+from trace_timing.recording.model.families import (
+    ENCODER_NAMES,
+    FAMILIES,
+    GENERATE_METHODS,
+    LANGUAGE_NAMES,
+    PROJECTOR_NAMES,
+    TEXT_ENCODER_NAMES,
+    VISION_METHODS,
+    Layout,
+)
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+#: Keys of an override file, and the fields that they set.
+_FIELD_OF_KEY = {
+    "vision": "vision",
+    "vision_encoder": "vision_encoder",
+    "projector": "projector",
+    "language_model": "language_model",
+    "text_encoder": "text_encoder",
+    "generate": "generate_entries",
+    "generate_entries": "generate_entries",
+}
+#: Wrappers whose inner model keeps its own generate(): torch.compile, DistributedDataParallel.
+_WRAPPERS = ("_orig_mod", "module")
+
+
+@dataclass(frozen=True)
+class ModelStages:
+    """Where the stages of a model are, as paths below `model`; `""` is the model itself.
+
+    A path names a module or a method. `vision` surrounds the other two where the model has such a
+    call; `projector` is in the order of the calls.
+    """
+
+    model: Any
+    vision: tuple[str, ...]
+    vision_encoder: tuple[str, ...]
+    projector: tuple[str, ...]
+    language_model: tuple[str, ...]
+    text_encoder: tuple[str, ...]
+    #: Methods: `generate`, `language_model.generate`, `generate_from_batch`.
+    generate_entries: tuple[str, ...]
+    #: `config.model_type`, else the class's name.
+    family: str
+    source: Literal["table", "search", "file"]
+
+    def paths(self) -> dict[str, tuple[str, ...]]:
+        """The paths by field, as a manifest keeps them and as an override file would give them."""
+        return {name: getattr(self, name) for name in dict.fromkeys(_FIELD_OF_KEY.values())}
+
+
+def resolve(model: Any, overrides: Mapping[str, Any] | None = None) -> ModelStages:
+    """Where a model's stages are.
+
+    Args:
+        model: a torch module; torch.compile, DistributedDataParallel and PEFT are looked through.
+        overrides: fields and their path or paths, from `read_overrides`; they replace what would
+            have been found, an empty list says that the model has no such stage.
+    Raises:
+        CaptureError: an image model's encoder was not found (with the candidates seen), or an
+            override names what is not there.
+    """
+    inner = unwrap(model)
+    family = _family(inner)
+    layout = FAMILIES.get(family.lower())
+    stages = _from_table(inner, family, layout) if layout else None
+    if stages is None:
+        stages = _from_search(inner, family)
+    if overrides:
+        stages = _overridden(stages, overrides)
+    _check_encoder(stages, overrides or {})
+    return stages
+
+
+def read_overrides(path: str | Path) -> Mapping[str, Any]:
+    """The fields of a `--stages-of` file, at its top or in a table `[stages]`.
+
+    Raises:
+        CaptureError: the file cannot be read, is not TOML or has a key of another name.
+    """
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CaptureError(
+            f"cannot read the stages of {path}",
+            why=str(error),
+            remedy='write TOML such as: vision_encoder = "model.vision_tower"',
+        ) from error
+    stages = table.get("stages", table)
+    _check_keys(stages)
+    return dict(stages)
+
+
+def unwrap(model: Any) -> Any:
+    """The model inside torch.compile, DistributedDataParallel and PEFT."""
+    while True:
+        modules = vars(model).get("_modules", {})
+        inner = next((modules[name] for name in _WRAPPERS if name in modules), None)
+        if inner is None and hasattr(type(model), "get_base_model"):
+            inner = model.get_base_model()
+        if inner is None or inner is model:
+            return model
+        model = inner
+
+
+def find_part(model: Any, path: str) -> Any:
+    """What a path names: a module, unwrapped from torch.compile on the way but not at its end.
+
+    Raises:
+        CaptureError: there is no such part; near ones are named.
+    """
+    part = model
+    for name in path.split(".") if path else ():
+        part = getattr(vars(part).get("_modules", {}).get("_orig_mod", part), name, None)
+        if part is None:
+            raise _missing(model, path)
+    return part
+
+
+def _missing(model: Any, path: str) -> CaptureError:
+    known = [name for name, _ in model.named_modules() if name]
+    near = difflib.get_close_matches(path, known, n=5, cutoff=0.4) or known[:5]
+    return CaptureError(
+        f"{type(model).__name__} has no {path!r}",
+        why="near it are: " + ", ".join(near),
+        remedy="give module paths as model.named_modules() does, or the path of a method",
+    )
+
+
+def _family(model: Any) -> str:
+    return str(getattr(getattr(model, "config", None), "model_type", None) or type(model).__name__)
+
+
+def _from_table(model: Any, family: str, layout: Layout) -> ModelStages | None:
+    """The stages by a family's layout; None where this model is laid out otherwise."""
+
+    def find(names: Iterable[str]) -> tuple[str, ...]:
+        return _first_below(model, layout.prefixes, names)
+
+    encoder, language = find(layout.encoder), find(layout.language)
+    if not encoder or not language:
+        return None
+    return ModelStages(
+        model=model,
+        vision=_vision_of(model, layout),
+        vision_encoder=encoder,
+        projector=find(layout.projector),
+        language_model=language,
+        text_encoder=_text_encoder(model, language),
+        generate_entries=_entries(model, language),
+        family=family,
+        source="table",
+    )
+
+
+def _vision_of(model: Any, layout: Layout) -> tuple[str, ...]:
+    found = (_expand(model, prefix + name) for prefix in layout.prefixes for name in layout.vision)
+    return tuple(path for paths in found for path in paths)
+
+
+def _first_below(model: Any, prefixes: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
+    """Paths of all names, below the first prefix that has any."""
+    for prefix in prefixes:
+        found = [path for name in names for path in _expand(model, prefix + name)]
+        if found:
+            return tuple(found)
+    return ()
+
+
+def _expand(model: Any, pattern: str) -> list[str]:
+    """The paths that a pattern names; a list of modules stands for its items."""
+    paths = [""]
+    for name in pattern.split("."):
+        paths = [_join(path, hit) for path in paths for hit in _names(model, path, name)]
+    return [item for path in paths for item in _called(model, path)]
+
+
+def _names(model: Any, path: str, name: str) -> Iterator[str]:
+    part = find_part(model, path)
+    part = vars(part).get("_modules", {}).get("_orig_mod", part)
+    if "*" in name:
+        yield from fnmatch.filter(vars(part).get("_modules", {}), name)
+    elif callable(getattr(part, name, None)):
+        yield name
+
+
+def _called(model: Any, path: str) -> list[str]:
+    part = find_part(model, path)
+    if type(part).__name__ == "ModuleList":
+        return [_join(path, name) for name in part._modules]
+    return [path]
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _entries(model: Any, language: Iterable[str]) -> tuple[str, ...]:
+    """The model's own ways to generate and its language model's, which BLIP-2 hands over to."""
+    owners = ["", *(path for path in language)]
+    return tuple(
+        _join(owner, method)
+        for owner in owners
+        for method in GENERATE_METHODS
+        if _generates(find_part(model, owner), method)
+    )
+
+
+def _generates(part: Any, method: str) -> bool:
+    """Whether a call can generate: before transformers 4.54 bare decoders have the method too."""
+    can = getattr(part, "can_generate", None)
+    return callable(getattr(part, method, None)) and (not callable(can) or bool(can()))
+
+
+def _text_encoder(model: Any, language: Iterable[str]) -> tuple[str, ...]:
+    """The text encoder, where the language model is an encoder-decoder."""
+    for path in language:
+        config = getattr(find_part(model, path), "config", None)
+        if getattr(config, "is_encoder_decoder", False):
+            found = _first_below(model, [_join(path, "")], TEXT_ENCODER_NAMES)
+            return found or _first_below(model, [f"{path}."], TEXT_ENCODER_NAMES)
+    return ()
+
+
+def _from_search(model: Any, family: str) -> ModelStages:
+    """The stages by the names that authors usually give them; the shallowest hit counts."""
+    language = _language_model(model)
+    encoder = _shallowest(model, ENCODER_NAMES)
+    layout = Layout(encoder=(), projector=(), language=(), vision=VISION_METHODS)
+    return ModelStages(
+        model=model,
+        vision=_vision_of(model, layout) if encoder else (),
+        vision_encoder=encoder,
+        projector=_shallowest(model, PROJECTOR_NAMES) if encoder else (),
+        language_model=language,
+        text_encoder=_text_encoder(model, ("", *language)),
+        generate_entries=_entries(model, language),
+        family=family,
+        source="search",
+    )
+
+
+def _language_model(model: Any) -> tuple[str, ...]:
+    """The decoder that the model itself names, else by the usual names."""
+    with_decoder = getattr(model, "get_decoder", None)
+    decoder = with_decoder() if callable(with_decoder) else None
+    for path, module in model.named_modules():
+        if module is decoder and path:
+            return (path,)
+    return _shallowest(model, LANGUAGE_NAMES)
+
+
+def _shallowest(model: Any, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The path of the module of one of the names that lies highest; of two, the likelier name."""
+    hits = [
+        (path.count("."), names.index(path.rpartition(".")[2]), path)
+        for path, _ in model.named_modules()
+        if path.rpartition(".")[2] in names
+    ]
+    return tuple(_called(model, min(hits)[2])) if hits else ()
+
+
+def _overridden(stages: ModelStages, overrides: Mapping[str, Any]) -> ModelStages:
+    _check_keys(overrides)
+    fields: dict[str, Any] = {}
+    for key, value in overrides.items():
+        given = (value,) if isinstance(value, str) else tuple(value)
+        paths = [(path, _expand_given(stages.model, path)) for path in given]
+        fields[_FIELD_OF_KEY[key]] = tuple(hit for _, hits in paths for hit in hits)
+    return replace(stages, source="file", **fields)
+
+
+def _expand_given(model: Any, path: str) -> list[str]:
+    hits = _expand(model, path)
+    if not hits:
+        raise _missing(model, path)
+    return hits
+
+
+def _check_keys(overrides: Mapping[str, Any]) -> None:
+    unknown = sorted(set(overrides) - set(_FIELD_OF_KEY))
+    if unknown:
+        raise CaptureError(
+            f"unknown stage {', '.join(map(repr, unknown))} in the stages file",
+            why="its keys are: " + ", ".join(_FIELD_OF_KEY),
+            remedy="rename or delete it",
+        )
+
+
+def _check_encoder(stages: ModelStages, overrides: Mapping[str, Any]) -> None:
+    config = getattr(stages.model, "config", None)
+    takes_images = getattr(config, "vision_config", None) is not None
+    if stages.vision_encoder or not takes_images or "vision_encoder" in overrides:
+        return
+    candidates = [path for path, _ in stages.model.named_modules() if 0 < len(path.split(".")) <= 3]
+    raise CaptureError(
+        f"no vision encoder found in {type(stages.model).__name__}",
+        why="modules seen: " + ", ".join(path for path in candidates if path)[:1000],
+        remedy='name it in a file: vision_encoder = "path.of.module", and pass --stages-of FILE',
+    )

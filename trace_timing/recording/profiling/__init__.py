@@ -1,0 +1,1 @@
+"""The profiler's effect on the process: detaching, launch costs, machine state."""

@@ -1,0 +1,226 @@
+"""Take CUPTI off the process after a profiler session, and show by launch costs that it is off.
+
+Once a process has profiled, every CUDA call of it is slower until `cuptiFinalize` (an H200: decode
+steps ×1.20 to ×1.25 without a session running). A session after a detach records all that the
+first did. A CUDA graph that was replayed inside a session and is replayed again after a detach
+ends the context ("unspecified launch failure"), so where graphs are replayed there is none.
+
+CUPTI is the process's, not a capture's: two captures of one process share one `CuptiAttachment`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trace_timing.recording.profiling.launch_probe import (
+    QUANTILE,
+    FloatArray,
+    LaunchProbe,
+    LaunchRatio,
+    probe_of,
+    ratio_of,
+)
+from trace_timing.records import CuptiState
+
+#: Launches after a detach may cost so much more than before the first session, interval and all.
+TOLERANCE = 0.03
+#: Blocks of launches before the first session: what every later measurement is held against.
+BEFORE_BLOCKS = 150
+#: Detaches whose effect is measured, a second each at most, until one is shown to work.
+ATTEMPTS = 5
+#: Return codes told in the manifest; a capture makes one detach a sample.
+_MOST_CODES = 20
+NO_GPU = "there is no NVIDIA GPU, so CUPTI is not used"
+ROCM = "no way to detach ROCm's profiler is known"
+NOT_LOADED = "torch has loaded no libcupti that could be told to detach"
+GRAPHS_SEEN = "CUDA graphs are replayed (seen while warming up): one replayed again after a detach "
+GRAPHS_SEEN += "may end the CUDA context"
+GRAPHS_RECORDED = "a session recorded CUDA graphs: one replayed again after a detach may end the "
+GRAPHS_RECORDED += "CUDA context"
+NOT_SHOWN = "no detach was shown to work: launches stayed dearer than before the first session"
+UNREAD = "what a session recorded could not be read, so it may hold CUDA graphs"
+
+
+class CuptiAttachment:
+    """CUPTI's state in this process, and the one way to change it back.
+
+    Args:
+        probe: of launch costs; None without a GPU, where CUPTI is never used.
+        finalize: detaches CUPTI and returns its return code, 0 for success.
+        why_not: why a detach is impossible; then `finalize` is not called.
+    """
+
+    def __init__(
+        self,
+        probe: LaunchProbe | None,
+        finalize: Callable[[], int] | None = None,
+        why_not: str | None = None,
+    ) -> None:
+        self.probe = probe
+        self._finalize = finalize
+        self._why_not = why_not
+        self._is_used = self._is_attached = False
+        self._works: bool | None = None
+        self._attempts = 0
+        self._codes: list[int] = []
+        self._before: FloatArray | None = None
+        self._attached: FloatArray | None = None
+        self._detached: FloatArray | None = None
+
+    @property
+    def state(self) -> CuptiState:
+        """Of a run made now without a profiler."""
+        if not self._is_used:
+            return "never"
+        return "detached" if self._works and not self._is_attached else "attached"
+
+    @property
+    def why_not(self) -> str | None:
+        """Why there is no detach, or None where there may be."""
+        return self._why_not
+
+    @property
+    def works(self) -> bool | None:
+        """Whether a detach was shown to work; None while none was tried."""
+        return self._works
+
+    def forbid(self, why: str) -> None:
+        """No detach from now on: what has been replayed under CUPTI may be replayed again."""
+        if self._why_not is None:
+            self._why_not = why
+
+    def before_session(self) -> None:
+        """A session is about to start: launch costs are measured before the process's first."""
+        if self.probe is None:
+            return
+        if not self._is_used:
+            # Over a third of a second: clocks ramp up, and neighbours on the host come and go.
+            self._before = self.probe.blocks(lambda costs: len(costs) >= BEFORE_BLOCKS)
+        self._is_used = self._is_attached = True
+
+    def after_session(self) -> None:
+        """A session has ended: launch costs are measured after the process's first."""
+        if self.probe is not None and self._attached is None:
+            self._attached = self.probe.blocks()
+
+    def detach(self) -> None:
+        """Detach CUPTI where that is possible, and measure whether it is off until that is shown.
+
+        The device must be idle. A return code other than 0 leaves CUPTI attached.
+        """
+        if self._finalize is None or self._why_not is not None or not self._is_attached:
+            return
+        code = self._finalize()
+        self._codes.append(code)
+        if code != 0:
+            return
+        self._is_attached = False
+        if not self._works and self._attempts < ATTEMPTS:
+            self._attempts += 1
+            self._works = self._is_shown()
+
+    def summary(self) -> dict[str, Any]:
+        """For the manifest: what was done, and the launch costs (ns) that show it."""
+        return {
+            "possible": self._why_not is None,
+            "why_not": self._why_not,
+            "detaches": len(self._codes),
+            "failed": sum(code != 0 for code in self._codes),
+            "return_codes": self._codes[:_MOST_CODES],
+            "before_ns": _cost(self._before),
+            "attached_ns": _cost(self._attached),
+            "detached_ns": _cost(self._detached),
+            "ratio": _ratio(self._detached, self._before),
+            "attached_ratio": _ratio(self._attached, self._before),
+            "works": self._works,
+        }
+
+    def _is_shown(self) -> bool:
+        """Whether launches cost what they did before the first session.
+
+        Costs below those of then only say that the machine has become faster since: an attached
+        CUPTI adds to every launch.
+        """
+        if self.probe is None or self._before is None:
+            return False
+        before = self._before
+
+        def is_decided(costs: FloatArray) -> bool:
+            ratio = ratio_of(costs, before)
+            return _is_off(ratio) or ratio.low > 1 + TOLERANCE
+
+        self._detached = self.probe.blocks(is_decided)
+        return _is_off(ratio_of(self._detached, before))
+
+
+def _is_off(ratio: LaunchRatio) -> bool:
+    return ratio.high <= 1 + TOLERANCE
+
+
+def _cost(costs: FloatArray | None) -> float | None:
+    return None if costs is None else round(float(np.quantile(costs, QUANTILE)), 1)
+
+
+def _ratio(now: FloatArray | None, then: FloatArray | None) -> dict[str, float] | None:
+    return None if now is None or then is None else ratio_of(now, then).as_dict()
+
+
+_of_process: list[CuptiAttachment] = []
+
+
+def attachment_of_process(device: Any = None) -> CuptiAttachment:
+    """The one of this process, whatever captures it makes.
+
+    Args:
+        device: of CUDA, on which launch costs are measured from the first capture on; None for the
+            current one.
+    """
+    if not _of_process:
+        _of_process.append(_attachment(device))
+    return _of_process[0]
+
+
+def _attachment(device: Any) -> CuptiAttachment:
+    import torch
+
+    if not torch.cuda.is_available():
+        return CuptiAttachment(None, why_not=NO_GPU)
+    probe = probe_of(device or torch.device("cuda", torch.cuda.current_device()))
+    if torch.version.hip is not None:
+        return CuptiAttachment(probe, why_not=ROCM)
+    path = loaded_cupti()
+    finalize = None if path is None else finalizer(path)
+    return CuptiAttachment(probe, finalize, None if finalize else NOT_LOADED)
+
+
+def loaded_cupti(maps: Path = Path("/proc/self/maps")) -> Path | None:
+    """The libcupti in this process's memory; None where there is none, or no way to see."""
+    try:
+        lines = maps.read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        path = Path(line.split(maxsplit=5)[-1])
+        if path.name.startswith("libcupti.so"):
+            return path
+    return None
+
+
+def finalizer(path: Path) -> Callable[[], int] | None:
+    """`cuptiFinalize` of a libcupti that is loaded already; it returns 0 where it worked.
+
+    None where the file is not loaded, or has no such function. It is not loaded for this: a second
+    CUPTI would detach nothing.
+    """
+    try:
+        call = ctypes.CDLL(str(path), mode=os.RTLD_NOW | os.RTLD_NOLOAD).cuptiFinalize
+    except (OSError, AttributeError):
+        return None
+    call.restype, call.argtypes = ctypes.c_int, ()
+    return lambda: int(call())

@@ -1,0 +1,1 @@
+"""Making runs: warm-up, controls, recorded runs."""

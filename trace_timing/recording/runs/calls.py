@@ -1,0 +1,107 @@
+"""One generate() call that can be made again: what runs it, what is known of it, what it gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+
+from trace_timing.recording.hooks.events import Sink
+from trace_timing.records import ProfileMode, RunRecord
+
+CachePolicy = Literal["keep", "empty"]
+#: Name (or place) and shape of each input tensor.
+InputShape = tuple[tuple[str, tuple[int, ...]], ...]
+#: The host's generator and each device's.
+RandomState = tuple[torch.Tensor, list[torch.Tensor]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What is the same for every run of a capture."""
+
+    profile: ProfileMode = "ranges"
+    cuda_cache: CachePolicy = "keep"
+    #: Warm up each new input shape, and make a session that nobody keeps before the first kept one.
+    warm_up: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One generate() call that can be made again."""
+
+    sample_id: str
+    repeat: int
+    run: Callable[[], Any]
+    #: The same with fewer new tokens, to warm up with; None where only `run` is known.
+    short: Callable[[], Any] | None = None
+    #: Of the input tensors; None where none were seen.
+    shape: InputShape | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    #: A call that must not be made twice (a user's own loop with effects): no warm-up, no retry.
+    repeatable: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one call gave, and its record."""
+
+    output: Any
+    record: RunRecord
+
+
+class SinkSlot:
+    """Where the hooks look for the sink of the run that is under way; None leaves them inert."""
+
+    def __init__(self) -> None:
+        self.sink: Sink | None = None
+
+    def __call__(self) -> Sink | None:
+        """The present sink."""
+        return self.sink
+
+
+def shape_of(*values: Any, **named: Any) -> InputShape | None:
+    """Shapes of all tensors in some arguments, also in lists and mappings; None without any."""
+    places = {**{str(place): value for place, value in enumerate(values)}, **named}
+    found = sorted(_shapes(places, ""))
+    return tuple(found) or None
+
+
+def _shapes(value: Any, name: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    if isinstance(value, torch.Tensor):
+        yield name, tuple(value.shape)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _shapes(item, f"{name}.{key}")
+    elif isinstance(value, list | tuple):
+        for place, item in enumerate(value):
+            yield from _shapes(item, f"{name}.{place}")
+
+
+def random_state() -> RandomState:
+    """Of the host and of every device, so that each run of a sample can start from the same."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return torch.get_rng_state(), cuda
+
+
+def restore(state: RandomState) -> None:
+    """Put the generators back."""
+    torch.set_rng_state(state[0])
+    if state[1]:
+        torch.cuda.set_rng_state_all(state[1])
+
+
+def devices_of(model: Any) -> list[torch.device]:
+    """The CUDA devices that hold parameters of the model, by index."""
+    found = {p.device for p in model.parameters() if p.device.type == "cuda"}
+    return sorted(found, key=lambda device: device.index or 0)
+
+
+def synchronize(devices: list[torch.device]) -> None:
+    """Wait for all work on some devices."""
+    for device in devices:
+        torch.cuda.synchronize(device)

@@ -1,0 +1,237 @@
+"""Makes a sample's runs in order: warm-up of a new input shape, controls, session, detach.
+
+Each run of a sample starts from the same random state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trace_timing.recording.profiling.detach import GRAPHS_SEEN, CuptiAttachment
+from trace_timing.recording.profiling.graphs import watch_replays
+from trace_timing.recording.runs.calls import (
+    Call,
+    InputShape,
+    Outcome,
+    RunSettings,
+    SinkSlot,
+    devices_of,
+    random_state,
+    restore,
+    synchronize,
+)
+from trace_timing.recording.runs.control_runs import ControlMaker
+from trace_timing.recording.runs.plan import Enough
+from trace_timing.recording.runs.profiler import ProfilerSession
+from trace_timing.recording.runs.session_runs import SessionMaker
+from trace_timing.recording.runs.step_planner import StepPlanner
+from trace_timing.recording.runs.warm_up import AllAgree, RunTimes, WarmUp, times_of, warm_up
+from trace_timing.recording.storage.directory import CaptureDirectory
+from trace_timing.recording.storage.run_records import RecordMaker
+from trace_timing.records import Role, RunRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Controls:
+    """How many controls a sample gets."""
+
+    planned: int
+    bare: bool = False
+    #: Go on until this says so, or `most` are made; None stops at `planned`.
+    enough: Enough | None = None
+    most: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeControls:
+    """A sample's controls, in the order made, and what the last one returned."""
+
+    records: list[RunRecord]
+    output: Any
+
+
+class Runner:
+    """Makes the runs of one process, in order, into one capture directory.
+
+    Args:
+        unhooked: a context in which the model has no hooks, for a bare control.
+        on_trace: what to do with a stored trace (name → endings that stay).
+        attachment: CUPTI's state in this process.
+        planner: which steps of each recorded run are recorded; None: all.
+        all_agree: whether all ranks that make each run together say so.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: Any,
+        slot: SinkSlot,
+        session: ProfilerSession,
+        directory: CaptureDirectory,
+        settings: RunSettings,
+        unhooked: Callable[[], Any],
+        on_trace: Callable[[str], Sequence[str]],
+        attachment: CuptiAttachment,
+        planner: StepPlanner | None = None,
+        all_agree: AllAgree = lambda says: says,
+    ) -> None:
+        self._settings = settings
+        self._all_agree = all_agree
+        self._devices = devices_of(model)
+        self.attachment = attachment
+        self.records = RecordMaker(model, directory, settings, attachment)
+        shared: dict[str, Any] = {
+            "slot": slot,
+            "records": self.records,
+            "attachment": attachment,
+            "devices": self._devices,
+        }
+        self.planner = planner or StepPlanner(model, "all")
+        self._controls = ControlMaker(**shared, unhooked=unhooked)
+        self._sessions = SessionMaker(
+            **shared,
+            session=session,
+            directory=directory,
+            planner=self.planner,
+            on_trace=on_trace,
+            all_agree=all_agree,
+        )
+        self.health = self._sessions.health
+        #: Of every new input shape so far, how its warm-up went, in order.
+        self.warm_ups: list[WarmUp] = []
+        self._warm_shapes: set[InputShape] = set()
+        #: How the warm-up before the next record went, until that record says so.
+        self._unsaid: WarmUp | None = None
+        self._had_session = False
+        #: A trace was stored since the last run: the next one is slower for it.
+        self._is_after_trace = False
+
+    def warm(self, call: Call, role: Role) -> None:
+        """Warm up a call's input shape if it has not run before in this process.
+
+        Where the shape is unknown, every sample is warmed up; a call that must not be repeated
+        never is, and its record says so.
+
+        Args:
+            role: of the record of a failure.
+        Raises:
+            Exception: what the call raised, untouched; recorded as failed.
+        """
+        # An unknown shape may be new with every sample.
+        shape = call.shape or ((call.sample_id, ()),)
+        if shape in self._warm_shapes or not self._settings.warm_up:
+            return
+        self._warm_shapes.add(shape)
+        if not call.repeatable:
+            self._unsaid = WarmUp(runs=(), agreed=False)
+            return
+        state = random_state()
+        try:
+            with watch_replays() as replays:
+                self._unsaid = warm_up(lambda: self._times_of(call), self._all_agree)
+        except BaseException as error:
+            self._warm_shapes.discard(shape)
+            self._failed_warming(call, error, role)
+            raise
+        if replays.seen:
+            self.attachment.forbid(GRAPHS_SEEN)
+        self.warm_ups.append(self._unsaid)
+        self._is_after_trace = False
+        restore(state)
+
+    def controls(self, call: Call, how: Controls) -> MadeControls:
+        """A sample's controls, written; one at least is planned.
+
+        The bare one is made among the others, so that they are complete only with it. Of what they
+        returned only the last is kept: no run shares the memory with outputs of earlier ones.
+
+        Raises:
+            Exception: what the call raised, untouched; the controls before it stay.
+        """
+        self.warm(call, "control")
+        state = random_state()
+        if self._is_after_trace and call.repeatable:
+            # A run right after a stored trace took 4 % to 6 % longer (measured attached).
+            self._controls.plain(call)
+        self._is_after_trace = False
+        made: list[RunRecord] = []
+        output: Any = None
+        try:
+            while not self._is_done(made, how):
+                output = None
+                restore(state)
+                outcome = self._control(call, how, index=len(made))
+                made.append(outcome.record)
+                output = outcome.output
+                del outcome
+        finally:
+            self.records.write(made)
+        self.planner.learn(made)
+        return MadeControls(records=made, output=output)
+
+    def recorded(self, call: Call) -> Outcome:
+        """A sample's recorded run, in a session of its own, recorded.
+
+        Before the process's first one is a session that nobody keeps.
+
+        Raises:
+            Exception: what the call raised, untouched; recorded as failed.
+            StorageError: the trace or the record could not be written.
+        """
+        self.warm(call, "recorded")
+        self._open_profiler(call)
+        self._is_after_trace = True
+        outcome = self._sessions.recorded(call, **self._say_warm_up())
+        self.records.write([outcome.record])
+        return outcome
+
+    def detach(self) -> None:
+        """Detach CUPTI, where that is possible."""
+        synchronize(self._devices)
+        self.attachment.detach()
+
+    def failed(self, call: Call, reason: str, role: Role) -> None:
+        """Record that a run could not be made at all."""
+        self.records.failed(call, reason, role)
+
+    def _open_profiler(self, call: Call) -> None:
+        if self._had_session or not self._settings.warm_up or not call.repeatable:
+            return
+        state = random_state()
+        try:
+            self._sessions.throwaway(call)
+        except BaseException as error:
+            self._failed_warming(call, error, "recorded")
+            raise
+        self._had_session = True
+        restore(state)
+
+    def _failed_warming(self, call: Call, error: BaseException, role: Role) -> None:
+        self.records.failed(call, f"while warming up: {type(error).__name__}: {error}", role)
+
+    def _times_of(self, call: Call) -> RunTimes:
+        return times_of(self._controls.timed(call.short or call.run)[1])
+
+    def _control(self, call: Call, how: Controls, *, index: int) -> Outcome:
+        return self._controls.control(
+            call,
+            index=index,
+            bare=how.bare and index == how.planned // 2,
+            planned_controls=how.planned,
+            **self._say_warm_up(),
+        )
+
+    def _is_done(self, made: Sequence[RunRecord], how: Controls) -> bool:
+        controls = [record.control for record in made]
+        totals = [times.total_ns for times in controls if times is not None and not times.bare]
+        if len(made) < how.planned + how.bare:
+            return False
+        if how.enough is None or len(totals) >= how.most:
+            return True
+        return self._all_agree(how.enough(totals))
+
+    def _say_warm_up(self) -> dict[str, Any]:
+        unsaid, self._unsaid = self._unsaid, None
+        return {} if unsaid is None else {"warm_up": unsaid.as_dict()}

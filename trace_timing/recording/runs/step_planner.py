@@ -1,0 +1,114 @@
+"""Which steps of each recorded run of a capture are recorded, and why all where all are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from trace_timing.recording.profiling.detach import GRAPHS_RECORDED, GRAPHS_SEEN, CuptiAttachment
+from trace_timing.recording.profiling.switch import RecordingSwitch
+from trace_timing.recording.runs.calls import Call
+from trace_timing.recording.runs.profiler import Backend
+from trace_timing.recording.runs.step_plan import RECORD_STEPS, StepPlan, plan_steps
+from trace_timing.recording.runs.warm_up import new_tokens_of
+from trace_timing.records import ProfileMode, RunRecord
+
+RecordSteps = int | Literal["all"]
+CPU_OPS = "CPU ops are recorded (--profile full), and these cannot be switched off within a session"
+PUBLIC = "this torch records CPU ops in every session, and these cannot be switched off within one"
+GRAPHS = "CUDA graphs are replayed: that recording can be switched around them is not shown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What is to be recorded of one run."""
+
+    #: None: every step.
+    plan: StepPlan | None = None
+    switch: RecordingSwitch | None = None
+    #: Why every step, where fewer were wanted.
+    why_all: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the run's record."""
+        if self.plan is not None:
+            return self.plan.as_dict()
+        return {"all": True, **({"why": self.why_all} if self.why_all else {})}
+
+
+class StepPlanner:
+    """Plans the recorded runs of one process.
+
+    Args:
+        wanted: steps to record of a run.
+        switch: how recording is switched off and on, or None and why that cannot be.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        wanted: RecordSteps = RECORD_STEPS,
+        *,
+        switch: tuple[RecordingSwitch | None, str | None] = (None, None),
+    ) -> None:
+        self._model = model
+        self._wanted = wanted
+        self._switch, self._why_not = switch
+        self._expected: dict[str, int] = {}
+        #: Runs of more steps than wanted that are recorded whole, by why.
+        self.whole: Counter[str] = Counter()
+
+    def learn(self, records: Iterable[RunRecord]) -> None:
+        """How many steps samples make, by their controls: a recorded run is expected to make as
+        many."""
+        for record in records:
+            if record.control is None or record.control.bare or record.status != "ok":
+                continue
+            steps = len({s.step for s in record.control.segments if s.stage == "decode"})
+            if not record.control.segments and record.tokens_out is not None:
+                steps = record.tokens_out - 1
+            self._expected[record.sample_id] = steps
+
+    def plan(self, call: Call, attachment: CuptiAttachment) -> Planned:
+        """What is to be recorded of a call's run."""
+        if self._wanted == "all":
+            return Planned()
+        expected = self._expected.get(call.sample_id)
+        if expected is None:
+            tokens = new_tokens_of(call.inputs, self._model)
+            expected = None if tokens is None else tokens - 1
+        plan = plan_steps(expected, self._wanted)
+        if plan is None:
+            return Planned()
+        why = self._why_not
+        if attachment.why_not in (GRAPHS_SEEN, GRAPHS_RECORDED):
+            why = GRAPHS
+        if why is None and self._switch is not None:
+            return Planned(plan=plan, switch=self._switch)
+        # Of a call whose steps are not known this may be said of a short one.
+        self.whole[why or ""] += 1
+        return Planned(why_all=why)
+
+
+def switch_for(
+    profile: ProfileMode,
+    backend: Backend,
+    found: tuple[RecordingSwitch | None, str | None],
+) -> tuple[RecordingSwitch | None, str | None]:
+    """The switch of a capture: none where its sessions record CPU ops."""
+    if profile == "full":
+        return None, CPU_OPS
+    if backend == "public":
+        return None, PUBLIC
+    return found
+
+
+def told(whole: Mapping[str, int]) -> list[str]:
+    """A line for each reason why runs are recorded whole."""
+    return [
+        f"every decode step of {runs:,} run{'' if runs == 1 else 's'} was recorded: {why}"
+        for why, runs in whole.items()
+        if why
+    ]

@@ -1,0 +1,1 @@
+"""The capture directory: records and traces on disk."""

@@ -1,0 +1,162 @@
+"""Figures of the decode steps: over all runs by position, and of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from trace_timing.report.figures.overview import styled
+from trace_timing.report.palette import COLOURS
+from trace_timing.units import NS_PER_MS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Column, name, colour, dash of each line that both figures draw. Windows are drawn of recorded
+#: steps alone: others have one, but not as recording made it.
+_STEP_LINES = (
+    ("latency_ns", "Latency", COLOURS["decode"], "solid"),
+    ("window_ns", "While recorded", "#b6486a", "dashdot"),
+    ("busy_ns", "GPU busy", "#6b7d97", "dot"),
+)
+
+
+#: Kind of time of a line of growth → the column whose look it has.
+_GROWTH = {"latency": "latency_ns", "busy": "busy_ns"}
+
+
+def decode_by_position(steps: pd.DataFrame, growth: Sequence[Mapping[str, Any]] = ()) -> go.Figure:
+    """Decode steps by position: medians over the runs. The latency's band is its 95 % interval (of
+    several samples the median of each end), that of others holds half of the runs.
+
+    Args:
+        growth: rows of stats.statistics.ScalingFit; those of a step against its position are drawn
+            as lines, with what the ends of the slope's interval come to.
+    """
+    figure = go.Figure()
+    decode = drawn_steps(steps)
+    for column, name, colour, dash in _STEP_LINES:
+        known = decode.dropna(subset=[column])
+        if len(known):
+            _band(figure, known, column, name, colour, dash)
+    for row in growth:
+        if (row["of"], row["against"]) == ("decode step", "position") and row["time"] in _GROWTH:
+            _line(figure, row, decode)
+    return _from_zero(styled(figure, x="decode step", y="ms", height=380))
+
+
+def drawn_steps(steps: pd.DataFrame) -> pd.DataFrame:
+    """The decode steps, with the windows of those that were not recorded left out."""
+    decode = steps[steps["stage"] == "decode"]
+    return decode.assign(window_ns=decode["window_ns"].where(decode["recorded"]))
+
+
+def _line(figure: go.Figure, row: Mapping[str, Any], steps: pd.DataFrame) -> None:
+    """A line of growth, and a wedge about its middle: the interval of its slope."""
+    (look,) = [look for look in _STEP_LINES if look[0] == _GROWTH[row["time"]]]
+    _, name, colour, _ = look
+    known = steps[steps[look[0]].notna()]["step"].astype(float)
+    if known.empty:
+        return
+    x = np.array([known.min(), known.max()])
+    level = row["intercept_ms"] + row["slope_us"] / 1000 * x.mean()
+    if row["slope_lo_us"] is not None:
+        away = (x - x.mean())[[0, 1, 1, 0]]
+        slopes = np.array([row[f"slope_{end}_us"] for end in ("lo", "lo", "hi", "hi")]) / 1000
+        _filled(figure, x[[0, 1, 1, 0]], level + slopes * away, colour, f"{name}: growth", "growth")
+    figure.add_scatter(
+        x=x,
+        y=level + row["slope_us"] / 1000 * (x - x.mean()),
+        mode="lines",
+        name=f"{name}: growth",
+        legendgroup=f"{name}: growth",
+        line={"color": colour, "dash": "dash", "width": 1.5},
+        hovertemplate=f"{name}: {row['slope_us']:+.3f} µs a position<extra></extra>",
+        meta={"growth": row["time"]},
+    )
+
+
+def _filled(figure: go.Figure, x: Any, y: Any, colour: str, group: str, column: str) -> None:
+    figure.add_scatter(
+        x=x,
+        y=y,
+        fill="toself",
+        fillcolor=_faint(colour),
+        line={"width": 0},
+        mode="lines",
+        hoverinfo="skip",
+        showlegend=False,
+        legendgroup=group,
+        meta={"column": column, "band": True},
+    )
+
+
+def _from_zero(figure: go.Figure) -> go.Figure:
+    """Busy and window compare by length, so both begin at 0; steps are whole numbers."""
+    figure.update_yaxes(rangemode="tozero")
+    return figure.update_xaxes(tickformat="d", nticks=12, minor_ticks="")
+
+
+def _band(
+    figure: go.Figure, steps: pd.DataFrame, column: str, name: str, colour: str, dash: str
+) -> None:
+    grouped = steps.assign(ms=steps[column].astype(float) / NS_PER_MS).groupby("step")["ms"]
+    spread = grouped.quantile(np.array([0.25, 0.5, 0.75])).unstack()
+    x = spread.index.to_numpy()
+    low, high = spread[0.25], spread[0.75]
+    if column == "latency_ns":
+        ends = steps.groupby("step")[["latency_lo_ns", "latency_hi_ns"]].median().astype(float)
+        low, high = ends["latency_lo_ns"] / NS_PER_MS, ends["latency_hi_ns"] / NS_PER_MS
+    elif int(grouped.size().max()) == 1:
+        low = high = spread[0.5].iloc[:0]
+    if low.notna().any():
+        _filled(
+            figure,
+            np.concatenate([low.index, high.index[::-1]]),
+            np.concatenate([high.to_numpy(float), low.to_numpy(float)[::-1]]),
+            colour,
+            name,
+            column,
+        )
+    # Steps between recorded ones are not drawn: a line across a gap would claim to know them.
+    whole = np.arange(x.min(), x.max() + 1)
+    middle = spread[0.5].reindex(whole)
+    figure.add_scatter(
+        x=whole,
+        y=middle.to_numpy(),
+        mode="lines+markers" if len(x) < 80 else "lines",
+        name=name,
+        legendgroup=name,
+        line={"color": colour, "dash": dash, "width": 2},
+        marker={"size": 5},
+        customdata=grouped.size().reindex(whole, fill_value=0).to_numpy(),
+        hovertemplate=f"{name}, step %{{x}}: %{{y:,.3f}} ms, median of %{{customdata}}"
+        "<extra></extra>",
+        meta={"column": column},
+    )
+
+
+def _faint(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.18)"
+
+
+def run_steps(steps: pd.DataFrame) -> go.Figure:
+    """One run's decode steps: latency, recorded window and GPU busy. `steps`: rows of a run."""
+    decode = drawn_steps(steps).sort_values("step")
+    figure = go.Figure()
+    for column, name, colour, dash in _STEP_LINES:
+        figure.add_scatter(
+            x=decode["step"].to_numpy(),
+            y=decode[column].astype(float).to_numpy() / NS_PER_MS,
+            mode="lines+markers",
+            name=name,
+            line={"color": colour, "dash": dash, "width": 2},
+            marker={"size": 5},
+            hovertemplate=f"{name}, step %{{x}}: %{{y:,.3f}} ms<extra></extra>",
+            meta={"column": column},
+        )
+    return _from_zero(styled(figure, x="decode step", y="ms", height=320))

@@ -1,0 +1,193 @@
+"""An audit of older results as pages: one of all files where there are several, one a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from trace_timing.report.figures.overview import styled
+from trace_timing.report.findings import sentence
+from trace_timing.report.model import Section
+from trace_timing.report.terminal.audit import (
+    against_sentences,
+    counts_sentence,
+    fencepost_sentences,
+)
+from trace_timing.stats.audit.against_capture import LIKE_WITH_LIKE, Against
+from trace_timing.stats.audit.audit import AuditGroup, AuditResult
+from trace_timing.stats.audit.row_validity import REASONS
+from trace_timing.stats.audit.step_count import Fencepost
+
+_VALID, _INVALID = "#0072b2", "#d55e00"
+
+
+def audit_sections(results: Sequence[AuditResult]) -> tuple[Section, ...]:
+    """The pages of an audit; the first says how many rows of each file are valid."""
+    if len(results) == 1:
+        return (audit_section(results[0], slug="audit", title="Audit"),)
+    numbered = enumerate(results, 1)
+    pages = [audit_section(r, slug=f"file-{i}", title=f"File {i}") for i, r in numbered]
+    return (_overview(results), *pages)
+
+
+def _overview(results: Sequence[AuditResult]) -> Section:
+    rows = [
+        {"page": f"File {i}", "file": r.source, **_counts(r.overall)}
+        for i, r in enumerate(results, 1)
+    ]
+    return Section(
+        slug="audit",
+        title="All files",
+        sentences=tuple(f"{counts_sentence(result)}." for result in results),
+        tables={"Files": pd.DataFrame(rows).drop(columns=["column", "value"])},
+    )
+
+
+def _counts(group: AuditGroup) -> dict[str, Any]:
+    """A group as a row; where no difference is negative its mean and range are of none."""
+    row = asdict(group)
+    for name in ("negative_mean_ms", "negative_min_ms", "negative_max_ms"):
+        row[name] = "none" if row[name] is None else f"{row[name]:,.3f}"
+    return row
+
+
+def audit_section(result: AuditResult, *, slug: str, title: str) -> Section:
+    """One file: what its rows are worth, why, the fencepost, and every row."""
+    tables = {
+        "Reasons": pd.DataFrame(
+            [{"reason": n, "rows": c, "meaning": REASONS[n]} for n, c in result.reasons.items()]
+        ),
+        "Rows by group": pd.DataFrame([_counts(g) for g in (result.overall, *result.groups)]),
+        "Rates by output length": pd.DataFrame(
+            [asdict(r) for r in (result.fencepost.by_length if result.fencepost else ())]
+        ),
+        "Against the capture, in short": _summaries(result.against),
+        "Against the capture, row by row": pd.DataFrame(
+            [asdict(row) for row in (result.against.rows if result.against else ())]
+        ),
+        "Rows whose parts exceed the total": pd.DataFrame([asdict(r) for r in result.negatives]),
+        "Every row": pd.DataFrame(
+            [{**asdict(row), "reasons": ", ".join(row.reasons)} for row in result.judged]
+        ),
+    }
+    return Section(
+        slug=slug,
+        title=title,
+        sentences=_sentences(result),
+        tables={name: table for name, table in tables.items() if len(table)},
+        figures=_figures(result),
+    )
+
+
+def _sentences(result: AuditResult) -> tuple[str, ...]:
+    said = fencepost_sentences(result.fencepost) if result.fencepost else []
+    said += [f"{d.message}: {d.evidence}. To do: {d.remedy}" for d in result.findings]
+    said += against_sentences(result.against) if result.against else []
+    # A file's name keeps its first letter.
+    return (f"{counts_sentence(result)}.", *map(sentence, said))
+
+
+def _figures(result: AuditResult) -> dict[str, go.Figure]:
+    figures = {"Total less vision less prefill, before clamping": differences(result)}
+    if result.fencepost is not None:
+        figures["The same decode, per token and per step"] = rates(result.fencepost)
+    if result.against is not None:
+        figures["Older less captured, by figure"] = biases(result.against)
+    return figures
+
+
+def differences(result: AuditResult) -> go.Figure:
+    """Each row's unclamped difference over its output length; below zero no decode can be."""
+    rows = [row for row in result.judged if row.difference_ms is not None]
+    figure = go.Figure(
+        [
+            _points(
+                valid,
+                [row.output_tokens for row in mine],
+                [row.difference_ms for row in mine],
+                [f"{row.sample_id}: {', '.join(row.reasons) or 'valid'}" for row in mine],
+                "sample %{customdata}<br>%{x} tokens, %{y:,.2f} ms<extra></extra>",
+            )
+            for valid in (True, False)
+            if (mine := [row for row in rows if row.valid == valid])
+        ]
+    )
+    return _over_tokens(figure, height=380)
+
+
+def rates(fencepost: Fencepost) -> go.Figure:
+    """Median decode rate by output length: divided by N, and by N − 1."""
+    figure = go.Figure()
+    for column, name, colour, dash in (
+        ("per_token_ms", "÷ N tokens", _INVALID, "dash"),
+        ("per_step_ms", "÷ N − 1 steps", _VALID, "solid"),
+    ):
+        figure.add_scatter(
+            x=[rate.output_tokens for rate in fencepost.by_length],
+            y=[getattr(rate, column) for rate in fencepost.by_length],
+            mode="lines+markers",
+            name=name,
+            line={"color": colour, "dash": dash, "width": 2},
+            hovertemplate=f"{name}, %{{x}} tokens: %{{y:,.2f}} ms<extra></extra>",
+            meta={"column": column},
+        )
+    return _over_tokens(figure, height=320).update_yaxes(rangemode="tozero")
+
+
+def _points(
+    valid: bool, x: Sequence[Any], y: Sequence[float | None], said: Sequence[str], hover: str
+) -> go.Scatter:
+    """Rows that are valid, or those that are not, each a point; `said` is shown by `hover`."""
+    name, colour, symbol = ("valid", _VALID, "circle") if valid else ("invalid", _INVALID, "x")
+    return go.Scatter(
+        x=x,
+        y=y,
+        mode="markers",
+        name=name,
+        marker={"color": colour, "symbol": symbol, "size": 7, "opacity": 0.7},
+        customdata=said,
+        hovertemplate=hover,
+        meta={"column": "difference_ms", "valid": valid},
+    )
+
+
+def _over_tokens(figure: go.Figure, *, height: int) -> go.Figure:
+    styled(figure, x="output tokens", y="ms", height=height)
+    lengths = [x for trace in figure.data for x in trace.x if x is not None]
+    # plotly would put ticks at 1.5 tokens.
+    few = bool(lengths) and max(lengths) - min(lengths) <= 10
+    return figure.update_xaxes(dtick=1) if few else figure
+
+
+def biases(against: Against) -> go.Figure:
+    """Older less captured of every row that both have, a column of points a figure."""
+    figure = go.Figure(
+        [
+            _points(
+                valid,
+                [row.figure for row in mine],
+                [row.difference_ms for row in mine],
+                [row.sample_id for row in mine],
+                "sample %{customdata}, %{x}: %{y:+,.2f} ms<extra></extra>",
+            )
+            for valid in (True, False)
+            if (mine := [row for row in against.rows if row.valid == valid])
+        ]
+    )
+    styled(figure, y="older less captured, ms", height=340)
+    return figure.update_xaxes(categoryarray=list(LIKE_WITH_LIKE), categoryorder="array")
+
+
+def _summaries(against: Against | None) -> pd.DataFrame:
+    rows = []
+    for summary in against.summaries if against else ():
+        row = asdict(summary)
+        around = row.pop("interval")
+        row["median_difference_lo_ms"] = around["low"] if around else None
+        row["median_difference_hi_ms"] = around["high"] if around else None
+        rows.append(row)
+    return pd.DataFrame(rows)

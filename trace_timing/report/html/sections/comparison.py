@@ -1,0 +1,182 @@
+"""A comparison as a page: what differs, every verdict, and the ratios drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from trace_timing.report.figures.kernels import short
+from trace_timing.report.figures.overview import styled
+from trace_timing.report.findings import sentence
+from trace_timing.report.model import Section
+from trace_timing.report.terminal.comparison import (
+    compared_what,
+    gate_line,
+    launch_sentence,
+    needed_sentences,
+)
+from trace_timing.stats.comparison.compare import ComparedRow, ComparisonResult, Verdict
+from trace_timing.stats.comparison.gates import GateOutcome
+
+#: Told apart by hue and lightness, and by the marker's shape.
+LOOKS: dict[Verdict, tuple[str, str]] = {
+    "slower": ("#d55e00", "triangle-right"),
+    "faster": ("#009e73", "triangle-left"),
+    "no difference shown": ("#5b7fa6", "circle"),
+    "cannot tell": ("#8a8f9c", "circle-open"),
+    "withheld": ("#cc79a7", "x"),
+}
+_STAGES = ("total", "stage", "minor stage", "undisturbed step")
+
+
+def comparison_section(result: ComparisonResult, gates: Sequence[GateOutcome] = ()) -> Section:
+    """One page: sentences, ratios with intervals, every verdict, the conditions that differ."""
+    stages = [row for row in result.rows if row.level in _STAGES]
+    busy = [row for row in result.rows if row.level == "busy"]
+    kinds = [row for row in result.rows if row.level == "kind"]
+    kernels = [row for row in result.rows if row.level == "kernel"]
+    figures = {
+        "B ÷ A, stages": ratios([*stages, *busy], result.margin_frac),
+        "Times of A and B (decode and sampling: a step)": times(stages),
+        "B ÷ A, kinds of work": ratios(kinds, result.margin_frac),
+    }
+    tables = {
+        "Stages": _table([*stages, *busy]),
+        "Kinds of work": _table(kinds),
+        "Kernels": _table(kernels),
+        "Conditions that differ": pd.DataFrame([asdict(d) for d in result.differences]),
+        "Kernels of one side alone": pd.DataFrame(
+            [{"side": s, "kernel": n} for s, ns in _one_sided(result) for n in ns]
+        ),
+    }
+    return Section(
+        slug="compare",
+        title="Comparison",
+        sentences=_sentences(result, gates),
+        tables={title: table for title, table in tables.items() if len(table)},
+        figures={title: figure for title, figure in figures.items() if len(figure.data)},
+    )
+
+
+def ratios(rows: Sequence[ComparedRow], margin_frac: float) -> go.Figure:
+    """B ÷ A of each row with its 95 % interval; the band is the margin that does not matter."""
+    figure = go.Figure()
+    known = [row for row in rows if row.ratio == row.ratio]
+    for verdict, (colour, symbol) in LOOKS.items():
+        some = [(i, row) for i, row in enumerate(known) if row.verdict == verdict]
+        if not some:
+            continue
+        figure.add_scatter(
+            x=[row.ratio for _, row in some],
+            y=[i for i, _ in some],
+            error_x={
+                "type": "data",
+                "array": [_reach(row)[1] for _, row in some],
+                "arrayminus": [_reach(row)[0] for _, row in some],
+                "color": colour,
+            },
+            mode="markers",
+            name=verdict,
+            marker={"color": colour, "symbol": symbol, "size": 11},
+            customdata=[row.name for _, row in some],
+            hovertemplate="%{customdata}: ×%{x:.3f}, " + verdict + "<extra></extra>",
+            meta={"column": "ratio", "verdict": verdict},
+        )
+    if known:
+        figure.add_vrect(
+            x0=1 - margin_frac, x1=1 + margin_frac, fillcolor="rgba(128,128,128,0.16)", line_width=0
+        )
+    styled(figure, x="B ÷ A, with 95 % interval", height=150 + 26 * len(known))
+    return figure.update_yaxes(
+        tickvals=list(range(len(known))),
+        ticktext=[short(row.name) for row in known],
+        range=[len(known) - 0.5, -0.5],
+        showgrid=False,
+    )
+
+
+def _reach(row: ComparedRow) -> tuple[float, float]:
+    """From the ratio down and up to the ends of its interval; 0 where it has none."""
+    around = row.ratio_interval
+    return (row.ratio - around.low, around.high - row.ratio) if around else (0.0, 0.0)
+
+
+def times(rows: Sequence[ComparedRow]) -> go.Figure:
+    """Median times of A and of B, side by side."""
+    figure = go.Figure()
+    for name, column, colour in (("A", "a_ms", "#5b7fa6"), ("B", "b_ms", "#e69f00")):
+        figure.add_bar(
+            x=[row.name for row in rows],
+            y=[getattr(row, column) for row in rows],
+            name=name,
+            marker_color=colour,
+            hovertemplate=f"{name}, %{{x}}: %{{y:,.3f}} ms<extra></extra>",
+            meta={"column": column},
+        )
+    figure.update_layout(barmode="group")
+    return styled(figure, y="ms, median", height=360)
+
+
+def _table(rows: Sequence[ComparedRow]) -> pd.DataFrame:
+    return pd.DataFrame([_flat(row) for row in rows])
+
+
+def _flat(row: ComparedRow) -> dict[str, Any]:
+    around = row.ratio_interval
+    return {
+        "name": row.name,
+        "verdict": row.verdict,
+        "A_ms": row.a_ms,
+        "B_ms": row.b_ms,
+        "difference_ms": row.difference_ms,
+        "ratio": row.ratio,
+        "ratio_lo": around.low if around else None,
+        "ratio_hi": around.high if around else None,
+        "n": row.n,
+        "unit": row.unit,
+        "launch_ratio": row.launch_ratio,
+        "spread_frac": row.spread_frac,
+        "would_tell": row.needed,
+        "reason": row.reason,
+    }
+
+
+def _one_sided(result: ComparisonResult) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return ("A", result.only_a), ("B", result.only_b)
+
+
+def _sentences(result: ComparisonResult, gates: Sequence[GateOutcome]) -> tuple[str, ...]:
+    launches = launch_sentence(result)
+    return (
+        f"B ({result.b}) against A ({result.a}): {compared_what(result)}.",
+        *_told(result),
+        *(sentence(gate_line(outcome)) for outcome in gates),
+        *map(sentence, result.notes),
+        *([launches] if launches else []),
+        *map(sentence, needed_sentences(result)),
+        f"A false alarm among all {len(result.rows)} verdicts together has a chance of at most "
+        f"{result.alpha:.0%}. Decode and sampling are per step. No difference shown: within "
+        f"±{result.margin_frac:.0%}.",
+    )
+
+
+def _told(result: ComparisonResult) -> list[str]:
+    """A sentence a verdict over total and stages."""
+    stages = [row for row in result.rows if row.level in (*_STAGES, "busy")]
+    said = []
+    for verdict in LOOKS:
+        names = [_named(row) for row in stages if row.verdict == verdict]
+        if names:
+            said.append(sentence(f"{verdict}: {', '.join(names)}"))
+    return said
+
+
+def _named(row: ComparedRow) -> str:
+    around = row.ratio_interval
+    if row.verdict not in ("slower", "faster") or around is None:
+        return row.name
+    return f"{row.name} ×{row.ratio:.3f} [{around.low:.3f}, {around.high:.3f}]"

@@ -1,0 +1,243 @@
+"""The page that says why: verdicts in sentences, then the tables that they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from trace_timing.records import STAGES
+from trace_timing.report.figures.overview import styled
+from trace_timing.report.model import Section
+from trace_timing.report.palette import LABELS, PARTS
+from trace_timing.schema import TABLES
+from trace_timing.table_schema import Column, Table
+from trace_timing.units import NS_PER_MS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+#: A row a node and graph: a page of all would hold tens of thousands.
+MOST_NODES = 500
+TITLES = {
+    "kinds": "Kinds of work",
+    "idle": "Why the GPU idles",
+    "queue": "Queue depth and launch latency",
+    "sync_loops": "Between synchronizations",
+    "ranks": "Ranks of one sample",
+    "communication": "Collectives, hidden and exposed",
+    "graphs": "CUDA graphs",
+    "graph_nodes": f"CUDA graphs by node, the {MOST_NODES} that take most",
+    "components": "Parts of the model by layer",
+    "limits": "Distance to the device's limit",
+    "hta": "Beside HolisticTraceAnalysis",
+}
+_RUN = ["sample_id", "repeat", "rank"]
+MOST_PARTS = len(PARTS)
+_MEAN_MS = "ms, mean over runs"
+#: Title, table, what is stacked, what is summed.
+FIGURES = (
+    ("Busy time by kind of work", "kinds", "op_kind", "busy_ns"),
+    ("Idle time by cause", "idle", "cause", "idle_ns"),
+    ("Busy time by part of the model", "components", "component", "busy_ns"),
+)
+
+
+def why_section(tables: Mapping[str, pd.DataFrame], stages: pd.DataFrame) -> Section | None:
+    """The section `why`, None where no table has a row.
+
+    Args:
+        tables: those of stats.why, as DataFrames by name.
+        stages: schema.STAGES.
+    """
+    shown = {
+        title: _shown(name, tables[name]) for name, title in TITLES.items() if len(tables[name])
+    }
+    if not shown:
+        return None
+    return Section(
+        "why",
+        "Why",
+        sentences=[
+            *_of_recorded_steps(stages),
+            *sentences(tables["verdicts"], stages),
+            *_of_graphs(tables["graph_nodes"]),
+            *_of_ranks(tables["ranks"]),
+        ],
+        tables=shown,
+        figures=dict(_figures(tables)),
+    )
+
+
+def _shown(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    rows = over_runs(table, TABLES[name])
+    return rows.nlargest(MOST_NODES, "total_ms") if name == "graph_nodes" else rows
+
+
+def over_runs(table: pd.DataFrame, schema: Table) -> pd.DataFrame:
+    """A table of `stats.why` for people: a row for each key but the run's, times in ms.
+
+    Of several runs: the mean of numbers over the runs that have the row, how many these are
+    (`runs`), whether all hold, and the most frequent of what is no measure, as a rank.
+    """
+    run = [name for name in _RUN if name in schema.key]
+    group = [name for name in schema.key if name not in run]
+    rows = table.groupby(group, sort=False, dropna=False)
+    out = rows.agg({c.name: _together(c) for c in schema if c.name not in schema.key})
+    if len(table[run].drop_duplicates()) > 1:
+        out.insert(0, "runs", rows.size())
+    times = [str(name) for name in out if str(name).endswith("_ns")]
+    in_ms = out.assign(**{name: out[name].astype("float64") / NS_PER_MS for name in times})
+    return in_ms.rename(columns={name: f"{name[:-3]}_ms" for name in times}).reset_index()
+
+
+def _together(column: Column) -> str | Callable[[pd.Series], object]:
+    if column.type == "bool":
+        return "all"
+    return "mean" if column.unit or column.type == "float64" else _most_frequent
+
+
+def _most_frequent(values: pd.Series) -> object:
+    return next(iter(values.mode()), None)
+
+
+def _figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, go.Figure]]:
+    for title, name, part, value in FIGURES:
+        if len(tables[name]):
+            yield title, _bars(tables[name], part, value)
+    yield from _by_layer(tables["components"])
+    if len(tables["queue_depth"]):
+        yield _depth(tables["queue_depth"])
+
+
+def _by_layer(components: pd.DataFrame) -> Iterator[tuple[str, go.Figure]]:
+    """Stacked bars, one a layer, for each stage of which ops lie in layers."""
+    layered = components[components["layer"].notna()]
+    runs = components[_RUN].drop_duplicates().shape[0]
+    for stage in (stage for stage in STAGES if stage in set(layered["stage"])):
+        own = layered[layered["stage"] == stage]
+        ns = own.groupby(["layer", "component"])["busy_ns"].sum().astype(float)
+        mean_ms = ns.unstack(fill_value=0) / runs / NS_PER_MS
+        figure = styled(_stacked(_largest(mean_ms), mean_ms.index.tolist()), x="layer", y=_MEAN_MS)
+        yield f"Busy time by layer: {LABELS[stage]}", figure
+
+
+def _depth(queue_depth: pd.DataFrame) -> tuple[str, go.Figure]:
+    """Depth over the longest run: mean and maximum in each part of its window."""
+    import plotly.graph_objects as go
+
+    longest = queue_depth.nlargest(1, "start_ns")[_RUN]
+    own = queue_depth.merge(longest, on=_RUN).sort_values("bin")
+    at_ms = own["start_ns"] / NS_PER_MS
+    lines = [
+        go.Scatter(name=name, x=at_ms, y=own[column], mode="lines", line={"shape": "hv"})
+        for name, column in (("most", "max_depth"), ("mean", "mean_depth"))
+    ]
+    name = own["sample_id"].iloc[0]
+    figure = styled(go.Figure(lines), x="ms since the run began", y="ops queued")
+    return f"Ops launched and not started: {name}", figure
+
+
+def _bars(table: pd.DataFrame, part: str, value: str) -> go.Figure:
+    """Stacked bars, one a stage: the mean over runs of what each part takes, in ms."""
+    runs = table[_RUN].drop_duplicates().shape[0]
+    each = table.groupby([*_RUN, "stage", part])[value].sum().astype(float)
+    # A part that a run has not is 0 there: the mean over all runs keeps the sum of the bar true.
+    mean_ms = each.groupby(level=["stage", part]).sum().unstack(fill_value=0) / runs / NS_PER_MS
+    order = [stage for stage in STAGES if stage in mean_ms.index]
+    labels = [LABELS[stage] for stage in order]
+    return styled(_stacked(_largest(mean_ms.loc[order]), labels), y=_MEAN_MS)
+
+
+def _stacked(parts: pd.DataFrame, labels: Sequence[Any]) -> go.Figure:
+    """A bar for each row, its columns upon each other."""
+    import plotly.graph_objects as go
+
+    bars = [
+        go.Bar(name=str(name), x=labels, y=parts[name], marker={"color": colour})
+        for name, colour in zip(parts, PARTS, strict=False)
+    ]
+    return go.Figure(bars, {"barmode": "stack"})
+
+
+def _of_recorded_steps(stages: pd.DataFrame) -> list[str]:
+    """That decode and sampling are those of the recorded steps, where not all were."""
+    part = stages[(stages["stage"] == "decode") & ~stages["recorded"].astype(bool)]
+    if part.empty:
+        return []
+    recorded, steps = (int(part[name].median()) for name in ("recorded_steps", "steps"))
+    return [
+        f"Decode and sampling on this page are {recorded:,} recorded steps of {steps:,}: their "
+        "sums are over these."
+    ]
+
+
+def _of_graphs(graph_nodes: pd.DataFrame) -> list[str]:
+    """What the nodes of graphs are numbers of, where that is not their ids."""
+    if not (graph_nodes["told_by"] == "order").any():
+        return []
+    return [
+        "The trace has no ids of graph nodes, or not for all ops: where `told_by` is order, "
+        "replays of the same ops in the same order count as one graph, and a node is a place in it."
+    ]
+
+
+def _of_ranks(ranks: pd.DataFrame) -> list[str]:
+    """Where the slowest rank is furthest behind the fastest; where ranks wait longest for one."""
+    return [*_slowest(ranks), *_awaited(ranks)]
+
+
+def _awaited(ranks: pd.DataFrame) -> list[str]:
+    waiting = ranks.dropna(subset=["wait_spread_ns"])
+    if waiting.empty:
+        return []
+    worst = waiting.nlargest(1, "wait_spread_ns").to_dict("records")[0]
+    return [
+        f"Ranks wait longest for rank {worst['awaited_rank']}, in {worst['stage']} of "
+        f"{worst['sample_id']}: another is {_ms(worst['wait_spread_ns'])} longer in collectives "
+        f"that nothing hides."
+    ]
+
+
+def _slowest(ranks: pd.DataFrame) -> list[str]:
+    if ranks.empty:
+        return []
+    worst = ranks.nlargest(1, "spread_ns").to_dict("records")[0]
+    apart = worst["ends_apart_ns"]
+    ends = "" if not isinstance(apart, int) else f"; they end {_ms(apart)} apart"
+    return [
+        f"Of {worst['ranks']} ranks, rank {worst['slowest_rank']} is furthest behind, in "
+        f"{worst['stage']} of {worst['sample_id']}: it works {_ms(worst['own_ns'])} there, outside "
+        f"collectives, {_ms(worst['spread_ns'])} more than the fastest{ends}."
+    ]
+
+
+def _ms(ns: int) -> str:
+    return f"{ns / NS_PER_MS:.3g} ms"
+
+
+def _largest(parts: pd.DataFrame) -> pd.DataFrame:
+    """Columns by their sums; those beyond the colours there are, in one."""
+    order = parts.sum().sort_values(ascending=False).index
+    if len(order) <= MOST_PARTS:
+        return parts[order]
+    shown, rest = order[: MOST_PARTS - 1], order[MOST_PARTS - 1 :]
+    return parts[shown].assign(**{f"{len(rest)} smaller": parts[rest].sum(axis=1)})
+
+
+def sentences(verdicts: pd.DataFrame, stages: pd.DataFrame) -> list[str]:
+    """One sentence a stage and verdict, of however many runs: the longest of them speaks."""
+    if verdicts.empty:
+        return ["No stage gives evidence enough for a verdict."]
+    runs = len(stages[["sample_id", "repeat", "rank"]].dropna().drop_duplicates())
+    key = ["sample_id", "repeat", "rank", "stage"]
+    judged = verdicts.merge(stages[[*key, "window_ns"]], on=key, how="left")
+    said = []
+    for _, some in judged.groupby(["stage", "code"], sort=False):
+        worst = some.sort_values("window_ns").iloc[-1]
+        seen = f" (of {worst['sample_id']}; so in {len(some)} of {runs} runs)" if runs > 1 else ""
+        said.append(
+            f"{worst['sentence']}\nEvidence{seen}: {worst['evidence']}.\n"
+            f"To shorten it: {worst['remedy']}."
+        )
+    return said

@@ -1,0 +1,169 @@
+"""A comparison for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import ceil, log1p
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from trace_timing.stats.comparison.capture_effect import FEWEST
+from trace_timing.stats.comparison.compare import ComparedRow, ComparisonResult
+from trace_timing.stats.comparison.figures import Level
+from trace_timing.stats.comparison.gates import GateOutcome
+
+#: Kinds and kernels that are shown, by what they changed; --json has all.
+SHOWN = 8
+#: More captures a side than this are no advice; then a greater change is named.
+MOST_CAPTURES = 12
+CHANGES = (0.05, 0.1, 0.2, 0.3, 0.5)
+_STYLES = {"slower": "red", "faster": "green", "withheld": "yellow"}
+
+
+def render(result: ComparisonResult) -> RenderableType:
+    """What differs in the conditions, then the verdicts, to be printed with rich."""
+    return Group(*_parts(result))
+
+
+def _parts(result: ComparisonResult) -> Iterator[RenderableType]:
+    yield Text(f"B against A ({compared_what(result)})", style="bold")
+    yield Text(f"  A: {result.a}\n  B: {result.b}")
+    for difference in result.differences:
+        bearing = "" if difference.bearing == "listed" else f" — {difference.bearing}"
+        yield Text(f"  differs: {difference.name}: {difference.a} | {difference.b}{bearing}")
+    for note in result.notes:
+        yield Text(f"  note: {note}")
+    yield Text("")
+    main: tuple[Level, ...] = ("total", "stage", "minor stage", "undisturbed step", "busy")
+    yield _table([row for row in result.rows if row.level in main])
+    for sentence in (launch_sentence(result), *needed_sentences(result)):
+        if sentence:
+            yield Text(sentence)
+    rest: tuple[Level, ...] = ("kind", "kernel")
+    for level in rest:
+        yield from _changed(result, level)
+    for side, names in (("A", result.only_a), ("B", result.only_b)):
+        if names:
+            yield Text(f"{len(names)} kernels in {side} alone, among them {names[0]}")
+    yield Text(
+        f"\nOver all {len(result.rows)} verdicts together a false alarm has a chance of at most "
+        f"{result.alpha:.0%}. Decode and sampling are per step. No difference shown: within "
+        f"±{result.margin_frac:.0%}."
+    )
+
+
+def compared_what(result: ComparisonResult) -> str:
+    """`latencies, 24 paired samples, 3 and 3 captures`."""
+    pairing = f"{result.samples} paired samples" if result.paired else "unpaired runs"
+    times = {"latency": "latencies", "busy": "busy times", "recorded": "recorded times"}
+    a, b = result.captures
+    captures = "" if a == b == 1 else f", {a} and {b} captures"
+    return f"{times[result.basis]}, {pairing}{captures}"
+
+
+def _changed(result: ComparisonResult, level: Level) -> Iterator[RenderableType]:
+    rows = [row for row in result.rows if row.level == level]
+    if not rows:
+        return
+    told = sum(row.verdict in ("slower", "faster") for row in rows)
+    rows.sort(key=lambda r: (r.verdict not in ("slower", "faster"), -abs(r.difference_ms)))
+    yield Text(f"\n{level}s: {told} of {len(rows)} changed", style="bold")
+    yield _table(rows[:SHOWN])
+
+
+def _table(rows: list[ComparedRow]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", overflow="ellipsis", no_wrap=True, max_width=48)
+    for name in ("A ms", "B ms", "B − A ms", "ratio", "95 %", "n"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for row in rows:
+        around = row.ratio_interval
+        table.add_row(
+            row.name,
+            *(
+                "" if value != value else f"{value:{form}}"
+                for value, form in (
+                    (row.a_ms, ".3f"),
+                    (row.b_ms, ".3f"),
+                    (row.difference_ms, "+.3f"),
+                    (row.ratio, ".3f"),
+                )
+            ),
+            f"{around.low:.3f} … {around.high:.3f}" if around else "",
+            str(row.n),
+            Text(_verdict(row), style=_STYLES.get(row.verdict, "")),
+        )
+    return table
+
+
+def gate_line(outcome: GateOutcome) -> str:
+    """`FAILS: decode > 5.00% (ratio 1.100)`."""
+    said = "FAILS" if outcome.fails else "cannot tell" if outcome.unsure else "holds"
+    gate = outcome.gate
+    return f"{said}: {gate.name} > {gate.limit_frac:.2%} (ratio {outcome.row.ratio:.3f})"
+
+
+def needed_sentences(result: ComparisonResult) -> list[str]:
+    """For total, main stages and the undisturbed step that cannot be told: what would tell them."""
+    main: tuple[Level, ...] = ("total", "stage", "undisturbed step")
+    unsure = [r for r in result.rows if r.level in main and r.verdict == "cannot tell"]
+    by_captures = [row for row in unsure if row.shown_frac is not None]
+    said = [_more_captures(by_captures, result)] if by_captures else []
+    said += [_more_pairs(row, result) for row in unsure if row.needed and row not in by_captures]
+    unknown = [row.name for row in unsure if row.needed is None]
+    if unknown:
+        said.append(
+            f"{', '.join(unknown)}: too few to tell; capture the same {FEWEST} samples or more on "
+            "each side."
+        )
+    return said
+
+
+def _more_captures(rows: Sequence[ComparedRow], result: ComparisonResult) -> str:
+    """How many captures a side show what these do not: the smallest change that is in reach."""
+    found = []
+    for row in rows:
+        for change in (result.margin_frac, *CHANGES):
+            # Captures go with the inverse square of the change; `needed` is for the margin.
+            scale = (log1p(result.margin_frac) / log1p(change)) ** 2
+            count = max(ceil((row.needed or 0) * scale), row.n + 1)
+            if count <= MOST_CAPTURES:
+                found.append(f"{row.name} {change:.0%} from {count} on")
+                break
+    more = f": {', '.join(found)}" if found else ""
+    return (
+        "Cannot tell: a change of the stated size would have been found four times out of five. "
+        f"Further captures of both sides (--also-a, --also-b) show smaller ones{more}."
+    )
+
+
+def _more_pairs(row: ComparedRow, result: ComparisonResult) -> str:
+    each = "pairs" if row.unit == "pairs" else "runs a side"
+    return (
+        f"{row.name}: {row.n} {each} cannot tell; they spread by {row.spread_frac:.1%}, so some "
+        f"{row.needed} {each} would show a change of {result.margin_frac:.0%}."
+    )
+
+
+def launch_sentence(result: ComparisonResult) -> str | None:
+    """What "at equal launch cost" means in this comparison; None where no ratio is."""
+    named = {row.name: row.launch_ratio for row in result.rows if row.launch_ratio is not None}
+    if not named:
+        return None
+    least, most = (f"×{end(named.values()):.3f}" for end in (min, max))
+    span = least if least == most else f"{least} to {most}"
+    return (
+        f"Ratios of {', '.join(named)} are at equal launch cost: an empty launch just before the "
+        f"samples' controls cost {span} as much in B as in A, and that is divided out."
+    )
+
+
+def _verdict(row: ComparedRow) -> str:
+    if row.shown_frac is not None:
+        return f"{row.verdict} below {row.shown_frac:.0%}"
+    if row.needed is not None:
+        return f"{row.verdict}: {row.needed} {row.unit} would"
+    return f"{row.verdict}: {row.reason}" if row.reason else row.verdict

@@ -1,0 +1,1 @@
+"""Annotated traces for Perfetto and the Chrome trace viewer."""

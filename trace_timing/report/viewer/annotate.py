@@ -1,0 +1,156 @@
+"""A trace with our tracks beside its events (tracks.py says which).
+
+The original text is kept byte for byte; new events are put in before the end of its
+`traceEvents`, so every viewer that opens the original opens this one.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Collection, Sequence
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from trace_timing.atomic_write import write_whole
+from trace_timing.errors import TraceError
+from trace_timing.report.viewer.tracks import (
+    AnnotatedRun,
+    Flow,
+    Op,
+    OpTracks,
+    encoded,
+    flows,
+    idle_events,
+    track_events,
+)
+from trace_timing.trace.events import Trace
+from trace_timing.trace.kineto.decoding import decode_loosely, ns_from_us_text
+from trace_timing.trace.kineto.text import UNREADABLE
+
+#: What may be added to a file, in its text and packed: the tracks are meant to stay within 5 %.
+MOST_ADDED = 0.045
+LEVEL = 9
+
+
+def write_annotated(path: Path, trace: Trace, runs: Sequence[AnnotatedRun], output: Path) -> int:
+    """Write the trace at `path` with the tracks of its runs to `output`, as gzip.
+
+    Stages and doubts are written whole. Idle causes (the longest stretches
+    first) and flows (to the first op of each stage and step, then to the longest ops) follow as
+    far as the file grows by less than 5 %.
+
+    Args:
+        path: Kineto JSON or JSON.gz, an object with `traceEvents` or a bare list.
+        trace: what was read from it.
+    Returns:
+        How many events were added.
+    Raises:
+        TraceError: the text has no end of `traceEvents` to add to.
+    """
+    text = _read(path)
+    begin, end = events_span(text, path.name)
+    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+    packed = packer.compress(text[:end]) + packer.flush(zlib.Z_SYNC_FLUSH)
+    added = encoded(
+        [event for drawn in runs for event in track_events(drawn.trace or trace, drawn)]
+    )
+    more = _optional(trace, runs, text[begin : end + 1])
+    more = _fitting(more, int(len(text) * MOST_ADDED) - _size(added))
+    packed_room = int(len(packed) * MOST_ADDED * _ratio(added + more))
+    added += _fitting(more, packed_room - _size(added))
+    comma = b"," if added and text[:end].rstrip()[-1:] not in (b"[", b",") else b""
+    packed += packer.compress(comma + b"\n" + b",\n".join(added) + b"\n" + text[end:])
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(output, packed + packer.flush())
+    return len(added)
+
+
+def _read(path: Path) -> bytes:
+    data = path.read_bytes()
+    return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+
+
+def _optional(trace: Trace, runs: Sequence[AnnotatedRun], events: bytes) -> list[bytes]:
+    """Flows to first ops; then idle causes and other flows, three to one. A flow is one piece."""
+    arrows = [
+        (arrow, _op(drawn.trace or trace, arrow)) for drawn in runs for arrow in flows(drawn.run)
+    ]
+    tracks = _op_tracks({op for _, op in arrows}, events)
+    pairs = [
+        b",\n".join(encoded(arrow.events(number, tracks[op])))
+        for number, (arrow, op) in enumerate(arrows)
+        if op in tracks
+    ]
+    firsts = sum(arrow.is_first for arrow, _ in arrows)
+    idle = encoded([e for drawn in runs for e in idle_events(drawn.trace or trace, drawn.run)])
+    in_turn = chain.from_iterable(zip_longest(idle[::3], idle[1::3], idle[2::3], pairs[firsts:]))
+    return pairs[:firsts] + [event for event in in_turn if event]
+
+
+def _op(trace: Trace, arrow: Flow) -> Op:
+    return arrow.op_start_ns, trace.names[trace.events.name[arrow.op_row]]
+
+
+def _op_tracks(wanted: Collection[Op], events: bytes) -> OpTracks:
+    """Where the file has the ops: found by start and name, since tracks differ by vendor."""
+    found: dict[Op, tuple[Any, Any]] = {}
+    try:
+        written, _ = decode_loosely(events)
+    except UNREADABLE:
+        return found  # damaged, yet read: nothing can be drawn to its ops
+    for event in written:
+        op = (ns_from_us_text(event.ts) or 0, event.name)
+        if op in wanted:
+            found[op] = (event.pid, event.tid)
+    return found
+
+
+def _ratio(events: Sequence[bytes]) -> float:
+    """How much smaller our events get when packed."""
+    text = b",\n".join(events)
+    return len(text) / max(len(zlib.compress(text, LEVEL)), 1)
+
+
+def _size(events: Sequence[bytes]) -> int:
+    return sum(map(len, events)) + 2 * len(events)
+
+
+def _fitting(events: Sequence[bytes], room: int) -> list[bytes]:
+    """As many of the first events as fit."""
+    kept = []
+    for event in events:
+        room -= len(event) + 2
+        if room < 0:
+            break
+        kept.append(event)
+    return kept
+
+
+class _Outer(msgspec.Struct):
+    """The one member that matters, as the bytes it is written in."""
+
+    traceEvents: msgspec.Raw
+
+
+def events_span(text: bytes, name: str) -> tuple[int, int]:
+    """Where the brackets stand that open and close `traceEvents` (or a bare list).
+
+    Raises:
+        TraceError: there are none.
+    """
+    if text.lstrip()[:1] == b"[" and text.rstrip()[-1:] == b"]":
+        return text.index(b"["), text.rindex(b"]")
+    try:
+        events = bytes(msgspec.json.decode(text, type=_Outer).traceEvents)
+    except UNREADABLE as error:
+        raise TraceError(
+            f"{name} cannot be annotated",
+            why=f"its traceEvents list cannot be followed to its end: {error}",
+            remedy="export the trace again; it was cut short or is no Kineto trace",
+        ) from error
+    begin = text.index(events)
+    return begin, begin + len(events) - 1

@@ -1,0 +1,1 @@
+"""What wall-clock subtraction did to existing labels."""

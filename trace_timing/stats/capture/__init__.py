@@ -1,0 +1,1 @@
+"""What the runs of a capture say together: spread, growth, summaries, ranks."""

@@ -1,0 +1,86 @@
+"""The forwards of a server as a population: how long they take, by stage and batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from trace_timing import schema
+from trace_timing.errors import UsageError
+from trace_timing.records import STAGES
+from trace_timing.stats.trace.trace_result import RunSummary, TraceSummary
+from trace_timing.units import NS_PER_MS
+
+#: Time of a step → its column of schema.STEPS.
+TIMES = {"window": "window_ns", "busy": "busy_ns", "interval": "interval_ns"}
+_RUN = ["sample_id", "repeat", "rank"]
+
+
+def serving_summary(
+    steps: pd.DataFrame, runs: Iterable[RunSummary], traces: Iterable[TraceSummary]
+) -> pd.DataFrame:
+    """`step_summary` of the steps of servers' traces, by rank too where there are several.
+
+    Ranks of one server run each step together, so their steps are not independent.
+    """
+    chosen = steps[_is_served(steps, runs, traces)]
+    ranks = ["rank"] if chosen["rank"].nunique() > 1 else []
+    return step_summary(chosen, [*ranks, "stage", "batch_size"])
+
+
+def generate_steps(
+    steps: pd.DataFrame, runs: Iterable[RunSummary], traces: Iterable[TraceSummary]
+) -> pd.DataFrame:
+    """The steps of generate() calls alone: their numbers are positions of one sequence."""
+    return steps[~_is_served(steps, runs, traces)]
+
+
+def _is_served(
+    steps: pd.DataFrame, runs: Iterable[RunSummary], traces: Iterable[TraceSummary]
+) -> pd.Series[bool]:
+    serving = {trace.trace for trace in traces if trace.serving}
+    theirs = {(r.sample_id, r.repeat, r.rank) for r in runs if r.trace in serving}
+    if not theirs:
+        return pd.Series(False, index=steps.index)
+    served = [key in theirs for key in steps[_RUN].itertuples(index=False, name=None)]
+    return pd.Series(served, index=steps.index, dtype=bool)
+
+
+def step_summary(steps: pd.DataFrame, by: Sequence[str] = ("stage", "batch_size")) -> pd.DataFrame:
+    """One row a group of steps and time: n, and percentiles in ms.
+
+    Percentiles lie between values by linear interpolation: of few steps the 99th is about the
+    longest. Steps whose name does not say what is grouped by make a group of their own.
+
+    Args:
+        steps: schema.STEPS.
+        by: columns of it, each a size or part of the key.
+    Returns:
+        Columns `by`, time (of TIMES), n, p50_ms, p90_ms, p99_ms; by stage in the order of a
+        generate() call, then by the other columns.
+    Raises:
+        UsageError: no such column.
+    """
+    unknown = [name for name in by if name not in steps.columns]
+    if unknown:
+        raise UsageError(
+            f"no column {', '.join(unknown)} to group steps by",
+            remedy=f"name columns of the table steps: {', '.join(schema.STEPS.names)}",
+        )
+    rows = []
+    for value, group in steps.groupby(list(by), dropna=False, sort=False):
+        for time, column in TIMES.items():
+            known = group[column].dropna().to_numpy(np.float64) / NS_PER_MS
+            if len(known):
+                p50, p90, p99 = np.percentile(known, [50, 90, 99]).tolist()
+                rows.append((*value, time, len(known), p50, p90, p99))
+    table = pd.DataFrame(rows, columns=[*by, "time", "n", "p50_ms", "p90_ms", "p99_ms"])
+    for name in set(by) - {"stage"}:
+        table[name] = table[name].astype(steps[name].dtype)
+    return table.sort_values(list(by), key=_in_order, kind="stable", ignore_index=True)
+
+
+def _in_order(column: pd.Series) -> pd.Series:
+    return column.map(STAGES.index) if column.name == "stage" else column

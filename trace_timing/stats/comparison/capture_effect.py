@@ -1,0 +1,135 @@
+"""Is B slower than A, where what drifts from capture to capture is part of the error.
+
+All samples of a capture share the state that the machine was in, so their number says nothing of
+how far the capture as a whole strays. The units are captures: each has one value of a figure, the
+mean over its samples of the logarithm, and the spread of those values is the error. One capture a
+side shows no such spread, three a side little, so it is moderated towards a prior (G. K. Smyth,
+Stat. Appl. Genet. Mol. Biol. 3 (2004) 3), as few replicates are in gene expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from trace_timing.stats.methods.intervals import LEVEL, Interval
+from trace_timing.units import FloatArray
+
+#: Fewer samples (or runs, unpaired) of a capture have no spread worth the name.
+FEWEST = 4
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How far the logarithm of a figure of one capture strays with nothing changed.
+
+    A standard deviation, and the degrees of freedom that it counts for.
+    """
+
+    spread: float
+    freedom: float = 8.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureEffect:
+    """log(B ÷ A) of one figure by captures; `spread` is of one capture, own and prior together."""
+
+    #: Captures of the smaller side.
+    n: int
+    log_ratio: float
+    p: float
+    spread: float
+    error: float
+    freedom: float
+
+    def interval(self, level: float = LEVEL) -> Interval:
+        """Interval of log(B ÷ A)."""
+        half = float(special.stdtrit(self.freedom, (1 + level) / 2)) * self.error
+        return Interval(self.log_ratio - half, self.log_ratio + half)
+
+    def shown(self, alpha: float, power: float) -> float:
+        """The log ratio that is found with this power at level `alpha`, two-sided."""
+        t = float(special.stdtrit(self.freedom, 1 - alpha / 2))
+        return (t + float(special.ndtri(power))) * self.error
+
+
+def capture_effect(
+    a: Sequence[FloatArray],
+    b: Sequence[FloatArray],
+    drift: Drift,
+    *,
+    paired: bool,
+    shift: float = 0.0,
+) -> CaptureEffect | None:
+    """Moderated t of capture means.
+
+    Args:
+        a, b: values > 0 of each capture of a side; paired ones have the same n samples in the same
+            order, and a sample that any capture lacks (NaN) is left out.
+        shift: standard deviation of a further error of log(B ÷ A) that further captures do not
+            average out.
+    Returns:
+        None where fewer than FEWEST samples remain in any capture.
+    """
+    found = _paired_values(a, b) if paired else _unpaired_values(a, b)
+    if found is None:
+        return None
+    left, right, noise = found
+    squares = sum(float(((side - side.mean()) ** 2).sum()) for side in (left, right))
+    own = len(left) + len(right) - 2
+    prior = drift.spread**2 + noise
+    freedom = drift.freedom + own
+    variance = (drift.freedom * prior + squares) / freedom
+    error = float(np.sqrt(variance * (1 / len(left) + 1 / len(right)) + shift**2))
+    log_ratio = float(right.mean() - left.mean())
+    return CaptureEffect(
+        n=min(len(left), len(right)),
+        log_ratio=log_ratio,
+        p=float(2 * special.stdtr(freedom, -abs(log_ratio) / error)),
+        spread=float(np.sqrt(variance)),
+        error=error,
+        freedom=freedom,
+    )
+
+
+_Values = tuple[FloatArray, FloatArray, float]
+
+
+def _paired_values(a: Sequence[FloatArray], b: Sequence[FloatArray]) -> _Values | None:
+    """One value a capture, less what its samples have in common; and the variance of its noise."""
+    values = np.stack([*a, *b])
+    values = np.log(values[:, ((values > 0) & np.isfinite(values)).all(axis=0)])
+    captures, samples = values.shape
+    if samples < FEWEST:
+        return None
+    apart = values - values.mean(axis=0)
+    means, noise = _middles(apart)
+    # What centring takes out of each sample's spread is put back: C ÷ (C − 1).
+    return means[: len(a)], means[len(a) :], float(noise.mean()) * captures / (captures - 1)
+
+
+def _unpaired_values(a: Sequence[FloatArray], b: Sequence[FloatArray]) -> _Values | None:
+    logs = [np.log(values[values > 0]) for values in (*a, *b)]
+    if min(map(len, logs)) < FEWEST:
+        return None
+    found = [_middles(values[None]) for values in logs]
+    means, noise = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return means[: len(a)], means[len(a) :], float(noise.mean())
+
+
+def _middles(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean of the middle half of each row, and that mean's variance from the winsorised row.
+
+    A stall in one sample says nothing of the others.
+    Source: J. W. Tukey and D. H. McLaughlin, Sankhyā A 25 (1963) 331.
+    """
+    ordered = np.sort(values, axis=1)
+    out = values.shape[1] // 4
+    middle = ordered[:, out : values.shape[1] - out]
+    winsorised = np.clip(ordered, middle[:, :1], middle[:, -1:])
+    squares = ((winsorised - winsorised.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    kept = middle.shape[1]
+    return middle.mean(axis=1), squares / (kept * (kept - 1))

@@ -1,0 +1,140 @@
+"""Can two captures be held against each other at all: what differs, and what that forbids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from trace_timing.stats.comparison.figures import Basis, Tables
+from trace_timing.stats.comparison.machine_state import launch_difference, load_difference
+
+#: Latencies: host times but for the undisturbed step at equal launch cost.
+Bearing = Literal["listed", "withholds latencies", "withholds host times", "withholds all"]
+
+#: Launches that cost more on one side by more than this are another state of the machine; dividing
+#: by them leaves some of it in latencies, less in undisturbed steps.
+LAUNCH_LIMIT = 1.15
+LAUNCH_LIMIT_UNDISTURBED = 1.3
+#: Latencies that no profiler has touched.
+UNPROFILED = frozenset({"control", "scaled"})
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One condition in which A and B differ, and what follows from it."""
+
+    name: str
+    a: str
+    b: str
+    bearing: Bearing
+
+
+def withholds(difference: Difference, *, host: bool, steadied: bool) -> bool:
+    """Whether it withholds the verdict on a figure.
+
+    Args:
+        host: host time is in the figure.
+        steadied: it is an undisturbed step at equal launch cost.
+    """
+    match difference.bearing:
+        case "listed":
+            return False
+        case "withholds latencies":
+            return host and not steadied
+        case "withholds host times":
+            return host
+        case "withholds all":
+            return True
+
+
+def capture_differences(
+    a: Sequence[Tables], b: Sequence[Tables], basis: Basis
+) -> tuple[Difference, ...]:
+    """Every condition that differs between A and B, the first capture of each; and their states.
+
+    Another device, version or setting is what a comparison may be about: it is listed. Another
+    clock is no comparison. Another profile mode stretches the host by another factor: recorded
+    host times say nothing then. A machine in another state is no ground for a verdict on host
+    times: with launches that cost otherwise, or a busier machine, verdicts are withheld.
+    """
+    first, second = a[0], b[0]
+    found = [*_column_differences(first.samples, second.samples, basis)]
+    recorded = basis != "latency" or not are_unprofiled((first, second))
+    for group in ("environment", "settings"):
+        left, right = _flat(getattr(first, group)), _flat(getattr(second, group))
+        for name in sorted({*left, *right}):
+            one, other = left.get(name, "not recorded"), right.get(name, "not recorded")
+            if one != other:
+                bearing = _bearing(group, name, recorded)
+                found.append(Difference(f"{group}.{name}", one, other, bearing))
+    return (*found, *_state_differences(a, b, is_comparable=not launches_differ_by_cause(found)))
+
+
+def launches_differ_by_cause(found: Iterable[Difference]) -> bool:
+    """Whether launches may cost otherwise for what is compared: another device, driver, torch …"""
+    return any(difference.name.startswith("environment.") for difference in found)
+
+
+def are_unprofiled(captures: Iterable[Tables]) -> bool:
+    """Whether all latencies were taken without a profiler, or scaled to such."""
+    return all(_sources(tables) <= UNPROFILED for tables in captures)
+
+
+def _state_differences(
+    a: Sequence[Tables], b: Sequence[Tables], *, is_comparable: bool
+) -> Iterator[Difference]:
+    left, right = [t.state for t in a], [t.state for t in b]
+    if is_comparable:
+        bearings: tuple[tuple[float, Bearing], ...] = (
+            (LAUNCH_LIMIT_UNDISTURBED, "withholds host times"),
+            (LAUNCH_LIMIT, "withholds latencies"),
+        )
+        for limit, bearing in bearings:
+            launches = launch_difference(left, right, limit)
+            if launches:
+                yield Difference(launches.name, f"{launches.a:,.0f}", f"{launches.b:,.0f}", bearing)
+                break
+    load = load_difference(left, right)
+    if load:
+        yield Difference(load.name, f"{load.a:.1f}", f"{load.b:.1f}", "withholds latencies")
+
+
+def _sources(tables: Tables) -> set[str]:
+    samples = tables.samples
+    return set(samples["latency_source"].dropna()) if "latency_source" in samples else {"recorded"}
+
+
+def _column_differences(a: pd.DataFrame, b: pd.DataFrame, basis: Basis) -> Iterator[Difference]:
+    bearings: tuple[tuple[str, Bearing], ...] = (("clock", "withholds all"),)
+    if basis == "latency":
+        bearings += (("latency_source", "withholds host times"),)
+    for name, bearing in bearings:
+        if name not in a or name not in b:
+            continue
+        left, right = (", ".join(sorted(set(table[name].dropna()))) for table in (a, b))
+        if left != right:
+            yield Difference(name, left, right, bearing)
+
+
+def _bearing(group: str, name: str, recorded: bool) -> Bearing:
+    mode = group == "settings" and name in ("profile", "profile_mode", "mode")
+    return "withholds host times" if mode and recorded else "listed"
+
+
+def _flat(value: Any, name: str = "") -> dict[str, str]:
+    if isinstance(value, Mapping):
+        return {
+            key: text
+            for inner, item in value.items()
+            for key, text in _flat(item, f"{name}.{inner}" if name else str(inner)).items()
+        }
+    if isinstance(value, (list, tuple)):
+        return {
+            key: text
+            for i, item in enumerate(value)
+            for key, text in _flat(item, f"{name}[{i}]").items()
+        }
+    return {name: str(value)}

@@ -1,0 +1,134 @@
+"""How long the stages of a sample take, and which evidence says so.
+
+Measured without the profiler where the sample has controls; else its recorded windows scaled by
+what other samples' controls and windows have to each other; else the recorded windows themselves,
+which are too long by what recording cost. Nothing models the profiler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from trace_timing import schema
+from trace_timing.records import ControlTimes
+from trace_timing.stats.latency.times import Times, aligned, steps_of_control, times_of_control
+from trace_timing.stats.methods import control_mean
+from trace_timing.stats.methods.control_mean import PooledSpread
+from trace_timing.stats.methods.envelope import undisturbed
+from trace_timing.units import FloatArray
+
+LatencySource = Literal["control", "scaled", "attached", "recorded"]
+#: What the 95 % interval was made from.
+IntervalFrom = Literal["controls", "pooled", "leave one out", "busy to recorded"]
+NAMES = tuple(schema.SAMPLE_TIMES)
+#: A tenth percentile of fewer steps than this is their minimum.
+LEAST_STEPS_FOR_ENVELOPE = 10
+NO_TIMES: Times = dict.fromkeys(NAMES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """One sample's times in ns, with their intervals, and where they come from."""
+
+    source: LatencySource
+    ns: Times
+    lo_ns: Times
+    hi_ns: Times
+    interval_from: IntervalFrom | None = None
+    #: Runs that it was made from; of controls those in the middle are averaged.
+    controls: int = 0
+    #: Tenth percentile over the controls' steps.
+    undisturbed_step_ns: float | None = None
+    #: Why it is not to be used as a label, in machine-readable words.
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def half_width_frac(self) -> float | None:
+        """Half the width of the total's interval ÷ the total."""
+        return half_width_frac(self, "T_total")
+
+
+def half_width_frac(latency: Latency, name: str) -> float | None:
+    """Half the width of one time's interval ÷ the time; None where either is not known."""
+    middle, low, high = latency.ns[name], latency.lo_ns[name], latency.hi_ns[name]
+    if not middle or low is None or high is None:
+        return None
+    return (high - low) / 2 / middle
+
+
+def pooled_of(samples: Sequence[Sequence[ControlTimes]]) -> PooledSpread | None:
+    """How much controls of one sample differ in this capture; None where none has two.
+
+    Args:
+        samples: the controls of each sample.
+    """
+    return control_mean.pooled_spread(_matrix(controls) for controls in samples if controls)
+
+
+def latency_of_controls(
+    controls: Sequence[ControlTimes], pooled: PooledSpread | None, *, sequential: bool = False
+) -> Latency:
+    """The mean of the middle controls, with its interval.
+
+    Args:
+        controls: at least one, in the order made; all with segments, or none.
+        pooled: of the capture; with fewer than three controls the interval is from it alone.
+        sequential: controls were added until the interval was narrow enough.
+    """
+    stages, totals = _matrix(controls)
+    found = control_mean.interval(stages, totals, pooled=pooled, sequential=sequential)
+    low, high = found if found else (None, None)
+    own = len(controls) >= control_mean.FEWEST
+    steps = [ns for control in controls for ns in steps_of_control(control)]
+    attached = any(control.cupti == "attached" for control in controls)
+    whole = not any(control.segments for control in controls)
+    return Latency(
+        source="attached" if attached else "control",
+        ns=_times(control_mean.mean(stages, totals)),
+        lo_ns=_times(low),
+        hi_ns=_times(high),
+        interval_from=None if found is None else "controls" if own else "pooled",
+        controls=len(controls),
+        undisturbed_step_ns=undisturbed(steps) if len(steps) >= LEAST_STEPS_FOR_ENVELOPE else None,
+        reasons=(*(["controls_attached"] * attached), *(["no_stage_times"] * whole)),
+    )
+
+
+def latency_as_recorded(recorded: Times, busy: Times) -> Latency:
+    """The recorded windows as they are: the truth lies between the busy time and the window.
+
+    Args:
+        busy: all None where the trace has no device timeline; then there is no interval.
+    """
+    known = busy["T_total"] is not None
+    return Latency(
+        source="recorded",
+        ns=dict(recorded),
+        lo_ns=dict(busy) if known else dict(NO_TIMES),
+        hi_ns=dict(recorded) if known else dict(NO_TIMES),
+        interval_from="busy to recorded" if known else None,
+        reasons=("no_control",),
+    )
+
+
+def counted_controls(controls: Sequence[ControlTimes]) -> list[ControlTimes]:
+    """Those that the mean is over: the middle ones by total, in the order made."""
+    totals = np.array([control.total_ns for control in controls])
+    return [controls[i] for i in sorted(control_mean.kept(totals).tolist())]
+
+
+def _matrix(controls: Sequence[ControlTimes]) -> tuple[FloatArray, FloatArray]:
+    """(K, S) times by NAMES, NaN for what a run does not have, and (K,) totals."""
+    rows = aligned([times_of_control(control) for control in controls])
+    stages = np.array([[row[name] for name in NAMES] for row in rows], np.float64)
+    return stages, np.array([control.total_ns for control in controls], np.float64)
+
+
+def _times(values: FloatArray | None) -> Times:
+    if values is None:
+        return dict(NO_TIMES)
+    return {n: None if np.isnan(v) else float(v) for n, v in zip(NAMES, values, strict=True)}

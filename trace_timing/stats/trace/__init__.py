@@ -1,0 +1,1 @@
+"""What one trace yields: its rows, warnings, and what bounds each stage."""

@@ -1,0 +1,353 @@
+"""Everything that one trace yields: rows of every table, laws, doubts. Small, and picklable."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trace_timing import schema
+from trace_timing.records import Doubt, IntegrityResult, LawResult, Manifest, RunRecord, Stage
+from trace_timing.stats.latency.evidence import FAULTS, RecordedRun
+from trace_timing.stats.latency.recorded_times import (
+    busy_times,
+    decode_steps,
+    recorded_part_of,
+    recorded_times,
+)
+from trace_timing.stats.latency.times import in_ms
+from trace_timing.stats.trace.diagnosis import WHY_TABLES, why
+from trace_timing.stats.trace.record_columns import part_columns, record_columns
+from trace_timing.stats.trace.unread import clock_host
+from trace_timing.stats.trace.warnings import integrity_doubts, law_doubts, run_doubts, trace_doubts
+from trace_timing.table_schema import packed, unpacked
+from trace_timing.timeline.build.clocks import ClockTolerance, clock_tolerance
+from trace_timing.timeline.build.control_cut import by_stage, segments_of
+from trace_timing.timeline.build.metrics import run_figures
+from trace_timing.timeline.build.model import RunTimeline, forward_keys
+from trace_timing.timeline.build.recorded_part import NOT_RECORDED, recorded_part
+from trace_timing.timeline.build.runs import TraceTimeline
+from trace_timing.timeline.integrity.subject import RunSubject, TraceSubject
+from trace_timing.timeline.integrity.table import run_integrity, trace_integrity
+from trace_timing.timeline.rows.checks import run_laws, trace_laws
+from trace_timing.timeline.rows.tables import (
+    Columns,
+    RunKey,
+    device_columns,
+    join,
+    kernel_columns,
+    stage_columns,
+    step_columns,
+    stray_columns,
+)
+from trace_timing.trace.events import Trace
+from trace_timing.trace.integrity.counts import Integrity, check_integrity
+from trace_timing.trace.links import gpu_op_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceSource:
+    """One trace to analyse, and what is recorded about it."""
+
+    #: Path or URL of the trace.
+    location: str
+    #: Its name in messages and tables: relative, never a path of this machine.
+    name: str
+    sample_id: str
+    repeat: int | None = None
+    rank: int | None = None
+    record: RunRecord | None = None
+    #: Of the capture directory that it lies in.
+    manifest: Manifest | None = None
+
+    @property
+    def local(self) -> str:
+        """Its location as a path, where it is a file of this machine."""
+        return self.location.removeprefix("file://")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """What summary.json says of one run."""
+
+    sample_id: str
+    repeat: int
+    rank: int
+    trace: str
+    clock: str
+    window_ns: int
+    laws: tuple[LawResult, ...]
+    doubts: tuple[Doubt, ...]
+    #: Decode steps that were recorded, and others by why not.
+    steps: Mapping[str, int] = field(default_factory=dict)
+    #: Every check of its integrity, passed ones too.
+    checked: tuple[IntegrityResult, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceSummary:
+    """What summary.json says of one trace."""
+
+    trace: str
+    laws: tuple[LawResult, ...]
+    doubts: tuple[Doubt, ...]
+    unattributed: Mapping[str, int]
+    has_stage_ranges: bool
+    #: No range at all, or not one GPU op in a stage or a run.
+    all_unattributed: bool
+    clocks: ClockTolerance
+    integrity: Integrity
+    #: Every check of its integrity, passed ones too; those of a run are with the run.
+    checked: tuple[IntegrityResult, ...] = ()
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
+    #: Built-in map that the range names were read with; empty for a file's and the default names.
+    stage_map: str = ""
+    #: A server's trace: its forwards are a population of steps.
+    serving: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceResult:
+    """Tables by name (schema.TABLES), and what to say about them."""
+
+    tables: Mapping[str, pa.Table]
+    runs: tuple[RunSummary, ...]
+    summary: TraceSummary
+    #: What each run says of its sample.
+    recorded: tuple[RecordedRun, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        tables = {name: packed(table) for name, table in self.tables.items()}
+        return _of_packed, (tables, self.runs, self.summary, self.recorded)
+
+
+def _of_packed(tables: Mapping[str, bytes], *rest: Any) -> TraceResult:
+    runs, summary, recorded = rest
+    whole = {name: unpacked(data) for name, data in tables.items()}
+    return TraceResult(tables=whole, runs=runs, summary=summary, recorded=recorded)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run with its key."""
+
+    timeline: RunTimeline
+    key: RunKey
+
+
+def run_keys(source: TraceSource, timeline: TraceTimeline, trace: Trace) -> list[RunKey]:
+    """The key of each run: the record's, or counted and read.
+
+    Several runs in one of others' traces are samples of their own: nothing says that they had the
+    same input.
+    """
+    rank = source.rank
+    if rank is None or trace.info.processes:  # one of several has its own, whatever is recorded
+        rank = trace.info.rank or 0
+    if source.record is None and len(timeline.runs) > 1:
+        return [RunKey(f"{source.sample_id}#{r.ordinal}", 0, rank) for r in timeline.runs]
+    first = source.repeat or 0
+    return [RunKey(source.sample_id, first + run.ordinal, rank) for run in timeline.runs]
+
+
+def result_of(
+    trace: Trace, timeline: TraceTimeline, source: TraceSource, *, hta: bool = False
+) -> TraceResult:
+    """Compute every row, law and doubt of a trace.
+
+    Args:
+        hta: fill the table `hta`.
+    """
+    keys = run_keys(source, timeline, trace)
+    runs = [_Run(*r) for r in zip(timeline.runs, keys, strict=True)]
+    tables = _tables(trace, timeline, runs, source, hta=hta)
+    if len(timeline.stray):
+        stray = stray_columns(timeline, RunKey(source.sample_id, None, keys[0].rank))
+        tables["stages"] = pa.concat_tables([tables["stages"], stray.arrow()])
+    summary = _trace_summary(trace, timeline, source, tables["stages"])
+    tokens = source.record.tokens_out if source.record else None
+    no_device = clock_host(trace, summary.integrity)
+    said = tuple(
+        _run_summary(
+            run,
+            RunSubject(trace=trace, timeline=timeline, run=run.timeline, tokens_out=tokens),
+            source,
+            tables,
+            no_device,
+        )
+        for run in runs
+    )
+    recorded = tuple(_recorded(run, s, summary) for run, s in zip(runs, said, strict=True))
+    tables["runs"] = _run_rows(recorded, said, summary, source)
+    return TraceResult(tables=tables, runs=said, summary=summary, recorded=recorded)
+
+
+def _recorded(run: _Run, said: RunSummary, summary: TraceSummary) -> RecordedRun:
+    timeline, figures = run.timeline, run_figures(run.timeline)
+    sums = zip(timeline.keys, figures.kernel_sum_ns.tolist(), strict=True)
+    kernel_sums: dict[Stage, int] = {}
+    for key, ns in sums:
+        kernel_sums[key.stage] = kernel_sums.get(key.stage, 0) + ns
+    codes = {d.code for d in (*said.doubts, *summary.doubts)}
+    return RecordedRun(
+        sample_id=run.key.sample_id,
+        repeat=run.key.repeat or 0,
+        rank=run.key.rank,
+        clock=timeline.clock,
+        cut_ns=_of_known(by_stage(segments_of(recorded_part(timeline)))),
+        recorded_ns=recorded_times(timeline),
+        busy_ns=busy_times(timeline),
+        kernel_sum_ns={stage: ns for stage, ns in kernel_sums.items() if ns},
+        decode_steps=decode_steps(timeline),
+        gpu_ops=None if timeline.unrecorded else len(timeline.ops),
+        part=recorded_part_of(timeline),
+        faults=tuple(sorted(FAULTS & codes)),
+    )
+
+
+def _of_known(cut_ns: Mapping[Stage, int]) -> dict[Stage, int]:
+    return {stage: ns for stage, ns in cut_ns.items() if stage != NOT_RECORDED}
+
+
+def _run_rows(
+    recorded: Sequence[RecordedRun],
+    said: Sequence[RunSummary],
+    summary: TraceSummary,
+    source: TraceSource,
+) -> pa.Table:
+    rows = [
+        {
+            "sample_id": run.sample_id,
+            "repeat": run.repeat,
+            "rank": run.rank,
+            "role": "recorded",
+            **in_ms("", run.recorded_ns),
+            **in_ms("_busy", run.busy_ns),
+            "decode_steps": run.decode_steps,
+            **part_columns([run]),
+            "laws_hold": all(law.holds for law in (*one.laws, *summary.laws)),
+            "doubts": ",".join(sorted({d.code for d in (*one.doubts, *summary.doubts)})),
+            "clock": run.clock,
+            "trace": source.name,
+            **record_columns(source.record),
+        }
+        for run, one in zip(recorded, said, strict=True)
+    ]
+    return schema.RUNS.of_rows(rows)
+
+
+def _tables(
+    trace: Trace,
+    timeline: TraceTimeline,
+    runs: Sequence[_Run],
+    source: TraceSource,
+    *,
+    hta: bool,
+) -> dict[str, pa.Table]:
+    makers: Mapping[str, Callable[[_Run], Columns]] = {
+        "stages": lambda r: stage_columns(trace, timeline, r.timeline, r.key),
+        "device_stages": lambda r: device_columns(r.timeline, r.key),
+        "steps": lambda r: step_columns(trace, timeline, r.timeline, r.key),
+        "kernels": lambda r: kernel_columns(trace, r.timeline, r.key),
+    }
+    tables = {
+        name: join([make(r) for r in runs], schema.TABLES[name]) for name, make in makers.items()
+    }
+    return {**tables, **_why_tables(trace, runs, source, hta=hta)}
+
+
+def _why_tables(
+    trace: Trace, runs: Sequence[_Run], source: TraceSource, *, hta: bool
+) -> dict[str, pa.Table]:
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in WHY_TABLES}
+    for run in runs:
+        taken_apart = why(
+            trace,
+            run.timeline,
+            manifest=source.manifest,
+            record=source.record,
+            hta=hta,
+        )
+        for name, some in taken_apart.rows(asdict(run.key)).items():
+            rows[name] += some
+    return {
+        name: pa.Table.from_pylist(some, schema=schema.TABLES[name].arrow())
+        for name, some in rows.items()
+    }
+
+
+def _trace_summary(
+    trace: Trace, timeline: TraceTimeline, source: TraceSource, stages: pa.Table
+) -> TraceSummary:
+    clocks, integrity = clock_tolerance(trace), check_integrity(trace)
+    laws = trace_laws(trace, stages)
+    checked = trace_integrity(TraceSubject(trace=trace, timeline=timeline))
+    doubts = (
+        *integrity_doubts(checked),
+        *trace_doubts(trace, timeline),
+        *law_doubts(laws),
+    )
+    return TraceSummary(
+        trace=source.name,
+        laws=laws,
+        doubts=tuple(replace(d, sample_id=source.sample_id) for d in doubts),
+        unattributed=timeline.unattributed,
+        has_stage_ranges=timeline.has_stage_ranges,
+        all_unattributed=_all_unattributed(trace, timeline),
+        clocks=clocks,
+        integrity=integrity,
+        checked=checked,
+        versions=trace.info.versions,
+        devices=tuple(d.name for d in trace.info.devices),
+        stage_map=timeline.stage_map,
+        serving=timeline.serving,
+    )
+
+
+def _steps_by_reason(run: RunTimeline) -> dict[str, int]:
+    keys = [key for key in forward_keys(run) if run.keys[key].stage == "decode"]
+    return dict(Counter(run.unrecorded.get(key, "recorded") for key in keys))
+
+
+def _all_unattributed(trace: Trace, timeline: TraceTimeline) -> bool:
+    ops = len(gpu_op_rows(trace.events))
+    return not timeline.has_ranges or (0 < ops == sum(timeline.unattributed.values()))
+
+
+def _of_run(table: pa.Table, key: RunKey) -> pa.Table:
+    # Several runs of others are samples of their own, each with repeat 0.
+    own = pc.equal(table["sample_id"], key.sample_id)
+    return table.filter(pc.and_(own, pc.equal(table["repeat"], key.repeat)))
+
+
+def _run_summary(
+    run: _Run,
+    subject: RunSubject,
+    source: TraceSource,
+    tables: Mapping[str, pa.Table],
+    no_device: Doubt,
+) -> RunSummary:
+    key, timeline = run.key, run.timeline
+    checked = run_integrity(subject)
+    names = ("stages", "device_stages", "steps")
+    laws = run_laws(timeline, *(_of_run(tables[name], key) for name in names))
+    doubts = (*integrity_doubts(checked), *run_doubts(timeline, no_device), *law_doubts(laws))
+    return RunSummary(
+        sample_id=key.sample_id,
+        repeat=key.repeat or 0,
+        rank=key.rank,
+        trace=source.name,
+        clock=timeline.clock,
+        window_ns=timeline.window_end_ns - timeline.window_start_ns,
+        steps=_steps_by_reason(timeline),
+        laws=laws,
+        doubts=tuple(
+            replace(d, sample_id=key.sample_id, repeat=key.repeat, rank=key.rank) for d in doubts
+        ),
+        checked=checked,
+    )

@@ -1,0 +1,54 @@
+"""Names that no table of patterns knows: what they leave untold, as a doubt where it is much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from trace_timing.api_call_names import role_of_call
+from trace_timing.records import Doubt
+from trace_timing.timeline.breakdown.op_kinds import OP_KINDS, op_kinds
+from trace_timing.trace.events import Kind, Trace
+from trace_timing.units import IntArray
+
+#: Of the kernel time, or of the time in API calls: an unknown call that waits or allocates takes
+#: long. The recorded traces leave 0 % and at most 0.6 % (NCCL's queries, one a collective).
+MOST_UNKNOWN_FRAC = 0.02
+_NAMED = 3
+
+
+def unknown_names(trace: Trace) -> Iterator[Doubt]:
+    """Doubts about the kinds of work, and about causes and costs of API calls."""
+    events = trace.events
+    kernels = events.rows(Kind.KERNEL)
+    other = kernels[op_kinds(trace, kernels) == OP_KINDS.index("other")]
+    total, untold = int(events.dur_ns[kernels].sum()), int(events.dur_ns[other].sum())
+    if untold > MOST_UNKNOWN_FRAC * total:
+        yield Doubt(
+            code="unknown_kernels",
+            message="Kernels of unknown names: their kind of work is `other`.",
+            evidence=f"{untold / total:.0%} of kernel time, most of it {_most(trace, other)}",
+            remedy="read kinds of work as lower bounds; add the names to the table of kernel names",
+        )
+    calls = events.rows(Kind.CALL)
+    unknown = np.array([role_of_call(name) == "unknown" for name in trace.names], np.bool_)
+    strange = calls[unknown[events.name[calls]]] if len(calls) else calls
+    inside, unknown_ns = int(events.dur_ns[calls].sum()), int(events.dur_ns[strange].sum())
+    if unknown_ns > MOST_UNKNOWN_FRAC * inside:
+        yield Doubt(
+            code="unknown_calls",
+            message="API calls of unknown names: whether they wait or allocate is not told.",
+            evidence=f"{unknown_ns / inside:.0%} of the time in calls, {len(strange):,} of "
+            f"{len(calls):,}, most of it {_most(trace, strange)}",
+            remedy="read idle causes beside `api` as lower bounds; add the names to call_names.py; "
+            "which call INVALID is, its `cbid` in the trace says (CUPTI's cupti_runtime_cbid.h)",
+        )
+
+
+def _most(trace: Trace, rows: IntArray) -> str:
+    """The names that take most time among some events."""
+    total = np.zeros(len(trace.names), np.int64)
+    np.add.at(total, trace.events.name[rows], trace.events.dur_ns[rows])
+    most = np.argsort(-total, kind="stable")[:_NAMED]
+    return ", ".join(trace.names[i][:60] for i in most if total[i])

@@ -1,0 +1,1 @@
+"""What a run's time is made of: kinds of work, idle causes, queue, graphs, components."""

@@ -1,0 +1,181 @@
+"""How far the host runs ahead: ops launched and not started, and how long a launch takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trace_timing.memoize import once
+from trace_timing.records import Stage
+from trace_timing.timeline.breakdown.grouping import stage_of_key, stages_of
+from trace_timing.timeline.build.intervals import union
+from trace_timing.timeline.build.metrics import run_figures, sums
+from trace_timing.timeline.build.model import Cells, RunTimeline, State, Tiles
+from trace_timing.units import BoolArray, FloatArray, IntArray, distinct_codes, sorted_distinct
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueFigures:
+    """A row of the table `queue`: how far ahead the host was in one stage."""
+
+    stage: Stage
+    gpu_ops: int
+    #: Time-weighted over the stage's window; 0 where it has no window.
+    mean_depth: float
+    max_depth: int
+    #: Calls that launched them: a graph launch counts once.
+    launches: int
+    #: Launches when every earlier op of the run had ended: the device had nothing to do.
+    starved_launches: int
+    #: Idle time that ended when such an op started: the most that a host that keeps up could win.
+    launch_bound_ns: int
+    #: Its share of the stage's window; None where that is empty.
+    launch_bound_frac: float | None
+    #: Launch begins → op starts, of starved launches: others wait for their predecessors.
+    latency_p50_ns: float | None
+    latency_p95_ns: float | None
+
+
+#: Parts of a run's window in the table `queue_depth`: enough for a curve on a page, and as many
+#: rows for a run of a thousand tokens as for one of ten.
+DEPTH_BINS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthBin:
+    """A row of the table `queue_depth`: the queue in one part of the run's window."""
+
+    bin: int
+    #: Since the window's begin.
+    start_ns: int
+    mean_depth: float
+    max_depth: int
+
+
+def queue_figures(run: RunTimeline) -> tuple[QueueFigures, ...]:
+    """One row for each stage of the run that has ops."""
+    stages = stages_of(run)
+    code_of_key = stage_of_key(run)
+    stage = code_of_key[run.ops.key]
+    starved = _starved(run)
+    latency = run.ops.start_ns - run.ops.launch_ns
+    area, span, highest = _depth_by_stage(run, code_of_key, len(stages))
+    launch_bound = _launch_bound(run, code_of_key, len(stages))
+    rows = []
+    for code in distinct_codes(stage):
+        own = stage == code
+        quick = _percentiles(latency[own & starved])
+        rows.append(
+            QueueFigures(
+                stage=stages[code],
+                gpu_ops=int(own.sum()),
+                mean_depth=area[code].item() / int(span[code]) if span[code] else 0.0,
+                max_depth=int(highest[code]),
+                launches=len(sorted_distinct(run.ops.launch_ns[own])),
+                starved_launches=int((own & starved).sum()),
+                launch_bound_ns=int(launch_bound[code]),
+                launch_bound_frac=_share(int(launch_bound[code]), int(span[code])),
+                latency_p50_ns=None if quick is None else float(quick[0]),
+                latency_p95_ns=None if quick is None else float(quick[1]),
+            )
+        )
+    return tuple(rows)
+
+
+@once
+def ran_dry(tiles: Tiles) -> BoolArray:
+    """By tile: whether it is idle and the queue has been empty since an op last ran."""
+    busy = tiles.state == State.BUSY
+    empty = np.cumsum(tiles.state == State.EMPTY)
+    before = np.append(0, empty[busy])[np.cumsum(busy)]
+    return np.asarray(empty > before, np.bool_)
+
+
+def _launch_bound(run: RunTimeline, code_of_key: IntArray, stages: int) -> IntArray:
+    tiles = run.tiles
+    busy = np.flatnonzero(tiles.state == State.BUSY)
+    # After the last op nothing starts any more.
+    dry = np.flatnonzero(ran_dry(tiles)[: busy[-1] if len(busy) else 0])
+    return sums(code_of_key[tiles.key[dry]], (tiles.end_ns - tiles.start_ns)[dry], stages)
+
+
+def _percentiles(values: IntArray) -> FloatArray | None:
+    return np.percentile(values, [50, 95]) if len(values) else None
+
+
+def _starved(run: RunTimeline) -> BoolArray:
+    """Whether nothing was launched and unfinished when each op was launched.
+
+    Ops of one launch (a graph) count by their first: the others find it in the queue.
+    """
+    ops = run.ops
+    # An op that starts before its launch, by the two clocks, is outstanding from its start.
+    outstanding = union(np.minimum(ops.launch_ns, ops.start_ns), ops.end_ns)
+    order = np.argsort(ops.launch_ns, kind="stable")
+    launch = ops.launch_ns[order]
+    first = np.ones(len(ops), np.bool_)
+    first[1:] = launch[1:] != launch[:-1]
+    begun = np.searchsorted(outstanding.start_ns, launch)
+    starved = np.zeros(len(ops), np.bool_)
+    starved[order] = first & (np.append(outstanding.start_ns, -1)[begun] == launch)
+    return starved
+
+
+def depth_over_time(run: RunTimeline) -> tuple[DepthBin, ...]:
+    """The queue's depth in DEPTH_BINS equal parts of the window; none for a run without ops.
+
+    A part in which recording was off has no row.
+    """
+    cells = run.cells
+    if not len(run.ops) or not len(cells):
+        return ()
+    window = run.window_end_ns - run.window_start_ns
+    bins, (each, rest) = np.arange(DEPTH_BINS + 1, dtype=np.int64), divmod(window, DEPTH_BINS)
+    edges = run.window_start_ns + bins * each + bins * rest // DEPTH_BINS
+    held = np.minimum(np.searchsorted(cells.edge_ns, edges, "right") - 1, len(cells) - 1)
+    depth = _depth(cells)
+    until = np.concatenate([[0], np.cumsum(depth * cells.length_ns)])
+    area = np.diff(until[held] + depth[held] * (edges - cells.edge_ns[held]))
+    # A part's cells: from the one that holds its begin until the one before its end.
+    ends = np.maximum(np.searchsorted(cells.edge_ns, edges[1:], "left"), held[:-1] + 1)
+    bounds = np.stack([held[:-1], ends], axis=1).ravel()
+    highest = np.maximum.reduceat(np.append(cells.depth, 0), bounds)[::2]
+    in_gap = run.gaps.meet(edges[:-1], edges[1:])
+    columns = (
+        edges[:-1] - run.window_start_ns,
+        area / np.maximum(np.diff(edges), 1),
+        np.maximum(highest, 0),
+    )
+    return tuple(
+        DepthBin(bin=i, start_ns=start, mean_depth=mean, max_depth=most)
+        for i, (start, mean, most) in enumerate(zip(*(c.tolist() for c in columns), strict=True))
+        if not in_gap[i]
+    )
+
+
+def _depth(cells: Cells) -> IntArray | FloatArray:
+    """The depth of each cell to multiply times with: as floats where that would overflow.
+
+    A corrupt duration makes a window of centuries.
+    """
+    window = int(cells.edge_ns[-1]) - int(cells.edge_ns[0])
+    deepest = int(np.abs(cells.depth).max())
+    return cells.depth if deepest * window < 2**63 else cells.depth.astype(np.float64)
+
+
+def _depth_by_stage(
+    run: RunTimeline, code_of_key: IntArray, stages: int
+) -> tuple[IntArray | FloatArray, IntArray, IntArray]:
+    """By stage: ∫ depth dt, the window it was taken over, the highest depth (at least 0)."""
+    cells, stage = run.cells, code_of_key[run.cells.key]
+    highest = np.zeros(stages, np.int64)
+    np.maximum.at(highest, stage, cells.depth)
+    areas = _depth(cells) * cells.length_ns if len(cells) else cells.length_ns
+    area = np.zeros(stages, areas.dtype)
+    np.add.at(area, stage, areas)
+    return area, sums(code_of_key, run_figures(run).window_ns, stages), highest
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

@@ -1,0 +1,1 @@
+"""From events to the timeline of each run: ranges, attribution, tiling."""

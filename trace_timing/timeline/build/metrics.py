@@ -1,0 +1,177 @@
+"""The figures of every key of a run, from its cells, ops, calls and ranges, as arrays over keys.
+
+All of them add up over keys (of first and last instants the extreme counts), so those of stages
+are made of those of keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from trace_timing.api_call_names import ALLOCATING, SYNCHRONIZING
+from trace_timing.memoize import once
+from trace_timing.timeline.build.attribution import HostMap
+from trace_timing.timeline.build.model import (
+    Cells,
+    HostTimeline,
+    RunOps,
+    RunTimeline,
+    StageKey,
+    State,
+    outside_key,
+)
+from trace_timing.timeline.build.ranges import host_timelines
+from trace_timing.trace.calls import calls_that
+from trace_timing.trace.events import NONE, Kind, Trace
+from trace_timing.units import IntArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceFigures:
+    """What the device's timeline says of k keys, or groups of them; all arrays have k entries."""
+
+    window_ns: IntArray
+    busy_ns: IntArray
+    idle_ns: IntArray
+    queued_ns: IntArray
+    kernel_sum_ns: IntArray
+    #: First op's start and last op's end; begin > end where a group has no op.
+    first_start_ns: IntArray
+    last_end_ns: IntArray
+    gpu_ops: IntArray
+    #: Distinct launches; one of ops of several keys counts in its first op's.
+    launches: IntArray
+
+    def grouped(self, group: IntArray, groups: int) -> DeviceFigures:
+        """The same of groups of the keys; `group` has the group of each."""
+        first, last = _no_instants(groups)
+        np.minimum.at(first, group, self.first_start_ns)
+        np.maximum.at(last, group, self.last_end_ns)
+        instants = {"first_start_ns": first, "last_end_ns": last}
+        return DeviceFigures(**{**_summed(self, group, groups), **instants})
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostFigures:
+    """What the host did in k keys, or groups of them; all arrays have k entries."""
+
+    syncs: IntArray
+    sync_wait_ns: IntArray
+    allocs: IntArray
+    alloc_ns: IntArray
+    host_ns: IntArray
+
+    def grouped(self, group: IntArray, groups: int) -> HostFigures:
+        """The same of groups of the keys; `group` has the group of each."""
+        return HostFigures(**_summed(self, group, groups))
+
+
+def _summed(
+    figures: DeviceFigures | HostFigures, group: IntArray, groups: int
+) -> dict[str, IntArray]:
+    return {f.name: sums(group, getattr(figures, f.name), groups) for f in fields(figures)}
+
+
+def _no_instants(count: int) -> tuple[IntArray, IntArray]:
+    limits = np.iinfo(np.int64)
+    return np.full(count, limits.max), np.full(count, limits.min)
+
+
+def sums(group: npt.NDArray[np.integer], values: IntArray, count: int) -> IntArray:
+    """Exact integer sums of values by group; `count` entries."""
+    total = np.zeros(count, np.int64)
+    np.add.at(total, group, values)
+    return total
+
+
+@once
+def run_figures(run: RunTimeline) -> DeviceFigures:
+    """The figures of a run's keys over the union of its devices."""
+    return device_figures(run.cells, run.ops, len(run.keys))
+
+
+def device_figures(cells: Cells, ops: RunOps, keys: int) -> DeviceFigures:
+    """Sum cells and ops by key; `keys` entries each."""
+    # Key and state as one number: a sum by both in one pass.
+    by_both = sums(cells.key * len(State) + cells.state, cells.length_ns, keys * len(State))
+    by_state = by_both.reshape(keys, len(State)).T
+    first, last = _no_instants(keys)
+    np.minimum.at(first, ops.key, ops.start_ns)
+    np.maximum.at(last, ops.key, ops.end_ns)
+    return DeviceFigures(
+        window_ns=by_state.sum(axis=0),
+        busy_ns=by_state[State.BUSY],
+        idle_ns=by_state[State.QUEUED] + by_state[State.EMPTY],
+        queued_ns=by_state[State.QUEUED],
+        kernel_sum_ns=sums(ops.key, ops.end_ns - ops.start_ns, keys),
+        first_start_ns=first,
+        last_end_ns=last,
+        gpu_ops=np.bincount(ops.key, minlength=keys).astype(np.int64),
+        launches=_launches(ops, keys),
+    )
+
+
+def _launches(ops: RunOps, keys: int) -> IntArray:
+    linked = ops.launch_row != NONE
+    launch, key = ops.launch_row[linked], ops.key[linked]
+    key_of_launch = np.full(int(launch.max(initial=NONE)) + 1, NONE, np.int32)
+    key_of_launch[launch[::-1]] = key[::-1]  # of several the last write, the first op, stays
+    used = key_of_launch[key_of_launch != NONE]
+    return np.bincount(used, minlength=keys).astype(np.int64)
+
+
+@once
+def host_figures(trace: Trace, hosts: HostMap, run: RunTimeline) -> HostFigures:
+    """Sum API calls and exclusive range times by the run's keys.
+
+    A call belongs to the stage open on its thread when it begins, as a launch does.
+    """
+    keys, other = len(run.keys), outside_key(run)
+    events = trace.events
+    calls = events.rows(Kind.CALL)
+    begins = events.start_ns[calls]
+    # What neither waits nor allocates is not summed.
+    counted = calls_that(trace, calls, SYNCHRONIZING | ALLOCATING)
+    rows = calls[counted & (begins >= run.window_start_ns) & (begins < run.window_end_ns)]
+    placed = hosts.place(events.thread[rows], events.start_ns[rows])
+    if run.generate_start_ns is not None:
+        mine = placed.run == run.ordinal
+        rows, key = rows[mine], placed.key[mine]
+    else:
+        key = placed.key
+    key = np.where(key == NONE, other, key)
+    waits, allocs = (calls_that(trace, rows, roles) for roles in (SYNCHRONIZING, ALLOCATING))
+    return HostFigures(
+        syncs=np.bincount(key[waits], minlength=keys).astype(np.int64),
+        sync_wait_ns=sums(key[waits], events.dur_ns[rows][waits], keys),
+        allocs=np.bincount(key[allocs], minlength=keys).astype(np.int64),
+        alloc_ns=sums(key[allocs], events.dur_ns[rows][allocs], keys),
+        host_ns=_host_ns(run, other),
+    )
+
+
+def _host_ns(run: RunTimeline, other: int) -> IntArray:
+    total = np.zeros(len(run.keys), np.int64)
+    for timeline in host_timelines(run.ranges).values():
+        total += sums(*exclusive(timeline), len(run.keys))
+    if run.generate_start_ns is not None and run.generate_end_ns is not None:
+        _, length = exclusive(run.host)
+        total[other] += run.generate_end_ns - run.generate_start_ns - int(length.sum())
+    return total
+
+
+def exclusive(host: HostTimeline) -> tuple[IntArray, IntArray]:
+    """Keys and lengths in ns of the stretches in which a thread is in a stage, children apart."""
+    length = np.diff(host.boundary_ns)
+    inside = host.key[:-1] != NONE
+    return host.key[:-1][inside].astype(np.int64), length[inside]
+
+
+def groups_by_stage(keys: Sequence[StageKey], stages: Sequence[str]) -> IntArray:
+    """The stage number of each key."""
+    number = {stage: i for i, stage in enumerate(stages)}
+    return np.array([number[k.stage] for k in keys], np.int64)

@@ -1,0 +1,119 @@
+"""What is known of a run in which not every step was recorded: its recorded part, and estimates.
+
+Sums over a stage that has unrecorded steps are sums of some of its steps. They are given per
+recorded step; what all steps come to is estimated by straight lines between the recorded ones,
+since a step's work changes with the length of the cache alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+
+from trace_timing.memoize import once
+from trace_timing.records import NUMBERED_STAGES, Stage
+from trace_timing.timeline.build.model import NOT_COUNTED, RunTimeline, StageKey
+from trace_timing.units import BoolArray, FloatArray, IntArray
+
+#: In `recorded_part`, the stage of everything that is not of the recorded part; in no table.
+NOT_RECORDED = cast("Stage", "not_recorded")
+
+
+def recorded_keys(run: RunTimeline) -> BoolArray:
+    """Which of the run's keys have figures; all of them where all was recorded."""
+    known = np.ones(len(run.keys), np.bool_)
+    known[list(run.unrecorded)] = False
+    return known
+
+
+def partly_recorded(run: RunTimeline) -> frozenset[Stage]:
+    """Stages of the run of which a part was not recorded."""
+    return frozenset(run.keys[key].stage for key in run.unrecorded)
+
+
+def recorded_part(run: RunTimeline) -> RunTimeline:
+    """The run with NOT_RECORDED as the stage of what is not of its recorded part."""
+    return _recorded_part(run) if run.unrecorded else run
+
+
+@once
+def _recorded_part(run: RunTimeline) -> RunTimeline:
+    keys = tuple(
+        StageKey(NOT_RECORDED, key.step) if number in run.unrecorded else key
+        for number, key in enumerate(run.keys)
+    )
+    return replace(run, keys=keys, unrecorded={})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedSteps:
+    """A numbered stage of a run: its steps, and which of them were recorded."""
+
+    stage: Stage
+    #: All step numbers, ascending; n.
+    steps: IntArray
+    #: Their keys; n.
+    keys: IntArray
+    recorded: BoolArray
+
+    def per_step(self, values: IntArray) -> float | None:
+        """Mean of the recorded steps' values; None where none was recorded.
+
+        Args:
+            values: one a key of the run.
+        """
+        mine = values[self.keys[self.recorded]]
+        return float(mine.sum()) / len(mine) if len(mine) else None
+
+    def of_each(self, values: IntArray) -> FloatArray | None:
+        """The value of every step: an unrecorded one's lies on the line between its neighbours.
+
+        Before the first and after the last recorded step it is that one's.
+        """
+        if not self.recorded.any():
+            return None
+        known = self.steps[self.recorded]
+        return np.interp(self.steps, known, values[self.keys[self.recorded]].astype(np.float64))
+
+    def estimate(self, values: IntArray) -> float | None:
+        """What the values of all steps come to."""
+        each = self.of_each(values)
+        return None if each is None else float(each.sum())
+
+
+def recorded_steps(run: RunTimeline, stage: Stage) -> RecordedSteps:
+    """The steps of a stage that the run has ranges of."""
+    mine = {r.key for r in run.ranges if r.key is not None and run.keys[r.key].stage == stage}
+    numbered = {key: run.keys[key].step for key in mine}
+    steps = sorted((step, key) for key, step in numbered.items() if step is not None and step >= 0)
+    keys = np.array([key for _, key in steps], np.int64)
+    return RecordedSteps(
+        stage=stage,
+        steps=np.array([step for step, _ in steps], np.int64),
+        keys=keys,
+        recorded=recorded_keys(run)[keys],
+    )
+
+
+def estimate_of_stage(run: RunTimeline, stage: Stage, values: IntArray) -> float | None:
+    """What a figure of a stage recorded in part comes to over all of it, by its recorded part.
+
+    Of a stage without numbers that has ranges (draft): as often as it has ranges. What lies in no
+    range is as it was recorded: between the forwards nothing is launched.
+
+    Args:
+        values: one a key of the run.
+    """
+    if stage in NUMBERED_STAGES:
+        return recorded_steps(run, stage).estimate(values)
+    known = run.keys.index(StageKey(stage)) if StageKey(stage) in run.keys else None
+    recorded = 0.0 if known is None else float(values[known])
+    if stage == "other":
+        return recorded
+    in_part = sum(r.key == known for r in run.ranges)
+    in_gaps = sum(
+        run.keys[r.key] == StageKey(stage, NOT_COUNTED) for r in run.ranges if r.key is not None
+    )
+    return recorded * (in_part + in_gaps) / in_part if in_part else None

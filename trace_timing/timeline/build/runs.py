@@ -1,0 +1,270 @@
+"""A trace → its runs: windows, ops with their stages, tilings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from trace_timing.errors import AttributionError
+from trace_timing.timeline.build.attribution import (
+    LAUNCH_MISSING,
+    NO_STAGE_RANGES,
+    OUTSIDE_GENERATE,
+    REASONS,
+    RECORDING_SWITCH,
+    Attribution,
+    HostMap,
+    host_map,
+)
+from trace_timing.timeline.build.model import (
+    Cells,
+    HostTimeline,
+    RunOps,
+    RunTimeline,
+    StageKey,
+    StageRange,
+    outside_of,
+)
+from trace_timing.timeline.build.ranges import (
+    FoundRanges,
+    busiest_thread,
+    find_ranges,
+    host_timelines,
+)
+from trace_timing.timeline.build.switches import ops_at_switches, unrecorded_keys
+from trace_timing.timeline.build.tiling import tile
+from trace_timing.timeline.naming.stage_names import DEFAULT_STAGES, StageMap
+from trace_timing.trace.events import NONE, Trace
+from trace_timing.trace.links import gpu_op_rows, launch_rows
+from trace_timing.trace.marks import marks_of
+from trace_timing.units import IntArray, sorted_distinct
+
+OTHER = StageKey("other")
+UNATTRIBUTED = StageKey("unattributed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceTimeline:
+    """All runs of a trace, and the ops that are in none of them."""
+
+    runs: tuple[RunTimeline, ...]
+    #: Shared by all runs; the last two are `other` and `unattributed`.
+    keys: tuple[StageKey, ...]
+    hosts: HostMap
+    #: Unattributed ops that begin in no run's window: a row of their own.
+    stray: RunOps
+    #: Unattributed ops by reason.
+    unattributed: Mapping[str, int]
+    #: Ops launched by a thread without ranges, which take the generating thread's stage.
+    borrowed_ops: int
+    #: Names of ranges that no stage claims.
+    unclaimed_ranges: tuple[str, ...]
+    has_stage_ranges: bool
+    #: Stage ranges or generate ranges: without either, nothing can be attributed.
+    has_ranges: bool
+    #: Ranges of one stage that cross, as "decode[1] and decode[2] by 2500 ns".
+    crossings: tuple[str, ...]
+    #: Runs whose windows overlap another's: an op of one runs in the window of the other.
+    overlapping_runs: int
+    #: Stage ranges that begin in none of the generate ranges that there are.
+    outside: tuple[StageRange, ...]
+    #: The map that the range names were read with; empty for a file's and the default names.
+    stage_map: str
+    #: A server's trace: `steps` has its forwards of every kind, numbered by begin.
+    serving: bool
+    #: Why range names may mean another stage than they were read as → the first such name.
+    cautions: Mapping[str, str]
+
+
+def lay_out(trace: Trace, stage_map: StageMap = DEFAULT_STAGES) -> TraceTimeline:
+    """Attribute and tile every run of a trace.
+
+    Raises:
+        AttributionError: ranges of one thread cross; or the trace holds several processes
+            (`timeline.processes.lay_out_each` takes such a one).
+    """
+    if len(trace.info.processes) > 1:
+        raise AttributionError(
+            f"the trace holds {len(trace.info.processes)} processes, which are never mixed",
+            why=", ".join(trace.info.processes[:8]),
+            remedy="lay each of them out by itself",
+        )
+    found = find_ranges(trace, stage_map)
+    hosts = host_map(found)
+    keys = (*found.keys, OTHER, UNATTRIBUTED)
+    ops = attribute(trace, found, hosts, keys)
+    windows = _windows(trace, found, ops)
+    home = _homes(trace, ops, windows)
+    runs = tuple(_run(trace, found, hosts, ops, home, keys, i, w) for i, w in enumerate(windows))
+    missing = ops.reason != NONE
+    starts = np.array([w[0] for w in windows[1:]], np.int64)
+    ends = np.array([w[1] for w in windows[:-1]], np.int64)
+    return TraceTimeline(
+        runs=runs,
+        keys=keys,
+        hosts=hosts,
+        stray=_run_ops(trace, ops, np.flatnonzero(home == NONE)),
+        unattributed=dict(Counter(REASONS[r] for r in ops.reason[missing])),
+        borrowed_ops=int(ops.borrowed.sum()),
+        unclaimed_ranges=found.unclaimed,
+        has_stage_ranges=bool(found.stages),
+        has_ranges=bool(found.stages or found.generate),
+        crossings=found.crossings,
+        overlapping_runs=int((np.maximum.accumulate(ends) > starts).sum()) if len(starts) else 0,
+        outside=_outside(found),
+        stage_map=found.stage_map.name,
+        serving=found.serving,
+        cautions=found.cautions,
+    )
+
+
+def attribute(
+    trace: Trace, found: FoundRanges, hosts: HostMap, keys: tuple[StageKey, ...]
+) -> Attribution:
+    """Assign each GPU op to the run and stage that launched it, or to a reason why not.
+
+    Args:
+        keys: those of `found`, then other and unattributed.
+    Returns:
+        n ops ordered by start; `key` is set for every one.
+    """
+    events = trace.events
+    rows = gpu_op_rows(events)
+    launch = launch_rows(events)
+    linked = launch != NONE
+    time = np.where(linked, events.start_ns[launch], events.start_ns[rows])
+    placed = hosts.place(events.thread[launch], time)
+    run = np.where(linked, placed.run, NONE)
+    without = np.where(ops_at_switches(trace, linked), RECORDING_SWITCH, LAUNCH_MISSING)
+    reason = np.where(linked, np.where(run == NONE, OUTSIDE_GENERATE, NONE), without)
+    if not (found.stages or found.generate):
+        run, reason = np.full(len(rows), NONE, np.int64), np.full(len(rows), NO_STAGE_RANGES)
+    unattributed = keys.index(UNATTRIBUTED)
+    key = np.where(placed.key == NONE, outside_of(keys, known=True), placed.key)
+    return Attribution(
+        row=rows,
+        launch_row=launch,
+        launch_ns=time,
+        run=run,
+        key=np.where(reason == NONE, key, unattributed).astype(np.int32),
+        reason=reason,
+        borrowed=placed.borrowed & (reason == NONE),
+    )
+
+
+def _windows(trace: Trace, found: FoundRanges, ops: Attribution) -> list[tuple[int, int]]:
+    """Begin and end of each run; none for a trace without ops, ranges or any event.
+
+    Without a generate range one run: from where the first range or op begins until the last ends,
+    unattributed ops included.
+    """
+    ends = trace.events.end_ns[ops.row]
+    if found.generate:
+        windows = []
+        for number, item in enumerate(found.generate):
+            mine = ends[ops.run == number]
+            last = int(mine.max()) if len(mine) else item.end_ns
+            windows.append((item.start_ns, max(item.end_ns, last)))
+        return windows
+    spans = [(r.start_ns, r.end_ns) for r in found.stages]
+    if len(ops.row):
+        spans.append((int(trace.events.start_ns[ops.row].min()), int(ends.max())))
+    if not spans and len(trace.events):
+        spans = [(int(trace.events.start_ns.min()), int(trace.events.end_ns.max()))]
+    return [(min(s for s, _ in spans), max(e for _, e in spans))] if spans else []
+
+
+def _homes(trace: Trace, ops: Attribution, windows: list[tuple[int, int]]) -> IntArray:
+    """The run in whose tables each op stands: its own; for an unattributed one the run in whose
+    window it begins, the only run where there is one; else NONE."""
+    if len(windows) == 1:
+        return np.zeros(len(ops.row), np.int64)
+    home = ops.run.copy()
+    starts = trace.events.start_ns[ops.row]
+    for number, (begin, end) in enumerate(windows):
+        home[(home == NONE) & (starts >= begin) & (starts < end)] = number
+    return home
+
+
+def _run(
+    trace: Trace,
+    found: FoundRanges,
+    hosts: HostMap,
+    ops: Attribution,
+    home: IntArray,
+    keys: tuple[StageKey, ...],
+    ordinal: int,
+    window: tuple[int, int],
+) -> RunTimeline:
+    generate = found.generate[ordinal] if found.generate else None
+    ranges = tuple(r for r in found.stages if generate is None or _within(r, generate))
+    thread = generate.thread if generate else busiest_thread(ranges)
+    host = host_timelines(ranges).get(thread, _NO_STAGES)
+    chosen = np.flatnonzero(home == ordinal)
+    mine = _run_ops(trace, ops, chosen)
+    orphans = ops.reason[chosen] == RECORDING_SWITCH
+    devices = sorted_distinct(mine.device).tolist()
+    outside = outside_of(keys, known=bool(found.stages or found.generate))
+    cells = tile_ops(window, mine, host, outside_key=outside)
+    return RunTimeline(
+        ordinal=ordinal,
+        window_start_ns=window[0],
+        window_end_ns=window[1],
+        generate_start_ns=generate.start_ns if generate else None,
+        generate_end_ns=generate.end_ns if generate else None,
+        generating_thread=thread,
+        keys=keys,
+        ranges=ranges,
+        host=host,
+        ops=mine,
+        cells=cells,
+        device_cells={
+            d: cells
+            if len(devices) == 1
+            else tile_ops(window, mine.take(mine.device == d), host, outside_key=outside)
+            for d in devices
+        },
+        clock="device" if len(ops.row) else "host",
+        unrecorded=unrecorded_keys(trace, keys, ranges, hosts, mine, orphans),
+        gaps=marks_of(trace).both,
+    )
+
+
+_NO_STAGES = HostTimeline(np.empty(0, np.int64), np.empty(0, np.int32))
+
+
+def tile_ops(
+    window: tuple[int, int], ops: RunOps, host: HostTimeline, *, outside_key: int
+) -> Cells:
+    """Tile a window with the ops of a run (timeline.tiling.tile)."""
+    return tile(
+        window, ops.start_ns, ops.end_ns, ops.launch_ns, ops.key, host, outside_key=outside_key
+    )
+
+
+def _within(item: StageRange, generate: StageRange) -> bool:
+    return generate.start_ns <= item.start_ns < generate.end_ns
+
+
+def _outside(found: FoundRanges) -> tuple[StageRange, ...]:
+    """Stage ranges outside every generate range; the recorder's marks are none."""
+    if not found.generate:
+        return ()
+    ours = [r for r in found.stages if r.key is not None and found.keys[r.key].stage != "other"]
+    return tuple(r for r in ours if not any(_within(r, g) for g in found.generate))
+
+
+def _run_ops(trace: Trace, ops: Attribution, chosen: IntArray) -> RunOps:
+    rows = ops.row[chosen]
+    return RunOps(
+        row=rows,
+        start_ns=trace.events.start_ns[rows],
+        end_ns=trace.events.end_ns[rows],
+        launch_ns=ops.launch_ns[chosen],
+        launch_row=ops.launch_row[chosen],
+        key=ops.key[chosen],
+        device=trace.events.device[rows],
+    )

@@ -1,0 +1,1 @@
+"""Range names to stages: the default names, built-in maps, patterns of a user."""

@@ -1,0 +1,58 @@
+"""The stage maps that the package brings: range names of serving frameworks, a TOML file each.
+
+Each file says of every name that it takes in which file and versions of the project it stands.
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from importlib.resources import files
+
+from trace_timing.errors import UsageError
+from trace_timing.timeline.naming.stage_names import StageMap, parse_stage_map, read_stage_map
+
+#: In the order in which `auto` prefers them where it knows equally many names by two.
+BUILT_IN = ("vllm", "sglang", "trtllm", "transformers")
+AUTO = "auto"
+
+
+@cache
+def built_in(name: str) -> StageMap:
+    """The built-in map of this name, one of BUILT_IN."""
+    file = files("trace_timing.timeline.naming") / "maps" / f"{name}.toml"
+    return parse_stage_map(file.read_text(encoding="utf-8"), f"built-in {name}", name=name)
+
+
+@cache
+def auto() -> StageMap:
+    """The map that picks one for each trace by the names of its ranges."""
+    return StageMap((), name=AUTO, candidates=tuple(map(built_in, BUILT_IN)))
+
+
+def stage_map_of(text: str) -> StageMap:
+    """The map that `--stages` means: a built-in one's name, else a file.
+
+    A name is always the built-in map, so that what a command does never depends on the files that
+    lie about; a file called `vllm` is `./vllm`.
+
+    Raises:
+        UsageError: neither, or the file is no stage map.
+    """
+    if text == AUTO:
+        return auto()
+    if text in BUILT_IN:
+        return built_in(text)
+    try:
+        return read_stage_map(text)
+    except UsageError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        names = (AUTO, *BUILT_IN)
+        near = difflib.get_close_matches(text.lower(), names, n=1, cutoff=0.6)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(
+            f"no stage map {text}",
+            why="it is neither a file nor a built-in map",
+            remedy=f"{meant}name a file, or one of {', '.join(names)}",
+        ) from error

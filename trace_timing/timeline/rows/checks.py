@@ -1,0 +1,104 @@
+"""The five laws of design section 2, computed on what the tables will say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trace_timing.records import LawResult
+from trace_timing.timeline.build.model import RunTimeline
+from trace_timing.trace.events import GPU_OP_KINDS, Trace
+
+_NEVER_NEGATIVE = (
+    "window_ns",
+    "busy_ns",
+    "idle_ns",
+    "queued_ns",
+    "kernel_sum_ns",
+    "span_ns",
+    "sync_wait_ns",
+    "alloc_ns",
+    "host_ns",
+)
+
+
+def run_laws(
+    run: RunTimeline, stages: pa.Table, device_stages: pa.Table, steps: pa.Table
+) -> tuple[LawResult, ...]:
+    """Laws 1, 2 and 5 on one run's rows.
+
+    Stages of which a part was not recorded have no busy time; their recorded steps have.
+
+    Args:
+        stages, device_stages, steps: rows of this run alone.
+    """
+    window = run.window_end_ns - run.window_start_ns
+    results = [_sums_to(1, "window", total(stages, "window_ns"), window)]
+    for device in sorted(run.device_cells):
+        rows = device_stages.filter(pc.equal(device_stages["device"], device))
+        results.append(_sums_to(1, f"window of device {device}", total(rows, "window_ns"), window))
+    results += [_busy_and_idle("stages", stages), _busy_and_idle("device_stages", device_stages)]
+    if run.unrecorded:
+        results.append(_busy_and_idle("steps", steps))
+    results.append(_no_negative(stages))
+    return tuple(results)
+
+
+def trace_laws(trace: Trace, stages: pa.Table) -> tuple[LawResult, ...]:
+    """Laws 3 and 4 over all rows of a trace, unattributed ones included."""
+    rows = trace.events.rows(*GPU_OP_KINDS)
+    durations = int(trace.events.dur_ns[rows].sum())
+    unattributed = stages.filter(pc.equal(stages["stage"], "unattributed"))
+    silent = unattributed["reason"].null_count
+    in_stages = total(stages, "gpu_ops")
+    return (
+        _sums_to(3, "kernel sum", total(stages, "kernel_sum_ns"), durations),
+        LawResult(
+            law=4,
+            holds=in_stages == len(rows) and not silent,
+            left_ns=None,
+            right_ns=None,
+            detail=f"{in_stages} of {len(rows)} GPU ops in a stage or unattributed with a reason",
+        ),
+    )
+
+
+def total(table: pa.Table, column: str) -> int:
+    """Sum of a column, nulls skipped."""
+    return int(pc.sum(table[column]).as_py() or 0)
+
+
+def _sums_to(law: int, what: str, left: int, right: int) -> LawResult:
+    detail = f"sum of rows = {what}" if left == right else f"{what} missed by {left - right} ns"
+    return LawResult(law=law, holds=left == right, left_ns=left, right_ns=right, detail=detail)
+
+
+def _busy_and_idle(name: str, rows: pa.Table) -> LawResult:
+    known = rows.filter(pc.and_(pc.is_valid(rows["busy_ns"]), pc.is_valid(rows["window_ns"])))
+    both = pc.add(known["busy_ns"], known["idle_ns"])
+    broken = int(pc.sum(pc.not_equal(both, known["window_ns"])).as_py() or 0)
+    return LawResult(
+        law=2,
+        holds=not broken,
+        left_ns=total(known, "busy_ns") + total(known, "idle_ns"),
+        right_ns=total(known, "window_ns"),
+        detail=f"busy + idle = window in {len(known) - broken} of {len(known)} rows of {name}",
+    )
+
+
+def _no_negative(stages: pa.Table) -> LawResult:
+    found: Sequence[str] = [
+        f"{row['stage']}.{name} = {row[name]}"
+        for row in stages.select(["stage", *_NEVER_NEGATIVE]).to_pylist()
+        for name in _NEVER_NEGATIVE
+        if row[name] is not None and row[name] < 0
+    ]
+    return LawResult(
+        law=5,
+        holds=not found,
+        left_ns=None,
+        right_ns=None,
+        detail="no figure is negative" if not found else "; ".join(found),
+    )

@@ -1,0 +1,1 @@
+"""Kineto JSON: found, decoded and turned into exact columns."""
