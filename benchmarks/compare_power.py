@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from trace_timing.arrays import FloatArray
 from trace_timing.stats.comparison.compare import ComparisonResult, compare
 from trace_timing.stats.comparison.figures import Tables
 from trace_timing.stats.methods import control_mean
 from trace_timing.stats.methods.envelope import undisturbed
-from trace_timing.units import FloatArray
 
 SERIES = Path(__file__).resolve().parents[1] / "tests" / "data" / "control_series"
 RUNS = 30

@@ -153,13 +153,15 @@ def difference(mine: Figures, plain: Figures) -> str:
 
 def warnings(result: TraceResult) -> set[str]:
     """Codes of everything that is said of the trace and its runs."""
-    return {d.code for d in (*result.summary.doubts, *(d for r in result.runs for d in r.doubts))}
+    return {
+        w.code for w in (*result.summary.warnings, *(w for r in result.runs for w in r.warnings))
+    }
 
 
 def broken_checks(result: TraceResult) -> list[str]:
     """What each check says that does not hold."""
-    laws = [*result.summary.laws, *(law for run in result.runs for law in run.laws)]
-    return [law.detail for law in laws if not law.holds]
+    checks = [*result.summary.checks, *(check for run in result.runs for check in run.checks)]
+    return [check.detail for check in checks if not check.holds]
 
 
 def moved(one: Mutant, found: Outcome) -> bool:

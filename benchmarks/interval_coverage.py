@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+from trace_timing.arrays import FloatArray
 from trace_timing.stats.methods import control_mean
 from trace_timing.stats.methods.control_mean import PooledSpread
-from trace_timing.units import FloatArray
 
 SERIES = Path(__file__).resolve().parents[1] / "tests" / "data" / "control_series"
 COUNTS = tuple(range(1, 31))

@@ -104,8 +104,8 @@ def measured(name: str, tokens: int, *, alone: bool) -> dict[str, Any]:
         "against_never_profiled": against(pairs) if pairs else None,
         "detached_over_never_profiled": detached(rounds),
         "launch_probe": detach,
-        "warnings": sorted({d.code for d in analysis.doubts}),
-        "checks_hold": analysis.laws_hold and full.laws_hold,
+        "warnings": sorted({w.code for w in analysis.warnings}),
+        "checks_hold": analysis.checks_hold and full.checks_hold,
         "took_s": round(time.monotonic() - begun, 1),
     }
 

@@ -66,7 +66,7 @@ def by_samples(
             command = [sys.executable, "-m", "trace_timing", "analyze", str(capture), "--no-cache"]
             command += ["-o", str(folder / "out"), "--jobs", str(options.jobs)]
             command += ["--no-report"] if options.no_report else []
-            # 1: a trace without records has doubts, and no stage where it has no ranges.
+            # 1: a trace without records has warnings, and no stage where it has no ranges.
             middle = repeated(
                 lambda c=command: with_children(c, good=(0, 1)),  # type: ignore[misc]
                 options.runs,

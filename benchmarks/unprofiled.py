@@ -19,7 +19,8 @@ import torch
 from molmoe import MolmoE, inputs_for
 from PIL import Image
 
-from trace_timing.records import ControlTimes, decode, encode
+from trace_timing.records.encoding import decode, encode
+from trace_timing.records.runs import ControlTimes
 
 #: Model of this name → the preset behind it, and what else generate() is given.
 COMPILED = "random:llava-1b+compiled"

@@ -13,7 +13,7 @@ PAGE = Path(__file__).parent / "columns.md"
 def text() -> str:
     """The reference: a section a table, a row a column."""
     parts = [
-        "# Columns\n\nGenerated from `trace_timing/schema.py` by `python docs/columns.py`; "
+        "# Columns\n\nGenerated from `trace_timing/schema/` by `python docs/columns.py`; "
         "do not edit. Times end in `_ns` (whole nanoseconds) or `_ms` (milliseconds), shares in "
         "`_frac`. Empty means: not known, or there is no such thing; it never means 0.\n"
     ]

@@ -14,7 +14,8 @@ from trace_timing.api.analysis.inputs import find_inputs
 from trace_timing.api.output.load import load
 from trace_timing.errors import TraceError
 from trace_timing.recording.storage.directory import open_directory
-from trace_timing.records import FORMAT_VERSION, Manifest, decode_manifest, encode
+from trace_timing.records.encoding import FORMAT_VERSION, encode
+from trace_timing.records.manifest import Manifest, decode_manifest
 
 NEWER = FORMAT_VERSION + 1
 

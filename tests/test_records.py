@@ -10,16 +10,9 @@ import pytest
 
 from tests.paths import DATA, SAMPLE_TRACES
 from trace_timing.errors import TraceError
-from trace_timing.records import (
-    FORMAT_VERSION,
-    ControlSegment,
-    ControlTimes,
-    Manifest,
-    RunRecord,
-    decode_manifest,
-    decode_run_record,
-    encode,
-)
+from trace_timing.records.encoding import FORMAT_VERSION, encode
+from trace_timing.records.manifest import Manifest, decode_manifest
+from trace_timing.records.runs import ControlSegment, ControlTimes, RunRecord, decode_run_record
 
 OLD_FORMAT = {
     "sample_id": "s",

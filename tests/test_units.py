@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from trace_timing.arrays import number_codes
 from trace_timing.timeline.build.streams import lanes_of
-from trace_timing.units import number_codes
 
 
 @pytest.mark.parametrize("largest", [5, 10**6, 2**62])

@@ -10,13 +10,13 @@ __all__ = ["Analysis", "__version__", "analyze", "capture"]
 if TYPE_CHECKING:
     from trace_timing.api.analysis.analyze import Analysis, analyze
     from trace_timing.api.capture.capture import capture
-    from trace_timing.records import TOOL_VERSION as __version__
+    from trace_timing.records.encoding import TOOL_VERSION as __version__
 
 _HOME = {
     "Analysis": ("trace_timing.api.analysis.analyze", "Analysis"),
     "analyze": ("trace_timing.api.analysis.analyze", "analyze"),
     "capture": ("trace_timing.api.capture.capture", "capture"),
-    "__version__": ("trace_timing.records", "TOOL_VERSION"),
+    "__version__": ("trace_timing.records.encoding", "TOOL_VERSION"),
 }
 
 

@@ -118,7 +118,7 @@ def test_controls_of_another_number_of_tokens_do_not_count(tmp_path: Path) -> No
     lines = [{**early[0], "tokens_out": 3}, *early[1:], recorded]
     analysis = analyze(capture(tmp_path, lines))
     assert analysis.samples["controls"].tolist() == [2]
-    assert "token_count_differs" in {d.code for d in analysis.doubts}
+    assert "token_count_differs" in {w.code for w in analysis.warnings}
 
 
 def test_two_captures_with_the_same_sample_ids_are_told_apart_by_their_folders(

@@ -65,8 +65,8 @@ def test_estimates_over_all_steps_are_what_a_whole_recording_measures(analysis: 
 
 
 def test_all_checks_hold_and_nothing_is_said_to_be_lost(analysis: Analysis) -> None:
-    assert analysis.laws_hold
-    assert {d["code"] for d in analysis.summary()["doubts"]} <= {"unknown_kernels"}
+    assert analysis.checks_hold
+    assert {w["code"] for w in analysis.summary()["warnings"]} <= {"unknown_kernels"}
     # All of the one run, and of the other what its plan says.
     told = {"recorded": STEPS + 32, "recording_off": 216, "recording_guard": 7}
     assert analysis.summary()["steps"] == told

@@ -41,7 +41,7 @@ def result(tmp_path: Path, events: list[Event], stages: StageMap = DEFAULT_STAGE
 def rows(table: pa.Table, rank: int) -> list[dict[str, Any]]:
     """Of one rank, without what says which rank and trace it is."""
     return [
-        {k: v for k, v in row.items() if k not in ("rank", "doubts")}
+        {k: v for k, v in row.items() if k not in ("rank", "warnings")}
         for row in table.to_pylist()
         if row["rank"] == rank
     ]
@@ -65,13 +65,13 @@ def test_every_table_has_each_ranks_rows_as_its_own_trace_gives_them(
         alone = result(tmp_path, events)
         for name, table in alone.tables.items():
             assert rows(together.tables[name], rank) == rows(table, 0), name
-    assert all(law.holds for run in together.runs for law in run.laws)
-    assert all(law.holds for law in together.summary.laws)
+    assert all(check.holds for run in together.runs for check in run.checks)
+    assert all(check.holds for check in together.summary.checks)
 
 
 def test_the_ranks_are_named_in_a_warning(tmp_path: Path) -> None:
     merged = labelled(RANKS[0], "[TP02]") + labelled(RANKS[1], "[TP05]")
-    said = result(tmp_path, merged).summary.doubts[0]
+    said = result(tmp_path, merged).summary.warnings[0]
     assert said.code == "several_processes"
     assert said.evidence == "rank 2: process [TP02] 4242; rank 5: process [TP05] 4243"
 
@@ -86,7 +86,7 @@ def test_a_helper_thread_takes_its_own_processs_stage(tmp_path: Path) -> None:
     for rank, events in enumerate(helped):
         alone = result(tmp_path, events)
         assert rows(together.tables["stages"], rank) == rows(alone.tables["stages"], 0)
-    borrowed = [d for d in together.summary.doubts if d.code == "launched_by_other_thread"]
+    borrowed = [w for w in together.summary.warnings if w.code == "launched_by_other_thread"]
     assert [(d.rank, d.evidence) for d in borrowed] == [(0, "9 ops"), (1, "9 ops")]
 
 

@@ -34,7 +34,7 @@ def test_a_native_models_stages_are_timed_inside_a_wrapped_function(tmp_path: Pa
     stages = set(result.stages["stage"])
     assert {"vision_encoder", "projector", "prefill", "decode", "sampling"} <= stages
     assert result.steps.query("stage == 'decode'")["step"].tolist() == [1, 2, 3]
-    assert result.laws_hold
+    assert result.checks_hold
 
 
 def test_the_manifest_says_what_such_a_model_is_made_of(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_the_sample_traces_give_every_output(tmp_path: Path) -> None:
         assert set(table.names) <= set(written.column_names)
     assert (tmp_path / "samples.csv").read_text().count("\n") == 4
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["laws_hold"]
+    assert summary["checks_hold"]
     assert summary["clocks"] == ["device"]
     assert (tmp_path / "report.html").stat().st_size > 100_000
 
@@ -41,7 +41,7 @@ def test_a_capture_of_which_nothing_was_recorded_gives_every_output(tmp_path: Pa
     assert (done.returncode, done.stderr) == (0, f"wrote {tmp_path / 'out'}\n")
     told = " ".join(done.stdout.split())
     assert "3 samples, 0 recorded runs" in told
-    assert "All laws" not in told
+    assert "All checks" not in told
     assert (tmp_path / "out" / "samples.csv").read_text().count("\n") == 4
     assert pq.read_table(tmp_path / "out" / "runs.parquet").num_rows == 18
     assert (tmp_path / "out" / "report.html").stat().st_size > 100_000

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trace_timing.records import HardwareRates
+from trace_timing.records.manifest import HardwareRates
 
 torch = pytest.importorskip("torch")
 RATES = HardwareRates(copy_bytes_per_s=3.8e12, matmul_flops_per_s=7e14, matmul_dtype="bfloat16")

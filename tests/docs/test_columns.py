@@ -1,4 +1,4 @@
-"""The column reference is what schema.py says."""
+"""The column reference is what trace_timing.schema says."""
 
 from __future__ import annotations
 

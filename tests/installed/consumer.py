@@ -38,8 +38,8 @@ def median_decode_ms(folder: Path) -> float:
     assert_type(result, Analysis)
     assert_type(result.samples, pd.DataFrame)
     assert_type(result.exit_code, int)
-    for doubt in result.doubts:
-        assert_type((doubt.code, doubt.stage), tuple[str, str | None])
+    for warning in result.warnings:
+        assert_type((warning.code, warning.stage), tuple[str, str | None])
     for rejection in result.rejections:
         assert_type(rejection.remedy, str)
     return float(result.samples["T_LLM_decode_ms"].median())

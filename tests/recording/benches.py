@@ -16,7 +16,7 @@ from trace_timing.recording.profiling.detach import NO_GPU, CuptiAttachment
 from trace_timing.recording.runs.calls import Call, RunSettings, SinkSlot
 from trace_timing.recording.runs.runner import Controls, Runner
 from trace_timing.recording.storage.directory import open_directory, read_records
-from trace_timing.records import RunRecord
+from trace_timing.records.runs import RunRecord
 
 LAUNCHES = 20
 

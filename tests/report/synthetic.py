@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trace_timing.records import Stage
 from trace_timing.report.model import ReportData, RunKey, SampleDetail
 from trace_timing.schema import SAMPLE_TIMES, TABLES, Table
+from trace_timing.stages import Stage
 from trace_timing.timeline.build.model import StageKey, State
 
 STAGES: tuple[Stage, ...] = (
@@ -43,7 +43,7 @@ def report_data(*, runs: int = 3, steps: int = 6, details: int = 1, seed: int = 
         summary={
             "tool_version": "0.1.0",
             "environment": {"devices": ["NVIDIA H200"], "torch": "2.13.0"},
-            "doubts": [],
+            "warnings": [],
             "commands": ["trace-timing analyze traces/ -o report/"],
         },
         details={
@@ -145,8 +145,8 @@ def _runs(stages: pd.DataFrame, runs: int, steps: int) -> pd.DataFrame:
         decode_steps=steps,
         output_tokens=steps + 1,
         gpu_ops=696 * len(STAGES),
-        laws_hold=True,
-        doubts="",
+        checks_hold=True,
+        warnings="",
         clock="device",
         trace=[f"{sample_name(i)}.json.gz" for i in range(runs)],
     )

@@ -12,7 +12,7 @@ import trace_timing
 from tests.paths import SAMPLE_TRACES
 from tests.report.synthetic import report_data, sample_name
 from trace_timing.errors import UsageError
-from trace_timing.records import Doubt
+from trace_timing.records.findings import FigureWarning
 from trace_timing.report.notebook import Figures, summary_html
 from trace_timing.schema import SAMPLE_TIMES
 
@@ -45,7 +45,7 @@ def test_an_analysis_shows_its_stages_and_findings() -> None:
         assert label in told.text
     assert analysis.recording_effect is not None
     assert analysis.recording_effect.sentence in told.text
-    assert repr(analysis) == "<Analysis of 3 samples, 19 runs, 1 doubts>"
+    assert repr(analysis) == "<Analysis of 3 samples, 19 runs, 1 warnings>"
 
 
 def test_it_is_small_whole_and_without_scripts_or_colours_of_its_own_ground() -> None:
@@ -59,8 +59,10 @@ def test_it_is_small_whole_and_without_scripts_or_colours_of_its_own_ground() ->
 
 
 def test_what_a_trace_names_is_escaped() -> None:
-    doubt = Doubt(code="x", message="<img src=x onerror=alert(1)>", evidence="<b>", remedy="&")
-    data = replace(report_data(), summary={"doubts": [doubt]})
+    warning = FigureWarning(
+        code="x", message="<img src=x onerror=alert(1)>", evidence="<b>", remedy="&"
+    )
+    data = replace(report_data(), summary={"warnings": [warning]})
     html = summary_html(replace(data, samples=data.samples.assign(sample_id="<script>")))
     assert "<img" not in html
     assert "<script" not in html

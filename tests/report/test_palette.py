@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from trace_timing.records import STAGES
 from trace_timing.report.palette import CATAPULT_NAMES, COLOURS, LABELS, PARTS
+from trace_timing.stages import STAGES
 
 #: Linear RGB seen with full protanopia and deuteranopia: Machado, Oliveira, Fernandes (2009).
 SEEN = {

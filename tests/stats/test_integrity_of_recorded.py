@@ -185,7 +185,7 @@ def test_a_recording_with_a_fault_fails(
 ) -> None:
     made = result(_changed(change, tmp_path))
     assert expected in codes(made, "FAIL")
-    said = {doubt.code for d in (made.summary, *made.runs) for doubt in d.doubts}
+    said = {warning.code for w in (made.summary, *made.runs) for warning in w.warnings}
     assert expected in said & FAILING
     assert all(expected in run.faults for run in made.recorded)
 

@@ -7,7 +7,8 @@ import pytest
 from tests.stats.evidence import capture, control, recorded
 from tests.timeline.building import TraceBuilder
 from tests.timeline.switched import six_steps
-from trace_timing.records import ControlSegment, ControlTimes, RunRecord, Stage
+from trace_timing.records.runs import ControlSegment, ControlTimes, RunRecord
+from trace_timing.stages import Stage
 from trace_timing.stats.latency.recording_effect import recording_effect
 from trace_timing.stats.latency.sample_table import pairs_of, sample_row, samples_of
 from trace_timing.stats.latency.times import stages_of_control
@@ -77,7 +78,7 @@ def test_the_run_itself_has_its_own_times_and_says_how_many_steps_it_was_recorde
     assert (row["decode_steps"], row["recorded_steps"], row["gpu_ops"]) == (6, 2, None)
     (said,) = result.runs
     assert said.steps == {"recorded": 2, "recording_off": 3, "recording_guard": 1}
-    assert row["laws_hold"]
+    assert row["checks_hold"]
 
 
 def test_a_control_is_cut_to_the_recorded_steps_and_what_follows_each() -> None:
@@ -133,8 +134,8 @@ def test_how_far_scaling_is_off_is_told_over_all_steps() -> None:
 def test_what_a_switch_lost_is_told_once_and_is_no_fault() -> None:
     built = six_steps().op(120, 180, launch=115).op(215, 230).op(560, 590, launch=520)
     result = part_recorded(built=built)
-    (told,) = [d for d in result.summary.doubts if d.code != "unknown_kernels"]
+    (told,) = [w for w in result.summary.warnings if w.code != "unknown_kernels"]
     assert told.code == "recording_switch"
     assert "1 ops without launch; 0 recorded steps left out" in told.evidence
     assert result.recorded[0].faults == ()
-    assert result.tables["runs"].to_pylist()[0]["laws_hold"]
+    assert result.tables["runs"].to_pylist()[0]["checks_hold"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trace_timing.records import Clock
+from trace_timing.records.runs import Clock
 from trace_timing.timeline.build.model import (
     HostTimeline,
     RunOps,

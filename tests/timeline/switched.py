@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow as pa
 
 from tests.timeline.building import TraceBuilder
-from trace_timing.records import LawResult
+from trace_timing.records.findings import CheckResult
 from trace_timing.timeline.build.model import RunTimeline
 from trace_timing.timeline.build.runs import TraceTimeline, lay_out
-from trace_timing.timeline.rows.checks import run_laws, trace_laws
+from trace_timing.timeline.rows.checks import run_checks, trace_checks
 from trace_timing.timeline.rows.tables import (
     RunKey,
     device_columns,
@@ -52,10 +52,10 @@ class Rows:
         self.kernel_table = kernel_columns(trace, run, KEY).arrow()
 
     @property
-    def laws(self) -> tuple[LawResult, ...]:
+    def checks(self) -> tuple[CheckResult, ...]:
         """All checks of the run and the trace."""
-        of_run = run_laws(self.run, self.stage_table, self.device_table, self.step_table)
-        return (*of_run, *trace_laws(self.trace, self.stage_table))
+        of_run = run_checks(self.run, self.stage_table, self.device_table, self.step_table)
+        return (*of_run, *trace_checks(self.trace, self.stage_table))
 
     def steps(self, *names: str) -> list[tuple[Any, ...]]:
         """These columns of the table `steps`, a tuple a step."""

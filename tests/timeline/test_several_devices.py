@@ -107,7 +107,7 @@ def test_collectives_of_a_shard_are_exposed_or_hidden_as_its_json_says(rank: int
 
 def test_the_shard_that_others_wait_for_is_named_though_its_device_has_no_more_to_do() -> None:
     analysis = analyze(SHARDED)
-    assert analysis.laws_hold
+    assert analysis.checks_hold
     assert analysis.samples["rank"].tolist() == [0, 1]
     ranks = analysis.tables["ranks"].to_pandas().set_index("stage")
     assert "unattributed" not in ranks.index
@@ -159,10 +159,10 @@ def test_shards_of_one_host_are_aligned_by_their_clock() -> None:
     assert abs(begins[1] - begins[0]) < 10_000
 
 
-def test_one_model_over_two_devices_keeps_the_laws_for_both_and_for_each() -> None:
+def test_one_model_over_two_devices_keeps_the_checks_for_both_and_for_each() -> None:
     ops = _ops(_events("devices/traces/devices-ade15a12.r0.k0.json.gz"))
     analysis = analyze(SPLIT)
-    assert analysis.laws_hold
+    assert analysis.checks_hold
     by_device = analysis.device_stages.groupby("device")
     (window_ms,) = analysis.samples["T_total_recorded_ms"]
     assert by_device["window_ns"].sum().tolist() == [round(window_ms * 1e6)] * 2
@@ -199,4 +199,4 @@ def test_stages_are_the_recorded_windows_scaled_to_the_total_of_the_controls() -
     assert controls["T_LLM_decode_ms"].isna().all()
     parts = sum(row[f"{part}_ms"] for part in SAMPLE_PARTS if row[f"{part}_ms"] is not None)
     assert parts == pytest.approx(row["T_total_ms"])
-    assert "scaled_by_total" in {doubt.code for doubt in analysis.doubts}
+    assert "scaled_by_total" in {warning.code for warning in analysis.warnings}

@@ -149,14 +149,17 @@ def windows_us(found: Outcome) -> dict[tuple[int | None, int], dict[str, float]]
 def said(found: Outcome) -> dict[str, str]:
     """Codes of everything that is said, and the words."""
     assert found.result, found.rejection
-    doubts = [*found.result.summary.doubts, *(d for r in found.result.runs for d in r.doubts)]
-    return {d.code: f"{d.message} {d.evidence} {d.remedy}" for d in doubts}
+    warnings = [*found.result.summary.warnings, *(w for r in found.result.runs for w in r.warnings)]
+    return {w.code: f"{w.message} {w.evidence} {w.remedy}" for w in warnings}
 
 
 def checks_hold(found: Outcome) -> bool:
     assert found.result
-    laws = [*found.result.summary.laws, *(law for r in found.result.runs for law in r.laws)]
-    return all(law.holds for law in laws)
+    checks = [
+        *found.result.summary.checks,
+        *(check for r in found.result.runs for check in r.checks),
+    ]
+    return all(check.holds for check in checks)
 
 
 def test_every_case_has_a_test(cases: Path) -> None:

@@ -16,7 +16,7 @@ import click
 
 from trace_timing.commands.printing import say
 from trace_timing.errors import EXIT_REJECTED, EXIT_USAGE, TraceTimingError
-from trace_timing.records import TOOL_VERSION
+from trace_timing.records.encoding import TOOL_VERSION
 
 #: Subcommand → its one-line help: here, so that --help loads none of them.
 SUBCOMMANDS = {

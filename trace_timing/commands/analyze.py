@@ -75,7 +75,7 @@ def command(
     """Derive stage latencies from PATHS: traces, globs, directories, captures or URLs.
 
     Exit code 0: good. 1: done, but something was rejected, unattributed as a whole, failed a check
-    of its integrity, or a law is broken. 2: wrong use. 3: nothing could be read.
+    of its integrity, or a check is broken. 2: wrong use. 3: nothing could be read.
     """
     from trace_timing.api.analysis.analyze import analyze
     from trace_timing.api.analysis.executor import available_cores
@@ -115,8 +115,8 @@ def command(
         if annotate:
             from trace_timing.api.output.annotate import annotate as write_annotated
 
-            doubts = analysis.report_data(pages=False).doubts
-            written = write_annotated(paths, folder / "annotated", stages=stages, doubts=doubts)
+            warnings = analysis.report_data(pages=False).warnings
+            written = write_annotated(paths, folder / "annotated", stages=stages, warnings=warnings)
             say(f"annotated {len(written)} of {len(analysis.traces)} traces", err=True)
         said = seal(folder) if as_json else {}
     if to.place:

@@ -147,7 +147,7 @@ def _show(
     results: list[AuditResult], targets: dict[Path, Path], page: Path | None, *, as_json: bool
 ) -> None:
     if as_json:
-        from trace_timing.records import encode
+        from trace_timing.records.encoding import encode
 
         say_json(encode(results))
         return

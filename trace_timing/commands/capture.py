@@ -14,7 +14,7 @@ import click
 
 from trace_timing.commands.printing import say
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED
-from trace_timing.records import VISION_STAGES
+from trace_timing.stages import VISION_STAGES
 from trace_timing.units import ms_from_ns
 from trace_timing.untrusted_text import printable
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trace_timing.api.capture.sample_loop import Step
     from trace_timing.recording.profiling.session_health import Finding
     from trace_timing.recording.runs.plan import CallCount
-    from trace_timing.records import ControlTimes, RunRecord
+    from trace_timing.records.runs import ControlTimes, RunRecord
 
 _SHOWN = ("vision", "prefill", "decode", "sampling")
 

@@ -123,7 +123,7 @@ def _show(
     result: ComparisonResult, outcomes: list[GateOutcome], page: Path | None, *, as_json: bool
 ) -> None:
     if as_json:
-        from trace_timing.records import encode
+        from trace_timing.records.encoding import encode
 
         told = {"comparison": result, "gates": outcomes}
         say_json(encode(told))

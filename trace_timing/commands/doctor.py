@@ -13,7 +13,7 @@ from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, UsageError
 if TYPE_CHECKING:
     from trace_timing.api.analysis.examine import Examined
     from trace_timing.recording.doctor.checks import Diagnosis
-    from trace_timing.records import HardwareRates
+    from trace_timing.records.manifest import HardwareRates
 
 _MARKS = {"good": "ok", "note": "note", "problem": "PROBLEM"}
 
@@ -45,7 +45,7 @@ def command(
     from trace_timing.api.output.output_folder import told
     from trace_timing.atomic_write import write_whole
     from trace_timing.recording.doctor.checks import diagnose
-    from trace_timing.records import encode
+    from trace_timing.records.encoding import encode
 
     diagnosis = diagnose()
     rates = _rates(diagnosis) if measure or output else None
@@ -62,7 +62,7 @@ def command(
 
 def _examine(paths: tuple[str, ...], stages: str | None, *, as_json: bool) -> int:
     from trace_timing.api.analysis.examine import examine
-    from trace_timing.records import encode
+    from trace_timing.records.encoding import encode
 
     examined = list(examine(*paths, stages=stages))
     if as_json:

@@ -13,14 +13,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from trace_timing.atomic_write import replacing, write_whole
-from trace_timing.records import (
-    FORMAT_VERSION,
-    TOOL_VERSION,
-    Doubt,
-    IntegrityResult,
-    Manifest,
-    Rejection,
-)
+from trace_timing.records.encoding import FORMAT_VERSION, TOOL_VERSION
+from trace_timing.records.findings import FigureWarning, IntegrityResult, Rejection
+from trace_timing.records.manifest import Manifest
 from trace_timing.stats.capture.statistics import Statistics
 from trace_timing.stats.trace.trace_result import RunSummary, TraceSummary
 from trace_timing.untrusted_text import cell
@@ -39,33 +34,38 @@ def summary_of(
     traces: Sequence[TraceSummary],
     rejections: Sequence[Rejection],
     manifests: Sequence[Manifest],
-    doubts: Sequence[Doubt] = (),
+    warnings: Sequence[FigureWarning] = (),
 ) -> dict[str, Any]:
     """What summary.json holds, as plain values.
 
-    `laws` and `doubts` are flat lists that name their run; `unattributed` counts ops by reason.
+    `checks` and `warnings` are flat lists that name their run; `unattributed` counts ops by reason.
     """
     unattributed: dict[str, int] = {}
     for trace in traces:
         for reason, count in trace.unattributed.items():
             unattributed[reason] = unattributed.get(reason, 0) + count
-    laws = [
-        {"sample_id": r.sample_id, "repeat": r.repeat, "rank": r.rank, **msgspec.to_builtins(law)}
+    checks = [
+        {"sample_id": r.sample_id, "repeat": r.repeat, "rank": r.rank, **msgspec.to_builtins(check)}
         for r in runs
-        for law in r.laws
+        for check in r.checks
     ]
-    laws += [{"trace": t.trace, **msgspec.to_builtins(law)} for t in traces for law in t.laws]
-    all_doubts = [*(d for t in traces for d in t.doubts), *(d for r in runs for d in r.doubts)]
+    checks += [
+        {"trace": t.trace, **msgspec.to_builtins(check)} for t in traces for check in t.checks
+    ]
+    all_warnings = [
+        *(w for t in traces for w in t.warnings),
+        *(w for r in runs for w in r.warnings),
+    ]
     checked = _checked(runs, traces)
     summary = {
         "format_version": FORMAT_VERSION,
         "tool_version": TOOL_VERSION,
         "runs": len(runs),
         "steps": _steps(runs),
-        "laws_hold": all(law["holds"] for law in laws),
+        "checks_hold": all(check["holds"] for check in checks),
         "clocks": sorted({r.clock for r in runs}),
-        "laws": laws,
-        "doubts": [*all_doubts, *doubts],
+        "checks": checks,
+        "warnings": [*all_warnings, *warnings],
         "unattributed": unattributed,
         "rejections": rejections,
         "tolerance": _tolerance(traces),

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trace_timing.records import Stage
 from trace_timing.report.model import ReportData
+from trace_timing.stages import Stage
 from trace_timing.stats.latency.busy_times import busy_ms
 
 if TYPE_CHECKING:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trace_timing.records import Clock, Doubt, Stage
+from trace_timing.arrays import IntArray
+from trace_timing.records.findings import FigureWarning
+from trace_timing.records.runs import Clock
+from trace_timing.stages import Stage
 from trace_timing.timeline.build.model import StageKey
-from trace_timing.units import IntArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,8 +107,8 @@ class ReportData:
     The tables are those of trace_timing.schema as pandas DataFrames. `summary` is what
     summary.json holds; the report reads these keys and does without what is absent:
     `tool_version`, `format_version` (str, int); `environment`, `settings` (mappings);
-    `laws` (rows with sample_id, repeat, rank, law, holds, left_ns, right_ns, detail);
-    `doubts` (Doubt, or mappings of its fields); `unattributed` (reason → {gpu_ops,
+    `checks` (rows with sample_id, repeat, rank, check, holds, left_ns, right_ns, detail);
+    `warnings` (FigureWarning, or mappings of its fields); `unattributed` (reason → {gpu_ops,
     kernel_sum_ns}, or reason → count); `rejections` (Rejection or mappings); `commands` (the
     command lines that reproduce the report); `tolerance` (clock alignment, mapping).
     """
@@ -124,11 +126,11 @@ class ReportData:
     sections: Sequence[Section] = ()
 
     @property
-    def doubts(self) -> tuple[Doubt, ...]:
-        """The summary's doubts, as records whatever form they come in."""
+    def warnings(self) -> tuple[FigureWarning, ...]:
+        """The summary's warnings, as records whatever form they come in."""
         return tuple(
-            doubt if isinstance(doubt, Doubt) else Doubt(**doubt)
-            for doubt in self.summary.get("doubts", ())
+            warning if isinstance(warning, FigureWarning) else FigureWarning(**warning)
+            for warning in self.summary.get("warnings", ())
         )
 
     @cached_property

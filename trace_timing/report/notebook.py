@@ -20,7 +20,7 @@ from trace_timing.report.latency_rows import LatencyRow, all_recorded, latency_r
 from trace_timing.report.model import ReportData, RunKey
 from trace_timing.report.palette import COLOURS
 from trace_timing.report.rows import median_run, of_run
-from trace_timing.report.trust import doubt_groups, law_line
+from trace_timing.report.trust import check_line, warning_groups
 from trace_timing.schema import SAMPLE_PARTS
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _KEY = "display:inline-block;width:.7em;height:.7em;margin-right:.5em;border-rad
 
 
 def summary_html(data: ReportData) -> str:
-    """The overview as self-contained HTML: sentences, the split, the stage table, doubts.
+    """The overview as self-contained HTML: sentences, the split, the stage table, warnings.
 
     No script and no style sheet, so it reads the same in every notebook, also a saved one.
     """
@@ -44,8 +44,8 @@ def summary_html(data: ReportData) -> str:
         _split(rows),
         _table(rows, "while recorded" if all_recorded(data) else "latency"),
         *(f"<p style='margin:3px 0;max-width:80ch'>{escape(s)}</p>" for s in findings(data)),
-        f"<p style='margin:3px 0;max-width:80ch'>{escape(law_line(data).sentence)}</p>",
-        _doubts(data),
+        f"<p style='margin:3px 0;max-width:80ch'>{escape(check_line(data).sentence)}</p>",
+        _warnings(data),
     ]
     return f"<div style='background:transparent;color:inherit'>{''.join(parts)}</div>"
 
@@ -91,8 +91,8 @@ def _cell(text: str, style: str, tag: str, *, left: bool = False) -> str:
     return f"<{tag} style='{aligned}'>{escape(text)}</{tag}>"
 
 
-def _doubts(data: ReportData) -> str:
-    groups = doubt_groups(data.doubts)
+def _warnings(data: ReportData) -> str:
+    groups = warning_groups(data.warnings)
     if not groups:
         return ""
     items = "".join(
@@ -101,7 +101,7 @@ def _doubts(data: ReportData) -> str:
         for g in groups
     )
     return (
-        f"<details style='margin:6px 0'><summary>{len(groups)} doubt"
+        f"<details style='margin:6px 0'><summary>{len(groups)} warning"
         f"{'' if len(groups) == 1 else 's'}</summary><ul>{items}</ul></details>"
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trace_timing.records import STAGES, Stage
+from trace_timing.stages import STAGES, Stage
 
 #: Told apart with every common colour blindness: neighbours in a generate() call differ in
 #: lightness as well as hue (checked in tests/report/test_palette.py).

@@ -1,4 +1,4 @@
-"""Can it be trusted: laws, source of the latencies and doubts, in a few lines."""
+"""Can it be trusted: checks, source of the latencies and warnings, in a few lines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trace_timing.records import Doubt
+from trace_timing.records.findings import FigureWarning
 from trace_timing.report.latency_rows import source_sentence
 from trace_timing.report.model import ReportData
 from trace_timing.report.rows import StageRow
@@ -21,16 +21,16 @@ class TrustLine:
 
 
 @dataclass(frozen=True)
-class LawLine:
-    """How many runs keep all laws."""
+class CheckLine:
+    """The checks over all runs: how many of the runs break one, as a sentence."""
 
     broken: int
     sentence: str
 
 
 @dataclass(frozen=True)
-class DoubtGroup:
-    """Doubts of one code and message."""
+class WarningGroup:
+    """Warnings of one code and message."""
 
     code: str
     message: str
@@ -40,19 +40,21 @@ class DoubtGroup:
     times: int
 
 
-def law_line(data: ReportData) -> LawLine:
-    """The laws over all runs, as a sentence."""
-    holds = data.recorded["laws_hold"].astype(bool)
+def check_line(data: ReportData) -> CheckLine:
+    """The checks over all runs, as a sentence."""
+    holds = data.recorded["checks_hold"].astype(bool)
     if not len(holds):
-        return LawLine(0, "No run was recorded, so there is no law to check.")
+        return CheckLine(0, "No run was recorded, so there is nothing to check.")
     broken = int((~holds).sum())
     if broken:
         first = data.recorded.loc[~holds, "sample_id"].iloc[0]
-        return LawLine(broken, f"A law is broken on {broken} of {len(holds)} runs, first {first}.")
-    return LawLine(
+        return CheckLine(
+            broken, f"A check is broken on {broken} of {len(holds)} runs, first {first}."
+        )
+    return CheckLine(
         0,
-        f"All laws hold on {len(holds)} run{'' if len(holds) == 1 else 's'}: stages add up to the "
-        "window, busy and idle to each stage, kernels to the trace, to the nanosecond.",
+        f"All checks hold on {len(holds)} run{'' if len(holds) == 1 else 's'}: stages add up to "
+        "the window, busy and idle to each stage, kernels to the trace, to the nanosecond.",
     )
 
 
@@ -114,17 +116,17 @@ def _rejected(data: ReportData) -> Iterable[TrustLine]:
         yield TrustLine("bad", f"{len(rejected)} inputs could not be read and are not in here.")
 
 
-def doubt_groups(doubts: Iterable[Doubt]) -> list[DoubtGroup]:
-    """Doubts that say the same, once, with how often and where first."""
-    groups: dict[tuple[str, str], list[Doubt]] = {}
-    for doubt in doubts:
-        groups.setdefault((doubt.code, doubt.message), []).append(doubt)
+def warning_groups(warnings: Iterable[FigureWarning]) -> list[WarningGroup]:
+    """Warnings that say the same, once, with how often and where first."""
+    groups: dict[tuple[str, str], list[FigureWarning]] = {}
+    for warning in warnings:
+        groups.setdefault((warning.code, warning.message), []).append(warning)
     return [
-        DoubtGroup(code, message, all_[0].evidence, all_[0].remedy, _where(all_[0]), len(all_))
+        WarningGroup(code, message, all_[0].evidence, all_[0].remedy, _where(all_[0]), len(all_))
         for (code, message), all_ in groups.items()
     ]
 
 
-def _where(doubt: Doubt) -> str:
-    parts = [doubt.sample_id, doubt.stage]
+def _where(warning: FigureWarning) -> str:
+    parts = [warning.sample_id, warning.stage]
     return ", ".join(part for part in parts if part)

@@ -7,9 +7,9 @@ from collections.abc import Collection
 import numpy as np
 
 from trace_timing.api_call_names import CallRole, role_of_call
+from trace_timing.arrays import BoolArray, IntArray, distinct_codes
 from trace_timing.memoize import once
 from trace_timing.trace.events import Kind, Trace
-from trace_timing.units import BoolArray, IntArray, distinct_codes
 
 
 def calls_that(trace: Trace, rows: IntArray, roles: Collection[CallRole]) -> BoolArray:

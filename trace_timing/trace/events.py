@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trace_timing.units import BoolArray, IntArray
+from trace_timing.arrays import BoolArray, IntArray
 
 NONE = -1
 

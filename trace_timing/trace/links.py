@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from trace_timing.arrays import IntArray, order_by
 from trace_timing.errors import AttributionError
 from trace_timing.memoize import once
 from trace_timing.trace.events import GPU_OP_KINDS, NONE, Events, Kind, joins
-from trace_timing.units import IntArray, order_by
 
 
 @once

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trace_timing.arrays import BoolArray, IntArray
 from trace_timing.memoize import once
-from trace_timing.records import RECORDING_GUARD, RECORDING_OFF
+from trace_timing.stages import RECORDING_GUARD, RECORDING_OFF
 from trace_timing.trace.events import Kind, Trace
-from trace_timing.units import BoolArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)

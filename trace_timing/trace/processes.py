@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from trace_timing.arrays import BoolArray, IntArray, distinct_codes
 from trace_timing.errors import TraceError
 from trace_timing.trace.events import GPU_OP_KINDS, NONE, Events, Kind, Trace, absent, joins
-from trace_timing.units import BoolArray, IntArray, distinct_codes
 
 #: In the place of a process: more than one may be it.
 _SEVERAL = -2

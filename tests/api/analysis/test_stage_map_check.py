@@ -8,21 +8,21 @@ import pytest
 
 import trace_timing
 from tests.paths import SAMPLE_TRACES
-from trace_timing.records import Doubt
+from trace_timing.records.findings import FigureWarning
 
 TRACE = next((SAMPLE_TRACES / "traces").glob("short*"))
 
 
-def doubt(folder: Path, toml: str) -> Doubt | None:
-    """The doubt about its patterns in the analysis of the short sample with this stage map."""
+def warning(folder: Path, toml: str) -> FigureWarning | None:
+    """The warning about its patterns in the analysis of the short sample with this stage map."""
     file = folder / "stages.toml"
     file.write_text(f"[stages]\n{toml}\n")
-    found = trace_timing.analyze(TRACE, stages=file).doubts
+    found = trace_timing.analyze(TRACE, stages=file).warnings
     return next((d for d in found if d.code == "pattern_fits_nothing"), None)
 
 
 def test_the_pattern_and_the_names_seen_are_told(tmp_path: Path) -> None:
-    told = doubt(tmp_path, 'decode = "step_.*"')
+    told = warning(tmp_path, 'decode = "step_.*"')
     assert told is not None
     assert "decode = step_.*" in told.evidence
     assert "decode[1]" in told.evidence
@@ -30,5 +30,5 @@ def test_the_pattern_and_the_names_seen_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("toml", ['prefill = "prefill"', 'generate = "generate"'])
-def test_patterns_that_fit_are_not_doubted(tmp_path: Path, toml: str) -> None:
-    assert doubt(tmp_path, toml) is None
+def test_patterns_that_fit_are_not_warninged(tmp_path: Path, toml: str) -> None:
+    assert warning(tmp_path, toml) is None

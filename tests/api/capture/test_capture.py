@@ -26,7 +26,8 @@ from trace_timing.recording.model.loading import Loaded, ModelChoice, load
 from trace_timing.recording.profiling.machine_state import resident_bytes
 from trace_timing.recording.samples import Sample, prepare
 from trace_timing.recording.storage.directory import read_records, run_key
-from trace_timing.records import Manifest, RunRecord, decode_manifest
+from trace_timing.records.manifest import Manifest, decode_manifest
+from trace_timing.records.runs import RunRecord
 from trace_timing.trace.kineto.reader import read_trace
 from trace_timing.trace.store import read_store
 

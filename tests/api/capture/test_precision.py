@@ -7,7 +7,7 @@ import pytest
 
 from trace_timing.api.capture.precision import Precision, fraction, totals_by_sample
 from trace_timing.errors import UsageError
-from trace_timing.records import ControlTimes, RunRecord
+from trace_timing.records.runs import ControlTimes, RunRecord
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from trace_timing.api.capture.sample_loop import SampleLoop, Step, capture_sampl
 from trace_timing.recording.model.loading import Loaded, ModelChoice, load
 from trace_timing.recording.samples import Sample
 from trace_timing.recording.storage.directory import StorageError, read_records
-from trace_timing.records import RunRecord
+from trace_timing.records.runs import RunRecord
 
 pytestmark = pytest.mark.capture
 IMAGE = Image.new("RGB", (30, 20), "red")

@@ -1,4 +1,4 @@
-"""annotate(): a copy of each trace with its own runs' doubts."""
+"""annotate(): a copy of each trace with its own runs' warnings."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import pytest
 
 from tests.paths import SAMPLE_TRACES
 from trace_timing.api.output.annotate import annotate
-from trace_timing.records import Doubt
+from trace_timing.records.findings import FigureWarning
 from trace_timing.trace.kineto.reader import read_trace
 from trace_timing.trace.store import write_store
 
-DOUBTS = [
-    Doubt(code="of_all", message="m", evidence="e", remedy="r"),
-    Doubt(code="of_this", message="m", evidence="e", remedy="r", sample_id="short", repeat=0),
-    Doubt(code="of_another", message="m", evidence="e", remedy="r", sample_id="long"),
+WARNINGS = [
+    FigureWarning(code="of_all", message="m", evidence="e", remedy="r"),
+    FigureWarning(
+        code="of_this", message="m", evidence="e", remedy="r", sample_id="short", repeat=0
+    ),
+    FigureWarning(code="of_another", message="m", evidence="e", remedy="r", sample_id="long"),
 ]
 
 
@@ -43,18 +45,20 @@ def tracks(path: Path) -> set[str]:
     return {e["args"]["name"] for e in names if e["pid"] == 900_000_000}
 
 
-def test_a_recorded_trace_gets_its_stages_and_its_own_doubts(capture: Path, tmp_path: Path) -> None:
-    (written,) = annotate([str(capture)], tmp_path, doubts=DOUBTS)
+def test_a_recorded_trace_gets_its_stages_and_its_own_warnings(
+    capture: Path, tmp_path: Path
+) -> None:
+    (written,) = annotate([str(capture)], tmp_path, warnings=WARNINGS)
     assert written.name.endswith(".annotated.json.gz")
     assert tracks(written) == {
         "stages (window)",
         "why the GPU idles (longest)",
-        "doubt: of_all",
-        "doubt: of_this",
+        "warning: of_all",
+        "warning: of_this",
     }
 
 
-def test_a_trace_that_others_recorded_has_no_doubts_of_a_capture(tmp_path: Path) -> None:
+def test_a_trace_that_others_recorded_has_no_warnings_of_a_capture(tmp_path: Path) -> None:
     trace = next((SAMPLE_TRACES / "traces").glob("short*"))
     (written,) = annotate([str(trace)], tmp_path)
     assert tracks(written) == {"stages (window)", "why the GPU idles (longest)"}

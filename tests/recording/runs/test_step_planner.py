@@ -23,7 +23,7 @@ from trace_timing.recording.runs.step_planner import (
     switch_for,
     told,
 )
-from trace_timing.records import ControlSegment, ControlTimes, RunRecord
+from trace_timing.records.runs import ControlSegment, ControlTimes, RunRecord
 
 pytestmark = pytest.mark.capture
 ATTACHED = CuptiAttachment(None)

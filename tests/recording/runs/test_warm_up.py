@@ -19,7 +19,7 @@ from trace_timing.recording.runs.warm_up import (
     told_warm_ups,
     warm_up,
 )
-from trace_timing.records import ControlSegment, ControlTimes
+from trace_timing.records.runs import ControlSegment, ControlTimes
 
 
 def runs_of(*totals: int) -> Callable[[], RunTimes]:

@@ -20,7 +20,8 @@ from trace_timing.recording.storage.directory import (
     run_key,
     write_whole,
 )
-from trace_timing.records import ControlTimes, Manifest, RunRecord
+from trace_timing.records.manifest import Manifest
+from trace_timing.records.runs import ControlTimes, RunRecord
 
 
 def recorded(sample: str, *, trace: str | None = None, **more: object) -> RunRecord:

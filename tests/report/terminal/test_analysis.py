@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tests.report.synthetic import report_data
-from trace_timing.records import Doubt
+from trace_timing.records.findings import FigureWarning
 from trace_timing.report.findings import plus_minus
 from trace_timing.report.model import ReportData
 from trace_timing.report.terminal.analysis import render
@@ -38,22 +38,22 @@ def test_every_stage_and_its_latency_stand_on_any_width(width: int) -> None:
         assert any(label in line and " ms" in line for line in text.splitlines())
 
 
-def test_a_doubt_stands_under_the_table_with_its_remedy() -> None:
-    doubt = Doubt(code="c", message="too few", evidence="2 runs", remedy="record more")
-    text = printed(replace(report_data(), summary={"doubts": [doubt]}))
+def test_a_warning_stands_under_the_table_with_its_remedy() -> None:
+    warning = FigureWarning(code="c", message="too few", evidence="2 runs", remedy="record more")
+    text = printed(replace(report_data(), summary={"warnings": [warning]}))
     assert text.index("Decode") < text.index("too few") < text.index("record more")
 
 
-def test_as_many_doubts_as_thirty_lines_take_are_shown_and_the_rest_is_counted() -> None:
-    doubts = [
-        Doubt(code="c", message=f"figure {i} is odd", evidence="e", remedy="look")
+def test_as_many_warnings_as_thirty_lines_take_are_shown_and_the_rest_is_counted() -> None:
+    warnings = [
+        FigureWarning(code="c", message=f"figure {i} is odd", evidence="e", remedy="look")
         for i in range(40)
     ]
-    text = printed(replace(report_data(), summary={"doubts": doubts}), 80)
+    text = printed(replace(report_data(), summary={"warnings": warnings}), 80)
     lines = text.splitlines()
     assert len(lines) == 30
-    shown = sum(line.startswith("doubt:") for line in lines)
-    assert lines[-1] == f"and {40 - shown} more doubts: see the report"
+    shown = sum(line.startswith("warning:") for line in lines)
+    assert lines[-1] == f"and {40 - shown} more warnings: see the report"
 
 
 def test_what_recording_did_is_said_once() -> None:
@@ -111,8 +111,8 @@ def test_an_interval_wider_than_the_figure_is_said_to_be() -> None:
     ]  # fmt: skip
 
 
-def test_without_a_recorded_run_no_law_is_said_to_hold() -> None:
+def test_without_a_recorded_run_no_check_is_said_to_hold() -> None:
     data = report_data()
     text = printed(replace(data, runs=data.runs.head(0), stages=data.stages.head(0)), 200)
     assert "No run was recorded" in text
-    assert "All laws" not in text
+    assert "All checks" not in text

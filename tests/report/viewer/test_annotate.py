@@ -15,12 +15,12 @@ import pytest
 from tests.paths import SAMPLE_TRACES
 from tests.report.catapult import imported, viewer_page
 from trace_timing.errors import TraceError
-from trace_timing.records import Doubt
+from trace_timing.records.findings import FigureWarning
 from trace_timing.report.viewer.annotate import events_span, write_annotated
 from trace_timing.report.viewer.tracks import (
-    FIRST_DOUBT_TID,
     FIRST_FLOW,
     FIRST_PID,
+    FIRST_WARNING_TID,
     IDLE_TID,
     STAGES_TID,
     AnnotatedRun,
@@ -34,9 +34,9 @@ from trace_timing.trace.kineto.reader import read_trace
 
 CHROMIUM = Path("/usr/bin/chromium")
 SAMPLES = SAMPLE_TRACES / "traces"
-DOUBTS = (
-    Doubt(code="whole", message="in doubt", evidence="a figure", remedy="look again"),
-    Doubt(code="part", message="too few", evidence="2", remedy="record", stage="decode"),
+WARNINGS = (
+    FigureWarning(code="whole", message="in doubt", evidence="a figure", remedy="look again"),
+    FigureWarning(code="part", message="too few", evidence="2", remedy="record", stage="decode"),
 )
 
 
@@ -81,7 +81,7 @@ def annotated(
     trace_file: Path, trace: Trace, run: RunTimeline, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     path = tmp_path_factory.mktemp("annotated") / "annotated.json.gz"
-    drawn = AnnotatedRun(run=run, doubts=DOUBTS)
+    drawn = AnnotatedRun(run=run, warnings=WARNINGS)
     assert write_annotated(trace_file, trace, [drawn], path) > 0
     return path
 
@@ -153,9 +153,9 @@ def test_idle_events_lie_where_the_device_idles(annotated: Path, run: RunTimelin
     assert not any(start < gap + dur and gap < end for gap, dur in idle[:50] for start, end in ops)
 
 
-def test_each_doubt_has_a_track_over_what_it_doubts(annotated: Path, run: RunTimeline) -> None:
-    (whole,) = exact_ns(annotated, FIRST_DOUBT_TID)
-    (part,) = exact_ns(annotated, FIRST_DOUBT_TID + 1)
+def test_each_warning_has_a_track_over_what_it_warnings(annotated: Path, run: RunTimeline) -> None:
+    (whole,) = exact_ns(annotated, FIRST_WARNING_TID)
+    (part,) = exact_ns(annotated, FIRST_WARNING_TID + 1)
     assert whole == (run.window_start_ns, run.window_end_ns - run.window_start_ns)
     decode = [i for i, key in enumerate(run.keys) if key.stage == "decode"]
     tiles = [i for i, key in enumerate(run.tiles.key.tolist()) if key in decode]
@@ -191,8 +191,8 @@ def test_chromes_trace_viewer_imports_our_tracks_without_a_complaint(
     assert set(threads) == {
         "stages (window)",
         "why the GPU idles (longest)",
-        "doubt: whole",
-        "doubt: part",
+        "warning: whole",
+        "warning: part",
     }
     assert all(slice_["top"] for slice_ in after["slices"])
 

@@ -135,7 +135,7 @@ def test_an_estimate_counts_steps_and_stays_apart(tmp_path: Path) -> None:
 
 def test_decode_timed_by_itself_is_told_from_a_difference(tmp_path: Path) -> None:
     rows = [row(3, 200, 40, 60) | {"T_LLM_decode": 95.0}, row(3, 200, 40, 60)]
-    codes = [doubt.code for doubt in audit(older(tmp_path, rows)).findings]
+    codes = [warning.code for warning in audit(older(tmp_path, rows)).findings]
     assert "decode_not_the_difference" in codes
 
 

@@ -79,7 +79,7 @@ def test_of_a_stage_recorded_in_part_its_recorded_steps_compare() -> None:
 
 def test_two_ranks_of_one_sample_on_one_device_are_aligned_and_never_tiled_together() -> None:
     analysis = analyze(RANKS)
-    assert analysis.laws_hold
+    assert analysis.checks_hold
     assert analysis.samples["rank"].tolist() == [0, 1]
     ranks = analysis.tables["ranks"].to_pandas().set_index("stage")
     # Rank 1 has four rows of the batch, rank 0 one.

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trace_timing.records import ControlTimes, RunRecord
+from trace_timing.records.runs import ControlTimes, RunRecord
 from trace_timing.stats.comparison.machine_state import (
     STATE,
     launch_costs,

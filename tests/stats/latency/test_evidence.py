@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.stats.evidence import capture, control, recorded, run, times, total_alone
-from trace_timing.records import RunRecord
+from trace_timing.records.runs import RunRecord
 from trace_timing.stats.latency.evidence import SampleEvidence, evidence_of
 
 

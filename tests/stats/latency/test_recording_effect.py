@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from trace_timing.records import ControlTimes, CuptiState, RunRecord
+from trace_timing.records.runs import ControlTimes, CuptiState, RunRecord
 from trace_timing.stats.latency.recording_effect import ratio, recording_effect
 from trace_timing.stats.latency.scaled import Cut
 

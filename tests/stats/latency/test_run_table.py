@@ -9,7 +9,7 @@ import pytest
 
 from tests.stats.evidence import capture, control, recorded, run, times, total_alone
 from trace_timing import schema
-from trace_timing.records import RunRecord
+from trace_timing.records.runs import RunRecord
 from trace_timing.stats.latency.run_table import control_rows
 from trace_timing.stats.latency.sample_table import samples_of
 

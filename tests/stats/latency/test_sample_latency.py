@@ -7,7 +7,7 @@ import pytest
 
 from tests.stats.evidence import MS, STAGES, run, times, total_alone
 from trace_timing import schema
-from trace_timing.records import ControlTimes
+from trace_timing.records.runs import ControlTimes
 from trace_timing.stats.latency.sample_latency import (
     NO_TIMES,
     counted_controls,

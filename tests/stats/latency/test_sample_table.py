@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from tests.stats.evidence import STAGES, capture, control, recorded, run, times, total_alone
 from trace_timing import schema
-from trace_timing.records import Manifest, RunRecord, Stage
+from trace_timing.records.manifest import Manifest
+from trace_timing.records.runs import RunRecord
+from trace_timing.stages import Stage
 from trace_timing.stats.latency.evidence import Capture, RecordedRun
 from trace_timing.stats.latency.sample_table import identity, sample_row, samples_of
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.stats.evidence import MS, times, total_alone
 from trace_timing import schema
-from trace_timing.records import Stage
+from trace_timing.stages import Stage
 from trace_timing.stats.latency.times import (
     decode_steps_of,
     in_ms,

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from tests.stats.evidence import STAGES, capture, control, recorded, run, times, total_alone
-from trace_timing.records import Doubt, RunRecord
+from trace_timing.records.findings import FigureWarning
+from trace_timing.records.runs import RunRecord
 from trace_timing.stats.latency.evidence import Capture, RecordedRun
 from trace_timing.stats.latency.sample_table import samples_of
 from trace_timing.stats.latency.warnings import latency_warnings
 
 
-def warnings(made: Capture | None, runs: list[RecordedRun]) -> dict[str, Doubt]:
+def warnings(made: Capture | None, runs: list[RecordedRun]) -> dict[str, FigureWarning]:
     return {w.code: w for w in latency_warnings(samples_of(made, runs))}
 
 

@@ -11,7 +11,7 @@ from scipy import stats
 
 from tests.paths import SAMPLE_TRACES
 from trace_timing.api.analysis.analyze import analyze
-from trace_timing.records import ControlTimes, RunRecord
+from trace_timing.records.runs import ControlTimes, RunRecord
 from trace_timing.stats.methods.outliers import causes, find_outliers, mad, outliers
 
 

@@ -11,7 +11,8 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.timeline.handmade import TWO_STAGES, TWO_STAGES_RUN
 from trace_timing import analyze
-from trace_timing.records import HardwareRates, Manifest, RunRecord, decode_manifest
+from trace_timing.records.manifest import HardwareRates, Manifest, decode_manifest
+from trace_timing.records.runs import RunRecord
 from trace_timing.stats.trace.diagnosis import why
 from trace_timing.stats.trace.roofline import Work, limit, limits, work_by_stage
 

@@ -45,7 +45,7 @@ def test_a_real_trace_gives_the_windows_computed_from_its_ranges(h200: Path) -> 
     assert found.tables["runs"]["T_total_ms"].to_pylist() == [208.748537]
 
 
-def test_every_law_holds_on_every_recorded_trace_or_it_is_refused(shared: Path) -> None:
+def test_every_check_holds_on_every_recorded_trace_or_it_is_refused(shared: Path) -> None:
     paths = sorted((shared / "traces").rglob("*.json.gz")) + sorted(SAMPLES.glob("*.json.gz"))
     assert len(paths) >= 10
     refused: dict[str, str] = {}
@@ -55,9 +55,9 @@ def test_every_law_holds_on_every_recorded_trace_or_it_is_refused(shared: Path) 
         except TraceError as refusal:
             refused[path.name] = refusal.why
             continue
-        laws = [law for run in found.runs for law in run.laws] + list(found.summary.laws)
-        assert {law.law for law in laws} == {1, 2, 3, 4, 5}
-        assert [law for law in laws if not law.holds] == [], path.name
+        checks = [check for run in found.runs for check in run.checks] + list(found.summary.checks)
+        assert {check.check for check in checks} == {1, 2, 3, 4, 5}
+        assert [check for check in checks if not check.holds] == [], path.name
     assert all(refused.values())
 
 
@@ -83,14 +83,14 @@ def test_a_trace_without_stage_ranges_has_one_row_and_says_why(h200: Path) -> No
     (row,) = found.tables["stages"].to_pylist()
     assert (row["stage"], row["reason"]) == ("unattributed", "no_stage_ranges")
     assert row["gpu_ops"] == 8_946
-    assert [d.code for d in found.summary.doubts] == ["no_stage_ranges"]
+    assert [w.code for w in found.summary.warnings] == ["no_stage_ranges"]
     assert found.tables["steps"].num_rows == 0
 
 
-def test_names_that_do_not_say_their_stage_for_certain_are_doubted_with_an_example() -> None:
+def test_names_that_do_not_say_their_stage_for_certain_are_warninged_with_an_example() -> None:
     trace = TraceBuilder().range("execute_new_0_cached_4", 0, 10).op(2, 8, launch=1).trace()
     source = TraceSource(location="", name="t", sample_id="s")
     summary = result_of(trace, lay_out(trace, auto()), source).summary
-    (doubt,) = [d for d in summary.doubts if d.code == "stage_not_certain"]
-    assert doubt.evidence.startswith("execute_new_0_cached_4: vLLM before 0.14")
+    (warning,) = [w for w in summary.warnings if w.code == "stage_not_certain"]
+    assert warning.evidence.startswith("execute_new_0_cached_4: vLLM before 0.14")
     assert (summary.stage_map, summary.serving) == ("vllm", True)

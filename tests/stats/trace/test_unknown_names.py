@@ -28,13 +28,15 @@ def test_kernels_and_calls_of_unknown_names_are_named_with_their_share() -> None
     assert calls.evidence == "71% of the time in calls, 1 of 3, most of it cudaNewThing"
 
 
-def test_two_percent_are_no_doubt() -> None:
+def test_two_percent_are_no_warning() -> None:
     ops = [(Kind.KERNEL, "my_own", 0, 2), (Kind.KERNEL, "nvjet_a", 2, 100)]
     assert not list(unknown_names(make_trace(ops=ops)))
     calls = [("cudaNewThing", 0, 2), ("cudaLaunchKernel", 2, 100)]
     assert not list(unknown_names(make_trace(calls=calls)))
     longer = [("cudaNewThing", 0, 3), ("cudaLaunchKernel", 3, 100)]
-    assert [doubt.code for doubt in unknown_names(make_trace(calls=longer))] == ["unknown_calls"]
+    assert [warning.code for warning in unknown_names(make_trace(calls=longer))] == [
+        "unknown_calls"
+    ]
     assert not list(unknown_names(TWO_STAGES))
     assert not list(unknown_names(make_trace()))
 
@@ -42,12 +44,12 @@ def test_two_percent_are_no_doubt() -> None:
 @pytest.mark.parametrize(
     "name", ["h200/molmoe_1crop_user_scope", "peers/hta_ns_resolution", "peers/hta_rank_non_gpu"]
 )
-def test_real_traces_give_no_such_doubt(shared: Path, name: str) -> None:
+def test_real_traces_give_no_such_warning(shared: Path, name: str) -> None:
     assert not list(unknown_names(open_trace(shared / "traces" / f"{name}.json.gz")))
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_many_unnamed_calls_that_take_next_to_nothing_are_no_doubt(rank: int) -> None:
+def test_many_unnamed_calls_that_take_next_to_nothing_are_no_warning(rank: int) -> None:
     trace = open_trace(TENSOR_PARALLEL / f"tensor_parallel-93be662f.r0.k{rank}.json.gz")
     calls = trace.events.rows(Kind.CALL)
     unnamed = calls[trace.events.name[calls] == trace.names.index("INVALID")]

@@ -25,8 +25,8 @@ def result(tmp_path: Path, events: list[dict[str, Any]] | str) -> TraceResult:
 
 
 def said(found: TraceResult) -> dict[str, str]:
-    doubts = [*found.summary.doubts, *(d for r in found.runs for d in r.doubts)]
-    return {d.code: f"{d.evidence} | {d.remedy}" for d in doubts}
+    warnings = [*found.summary.warnings, *(w for r in found.runs for w in r.warnings)]
+    return {w.code: f"{w.evidence} | {w.remedy}" for w in warnings}
 
 
 def test_events_left_out_are_counted_and_named(tmp_path: Path) -> None:

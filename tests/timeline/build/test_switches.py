@@ -60,7 +60,7 @@ def test_a_stage_recorded_in_part_has_no_busy_time_but_one_a_step_and_an_estimat
         50,
         None,
     )
-    assert [law for law in rows.laws if not law.holds] == []
+    assert [check for check in rows.checks if not check.holds] == []
 
 
 def test_kernels_are_those_of_the_recorded_steps() -> None:
@@ -74,7 +74,7 @@ def test_an_op_that_runs_on_into_the_gap_keeps_its_instants() -> None:
     built = six_steps().op(120, 260, launch=115).op(560, 590, launch=520)
     rows = Rows(built.op(630, 680, launch=615).trace())
     assert rows.steps("window_ns", "busy_ns")[:2] == [(150, 140), (40, None)]
-    assert [law for law in rows.laws if not law.holds] == []
+    assert [check for check in rows.checks if not check.holds] == []
 
 
 def test_what_was_launched_in_the_guard_step_and_runs_later_is_not_the_next_step_s() -> None:
@@ -95,7 +95,7 @@ def test_time_in_a_gap_and_in_no_stage_is_no_recorded_part_of_other() -> None:
     assert (other["window_ns"], other["recorded"], other["busy_ns"]) == (90, False, None)
     assert (other["busy_estimate_ns"], other["gpu_ops_estimate"]) == (10, 1)
     assert other["host_ns"] == 90
-    assert [law for law in rows.laws if not law.holds] == []
+    assert [check for check in rows.checks if not check.holds] == []
 
 
 def test_first_and_last_step_may_lie_in_a_gap() -> None:
@@ -112,7 +112,7 @@ def test_first_and_last_step_may_lie_in_a_gap() -> None:
     ]
     decode = rows.stage("decode")
     assert (decode["recorded_steps"], decode["busy_estimate_ns"]) == (1, 120)
-    assert [law for law in rows.laws if not law.holds] == []
+    assert [check for check in rows.checks if not check.holds] == []
 
 
 def test_a_launch_next_to_a_gap_without_its_op_spoils_its_step_and_no_other() -> None:
@@ -149,7 +149,7 @@ def test_an_op_without_launch_in_a_gap_is_named_and_no_loss() -> None:
     assert rows.timeline.unattributed == {"recording_switch": 1}
     assert rows.steps("recorded") == [(True,), (False,), (False,), (False,), (False,), (True,)]
     assert rows.stage("unattributed")["busy_ns"] == 20
-    assert [law for law in rows.laws if not law.holds] == []
+    assert [check for check in rows.checks if not check.holds] == []
 
 
 def test_an_op_without_launch_among_a_step_s_own_spoils_that_step() -> None:
@@ -265,5 +265,5 @@ def test_rows_of_switched_runs_are_what_a_plain_implementation_finds(run: PlainS
         assert busy_ns == (busy.get(name, 0) if recorded else None)
         own = [op for op in run.ops if stage_of(op, run.ranges, generate) == name]
         assert gpu_ops == (len(own) if recorded else None)
-    assert [law for law in rows.laws if not law.holds] == []
+    assert [check for check in rows.checks if not check.holds] == []
     assert rows.timeline.unattributed.get("recording_switch", 0) == len(orphans_of(run))

@@ -270,7 +270,7 @@ def test_a_server_s_map_numbers_a_capture_as_captures_are() -> None:
     assert [k.step for k in timeline.keys if k.stage == "prefill"] in ([], [None])
 
 
-def test_vllm_s_older_names_leave_a_doubt_about_chunked_prompts() -> None:
+def test_vllm_s_older_names_leave_a_warning_about_chunked_prompts() -> None:
     builder = TraceBuilder().range("execute_new_0_cached_4", 0, 10).op(2, 8, launch=1)
     (reason, name), *more = lay_out(builder.trace(), auto()).cautions.items()
     assert not more

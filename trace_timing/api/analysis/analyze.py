@@ -21,7 +21,9 @@ from trace_timing.api.analysis.worker import Outcome, Settings, analyze_trace
 from trace_timing.api.output.table_files import StoredTables, TableWriters
 from trace_timing.atomic_write import remove_abandoned
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, NothingReadError
-from trace_timing.records import Doubt, Manifest, Rejection, RunRecord
+from trace_timing.records.findings import FigureWarning, Rejection
+from trace_timing.records.manifest import Manifest
+from trace_timing.records.runs import RunRecord
 from trace_timing.report.model import ReportData, SampleDetail, Section
 from trace_timing.stats.capture.growth import LatencyGrowth
 from trace_timing.stats.latency.recording_effect import RecordingEffect
@@ -54,7 +56,7 @@ class Analysis:
     manifests: tuple[Manifest, ...] = ()
     #: Of every run of the captures among the inputs, of either role.
     records: tuple[RunRecord, ...] = ()
-    doubts: tuple[Doubt, ...] = ()
+    warnings: tuple[FigureWarning, ...] = ()
     #: Recorded ÷ control; None where no sample has both.
     recording_effect: RecordingEffect | None = None
     #: How a decode step's latency changes with its position; None without controls of steps.
@@ -130,20 +132,23 @@ class Analysis:
         return summary_html(self._brief_data)
 
     def __repr__(self) -> str:
-        samples, doubts = self.samples["sample_id"].nunique(), len(self._brief_data.doubts)
-        return f"<Analysis of {samples} samples, {len(self.runs)} runs, {doubts} doubts>"
+        samples, warnings = self.samples["sample_id"].nunique(), len(self._brief_data.warnings)
+        return f"<Analysis of {samples} samples, {len(self.runs)} runs, {warnings} warnings>"
 
     @cached_property
     def _brief_data(self) -> ReportData:
         return self.report_data(pages=False)
 
     @property
-    def laws_hold(self) -> bool:
-        """Whether every law holds on every run and trace."""
+    def checks_hold(self) -> bool:
+        """Whether every check holds on every run and trace."""
         return all(
-            law.holds
-            for laws in (*(r.laws for r in self.run_summaries), *(t.laws for t in self.traces))
-            for law in laws
+            check.holds
+            for checks in (
+                *(r.checks for r in self.run_summaries),
+                *(t.checks for t in self.traces),
+            )
+            for check in checks
         )
 
     @property
@@ -154,9 +159,9 @@ class Analysis:
 
     @property
     def exit_code(self) -> int:
-        """0 good; 1 something rejected, unattributed as a whole, unsound, or a law broken."""
+        """0 good; 1 something rejected, unattributed as a whole, unsound, or a check broken."""
         attributed = not any(t.all_unattributed for t in self.traces)
-        good = self.laws_hold and self.is_sound and attributed and not self.rejections
+        good = self.checks_hold and self.is_sound and attributed and not self.rejections
         return EXIT_GOOD if good else EXIT_REJECTED
 
     def summary(self) -> dict[str, Any]:
@@ -164,7 +169,7 @@ class Analysis:
         from trace_timing.report.export import plain, statistics_summary, summary_of
 
         said = summary_of(
-            self.run_summaries, self.traces, self.rejections, self.manifests, self.doubts
+            self.run_summaries, self.traces, self.rejections, self.manifests, self.warnings
         )
         told = statistics_summary(self.statistics)
         return {**said, "recording_effect": plain(self.recording_effect), **told}
@@ -355,7 +360,7 @@ def _analysis(
         rejections=tuple(rejections),
         manifests=inputs.manifests,
         records=tuple(r for c in inputs.captures for r in (*c.recorded, *c.controls)),
-        doubts=level.warnings,
+        warnings=level.warnings,
         growth=level.growth,
         recording_effect=level.effect,
     )
@@ -376,8 +381,8 @@ def _with_unmatched(
     readable = {trace.trace for trace in analysis.traces}
     first = next((s.local for s in inputs.sources if s.name in readable), None)
     found = set(analysis.tables["stages"]["stage"].to_pylist())
-    doubt = unmatched_patterns(stages, found, first, max_inflation) if first else None
-    return replace(analysis, doubts=(*analysis.doubts, doubt)) if doubt else analysis
+    warning = unmatched_patterns(stages, found, first, max_inflation) if first else None
+    return replace(analysis, warnings=(*analysis.warnings, warning)) if warning else analysis
 
 
 def stage_map(stages: str | Path | StageMap | None) -> StageMap:

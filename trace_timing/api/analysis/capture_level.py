@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from trace_timing import schema
 from trace_timing.api.analysis.inputs import Inputs
-from trace_timing.records import Doubt, Manifest
+from trace_timing.records.findings import FigureWarning
+from trace_timing.records.manifest import Manifest
 from trace_timing.stats.capture.growth import LatencyGrowth, latency_growth
 from trace_timing.stats.latency.evidence import RecordedRun
 from trace_timing.stats.latency.recording_effect import RecordingEffect, recording_effect
@@ -27,7 +28,7 @@ class CaptureLevel:
 
     samples: tuple[Sample, ...]
     tables: dict[str, pa.Table]
-    warnings: tuple[Doubt, ...]
+    warnings: tuple[FigureWarning, ...]
     effect: RecordingEffect | None
     growth: LatencyGrowth | None = None
 

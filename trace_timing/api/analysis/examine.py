@@ -10,7 +10,7 @@ from trace_timing.api.analysis.analyze import stage_map
 from trace_timing.api.analysis.inputs import find_inputs
 from trace_timing.api.analysis.worker import Settings, analyze_trace
 from trace_timing.errors import NothingReadError
-from trace_timing.records import Doubt, IntegrityLevel, IntegrityResult, Rejection
+from trace_timing.records.findings import FigureWarning, IntegrityLevel, IntegrityResult, Rejection
 from trace_timing.stats.latency.evidence import FAULTS
 from trace_timing.stats.trace.trace_result import TraceResult
 from trace_timing.timeline.naming.stage_names import StageMap
@@ -68,15 +68,15 @@ def _results(result: TraceResult) -> tuple[IntegrityResult, ...]:
     """Every check, and the warnings that no check stands for."""
     checked = [*result.summary.checked, *(r for run in result.runs for r in run.checked)]
     known = {r.code for r in checked}
-    doubts = [*result.summary.doubts, *(d for run in result.runs for d in run.doubts)]
-    return (*checked, *(_of_doubt(doubt) for doubt in doubts if doubt.code not in known))
+    warnings = [*result.summary.warnings, *(w for run in result.runs for w in run.warnings)]
+    return (*checked, *(_of_warning(warning) for warning in warnings if warning.code not in known))
 
 
-def _of_doubt(doubt: Doubt) -> IntegrityResult:
+def _of_warning(warning: FigureWarning) -> IntegrityResult:
     return IntegrityResult(
-        code=doubt.code,
-        level="FAIL" if doubt.code in FAULTS else "WARN",
-        message=doubt.message,
-        evidence=doubt.evidence,
-        remedy=doubt.remedy,
+        code=warning.code,
+        level="FAIL" if warning.code in FAULTS else "WARN",
+        message=warning.message,
+        evidence=warning.evidence,
+        remedy=warning.remedy,
     )

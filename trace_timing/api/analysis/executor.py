@@ -15,7 +15,7 @@ from typing import Any
 
 from trace_timing.api.analysis.worker import Outcome, Settings, analyze_trace
 from trace_timing.errors import UsageError
-from trace_timing.records import Rejection
+from trace_timing.records.findings import Rejection
 from trace_timing.stats.trace.trace_result import TraceSource
 
 #: Traces handed out ahead of each worker: enough that none waits, few enough to hold.

@@ -11,15 +11,9 @@ from typing import Any
 import fsspec
 
 from trace_timing.errors import TraceError
-from trace_timing.records import (
-    MANIFEST_NAME,
-    TRACES_DIR,
-    Manifest,
-    Rejection,
-    RunRecord,
-    decode_manifest,
-    decode_run_record,
-)
+from trace_timing.records.findings import Rejection
+from trace_timing.records.manifest import MANIFEST_NAME, TRACES_DIR, Manifest, decode_manifest
+from trace_timing.records.runs import RunRecord, decode_run_record
 from trace_timing.stats.latency.evidence import Capture
 from trace_timing.stats.trace.trace_result import TraceSource
 from trace_timing.trace.reading import KINETO_ENDINGS, STORE_ENDING

@@ -23,9 +23,9 @@ import pyarrow as pa
 from trace_timing import schema
 from trace_timing.api.analysis.worker import Outcome, Settings
 from trace_timing.atomic_write import remove_abandoned, replacing
+from trace_timing.schema.table import packed, unpacked
 from trace_timing.stats.latency.evidence import RecordedRun
 from trace_timing.stats.trace.trace_result import RunSummary, TraceResult, TraceSource, TraceSummary
-from trace_timing.table_schema import packed, unpacked
 from trace_timing.trace.cache import prune
 from trace_timing.units import NS_PER_S
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from trace_timing.records import Doubt
+from trace_timing.records.findings import FigureWarning
 from trace_timing.timeline.build.processes import lay_out_each
 from trace_timing.timeline.naming.stage_names import DEFAULT_STAGES, StageMap
 from trace_timing.trace.kineto.inflating import MOST_INFLATION
@@ -19,8 +19,8 @@ def unmatched_patterns(
     found: Collection[str],
     trace: str,
     max_inflation: float = MOST_INFLATION,
-) -> Doubt | None:
-    """A doubt that names the user's own patterns whose stage is in no trace; None if all are.
+) -> FigureWarning | None:
+    """A warning that names the user's own patterns whose stage is in no trace; None if all are.
 
     Args:
         found: stages that the analysis has.
@@ -37,7 +37,7 @@ def unmatched_patterns(
     seen = ", ".join(names[:MOST_NAMES]) or "none besides those that fit"
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     patterns = ", ".join(f"{stage} = {p.pattern}" for p, stage in own if stage in silent)
-    return Doubt(
+    return FigureWarning(
         code="pattern_fits_nothing",
         message=f"No range fits the pattern of {', '.join(silent)}, so that time is in other rows.",
         evidence=f"{patterns}; range names seen: {seen}{more}",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trace_timing.api.analysis.recorded_files import sha256_expected
 from trace_timing.errors import TraceError, TraceTimingError
-from trace_timing.records import Rejection
+from trace_timing.records.findings import Rejection
 from trace_timing.report.detail import sample_detail
 from trace_timing.report.model import RunKey, SampleDetail
 from trace_timing.stats.comparison.several_processes import joined

@@ -16,7 +16,8 @@ from trace_timing.recording import environment
 from trace_timing.recording.model.description import describe_model
 from trace_timing.recording.runs.ranks import Shard
 from trace_timing.recording.storage.directory import CaptureDirectory
-from trace_timing.records import TOOL_VERSION, HardwareRates, Manifest
+from trace_timing.records.encoding import TOOL_VERSION
+from trace_timing.records.manifest import HardwareRates, Manifest
 
 
 def manifest_of(

@@ -11,7 +11,7 @@ from trace_timing.recording.runs.calls import CachePolicy
 from trace_timing.recording.runs.plan import MOST_CONTROLS
 from trace_timing.recording.runs.step_plan import RECORD_STEPS
 from trace_timing.recording.runs.step_planner import RecordSteps
-from trace_timing.records import ProfileMode
+from trace_timing.records.manifest import ProfileMode
 
 #: `controls-first`: the controls of all samples, then the sessions of all samples, so that every
 #: control is one of a process that has never profiled. `interleaved`: sample by sample its

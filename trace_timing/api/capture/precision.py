@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from trace_timing.arrays import FloatArray
 from trace_timing.errors import UsageError
-from trace_timing.records import RunRecord
+from trace_timing.records.runs import RunRecord
 from trace_timing.stats.methods.control_mean import PooledSpread, enough, pooled_spread
-from trace_timing.units import FloatArray
 
 #: The last so many samples tell the spread: it changes with the machine's load.
 _POOLED_SAMPLES = 100

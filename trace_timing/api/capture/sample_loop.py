@@ -11,7 +11,7 @@ from trace_timing.recording.runs.calls import Call
 from trace_timing.recording.runs.plan import CallCount, count_calls
 from trace_timing.recording.samples import Sample, prepare, seed_everything
 from trace_timing.recording.storage.directory import StorageError
-from trace_timing.records import Role, RunRecord
+from trace_timing.records.runs import Role, RunRecord
 
 #: What a step makes of a sample: its controls, its recorded run, or what is missing of both.
 Part = Literal["controls", "recorded", "both"]

@@ -22,7 +22,8 @@ from trace_timing.recording.runs.step_planner import told
 from trace_timing.recording.runs.warm_up import new_tokens_of, shortened, told_warm_ups
 from trace_timing.recording.samples import count_tokens
 from trace_timing.recording.storage.directory import CaptureDirectory, finished, read_records
-from trace_timing.records import Manifest, Role, RunRecord
+from trace_timing.records.manifest import Manifest
+from trace_timing.records.runs import Role, RunRecord
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from trace_timing.api.analysis.analyze import stage_map
 from trace_timing.api.analysis.inputs import find_inputs, kineto_file
 from trace_timing.api.analysis.recorded_files import verified
-from trace_timing.records import Doubt
+from trace_timing.records.findings import FigureWarning
 from trace_timing.report.viewer.annotate import write_annotated
 from trace_timing.report.viewer.tracks import AnnotatedRun
 from trace_timing.stats.trace.trace_result import TraceSource, run_keys
@@ -25,14 +25,14 @@ def annotate(
     folder: Path,
     *,
     stages: str | Path | StageMap | None = None,
-    doubts: Sequence[Doubt] = (),
+    warnings: Sequence[FigureWarning] = (),
 ) -> list[Path]:
     """Write an annotated copy of every Kineto trace of `paths` below `folder`.
 
     Traces that are there as a compact store alone have no events to stand beside: no copy.
 
     Args:
-        doubts: those about a run, and those about no run in particular, are shown in its trace.
+        warnings: those about a run, and those about no run in particular, are shown in its trace.
     Returns:
         The files written, in the order of the traces.
     Raises:
@@ -45,7 +45,7 @@ def annotate(
         if file is None:
             continue
         trace = read_trace(verified(source, file))
-        runs = _runs(trace, source, known_stages, doubts)
+        runs = _runs(trace, source, known_stages, warnings)
         output = _output(file, folder, written)
         write_annotated(file, trace, runs, output)
         written.append(output)
@@ -61,13 +61,13 @@ def _output(file: Path, folder: Path, taken: Collection[Path]) -> Path:
 
 
 def _runs(
-    trace: Trace, source: TraceSource, stages: StageMap, doubts: Sequence[Doubt]
+    trace: Trace, source: TraceSource, stages: StageMap, warnings: Sequence[FigureWarning]
 ) -> list[AnnotatedRun]:
     drawn = [
         AnnotatedRun(
             trace=part,
             run=run,
-            doubts=tuple(doubt for doubt in doubts if _is_about(doubt, key)),
+            warnings=tuple(warning for warning in warnings if _is_about(warning, key)),
         )
         for part, timeline in lay_out_each(trace, stages)
         for run, key in zip(timeline.runs, run_keys(source, timeline, part), strict=True)
@@ -79,7 +79,7 @@ def _runs(
     ]
 
 
-def _is_about(doubt: Doubt, key: RunKey) -> bool:
-    named = (doubt.sample_id, doubt.repeat, doubt.rank)
+def _is_about(warning: FigureWarning, key: RunKey) -> bool:
+    named = (warning.sample_id, warning.repeat, warning.rank)
     own = (key.sample_id, key.repeat, key.rank)
     return all(said is None or said == mine for said, mine in zip(named, own, strict=True))

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from trace_timing.api.output.output_folder import SUMMARY, SWAP, read_verified
-from trace_timing.records import check_format
+from trace_timing.records.encoding import check_format
 from trace_timing.stats.comparison.machine_state import state_of_runs, state_rows
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from trace_timing.records import HardwareRates
+from trace_timing.records.manifest import HardwareRates
 
 #: Large enough that a launch does not show, small enough for any device that runs a model.
 COPY_BYTES, PRODUCT_WIDTH, REPEATS = 1 << 29, 8192, 10

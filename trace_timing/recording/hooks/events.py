@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from trace_timing.records import Stage
+from trace_timing.stages import Stage
 
 Boundary = Stage | Literal["generate"]
 

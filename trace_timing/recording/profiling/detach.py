@@ -26,7 +26,7 @@ from trace_timing.recording.profiling.launch_probe import (
     probe_of,
     ratio_of,
 )
-from trace_timing.records import CuptiState
+from trace_timing.records.runs import CuptiState
 
 #: Launches after a detach may cost so much more than before the first session, interval and all.
 TOLERANCE = 0.03

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import torch
 
 from trace_timing.recording.hooks.events import Sink
-from trace_timing.records import ProfileMode, RunRecord
+from trace_timing.records.manifest import ProfileMode
+from trace_timing.records.runs import RunRecord
 
 CachePolicy = Literal["keep", "empty"]
 #: Name (or place) and shape of each input tensor.

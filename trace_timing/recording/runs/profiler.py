@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 
-from trace_timing.records import ProfileMode
+from trace_timing.records.manifest import ProfileMode
 
 Backend = Literal["private", "public"]
 

@@ -9,7 +9,7 @@ from torch.profiler import record_function
 
 from trace_timing.recording.profiling.switch import RecordingSwitch
 from trace_timing.recording.runs.step_plan import StepPlan
-from trace_timing.records import RECORDING_GUARD, RECORDING_OFF, Stage, range_name
+from trace_timing.stages import RECORDING_GUARD, RECORDING_OFF, Stage, range_name
 
 
 class ProfilerSink:

@@ -30,7 +30,7 @@ from trace_timing.recording.runs.step_planner import StepPlanner
 from trace_timing.recording.runs.warm_up import AllAgree, RunTimes, WarmUp, times_of, warm_up
 from trace_timing.recording.storage.directory import CaptureDirectory
 from trace_timing.recording.storage.run_records import RecordMaker
-from trace_timing.records import Role, RunRecord
+from trace_timing.records.runs import Role, RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)

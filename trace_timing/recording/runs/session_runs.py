@@ -24,7 +24,7 @@ from trace_timing.recording.storage import kineto_export
 from trace_timing.recording.storage.directory import PARTIAL, CaptureDirectory, sha256
 from trace_timing.recording.storage.kineto_export import Losses
 from trace_timing.recording.storage.run_records import RecordMaker
-from trace_timing.records import run_name
+from trace_timing.records.runs import run_name
 
 #: Sessions in which a sample may be recorded before it is refused for lost kernels.
 ATTEMPTS = 3

@@ -13,7 +13,8 @@ from trace_timing.recording.runs.calls import Call
 from trace_timing.recording.runs.profiler import Backend
 from trace_timing.recording.runs.step_plan import RECORD_STEPS, StepPlan, plan_steps
 from trace_timing.recording.runs.warm_up import new_tokens_of
-from trace_timing.records import ProfileMode, RunRecord
+from trace_timing.records.manifest import ProfileMode
+from trace_timing.records.runs import RunRecord
 
 RecordSteps = int | Literal["all"]
 CPU_OPS = "CPU ops are recorded (--profile full), and these cannot be switched off within a session"

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from trace_timing.records import VISION_STAGES, ControlTimes
+from trace_timing.records.runs import ControlTimes
+from trace_timing.stages import VISION_STAGES
 
 MOST = 5
 SPREAD = 0.10

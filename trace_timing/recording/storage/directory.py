@@ -17,10 +17,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from trace_timing import atomic_write, records
+from trace_timing import atomic_write
 from trace_timing.errors import CaptureError, UsageError
 from trace_timing.lock import locked
-from trace_timing.records import Manifest, Role, RunRecord
+from trace_timing.records.encoding import FORMAT_VERSION, encode
+from trace_timing.records.manifest import MANIFEST_NAME, TRACES_DIR, Manifest, decode_manifest
+from trace_timing.records.runs import Role, RunRecord, decode_run_record, runs_name
 
 #: What a file is called while it is written; never read, removed on resume.
 PARTIAL = ".partial"
@@ -52,17 +54,17 @@ class CaptureDirectory:
     @property
     def traces(self) -> Path:
         """Where trace files are."""
-        return self.root / records.TRACES_DIR
+        return self.root / TRACES_DIR
 
     @property
     def runs(self) -> Path:
         """This rank's run records."""
-        return self.root / records.runs_name(self.rank)
+        return self.root / runs_name(self.rank)
 
     @property
     def manifest(self) -> Path:
         """The manifest, written by rank 0 alone."""
-        return self.root / records.MANIFEST_NAME
+        return self.root / MANIFEST_NAME
 
     def trace_path(self, name: str, ending: str) -> Path:
         """Where the trace `name` lies: `ending` is "json.gz" or "parquet"."""
@@ -70,17 +72,17 @@ class CaptureDirectory:
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest; readers see the old or the new one, whole."""
-        write_whole(self.manifest, records.encode(manifest))
+        write_whole(self.manifest, encode(manifest))
 
     def read_manifest(self) -> Manifest | None:
         """The manifest, or None where there is none yet."""
         if not self.manifest.exists():
             return None
-        return records.decode_manifest(self.manifest.read_bytes(), source=str(self.manifest))
+        return decode_manifest(self.manifest.read_bytes(), source=str(self.manifest))
 
     def append(self, group: Sequence[RunRecord]) -> None:
         """Append the records of one group (a recorded run, or a sample's controls) in one write."""
-        data = b"".join(records.encode(record) + b"\n" for record in group)
+        data = b"".join(encode(record) + b"\n" for record in group)
         before = self.runs.stat().st_size if self.runs.exists() else 0
         try:
             with self.runs.open("ab", buffering=0) as file:
@@ -145,10 +147,10 @@ def open_directory(
 
 def _refuse_other_format(directory: CaptureDirectory) -> None:
     manifest = directory.read_manifest()
-    if manifest is not None and manifest.format_version != records.FORMAT_VERSION:
+    if manifest is not None and manifest.format_version != FORMAT_VERSION:
         raise UsageError(
             f"{directory.root.name} was begun by an older trace-timing",
-            why=f"its format version is {manifest.format_version}, not {records.FORMAT_VERSION}",
+            why=f"its format version is {manifest.format_version}, not {FORMAT_VERSION}",
             remedy="analyze it as it is, and capture into another directory",
         )
 
@@ -170,7 +172,7 @@ def read_records(path: Path) -> list[RunRecord]:
     if not path.exists():
         return []
     lines = path.read_bytes().split(b"\n")[:-1]
-    return [records.decode_run_record(line, source=path.name) for line in lines if line]
+    return [decode_run_record(line, source=path.name) for line in lines if line]
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -246,7 +248,7 @@ def _mend(directory: CaptureDirectory, together: int) -> None:
     # What a rank has alone is made again by all: their files change, what all have does not.
     done = finished(directory, together=together) & _finished_groups(directory, lines)
     kept = [r for r in lines if r.status == "ok" and _group(r) in done]
-    write_whole(directory.runs, b"".join(records.encode(record) + b"\n" for record in kept))
+    write_whole(directory.runs, b"".join(encode(record) + b"\n" for record in kept))
     _remove_unnamed(directory, kept)
 
 

@@ -17,7 +17,7 @@ from trace_timing.api_call_names import role_of_call
 from trace_timing.atomic_write import replacing
 from trace_timing.errors import CaptureError
 from trace_timing.recording.storage.directory import refused
-from trace_timing.records import GENERATE, RECORDING_GUARD, RECORDING_OFF
+from trace_timing.stages import GENERATE, RECORDING_GUARD, RECORDING_OFF
 
 _CALLS = frozenset({"cuda_runtime", "cuda_driver", "hip_runtime", "hip_driver"})
 _OPS = frozenset({"kernel", "gpu_memcpy", "gpu_memset"})

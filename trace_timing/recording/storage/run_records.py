@@ -14,7 +14,7 @@ from trace_timing.recording.profiling.machine_state import MachineWatch, host_lo
 from trace_timing.recording.runs.calls import Call, RunSettings, devices_of, synchronize
 from trace_timing.recording.runs.outputs import Tokens, count
 from trace_timing.recording.storage.directory import CaptureDirectory
-from trace_timing.records import Role, RunRecord
+from trace_timing.records.runs import Role, RunRecord
 
 T = TypeVar("T")
 

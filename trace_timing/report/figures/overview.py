@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotly.graph_objects as go
 
-from trace_timing.records import STAGES, Stage
 from trace_timing.report.palette import COLOURS, LABELS, in_order
 from trace_timing.report.rows import RUN
+from trace_timing.stages import STAGES, Stage
 from trace_timing.units import NS_PER_MS
 
 if TYPE_CHECKING:

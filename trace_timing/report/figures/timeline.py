@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from trace_timing.records import Stage
+from trace_timing.arrays import FloatArray, IntArray
 from trace_timing.report.figures.kernels import short
 from trace_timing.report.figures.overview import styled
 from trace_timing.report.model import Index, SampleDetail
 from trace_timing.report.palette import BUSY, COLOURS, EMPTY, LABELS, QUEUED, UNKNOWN, in_order
+from trace_timing.stages import Stage
 from trace_timing.timeline.build.model import State
-from trace_timing.units import NS_PER_MS, NS_PER_US, FloatArray, IntArray
+from trace_timing.units import NS_PER_MS, NS_PER_US
 
 STATE_NAMES = {
     State.BUSY: "GPU busy",

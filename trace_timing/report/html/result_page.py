@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trace_timing.records import TOOL_VERSION
+from trace_timing.records.encoding import TOOL_VERSION
 from trace_timing.report.html.base import render, with_payloads, write_page
 from trace_timing.report.html.packing import pack
 from trace_timing.report.model import Section

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trace_timing.records import TOOL_VERSION
+from trace_timing.records.encoding import TOOL_VERSION
 from trace_timing.report import findings
 from trace_timing.report.latency_rows import all_recorded, latency_rows
 from trace_timing.report.model import ReportData
 from trace_timing.report.rows import median_run, stage_rows
 from trace_timing.report.terminal.statistics import step_growth
-from trace_timing.report.trust import doubt_groups, law_line, stretched_groups, trust_lines
+from trace_timing.report.trust import check_line, stretched_groups, trust_lines, warning_groups
 
 
 def page_words(data: ReportData) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def page_words(data: ReportData) -> dict[str, Any]:
     rows = stage_rows(data)
     key, summary = median_run(data.recorded), data.summary
     runs, samples = len(data.recorded), data.samples["sample_id"].nunique()
-    groups = doubt_groups(data.doubts)
+    groups = warning_groups(data.warnings)
     mappings = {
         "Environment": summary.get("environment") or {},
         "Settings": summary.get("settings") or {},
@@ -36,11 +36,11 @@ def page_words(data: ReportData) -> dict[str, Any]:
         "latency_rows": latency_rows(data),
         "all_recorded": all_recorded(data),
         "step_growth": step_growth(summary.get("scaling") or ()),
-        "laws": law_line(data),
+        "checks": check_line(data),
         "trust": trust_lines(data, rows),
         "stretched": stretched_groups(data),
-        "doubts": groups,
-        "doubt_count": len(data.doubts),
+        "warnings": groups,
+        "warning_count": len(data.warnings),
         "host_clock": data.host_clock,
         "mappings": {name: _flat(mapping) for name, mapping in mappings.items() if mapping},
         "commands": list(summary.get("commands", ())),

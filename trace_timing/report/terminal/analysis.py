@@ -13,38 +13,38 @@ from trace_timing.report.findings import about, findings, heading, ms, percent, 
 from trace_timing.report.latency_rows import LatencyRow, all_recorded, latency_rows
 from trace_timing.report.model import ReportData
 from trace_timing.report.palette import RICH
-from trace_timing.report.trust import DoubtGroup, doubt_groups, law_line
+from trace_timing.report.trust import WarningGroup, check_line, warning_groups
 
 #: Columns of the terminal from which the table shows more.
 TINY, NARROW, WIDE = 50, 70, 100
-#: Lines in all. Doubts that do not fit are counted; they stand in summary.json and the page.
+#: Lines in all. Warnings that do not fit are counted; they stand in summary.json and the page.
 MOST_LINES = 30
-#: Doubts whose evidence is the answer: the names that the ranges have.
+#: Warnings whose evidence is the answer: the names that the ranges have.
 NAMES_SEEN = ("no_stage_ranges", "pattern_fits_nothing")
-#: Doubts shown however narrow the terminal.
-LEAST_DOUBTS = 2
+#: Warnings shown however narrow the terminal.
+LEAST_WARNINGS = 2
 
 
 def render(
     data: ReportData, more: Sequence[str] = (), *, width: int | None = None
 ) -> RenderableType:
-    """A stage table with its sentences and doubts, to be printed with a rich Console.
+    """A stage table with its sentences and warnings, to be printed with a rich Console.
 
     Args:
         more: sentences to add to those about the stages.
         width: columns of the terminal; a narrow one gets fewer columns, never cut ones.
     """
     rows, width = latency_rows(data), WIDE if width is None else width
-    law = law_line(data)
+    check = check_line(data)
     said = [Text(heading(data), style="bold")]
     said += [Text(sentence) for sentence in (*findings(data), *more)]
-    said.append(Text(law.sentence, style="bold red" if law.broken else ""))
+    said.append(Text(check.sentence, style="bold red" if check.broken else ""))
     room = MOST_LINES - len(rows) - 1 - sum(_lines(text, width) for text in said)
     return Group(
         said[0],
         _table(rows, width, recorded=all_recorded(data)),
         *said[1:],
-        *_doubts(data, room, width),
+        *_warnings(data, room, width),
     )
 
 
@@ -82,25 +82,25 @@ def _columns(
     return columns
 
 
-def _doubts(data: ReportData, room: int, width: int) -> list[Text]:
-    """As many doubts as `room` lines take, each with what to do; then how many more there are."""
-    groups = doubt_groups(data.doubts)
+def _warnings(data: ReportData, room: int, width: int) -> list[Text]:
+    """As many warnings as `room` lines take, each with what to do; then how many more there are."""
+    groups = warning_groups(data.warnings)
     shown: list[Text] = []
     for group in groups:
-        text = _doubt(group)
+        text = _warning(group)
         room -= _lines(text, width)
-        if len(shown) >= LEAST_DOUBTS and room < (len(shown) + 1 < len(groups)):
+        if len(shown) >= LEAST_WARNINGS and room < (len(shown) + 1 < len(groups)):
             break
         shown.append(text)
     left = len(groups) - len(shown)
     if left:
-        shown.append(Text(f"and {left} more doubt{'' if left == 1 else 's'}: see the report"))
+        shown.append(Text(f"and {left} more warning{'' if left == 1 else 's'}: see the report"))
     return shown
 
 
-def _doubt(group: DoubtGroup) -> Text:
+def _warning(group: WarningGroup) -> Text:
     times = f" ({group.times} times)" if group.times > 1 else ""
-    text = Text(f"doubt: {group.message}{times}", style="yellow")
+    text = Text(f"warning: {group.message}{times}", style="yellow")
     if group.code in NAMES_SEEN:
         text.append(f" ({group.evidence})", style="default")
     return text.append(f" → {group.remedy}" if group.remedy else "", style="default")

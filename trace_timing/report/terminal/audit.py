@@ -46,9 +46,9 @@ def _parts(result: AuditResult) -> Iterator[RenderableType]:
     yield _groups((result.overall, *result.groups))
     if result.fencepost is not None:
         yield from _fencepost(result.fencepost)
-    for doubt in result.findings:
-        yield Text(f"\n{doubt.code}: {doubt.message}", style="bold")
-        yield Text(f"  why: {doubt.evidence}\n  do:  {doubt.remedy}")
+    for warning in result.findings:
+        yield Text(f"\n{warning.code}: {warning.message}", style="bold")
+        yield Text(f"  why: {warning.evidence}\n  do:  {warning.remedy}")
     if result.against is not None:
         yield from _against(result.against)
 

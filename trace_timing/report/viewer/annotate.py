@@ -39,7 +39,7 @@ LEVEL = 9
 def write_annotated(path: Path, trace: Trace, runs: Sequence[AnnotatedRun], output: Path) -> int:
     """Write the trace at `path` with the tracks of its runs to `output`, as gzip.
 
-    Stages and doubts are written whole. Idle causes (the longest stretches
+    Stages and warnings are written whole. Idle causes (the longest stretches
     first) and flows (to the first op of each stage and step, then to the longest ops) follow as
     far as the file grows by less than 5 %.
 

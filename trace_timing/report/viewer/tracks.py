@@ -1,7 +1,7 @@
 """Our tracks for one run, as events of the Trace Event Format.
 
 A run is a process of its own, with a thread for its stages, one for why the device idled, and one
-for each doubt. Complete events (`X`), metadata (`M`) and flows (`s`
+for each warning. Complete events (`X`), metadata (`M`) and flows (`s`
 and `f`, from a stage to a kernel that it launched). Times are µs, written digit by digit: a
 float64 does not hold the nanoseconds of timestamps since 1970.
 Source: Trace Event Format, https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
@@ -16,12 +16,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from trace_timing.records import Doubt
+from trace_timing.arrays import IntArray
+from trace_timing.records.findings import FigureWarning
 from trace_timing.report.palette import CATAPULT_NAMES, LABELS
 from trace_timing.timeline.breakdown.idle_causes import CAUSES, IdleStretches, idle_stretches
 from trace_timing.timeline.build.model import RunTimeline, StageKey, State, Tiles
 from trace_timing.trace.events import NONE, Trace
-from trace_timing.units import NS_PER_US, IntArray
+from trace_timing.units import NS_PER_US
 
 Event = dict[str, Any]
 #: Start and name of an op; (pid, tid) of it in the file.
@@ -31,7 +32,7 @@ OpTracks = Mapping[Op, tuple[Any, Any]]
 CATEGORY = "trace-timing"
 #: Far from real process ids.
 FIRST_PID = 900_000_000
-STAGES_TID, IDLE_TID, FIRST_DOUBT_TID = 0, 1, 2
+STAGES_TID, IDLE_TID, FIRST_WARNING_TID = 0, 1, 2
 #: Flow ids of one trace share a space: Kineto's are correlation ids, which count up from 1.
 FIRST_FLOW = 3_000_000_000
 
@@ -43,11 +44,11 @@ class AnnotatedRun:
     run: RunTimeline
     #: What the run's rows point into, where that is not the trace of the whole file.
     trace: Trace | None = None
-    doubts: tuple[Doubt, ...] = ()
+    warnings: tuple[FigureWarning, ...] = ()
 
 
 def track_events(trace: Trace, drawn: AnnotatedRun) -> list[Event]:
-    """What a run always gets: names of its tracks, stages, doubts."""
+    """What a run always gets: names of its tracks, stages, warnings."""
     run, pid = drawn.run, FIRST_PID + drawn.run.ordinal
     events = [
         _meta(pid, 0, "process_name", f"trace-timing: run {run.ordinal}, clock = {run.clock}"),
@@ -57,9 +58,9 @@ def track_events(trace: Trace, drawn: AnnotatedRun) -> list[Event]:
     ]
     if run.clock == "device":
         events += _thread(pid, IDLE_TID, "why the GPU idles (longest)")
-    for tid, doubt in enumerate(drawn.doubts, FIRST_DOUBT_TID):
-        events += _thread(pid, tid, f"doubt: {doubt.code}")
-        events.append(_doubt(pid, tid, run, doubt))
+    for tid, warning in enumerate(drawn.warnings, FIRST_WARNING_TID):
+        events += _thread(pid, tid, f"warning: {warning.code}")
+        events.append(_warning(pid, tid, run, warning))
     return events
 
 
@@ -108,15 +109,15 @@ def _busy_before(tiles: Tiles) -> IntArray:
     return np.concatenate([[0], np.cumsum(busy)]).astype(np.int64)
 
 
-def _doubt(pid: int, tid: int, run: RunTimeline, doubt: Doubt) -> Event:
-    """A doubt over what it doubts: the extent of its stage, else the whole run."""
+def _warning(pid: int, tid: int, run: RunTimeline, warning: FigureWarning) -> Event:
+    """A warning over what it is about: the extent of its stage, else the whole run."""
     start, end = run.window_start_ns, run.window_end_ns
-    of_stage = [i for i, key in enumerate(run.keys) if key.stage == doubt.stage]
+    of_stage = [i for i, key in enumerate(run.keys) if key.stage == warning.stage]
     tiles = np.flatnonzero(np.isin(run.tiles.key, of_stage))
     if len(tiles):
         start, end = int(run.tiles.start_ns[tiles[0]]), int(run.tiles.end_ns[tiles[-1]])
-    args = {"evidence": doubt.evidence, "remedy": doubt.remedy}
-    return {**_complete(pid, tid, doubt.message, start, end - start), "args": args}
+    args = {"evidence": warning.evidence, "remedy": warning.remedy}
+    return {**_complete(pid, tid, warning.message, start, end - start), "args": args}
 
 
 def idle_events(trace: Trace, run: RunTimeline) -> list[Event]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trace_timing.records import Doubt
+from trace_timing.arrays import BoolArray
+from trace_timing.records.findings import FigureWarning
 from trace_timing.stats.audit.against_capture import Against
 from trace_timing.stats.audit.read_results import OlderResults
 from trace_timing.stats.audit.row_validity import (
@@ -26,7 +27,6 @@ from trace_timing.stats.audit.row_validity import (
 )
 from trace_timing.stats.audit.step_count import Fencepost, fit_fencepost, step_rate
 from trace_timing.stats.methods.intervals import Interval, median_interval
-from trace_timing.units import BoolArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class AuditResult:
     #: Of the decode steps of valid rows, per step; None where no valid row has a step.
     step_ms: float | None
     step_interval: Interval | None
-    findings: tuple[Doubt, ...]
+    findings: tuple[FigureWarning, ...]
     #: Every row, in the file's order.
     judged: tuple[AuditedRow, ...]
     against: Against | None = None
@@ -233,24 +233,24 @@ def bias_at_one_token(older: OlderResults, judged: Judged) -> Bias | None:
 
 def _findings(
     older: OlderResults, judged: Judged, fencepost: Fencepost | None, bias: Bias | None
-) -> tuple[Doubt, ...]:
+) -> tuple[FigureWarning, ...]:
     found = (
         _no_subtraction(older, judged),
         _per_token(fencepost),
         _biased(bias),
         _repeated_ids(older),
     )
-    return tuple(doubt for doubt in found if doubt is not None)
+    return tuple(warning for warning in found if warning is not None)
 
 
-def _no_subtraction(older: OlderResults, judged: Judged) -> Doubt | None:
+def _no_subtraction(older: OlderResults, judged: Judged) -> FigureWarning | None:
     decode = column(older.figures, "T_LLM_decode")
     known = np.isfinite(decode + judged.difference_ms)
     clamped = np.maximum(judged.difference_ms, 0)
     away = int((np.abs(decode - clamped) > ROUNDING_MS)[known].sum())
     if not away:
         return None
-    return Doubt(
+    return FigureWarning(
         code="decode_not_the_difference",
         message="decode is not the total less vision less prefill",
         evidence=f"it differs by more than {ROUNDING_MS} ms in {away} of {int(known.sum())} rows",
@@ -259,11 +259,11 @@ def _no_subtraction(older: OlderResults, judged: Judged) -> Doubt | None:
     )
 
 
-def _per_token(fencepost: Fencepost | None) -> Doubt | None:
+def _per_token(fencepost: Fencepost | None) -> FigureWarning | None:
     if fencepost is None or fencepost.divisor != "tokens":
         return None
     first = fencepost.by_length[0]
-    return Doubt(
+    return FigureWarning(
         code="per_token_divides_by_n",
         message="per-token decode divides the time of N − 1 steps by N tokens",
         evidence=f"T_decode_per_token × output_tokens = T_LLM_decode in every row; at "
@@ -273,11 +273,11 @@ def _per_token(fencepost: Fencepost | None) -> Doubt | None:
     )
 
 
-def _biased(bias: Bias | None) -> Doubt | None:
+def _biased(bias: Bias | None) -> FigureWarning | None:
     if bias is None:
         return None
     sign = "too high" if bias.median_ms > 0 else "too low"
-    return Doubt(
+    return FigureWarning(
         code="survivors_biased",
         message=f"surviving decode figures carry the same error: {abs(bias.median_ms):.2f} ms "
         f"{sign} at the median",
@@ -288,12 +288,12 @@ def _biased(bias: Bias | None) -> Doubt | None:
     )
 
 
-def _repeated_ids(older: OlderResults) -> Doubt | None:
+def _repeated_ids(older: OlderResults) -> FigureWarning | None:
     ids = older.figures["sample_id"]
     repeated = int(ids.duplicated().sum())
     if not repeated:
         return None
-    return Doubt(
+    return FigureWarning(
         code="repeated_sample_ids",
         message="several rows share a sample id",
         evidence=f"{repeated} of {len(ids)} rows repeat an earlier id",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from trace_timing.arrays import BoolArray, FloatArray
 from trace_timing.stats.audit.read_results import OlderResults
-from trace_timing.units import BoolArray, FloatArray
 
 #: Reason of an invalid row → what it means, in the order in which reasons are listed.
 REASONS: dict[str, str] = {

@@ -15,12 +15,13 @@ from itertools import pairwise
 import numpy as np
 from scipy import special
 
-from trace_timing.records import ControlTimes
+from trace_timing.arrays import FloatArray
+from trace_timing.records.runs import ControlTimes
 from trace_timing.stats.latency.sample_table import Sample
 from trace_timing.stats.latency.times import decode_times
 from trace_timing.stats.methods.intervals import LEVEL, Interval
 from trace_timing.stats.methods.trend import fit_line
-from trace_timing.units import NS_PER_MS, FloatArray
+from trace_timing.units import NS_PER_MS
 
 #: A line through fewer steps says nothing of a cache.
 FEWEST_STEPS = 8

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from trace_timing.arrays import FloatArray
 from trace_timing.stats.methods.outliers import mad
-from trace_timing.units import FloatArray
 
 #: Runs of one input that are told apart from chance: the median of fewer is one of them.
 FEWEST_RUNS = 3

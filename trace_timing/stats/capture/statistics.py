@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trace_timing.records import RunRecord
+from trace_timing.arrays import FloatArray
+from trace_timing.records.runs import RunRecord
 from trace_timing.stats.capture.growth import LatencyGrowth
 from trace_timing.stats.capture.noise import NoiseFloor, noise_floors
 from trace_timing.stats.latency.evidence import FAULTS
 from trace_timing.stats.methods.outliers import Outlier, find_outliers
 from trace_timing.stats.methods.trend import LineFit, fit_line
-from trace_timing.units import NS_PER_MS, FloatArray
+from trace_timing.units import NS_PER_MS
 
 #: What grows with what: (of, against).
 GROWTH = (("prefill", "input_tokens"), ("decode step", "position"), ("decode step", "kv_length"))

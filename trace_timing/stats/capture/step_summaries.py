@@ -9,7 +9,7 @@ import pandas as pd
 
 from trace_timing import schema
 from trace_timing.errors import UsageError
-from trace_timing.records import STAGES
+from trace_timing.stages import STAGES
 from trace_timing.stats.trace.trace_result import RunSummary, TraceSummary
 from trace_timing.units import NS_PER_MS
 

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from trace_timing import schema
+from trace_timing.arrays import FloatArray
 from trace_timing.errors import UsageError
 from trace_timing.stats.methods.intervals import Interval, median_interval
 from trace_timing.stats.methods.outliers import FEWEST_TO_STAND_OUT_OF, mad, outliers
-from trace_timing.units import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from trace_timing.arrays import FloatArray
 from trace_timing.stats.methods.intervals import LEVEL, Interval
-from trace_timing.units import FloatArray
 
 #: Fewer samples (or runs, unpaired) of a capture have no spread worth the name.
 FEWEST = 4

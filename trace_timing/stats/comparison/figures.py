@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from trace_timing.records import NUMBERED_STAGES
+from trace_timing.stages import NUMBERED_STAGES
 from trace_timing.stats.comparison.capture_effect import FEWEST, Drift
 from trace_timing.stats.comparison.machine_state import launch_costs, state_rows
 from trace_timing.stats.latency.busy_times import busy_ms

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from trace_timing.records import RunRecord
-from trace_timing.units import FloatArray
+from trace_timing.arrays import FloatArray
+from trace_timing.records.runs import RunRecord
 
 #: Columns of a run's state before it began; empty where the machine does not tell.
 STATE = ("probe_ns", "load_1m", "psi_cpu_some_10s")

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from trace_timing.records import Doubt, IntegrityLevel, IntegrityResult
+from trace_timing.records.findings import FigureWarning, IntegrityLevel, IntegrityResult
 from trace_timing.stats.trace.trace_result import TraceResult, TraceSummary
 from trace_timing.timeline.build.clocks import ClockTolerance
 from trace_timing.trace.integrity.counts import Integrity
@@ -40,15 +40,15 @@ def _summary(results: Sequence[TraceResult], pids: Sequence[str]) -> TraceSummar
     unattributed: Counter[str] = Counter()
     for summary in said:
         unattributed.update(summary.unattributed)
-    doubts = tuple(
-        replace(doubt, rank=rank)
+    warnings = tuple(
+        replace(warning, rank=rank)
         for rank, summary in zip(ranks, said, strict=True)
-        for doubt in summary.doubts
+        for warning in summary.warnings
     )
     return replace(
         said[0],
-        laws=tuple(law for summary in said for law in summary.laws),
-        doubts=(_several(results[0].runs[0].sample_id, ranks, pids), *doubts),
+        checks=tuple(check for summary in said for check in summary.checks),
+        warnings=(_several(results[0].runs[0].sample_id, ranks, pids), *warnings),
         unattributed=dict(unattributed),
         has_stage_ranges=all(summary.has_stage_ranges for summary in said),
         all_unattributed=any(summary.all_unattributed for summary in said),
@@ -58,9 +58,9 @@ def _summary(results: Sequence[TraceResult], pids: Sequence[str]) -> TraceSummar
     )
 
 
-def _several(sample_id: str, ranks: Sequence[int], pids: Sequence[str]) -> Doubt:
+def _several(sample_id: str, ranks: Sequence[int], pids: Sequence[str]) -> FigureWarning:
     told = "; ".join(f"rank {r}: process {pid}" for r, pid in zip(ranks, pids, strict=True))
-    return Doubt(
+    return FigureWarning(
         code="several_processes",
         message="The trace holds several processes: each has rows of its own, under a rank.",
         evidence=told,

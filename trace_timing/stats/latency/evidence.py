@@ -12,14 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from trace_timing.records import Clock, ControlTimes, CuptiState, Manifest, RunRecord, Stage
+from trace_timing.records.manifest import Manifest
+from trace_timing.records.runs import Clock, ControlTimes, CuptiState, RunRecord
+from trace_timing.stages import Stage
 from trace_timing.stats.latency.times import Times
 from trace_timing.timeline.integrity.table import FAILING
 
 #: A sample of one rank.
 SampleKey = tuple[str, int]
 #: Codes of warnings that spoil a recorded run's figures; others qualify how to read them.
-FAULTS = FAILING | {"law_broken", "no_stage_ranges", "launch_missing", "overlapping_runs"}
+FAULTS = FAILING | {"check_broken", "no_stage_ranges", "launch_missing", "overlapping_runs"}
 
 
 @dataclass(frozen=True, kw_only=True)

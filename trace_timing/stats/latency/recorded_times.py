@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from trace_timing.records import STAGES, Stage
+from trace_timing.arrays import IntArray
+from trace_timing.stages import STAGES, Stage
 from trace_timing.stats.latency.evidence import RecordedPart
 from trace_timing.stats.latency.times import SUMS, Times, times_of_stages, without
 from trace_timing.timeline.build.control_cut import segment_ns
@@ -15,7 +16,6 @@ from trace_timing.timeline.build.recorded_part import (
     partly_recorded,
     recorded_steps,
 )
-from trace_timing.units import IntArray
 
 
 def recorded_times(run: RunTimeline) -> Times:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trace_timing.records import STAGES, VISION_STAGES, RunRecord, Stage
+from trace_timing.records.runs import RunRecord
+from trace_timing.stages import STAGES, VISION_STAGES, Stage
 from trace_timing.stats.latency.scaled import Cut
 from trace_timing.stats.methods.intervals import Interval, median_interval
 

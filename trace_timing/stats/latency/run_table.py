@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from trace_timing.records import ControlTimes, RunRecord
+from trace_timing.records.runs import ControlTimes, RunRecord
 from trace_timing.stats.latency.evidence import cupti_state, detach_works
 from trace_timing.stats.latency.sample_latency import counted_controls
 from trace_timing.stats.latency.sample_table import Sample

@@ -14,12 +14,12 @@ from typing import Literal
 import numpy as np
 
 from trace_timing import schema
-from trace_timing.records import ControlTimes
+from trace_timing.arrays import FloatArray
+from trace_timing.records.runs import ControlTimes
 from trace_timing.stats.latency.times import Times, aligned, steps_of_control, times_of_control
 from trace_timing.stats.methods import control_mean
 from trace_timing.stats.methods.control_mean import PooledSpread
 from trace_timing.stats.methods.envelope import undisturbed
-from trace_timing.units import FloatArray
 
 LatencySource = Literal["control", "scaled", "attached", "recorded"]
 #: What the 95 % interval was made from.

@@ -8,7 +8,9 @@ from statistics import fmean
 from typing import Any
 
 from trace_timing import schema
-from trace_timing.records import ControlTimes, Manifest, Stage
+from trace_timing.records.manifest import Manifest
+from trace_timing.records.runs import ControlTimes
+from trace_timing.stages import Stage
 from trace_timing.stats.latency.evidence import Capture, RecordedRun, SampleEvidence, evidence_of
 from trace_timing.stats.latency.sample_latency import (
     NO_TIMES,

@@ -13,10 +13,10 @@ from math import exp, log
 import numpy as np
 from scipy import special
 
-from trace_timing.records import Stage
+from trace_timing.arrays import FloatArray
+from trace_timing.stages import Stage
 from trace_timing.stats.latency.sample_latency import NAMES, NO_TIMES, Latency
 from trace_timing.stats.latency.times import Times, times_of_stages
-from trace_timing.units import FloatArray
 
 #: Fewer samples with both say nothing of how far a prediction may be off.
 FEWEST = 3

@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from trace_timing import schema
-from trace_timing.records import ControlTimes
+from trace_timing.arrays import FloatArray
+from trace_timing.records.runs import ControlTimes
 from trace_timing.stats.latency.evidence import SampleKey
 from trace_timing.stats.latency.sample_table import Sample, is_usable
 from trace_timing.stats.latency.times import decode_times
 from trace_timing.stats.methods import control_mean
 from trace_timing.stats.methods.control_mean import PooledSpread
-from trace_timing.units import FloatArray
 
 #: Of a step: latency and the ends of its 95 % interval in ns; no ends where no spread is known.
 StepLatency = tuple[int, int | None, int | None]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from trace_timing import schema
-from trace_timing.records import STAGES, VISION_STAGES, ControlTimes, Stage
+from trace_timing.records.runs import ControlTimes
+from trace_timing.stages import STAGES, VISION_STAGES, Stage
 from trace_timing.units import NS_PER_MS
 
 #: schema.SAMPLE_TIMES by name, in ns; None for what the run does not have.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from trace_timing.records import Doubt
+from trace_timing.records.findings import FigureWarning
 from trace_timing.stats.latency.sample_table import Sample
 from trace_timing.stats.latency.times import Times, mean_times
 from trace_timing.units import NS_PER_MS
@@ -19,7 +19,7 @@ _STAGES = {
 CONTROLS_FIRST = "capture with --order controls-first, which measures before the profiler is used"
 
 
-def latency_warnings(samples: Sequence[Sample]) -> Iterator[Doubt]:
+def latency_warnings(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
     """The worst first: what makes latencies unusable, then what qualifies them."""
     yield from _attached(samples)
     yield from _without_control(samples)
@@ -28,7 +28,7 @@ def latency_warnings(samples: Sequence[Sample]) -> Iterator[Doubt]:
     yield from _other_tokens(samples)
 
 
-def _attached(samples: Sequence[Sample]) -> Iterator[Doubt]:
+def _attached(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
     attached = [s for s in samples if s.latency.source == "attached"]
     if not attached:
         return
@@ -36,7 +36,7 @@ def _attached(samples: Sequence[Sample]) -> Iterator[Doubt]:
         (attached[0].capture.manifest.settings.get("detach") or {}) if attached[0].capture else {}
     )
     why = f"; {detach['why_not']}" if detach.get("why_not") else ""
-    yield Doubt(
+    yield FigureWarning(
         code="controls_attached",
         message="The profiler was attached to the process while controls were timed, so these "
         "latencies are too long: on an H200 by a fifth.",
@@ -52,11 +52,11 @@ def _probes(detach: dict[str, object]) -> str:
     return f"; an empty launch took ×{ratio['median']:.2f} as long after a session as before"
 
 
-def _without_control(samples: Sequence[Sample]) -> Iterator[Doubt]:
+def _without_control(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
     captured = [s for s in samples if s.capture]
     alone = [s for s in captured if s.latency.source == "recorded"]
     if alone:
-        yield Doubt(
+        yield FigureWarning(
             code="no_control",
             message="Samples have no control, so their times are those of recorded runs: too long "
             "by what recording cost.",
@@ -65,10 +65,10 @@ def _without_control(samples: Sequence[Sample]) -> Iterator[Doubt]:
         )
 
 
-def _scaled(samples: Sequence[Sample]) -> Iterator[Doubt]:
+def _scaled(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
     by_total = [s for s in samples if "scaled_by_total" in s.latency.reasons]
     if by_total:
-        yield Doubt(
+        yield FigureWarning(
             code="scaled_by_total",
             message="The model spans several devices, so controls time whole runs alone; stages "
             "are recorded windows scaled to that total.",
@@ -81,7 +81,7 @@ def _scaled(samples: Sequence[Sample]) -> Iterator[Doubt]:
     ):
         found = [s for s in samples if code in s.latency.reasons]
         if found:
-            yield Doubt(
+            yield FigureWarning(
                 code=code,
                 message=f"Scaled latencies are known {said}.",
                 evidence=f"{len(found)} of {len(samples)} samples",
@@ -89,7 +89,7 @@ def _scaled(samples: Sequence[Sample]) -> Iterator[Doubt]:
             )
 
 
-def _busy_above(samples: Sequence[Sample]) -> Iterator[Doubt]:
+def _busy_above(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
     """GPU work longer than the unprofiled stage: recording stretched the device's work too."""
     for name, stages in _STAGES.items():
         over = [s for s in samples if s.latency.source == "control" and _excess(s, name) > 0]
@@ -99,7 +99,7 @@ def _busy_above(samples: Sequence[Sample]) -> Iterator[Doubt]:
         busy = mean_times([run.busy_ns for run in worst.evidence.good_runs])
         sums = worst.evidence.good_runs[0].kernel_sum_ns
         durations = sum(sums.values() if stages is None else (sums.get(s, 0) for s in stages))  # type: ignore[call-overload]
-        yield Doubt(
+        yield FigureWarning(
             code="busy_above_latency",
             message=f"{name}_busy_ms is longer than {name}_ms: recording stretched the device's "
             "work, too.",
@@ -123,10 +123,10 @@ def _ms(times: Times, name: str) -> str:
     return "n/a" if ns is None else f"{ns / NS_PER_MS:.3f} ms"
 
 
-def _other_tokens(samples: Sequence[Sample]) -> Iterator[Doubt]:
+def _other_tokens(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
     left_out = sum(s.evidence.left_out.get("token_count_differs", 0) for s in samples)
     if left_out:
-        yield Doubt(
+        yield FigureWarning(
             code="token_count_differs",
             message="Controls made another number of tokens than the recorded run: they do not "
             "count.",
@@ -135,7 +135,7 @@ def _other_tokens(samples: Sequence[Sample]) -> Iterator[Doubt]:
         )
     differing = [s for s in samples if s.evidence.tokens_differ]
     if differing:
-        yield Doubt(
+        yield FigureWarning(
             code="tokens_differ",
             message="Runs of one sample made as many tokens, but other ones; times are compared "
             "all the same.",

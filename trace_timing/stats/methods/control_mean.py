@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from trace_timing.arrays import FloatArray, IntArray
 from trace_timing.stats.methods.intervals import LEVEL
-from trace_timing.units import FloatArray, IntArray
 
 #: Below this many controls a sample's own spread is not used at all.
 FEWEST = 3

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trace_timing.units import FloatArray
+from trace_timing.arrays import FloatArray
 
 #: Share of the quickest values that the undisturbed figure is read at.
 ENVELOPE = 0.1

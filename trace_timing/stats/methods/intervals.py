@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from trace_timing.units import FloatArray
+from trace_timing.arrays import FloatArray
 
 SEED = 20_240_917
 LEVEL = 0.95

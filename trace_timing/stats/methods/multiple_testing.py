@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trace_timing.units import BoolArray
+from trace_timing.arrays import BoolArray
 
 #: The chance that a page of verdicts on two equal settings holds even one false alarm.
 ALPHA = 0.02

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from trace_timing.records import RunRecord
-from trace_timing.units import BoolArray, FloatArray
+from trace_timing.arrays import BoolArray, FloatArray
+from trace_timing.records.runs import RunRecord
 
 #: (sample_id, repeat, rank, role, index of the control or −1).
 RunId = tuple[str, int, int, str, int]

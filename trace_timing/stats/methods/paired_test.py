@@ -12,9 +12,9 @@ from functools import lru_cache
 import numpy as np
 from scipy import special
 
+from trace_timing.arrays import FloatArray, IntArray
 from trace_timing.stats.comparison.capture_effect import FEWEST
 from trace_timing.stats.methods.intervals import LEVEL, SEED, Interval
-from trace_timing.units import FloatArray, IntArray
 
 #: From this many pairs on, ranks (they shrug off host stalls); below, Student's t, because ranks
 #: of n pairs know no p below 2^(1 − n) and a family of verdicts needs smaller ones.

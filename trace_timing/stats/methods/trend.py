@@ -8,8 +8,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from trace_timing.arrays import FloatArray, IntArray
 from trace_timing.stats.methods.intervals import LEVEL, SEED, Interval
-from trace_timing.units import FloatArray, IntArray
 
 #: All pairs of more points than this would fill memory (n² slopes); a seeded draw stands in.
 MOST_POINTS = 2_000

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from trace_timing.records import Stage
+from trace_timing.stages import Stage
 from trace_timing.timeline.breakdown.communication import Communication
 from trace_timing.timeline.breakdown.graphs import GraphUse
 from trace_timing.timeline.breakdown.idle_causes import Cause, IdleCause

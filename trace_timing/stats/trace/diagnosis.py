@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from trace_timing.records import NUMBERED_STAGES, Manifest, RunRecord, Stage
+from trace_timing.arrays import IntArray
+from trace_timing.records.manifest import Manifest
+from trace_timing.records.runs import RunRecord
+from trace_timing.stages import NUMBERED_STAGES, Stage
 from trace_timing.stats.trace.bottlenecks import StageEvidence, Verdict, verdicts
 from trace_timing.stats.trace.hta_beside import BesideHta, beside_hta
 from trace_timing.stats.trace.roofline import Limit, limits
@@ -33,7 +36,6 @@ from trace_timing.timeline.build.recorded_part import (
     recorded_steps,
 )
 from trace_timing.trace.events import Trace
-from trace_timing.units import IntArray
 
 
 @dataclass(frozen=True, kw_only=True)

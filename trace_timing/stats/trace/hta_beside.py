@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trace_timing.records import Stage
+from trace_timing.arrays import BoolArray
+from trace_timing.stages import Stage
 from trace_timing.stats.trace.hta_bridge import HtaFigures, hta_figures
 from trace_timing.timeline.breakdown.grouping import stage_of_key, stages_of
 from trace_timing.timeline.breakdown.idle_causes import IdleCause
@@ -17,7 +18,6 @@ from trace_timing.timeline.breakdown.launch_queue import QueueFigures
 from trace_timing.timeline.breakdown.op_kinds import OpKind
 from trace_timing.timeline.build.model import RunTimeline
 from trace_timing.trace.events import NONE, Trace
-from trace_timing.units import BoolArray
 
 #: Kernels of a stage that are compared by name.
 TOP_KERNELS = 5

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trace_timing.arrays import BoolArray, IntArray
 from trace_timing.errors import UsageError
-from trace_timing.records import Stage
+from trace_timing.stages import Stage
 from trace_timing.timeline.breakdown.grouping import stage_of_key, stages_of
 from trace_timing.timeline.build.model import RunTimeline
 from trace_timing.trace.events import NONE, Kind, Trace
-from trace_timing.units import BoolArray, IntArray
 
 if TYPE_CHECKING:
     import pandas as pd

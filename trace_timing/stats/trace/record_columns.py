@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trace_timing import schema
-from trace_timing.records import RunRecord
+from trace_timing.records.runs import RunRecord
 from trace_timing.stats.latency.evidence import RecordedRun
 from trace_timing.stats.latency.times import mean_times
 from trace_timing.units import NS_PER_MS

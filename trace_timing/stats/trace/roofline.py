@@ -27,7 +27,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from trace_timing.records import HardwareRates, Manifest, RunRecord, Stage
+from trace_timing.records.manifest import HardwareRates, Manifest
+from trace_timing.records.runs import RunRecord
+from trace_timing.stages import Stage
 from trace_timing.units import NS_PER_S
 
 

@@ -1,4 +1,4 @@
-"""Everything that one trace yields: rows of every table, laws, doubts. Small, and picklable."""
+"""Everything that one trace yields: rows of every table, checks, warnings. Small, and picklable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trace_timing import schema
-from trace_timing.records import Doubt, IntegrityResult, LawResult, Manifest, RunRecord, Stage
+from trace_timing.records.findings import CheckResult, FigureWarning, IntegrityResult
+from trace_timing.records.manifest import Manifest
+from trace_timing.records.runs import RunRecord
+from trace_timing.schema.table import packed, unpacked
+from trace_timing.stages import Stage
 from trace_timing.stats.latency.evidence import FAULTS, RecordedRun
 from trace_timing.stats.latency.recorded_times import (
     busy_times,
@@ -23,8 +27,12 @@ from trace_timing.stats.latency.times import in_ms
 from trace_timing.stats.trace.diagnosis import WHY_TABLES, why
 from trace_timing.stats.trace.record_columns import part_columns, record_columns
 from trace_timing.stats.trace.unread import clock_host
-from trace_timing.stats.trace.warnings import integrity_doubts, law_doubts, run_doubts, trace_doubts
-from trace_timing.table_schema import packed, unpacked
+from trace_timing.stats.trace.warnings import (
+    check_warnings,
+    integrity_warnings,
+    run_warnings,
+    trace_warnings,
+)
 from trace_timing.timeline.build.clocks import ClockTolerance, clock_tolerance
 from trace_timing.timeline.build.control_cut import by_stage, segments_of
 from trace_timing.timeline.build.metrics import run_figures
@@ -33,7 +41,7 @@ from trace_timing.timeline.build.recorded_part import NOT_RECORDED, recorded_par
 from trace_timing.timeline.build.runs import TraceTimeline
 from trace_timing.timeline.integrity.subject import RunSubject, TraceSubject
 from trace_timing.timeline.integrity.table import run_integrity, trace_integrity
-from trace_timing.timeline.rows.checks import run_laws, trace_laws
+from trace_timing.timeline.rows.checks import run_checks, trace_checks
 from trace_timing.timeline.rows.tables import (
     Columns,
     RunKey,
@@ -80,8 +88,8 @@ class RunSummary:
     trace: str
     clock: str
     window_ns: int
-    laws: tuple[LawResult, ...]
-    doubts: tuple[Doubt, ...]
+    checks: tuple[CheckResult, ...]
+    warnings: tuple[FigureWarning, ...]
     #: Decode steps that were recorded, and others by why not.
     steps: Mapping[str, int] = field(default_factory=dict)
     #: Every check of its integrity, passed ones too.
@@ -93,8 +101,8 @@ class TraceSummary:
     """What summary.json says of one trace."""
 
     trace: str
-    laws: tuple[LawResult, ...]
-    doubts: tuple[Doubt, ...]
+    checks: tuple[CheckResult, ...]
+    warnings: tuple[FigureWarning, ...]
     unattributed: Mapping[str, int]
     has_stage_ranges: bool
     #: No range at all, or not one GPU op in a stage or a run.
@@ -158,7 +166,7 @@ def run_keys(source: TraceSource, timeline: TraceTimeline, trace: Trace) -> list
 def result_of(
     trace: Trace, timeline: TraceTimeline, source: TraceSource, *, hta: bool = False
 ) -> TraceResult:
-    """Compute every row, law and doubt of a trace.
+    """Compute every row, check and warning of a trace.
 
     Args:
         hta: fill the table `hta`.
@@ -193,7 +201,7 @@ def _recorded(run: _Run, said: RunSummary, summary: TraceSummary) -> RecordedRun
     kernel_sums: dict[Stage, int] = {}
     for key, ns in sums:
         kernel_sums[key.stage] = kernel_sums.get(key.stage, 0) + ns
-    codes = {d.code for d in (*said.doubts, *summary.doubts)}
+    codes = {w.code for w in (*said.warnings, *summary.warnings)}
     return RecordedRun(
         sample_id=run.key.sample_id,
         repeat=run.key.repeat or 0,
@@ -230,8 +238,8 @@ def _run_rows(
             **in_ms("_busy", run.busy_ns),
             "decode_steps": run.decode_steps,
             **part_columns([run]),
-            "laws_hold": all(law.holds for law in (*one.laws, *summary.laws)),
-            "doubts": ",".join(sorted({d.code for d in (*one.doubts, *summary.doubts)})),
+            "checks_hold": all(check.holds for check in (*one.checks, *summary.checks)),
+            "warnings": ",".join(sorted({w.code for w in (*one.warnings, *summary.warnings)})),
             "clock": run.clock,
             "trace": source.name,
             **record_columns(source.record),
@@ -285,17 +293,17 @@ def _trace_summary(
     trace: Trace, timeline: TraceTimeline, source: TraceSource, stages: pa.Table
 ) -> TraceSummary:
     clocks, integrity = clock_tolerance(trace), check_integrity(trace)
-    laws = trace_laws(trace, stages)
+    checks = trace_checks(trace, stages)
     checked = trace_integrity(TraceSubject(trace=trace, timeline=timeline))
-    doubts = (
-        *integrity_doubts(checked),
-        *trace_doubts(trace, timeline),
-        *law_doubts(laws),
+    warnings = (
+        *integrity_warnings(checked),
+        *trace_warnings(trace, timeline),
+        *check_warnings(checks),
     )
     return TraceSummary(
         trace=source.name,
-        laws=laws,
-        doubts=tuple(replace(d, sample_id=source.sample_id) for d in doubts),
+        checks=checks,
+        warnings=tuple(replace(w, sample_id=source.sample_id) for w in warnings),
         unattributed=timeline.unattributed,
         has_stage_ranges=timeline.has_stage_ranges,
         all_unattributed=_all_unattributed(trace, timeline),
@@ -330,13 +338,17 @@ def _run_summary(
     subject: RunSubject,
     source: TraceSource,
     tables: Mapping[str, pa.Table],
-    no_device: Doubt,
+    no_device: FigureWarning,
 ) -> RunSummary:
     key, timeline = run.key, run.timeline
     checked = run_integrity(subject)
     names = ("stages", "device_stages", "steps")
-    laws = run_laws(timeline, *(_of_run(tables[name], key) for name in names))
-    doubts = (*integrity_doubts(checked), *run_doubts(timeline, no_device), *law_doubts(laws))
+    checks = run_checks(timeline, *(_of_run(tables[name], key) for name in names))
+    warnings = (
+        *integrity_warnings(checked),
+        *run_warnings(timeline, no_device),
+        *check_warnings(checks),
+    )
     return RunSummary(
         sample_id=key.sample_id,
         repeat=key.repeat or 0,
@@ -345,9 +357,9 @@ def _run_summary(
         clock=timeline.clock,
         window_ns=timeline.window_end_ns - timeline.window_start_ns,
         steps=_steps_by_reason(timeline),
-        laws=laws,
-        doubts=tuple(
-            replace(d, sample_id=key.sample_id, repeat=key.repeat, rank=key.rank) for d in doubts
+        checks=checks,
+        warnings=tuple(
+            replace(w, sample_id=key.sample_id, repeat=key.repeat, rank=key.rank) for w in warnings
         ),
         checked=checked,
     )

@@ -1,4 +1,4 @@
-"""Names that no table of patterns knows: what they leave untold, as a doubt where it is much."""
+"""Names that no table of patterns knows: what they leave untold, as a warning where it is much."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from trace_timing.api_call_names import role_of_call
-from trace_timing.records import Doubt
+from trace_timing.arrays import IntArray
+from trace_timing.records.findings import FigureWarning
 from trace_timing.timeline.breakdown.op_kinds import OP_KINDS, op_kinds
 from trace_timing.trace.events import Kind, Trace
-from trace_timing.units import IntArray
 
 #: Of the kernel time, or of the time in API calls: an unknown call that waits or allocates takes
 #: long. The recorded traces leave 0 % and at most 0.6 % (NCCL's queries, one a collective).
@@ -18,14 +18,14 @@ MOST_UNKNOWN_FRAC = 0.02
 _NAMED = 3
 
 
-def unknown_names(trace: Trace) -> Iterator[Doubt]:
-    """Doubts about the kinds of work, and about causes and costs of API calls."""
+def unknown_names(trace: Trace) -> Iterator[FigureWarning]:
+    """Warnings about the kinds of work, and about causes and costs of API calls."""
     events = trace.events
     kernels = events.rows(Kind.KERNEL)
     other = kernels[op_kinds(trace, kernels) == OP_KINDS.index("other")]
     total, untold = int(events.dur_ns[kernels].sum()), int(events.dur_ns[other].sum())
     if untold > MOST_UNKNOWN_FRAC * total:
-        yield Doubt(
+        yield FigureWarning(
             code="unknown_kernels",
             message="Kernels of unknown names: their kind of work is `other`.",
             evidence=f"{untold / total:.0%} of kernel time, most of it {_most(trace, other)}",
@@ -36,7 +36,7 @@ def unknown_names(trace: Trace) -> Iterator[Doubt]:
     strange = calls[unknown[events.name[calls]]] if len(calls) else calls
     inside, unknown_ns = int(events.dur_ns[calls].sum()), int(events.dur_ns[strange].sum())
     if unknown_ns > MOST_UNKNOWN_FRAC * inside:
-        yield Doubt(
+        yield FigureWarning(
             code="unknown_calls",
             message="API calls of unknown names: whether they wait or allocate is not told.",
             evidence=f"{unknown_ns / inside:.0%} of the time in calls, {len(strange):,} of "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from trace_timing.records import Doubt
+from trace_timing.records.findings import FigureWarning
 from trace_timing.timeline.build.runs import TraceTimeline
 from trace_timing.trace.events import Trace, joins
 from trace_timing.trace.integrity.counts import Integrity
@@ -24,18 +24,18 @@ _NO_CATEGORY = "ph X"
 _MOST_NAMED = 6
 
 
-def unread(trace: Trace, timeline: TraceTimeline) -> Iterator[Doubt]:
-    """Doubts about what was left out, put right or cut."""
+def unread(trace: Trace, timeline: TraceTimeline) -> Iterator[FigureWarning]:
+    """Warnings about what was left out, put right or cut."""
     damage = trace.info.damage
     if damage.left_out:
-        yield Doubt(
+        yield FigureWarning(
             code="events_left_out",
             message="Some events cannot be read and are left out; no figure is made of them.",
             evidence=f"{_counted(damage.left_out)}; the first: {damage.first_left_out}",
             remedy="none needed for these figures; record again to have the whole trace",
         )
     if damage.repaired:
-        yield Doubt(
+        yield FigureWarning(
             code="text_put_right",
             message="Some names are not valid JSON text and were put right; times are as written.",
             evidence=f"{damage.repaired} texts, the first: {damage.first_repaired}",
@@ -43,7 +43,7 @@ def unread(trace: Trace, timeline: TraceTimeline) -> Iterator[Doubt]:
         )
     unknown = unknown_kinds(trace)
     if unknown and len(gpu_op_rows(trace.events)):
-        yield Doubt(
+        yield FigureWarning(
             code="unknown_event_kinds",
             message="Events of unknown kinds are not read; if a device did them, they are missing.",
             evidence=_counted(unknown),
@@ -51,7 +51,7 @@ def unread(trace: Trace, timeline: TraceTimeline) -> Iterator[Doubt]:
         )
     if timeline.crossings:
         more = len(timeline.crossings) - _MOST_NAMED
-        yield Doubt(
+        yield FigureWarning(
             code="crossing_ranges",
             message="Ranges of one stage cross; the earlier is taken to end where the later "
             "begins. The stage's time is right, how its steps divide it is not certain.",
@@ -69,7 +69,7 @@ def unknown_kinds(trace: Trace) -> dict[str, int]:
     }
 
 
-def clock_host(trace: Trace, integrity: Integrity) -> Doubt:
+def clock_host(trace: Trace, integrity: Integrity) -> FigureWarning:
     """Why a run is timed by the host's clock: nothing recorded, lost, or of kinds not known."""
     unknown = unknown_kinds(trace)
     evidence, remedy = (
@@ -82,7 +82,7 @@ def clock_host(trace: Trace, integrity: Integrity) -> Doubt:
     elif integrity.launches_without_ops:
         evidence += f"; the ops of {integrity.launches_without_ops} launches are lost"
         remedy = "as of lost_ops: the profiler was on and lost the device's work"
-    return Doubt(
+    return FigureWarning(
         code="clock_host",
         message="No GPU timeline: stages are the host's ranges, and say nothing of a device.",
         evidence=evidence,

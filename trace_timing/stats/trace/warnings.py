@@ -1,10 +1,10 @@
-"""Doubts about one trace: each a reason to distrust a figure, its evidence, its remedy."""
+"""Warnings about one trace: each a reason to distrust a figure, its evidence, its remedy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from trace_timing.records import Doubt, IntegrityResult, LawResult
+from trace_timing.records.findings import CheckResult, FigureWarning, IntegrityResult
 from trace_timing.stats.trace.unknown_names import unknown_names
 from trace_timing.stats.trace.unread import other_ranges, unread, without_id
 from trace_timing.timeline.build.model import RunTimeline
@@ -22,28 +22,28 @@ _UNATTRIBUTED_REMEDY = {
 }
 
 
-def trace_doubts(trace: Trace, timeline: TraceTimeline) -> Iterator[Doubt]:
-    """What the recording itself gives reason to doubt, its integrity apart."""
+def trace_warnings(trace: Trace, timeline: TraceTimeline) -> Iterator[FigureWarning]:
+    """What the recording itself gives reason to warning, its integrity apart."""
     yield from _unattributed(trace, timeline)
     yield from _switches(timeline, check_integrity(trace))
     yield from unread(trace, timeline)
     yield from unknown_names(trace)
     for reason, name in timeline.cautions.items():
-        yield Doubt(
+        yield FigureWarning(
             code="stage_not_certain",
             message="Range names do not say for certain which stage they are.",
             evidence=f"{name}: {reason}",
             remedy="record with a version whose names do, or read these steps as both",
         )
     if timeline.borrowed_ops:
-        yield Doubt(
+        yield FigureWarning(
             code="launched_by_other_thread",
             message="Ops launched by a thread without ranges take the generating thread's stage.",
             evidence=f"{timeline.borrowed_ops} ops",
             remedy="put ranges on that thread if its work is not the stage's",
         )
     if timeline.overlapping_runs:
-        yield Doubt(
+        yield FigureWarning(
             code="overlapping_runs",
             message="A run begins while ops of the one before still run; each is tiled by itself.",
             evidence=f"{timeline.overlapping_runs} of {len(timeline.runs)} runs",
@@ -51,10 +51,10 @@ def trace_doubts(trace: Trace, timeline: TraceTimeline) -> Iterator[Doubt]:
         )
 
 
-def _unattributed(trace: Trace, timeline: TraceTimeline) -> Iterator[Doubt]:
+def _unattributed(trace: Trace, timeline: TraceTimeline) -> Iterator[FigureWarning]:
     if not timeline.has_stage_ranges:
         seen = ", ".join(timeline.unclaimed_ranges[:8]) or "none"
-        yield Doubt(
+        yield FigureWarning(
             code="no_stage_ranges",
             message="The trace has no stage ranges, so it has totals and no stages.",
             evidence=f"range names seen: {seen}{other_ranges(trace)}",
@@ -65,7 +65,7 @@ def _unattributed(trace: Trace, timeline: TraceTimeline) -> Iterator[Doubt]:
     for reason, count in sorted(timeline.unattributed.items()):
         if reason == "recording_switch":  # with launches that lost their op: _switches
             continue
-        yield Doubt(
+        yield FigureWarning(
             code=reason,
             message="Some GPU ops belong to no stage.",
             evidence=f"{count} ops: {reason}{_no_ids(trace) if reason == 'launch_missing' else ''}",
@@ -92,11 +92,11 @@ def _remedy_by_names(names: Sequence[str]) -> str:
     return f"these are names of the built-in map {known.name}: run it again with --stages auto"
 
 
-def integrity_doubts(results: Iterable[IntegrityResult]) -> Iterator[Doubt]:
+def integrity_warnings(results: Iterable[IntegrityResult]) -> Iterator[FigureWarning]:
     """What the checks of integrity found, passed ones apart."""
     for result in results:
         if result.level != "PASS":
-            yield Doubt(
+            yield FigureWarning(
                 code=result.code,
                 message=result.message,
                 evidence=result.evidence,
@@ -105,7 +105,7 @@ def integrity_doubts(results: Iterable[IntegrityResult]) -> Iterator[Doubt]:
             )
 
 
-def _switches(timeline: TraceTimeline, integrity: Integrity) -> Iterator[Doubt]:
+def _switches(timeline: TraceTimeline, integrity: Integrity) -> Iterator[FigureWarning]:
     ops, launches = timeline.unattributed.get("recording_switch", 0), integrity.launches_at_switches
     if not ops and not launches:
         return
@@ -115,7 +115,7 @@ def _switches(timeline: TraceTimeline, integrity: Integrity) -> Iterator[Doubt]:
         for key, reason in run.unrecorded.items()
         if reason == "recording_switch"
     }
-    yield Doubt(
+    yield FigureWarning(
         code="recording_switch",
         message="Where recording was switched off or on, ops have no launch or launches no op; "
         "steps that these are of are not counted.",
@@ -125,8 +125,8 @@ def _switches(timeline: TraceTimeline, integrity: Integrity) -> Iterator[Doubt]:
     )
 
 
-def run_doubts(run: RunTimeline, no_device: Doubt) -> Iterator[Doubt]:
-    """What one run gives reason to doubt, its laws and integrity apart.
+def run_warnings(run: RunTimeline, no_device: FigureWarning) -> Iterator[FigureWarning]:
+    """What one run gives reason to warning, its checks and integrity apart.
 
     Args:
         no_device: what is said where it is timed by the host's clock.
@@ -135,15 +135,15 @@ def run_doubts(run: RunTimeline, no_device: Doubt) -> Iterator[Doubt]:
         yield no_device
 
 
-def law_doubts(laws: Sequence[LawResult]) -> Iterable[Doubt]:
-    """A broken law is a defect of the trace or of this tool: shown, never hidden."""
+def check_warnings(checks: Sequence[CheckResult]) -> Iterable[FigureWarning]:
+    """A broken check is a defect of the trace or of this tool: shown, never hidden."""
     return [
-        Doubt(
-            code="law_broken",
-            message=f"Law {law.law} does not hold.",
-            evidence=law.detail,
+        FigureWarning(
+            code="check_broken",
+            message=f"Check {check.check} does not hold.",
+            evidence=check.detail,
             remedy="do not use these figures; report the trace as a defect of trace-timing",
         )
-        for law in laws
-        if not law.holds
+        for check in checks
+        if not check.holds
     ]

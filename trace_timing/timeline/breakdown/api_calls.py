@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_timing.api_call_names import CallRole, role_of_call
+from trace_timing.arrays import IntArray, distinct_codes
 from trace_timing.memoize import once
 from trace_timing.timeline.build.intervals import Intervals, outermost
 from trace_timing.timeline.build.model import RunTimeline
 from trace_timing.trace.events import Kind, Trace
-from trace_timing.units import IntArray, distinct_codes
 
 CallClass = Literal["sync", "alloc", "copy", "launch", "api"]
 CALL_CLASSES: tuple[CallClass, ...] = CallClass.__args__  # type: ignore[attr-defined]

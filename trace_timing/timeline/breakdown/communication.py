@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trace_timing.records import Stage
+from trace_timing.stages import Stage
 from trace_timing.timeline.breakdown.grouping import stage_of_key, stages_of
 from trace_timing.timeline.breakdown.op_kinds import OP_KINDS, kinds_of_run
 from trace_timing.timeline.build.intervals import NONE, cut, owners, union

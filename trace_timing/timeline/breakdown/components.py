@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trace_timing.records import Stage
+from trace_timing.arrays import IntArray
+from trace_timing.stages import Stage
 from trace_timing.timeline.breakdown.cpu_op_structure import REST, Part, Structure, structure
 from trace_timing.timeline.breakdown.grouping import stages_of
 from trace_timing.timeline.breakdown.kind_times import times_by_stage
 from trace_timing.timeline.build.model import RunTimeline, StageRange
 from trace_timing.timeline.build.ranges import host_timelines
 from trace_timing.trace.events import NONE, Kind, Trace
-from trace_timing.units import IntArray
 
 RANGE_NAME = re.compile(r"component:(?P<part>\w+)(?:\[(?P<layer>\d+)\])?")
 

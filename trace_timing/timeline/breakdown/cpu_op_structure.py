@@ -17,11 +17,11 @@ from itertools import groupby
 
 import numpy as np
 
-from trace_timing.records import Stage
+from trace_timing.arrays import IntArray
+from trace_timing.stages import Stage
 from trace_timing.timeline.build.intervals import outermost
 from trace_timing.timeline.build.model import RunTimeline
 from trace_timing.trace.events import Kind, Trace
-from trace_timing.units import IntArray
 
 #: The part of the model and the layer, where it lies in one.
 Part = tuple[str, int | None]

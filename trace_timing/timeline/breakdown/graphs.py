@@ -15,14 +15,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from trace_timing.arrays import BoolArray, IntArray
 from trace_timing.memoize import once
-from trace_timing.records import Stage
+from trace_timing.stages import Stage
 from trace_timing.timeline.breakdown.grouping import stage_of_key, stages_of
 from trace_timing.timeline.build.metrics import sums
 from trace_timing.timeline.build.model import RunOps, RunTimeline
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import NONE, Trace
-from trace_timing.units import BoolArray, IntArray
 
 #: What Kineto writes as graph and as node of an op that no graph replayed.
 _NO_GRAPH = 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from trace_timing.records import Stage
+from trace_timing.arrays import IntArray
+from trace_timing.stages import Stage
 from trace_timing.timeline.build.model import RunTimeline
-from trace_timing.units import IntArray
 
 
 def stages_of(run: RunTimeline) -> tuple[Stage, ...]:

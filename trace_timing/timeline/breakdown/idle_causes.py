@@ -13,7 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from trace_timing.records import Stage
+from trace_timing.arrays import BoolArray, IntArray, number_codes
+from trace_timing.stages import Stage
 from trace_timing.timeline.breakdown.api_calls import CALL_CLASSES, Calls, calls_of_run
 from trace_timing.timeline.breakdown.grouping import stage_of_key, stages_of
 from trace_timing.timeline.breakdown.launch_queue import ran_dry
@@ -21,7 +22,6 @@ from trace_timing.timeline.build.intervals import NONE, Intervals, cut
 from trace_timing.timeline.build.metrics import sums
 from trace_timing.timeline.build.model import RunTimeline, State, outside_key
 from trace_timing.trace.events import Trace
-from trace_timing.units import BoolArray, IntArray, number_codes
 
 Cause = Literal[
     "host", "launch", "launch_latency", "device_gap", "sync", "copy", "alloc", "api", "tail"

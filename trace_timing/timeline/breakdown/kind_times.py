@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trace_timing.records import Stage
+from trace_timing.arrays import IntArray
+from trace_timing.stages import Stage
 from trace_timing.timeline.breakdown.grouping import stage_of_key, stages_of
 from trace_timing.timeline.breakdown.op_kinds import OP_KINDS, OpKind, kinds_of_run
 from trace_timing.timeline.build.metrics import sums
 from trace_timing.timeline.build.model import RunTimeline
 from trace_timing.trace.events import NONE, Trace
-from trace_timing.units import IntArray
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trace_timing.arrays import BoolArray, FloatArray, IntArray, distinct_codes, sorted_distinct
 from trace_timing.memoize import once
-from trace_timing.records import Stage
+from trace_timing.stages import Stage
 from trace_timing.timeline.breakdown.grouping import stage_of_key, stages_of
 from trace_timing.timeline.build.intervals import union
 from trace_timing.timeline.build.metrics import run_figures, sums
 from trace_timing.timeline.build.model import Cells, RunTimeline, State, Tiles
-from trace_timing.units import BoolArray, FloatArray, IntArray, distinct_codes, sorted_distinct
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from trace_timing.arrays import distinct_codes
 from trace_timing.memoize import once
 from trace_timing.timeline.build.model import RunTimeline
 from trace_timing.trace.events import Kind, Trace
-from trace_timing.units import distinct_codes
 
 OpKind = Literal[
     "gemm",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trace_timing.records import Stage
+from trace_timing.stages import Stage
 from trace_timing.timeline.breakdown.grouping import stage_of_key, stages_of
 from trace_timing.timeline.build.model import RunTimeline
 from trace_timing.trace.events import Trace

@@ -13,13 +13,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from trace_timing.records import Stage
+from trace_timing.arrays import BoolArray, IntArray, marks_until
+from trace_timing.stages import Stage
 from trace_timing.timeline.breakdown.api_calls import CALL_CLASSES, calls_of_run
 from trace_timing.timeline.breakdown.grouping import forwards, stage_of_key, stages_of
 from trace_timing.timeline.breakdown.op_kinds import OP_KINDS, kinds_of_run
 from trace_timing.timeline.build.model import RunTimeline, State
 from trace_timing.trace.events import Trace
-from trace_timing.units import BoolArray, IntArray, marks_until
 
 #: What `nonzero`, `where(mask)` and `masked_select` launch: CUB's select, PyTorch's own compaction.
 COMPACTION = re.compile(r"deviceselect|devicecompact|nonzero|flag_kernel", re.IGNORECASE)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from trace_timing.arrays import BoolArray, IntArray, distinct_codes
 from trace_timing.timeline.build.model import HostTimeline, Keys
 from trace_timing.timeline.build.ranges import FoundRanges, busiest_thread, host_timelines
 from trace_timing.trace.events import NONE
-from trace_timing.units import BoolArray, IntArray, distinct_codes
 
 #: Why an op is in no stage; stored in tables, so never rename.
 REASONS = ("no_stage_ranges", "launch_missing", "outside_generate", "recording_switch")

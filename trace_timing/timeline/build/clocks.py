@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from trace_timing.api_call_names import SYNCHRONIZING
+from trace_timing.arrays import IntArray
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.trace.links import gpu_op_rows, launch_rows
-from trace_timing.units import IntArray
 
 
 @dataclass(frozen=True)

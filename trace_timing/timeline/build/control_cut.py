@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from trace_timing.records import Stage
+from trace_timing.arrays import IntArray
+from trace_timing.stages import Stage
 from trace_timing.timeline.build.metrics import sums
 from trace_timing.timeline.build.model import RunTimeline, outside_key
 from trace_timing.trace.events import NONE
-from trace_timing.units import IntArray
 
 #: A stage and its step, as a control's segments name them.
 SegmentKey = tuple[Stage, int | None]

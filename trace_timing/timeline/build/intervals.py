@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trace_timing.units import IntArray, count_until, distinct_and_places, order_by
+from trace_timing.arrays import IntArray, count_until, distinct_and_places, order_by
 
 NONE = -1
 

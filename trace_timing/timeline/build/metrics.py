@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_timing.api_call_names import ALLOCATING, SYNCHRONIZING
+from trace_timing.arrays import IntArray
 from trace_timing.memoize import once
 from trace_timing.timeline.build.attribution import HostMap
 from trace_timing.timeline.build.model import (
@@ -27,7 +28,6 @@ from trace_timing.timeline.build.model import (
 from trace_timing.timeline.build.ranges import host_timelines
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import NONE, Kind, Trace
-from trace_timing.units import IntArray
 
 
 @dataclass(frozen=True, kw_only=True)

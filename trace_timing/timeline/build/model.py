@@ -11,10 +11,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from trace_timing.arrays import BoolArray, IntArray, marks_until
 from trace_timing.memoize import once
-from trace_timing.records import STEP_STAGES, Clock, Stage, range_name
+from trace_timing.records.runs import Clock
+from trace_timing.stages import STEP_STAGES, Stage, range_name
 from trace_timing.trace.marks import NO_SPANS, Spans
-from trace_timing.units import BoolArray, IntArray, marks_until
 
 Keys = npt.NDArray[np.int32]
 

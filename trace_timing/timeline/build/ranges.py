@@ -8,19 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from trace_timing.arrays import distinct_codes
 from trace_timing.errors import AttributionError
-from trace_timing.records import (
-    NUMBERED_STAGES,
-    RECORDING_GUARD,
-    RECORDING_OFF,
-    STEP_STAGES,
-    Stage,
-)
+from trace_timing.stages import NUMBERED_STAGES, RECORDING_GUARD, RECORDING_OFF, STEP_STAGES, Stage
 from trace_timing.timeline.build.model import NOT_COUNTED, HostTimeline, StageKey, StageRange
 from trace_timing.timeline.naming.stage_names import NamedStage, StageMap
 from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.trace.marks import marks_of
-from trace_timing.units import distinct_codes
 
 #: Where recording was off, the host is at least in no other stage's counted part.
 _MARKS = (RECORDING_OFF, RECORDING_GUARD)

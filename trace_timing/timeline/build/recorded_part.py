@@ -12,10 +12,10 @@ from typing import cast
 
 import numpy as np
 
+from trace_timing.arrays import BoolArray, FloatArray, IntArray
 from trace_timing.memoize import once
-from trace_timing.records import NUMBERED_STAGES, Stage
+from trace_timing.stages import NUMBERED_STAGES, Stage
 from trace_timing.timeline.build.model import NOT_COUNTED, RunTimeline, StageKey
-from trace_timing.units import BoolArray, FloatArray, IntArray
 
 #: In `recorded_part`, the stage of everything that is not of the recorded part; in no table.
 NOT_RECORDED = cast("Stage", "not_recorded")

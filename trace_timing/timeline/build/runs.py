@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trace_timing.arrays import IntArray, sorted_distinct
 from trace_timing.errors import AttributionError
 from trace_timing.timeline.build.attribution import (
     LAUNCH_MISSING,
@@ -40,7 +41,6 @@ from trace_timing.timeline.naming.stage_names import DEFAULT_STAGES, StageMap
 from trace_timing.trace.events import NONE, Trace
 from trace_timing.trace.links import gpu_op_rows, launch_rows
 from trace_timing.trace.marks import marks_of
-from trace_timing.units import IntArray, sorted_distinct
 
 OTHER = StageKey("other")
 UNATTRIBUTED = StageKey("unattributed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from trace_timing.units import IntArray, number_codes
+from trace_timing.arrays import IntArray, number_codes
 
 
 def lanes_of(

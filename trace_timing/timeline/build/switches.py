@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from trace_timing.arrays import BoolArray, IntArray
 from trace_timing.timeline.build.attribution import HostMap
 from trace_timing.timeline.build.model import (
     NOT_COUNTED,
@@ -23,7 +24,6 @@ from trace_timing.trace.events import Trace
 from trace_timing.trace.integrity.counts import lost_at_switches
 from trace_timing.trace.links import gpu_op_rows, launch_rows
 from trace_timing.trace.marks import Marks, Spans, marks_of
-from trace_timing.units import BoolArray, IntArray
 
 
 def ops_at_switches(trace: Trace, linked: BoolArray) -> BoolArray:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from trace_timing.arrays import IntArray, count_until, distinct_and_places, order_by
 from trace_timing.timeline.build.intervals import NONE, first_covering
 from trace_timing.timeline.build.model import Cells, HostTimeline, Keys, State
-from trace_timing.units import IntArray, count_until, distinct_and_places, order_by
 
 
 def tile(

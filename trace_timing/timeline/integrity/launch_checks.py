@@ -8,14 +8,14 @@ from statistics import median
 import numpy as np
 
 from trace_timing.api_call_names import LAUNCHING
-from trace_timing.records import Stage
+from trace_timing.arrays import IntArray
+from trace_timing.stages import Stage
 from trace_timing.timeline.build.model import StageKey, StageRange
 from trace_timing.timeline.integrity.subject import RunSubject, TraceSubject, some
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.trace.integrity.check import Found, passed
 from trace_timing.trace.integrity.counts import check_integrity, launches
-from trace_timing.units import IntArray
 
 #: A change of a stage that is worth a warning, as a share of it.
 NOTABLE_FRAC = 0.05

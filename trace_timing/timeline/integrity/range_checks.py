@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from trace_timing.records import STEP_STAGES
+from trace_timing.stages import STEP_STAGES
 from trace_timing.timeline.build.model import StageRange
 from trace_timing.timeline.integrity.subject import RunSubject, TraceSubject, some
 from trace_timing.trace.integrity.check import Found, passed

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trace_timing.records import Stage
+from trace_timing.arrays import IntArray
+from trace_timing.stages import Stage
 from trace_timing.timeline.build.model import NOT_COUNTED, RunTimeline, StageKey, StageRange
 from trace_timing.timeline.build.runs import TraceTimeline
 from trace_timing.trace.events import Trace
-from trace_timing.units import IntArray
 
 
 @dataclass(frozen=True, kw_only=True)

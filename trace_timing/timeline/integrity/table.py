@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trace_timing.records import IntegrityResult
+from trace_timing.records.findings import IntegrityResult
 from trace_timing.timeline.integrity import launch_checks, range_checks
 from trace_timing.timeline.integrity.subject import RunSubject, TraceSubject
 from trace_timing.trace.integrity.check import Check, run_checks

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trace_timing.errors import AttributionError, UsageError
-from trace_timing.records import GENERATE, NUMBERED_STAGES, STAGES, STEP_STAGES, Stage
+from trace_timing.stages import GENERATE, NUMBERED_STAGES, STAGES, STEP_STAGES, Stage
 from trace_timing.timeline.build.model import BatchSize
 from trace_timing.timeline.naming.patterns import MOST_NAME_CHARS, LimitedPattern, Pattern
 

@@ -1,4 +1,4 @@
-"""The five laws of design section 2, computed on what the tables will say."""
+"""The five checks on the rows of the tables: equations that hold exactly, or a warning says so."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trace_timing.records import LawResult
+from trace_timing.records.findings import CheckName, CheckResult
 from trace_timing.timeline.build.model import RunTimeline
 from trace_timing.trace.events import GPU_OP_KINDS, Trace
 
@@ -24,10 +24,10 @@ _NEVER_NEGATIVE = (
 )
 
 
-def run_laws(
+def run_checks(
     run: RunTimeline, stages: pa.Table, device_stages: pa.Table, steps: pa.Table
-) -> tuple[LawResult, ...]:
-    """Laws 1, 2 and 5 on one run's rows.
+) -> tuple[CheckResult, ...]:
+    """`windows_sum`, `busy_and_idle` and `nothing_negative` on one run's rows.
 
     Stages of which a part was not recorded have no busy time; their recorded steps have.
 
@@ -35,10 +35,12 @@ def run_laws(
         stages, device_stages, steps: rows of this run alone.
     """
     window = run.window_end_ns - run.window_start_ns
-    results = [_sums_to(1, "window", total(stages, "window_ns"), window)]
+    results = [_sums_to("windows_sum", "window", total(stages, "window_ns"), window)]
     for device in sorted(run.device_cells):
         rows = device_stages.filter(pc.equal(device_stages["device"], device))
-        results.append(_sums_to(1, f"window of device {device}", total(rows, "window_ns"), window))
+        results.append(
+            _sums_to("windows_sum", f"window of device {device}", total(rows, "window_ns"), window)
+        )
     results += [_busy_and_idle("stages", stages), _busy_and_idle("device_stages", device_stages)]
     if run.unrecorded:
         results.append(_busy_and_idle("steps", steps))
@@ -46,17 +48,17 @@ def run_laws(
     return tuple(results)
 
 
-def trace_laws(trace: Trace, stages: pa.Table) -> tuple[LawResult, ...]:
-    """Laws 3 and 4 over all rows of a trace, unattributed ones included."""
+def trace_checks(trace: Trace, stages: pa.Table) -> tuple[CheckResult, ...]:
+    """`kernels_sum` and `every_op_placed` over all rows of a trace, unattributed ones included."""
     rows = trace.events.rows(*GPU_OP_KINDS)
     durations = int(trace.events.dur_ns[rows].sum())
     unattributed = stages.filter(pc.equal(stages["stage"], "unattributed"))
     silent = unattributed["reason"].null_count
     in_stages = total(stages, "gpu_ops")
     return (
-        _sums_to(3, "kernel sum", total(stages, "kernel_sum_ns"), durations),
-        LawResult(
-            law=4,
+        _sums_to("kernels_sum", "kernel sum", total(stages, "kernel_sum_ns"), durations),
+        CheckResult(
+            check="every_op_placed",
             holds=in_stages == len(rows) and not silent,
             left_ns=None,
             right_ns=None,
@@ -70,17 +72,19 @@ def total(table: pa.Table, column: str) -> int:
     return int(pc.sum(table[column]).as_py() or 0)
 
 
-def _sums_to(law: int, what: str, left: int, right: int) -> LawResult:
+def _sums_to(check: CheckName, what: str, left: int, right: int) -> CheckResult:
     detail = f"sum of rows = {what}" if left == right else f"{what} missed by {left - right} ns"
-    return LawResult(law=law, holds=left == right, left_ns=left, right_ns=right, detail=detail)
+    return CheckResult(
+        check=check, holds=left == right, left_ns=left, right_ns=right, detail=detail
+    )
 
 
-def _busy_and_idle(name: str, rows: pa.Table) -> LawResult:
+def _busy_and_idle(name: str, rows: pa.Table) -> CheckResult:
     known = rows.filter(pc.and_(pc.is_valid(rows["busy_ns"]), pc.is_valid(rows["window_ns"])))
     both = pc.add(known["busy_ns"], known["idle_ns"])
     broken = int(pc.sum(pc.not_equal(both, known["window_ns"])).as_py() or 0)
-    return LawResult(
-        law=2,
+    return CheckResult(
+        check="busy_and_idle",
         holds=not broken,
         left_ns=total(known, "busy_ns") + total(known, "idle_ns"),
         right_ns=total(known, "window_ns"),
@@ -88,15 +92,15 @@ def _busy_and_idle(name: str, rows: pa.Table) -> LawResult:
     )
 
 
-def _no_negative(stages: pa.Table) -> LawResult:
+def _no_negative(stages: pa.Table) -> CheckResult:
     found: Sequence[str] = [
         f"{row['stage']}.{name} = {row[name]}"
         for row in stages.select(["stage", *_NEVER_NEGATIVE]).to_pylist()
         for name in _NEVER_NEGATIVE
         if row[name] is not None and row[name] < 0
     ]
-    return LawResult(
-        law=5,
+    return CheckResult(
+        check="nothing_negative",
         holds=not found,
         left_ns=None,
         right_ns=None,

@@ -1,4 +1,4 @@
-"""Runs → rows of the stage, device, step and kernel tables (schema.py has the columns)."""
+"""Runs → rows of the stage, device, step and kernel tables (trace_timing.schema has the columns)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from trace_timing import schema
-from trace_timing.records import NUMBERED_STAGES, STAGES, Stage
+from trace_timing.arrays import BoolArray, IntArray, number_codes
+from trace_timing.stages import NUMBERED_STAGES, STAGES, Stage
 from trace_timing.timeline.build.metrics import (
     DeviceFigures,
     HostFigures,
@@ -29,7 +30,6 @@ from trace_timing.timeline.build.recorded_part import (
 )
 from trace_timing.timeline.build.runs import TraceTimeline
 from trace_timing.trace.events import Kind, Trace
-from trace_timing.units import BoolArray, IntArray, number_codes
 
 OP_WORDS = {Kind.KERNEL: "kernel", Kind.MEMCPY: "memcpy", Kind.MEMSET: "memset"}
 _NOTHING = np.empty(0, np.int64)

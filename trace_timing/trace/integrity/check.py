@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from trace_timing.records import IntegrityResult, Stage
+from trace_timing.records.findings import IntegrityResult
+from trace_timing.stages import Stage
 from trace_timing.trace.events import Kind, Trace
 
 Subject = TypeVar("Subject")

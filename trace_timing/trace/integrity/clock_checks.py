@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trace_timing.api_call_names import CallRole
+from trace_timing.arrays import BoolArray, IntArray
 from trace_timing.memoize import once
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import Kind, Trace
@@ -14,7 +15,7 @@ from trace_timing.trace.integrity.check import Found, passed, told
 from trace_timing.trace.integrity.linked import LinkedOps, linked_ops
 from trace_timing.trace.links import gpu_op_rows
 from trace_timing.trace.marks import marks_of
-from trace_timing.units import NS_PER_MS, NS_PER_S, BoolArray, IntArray
+from trace_timing.units import NS_PER_MS, NS_PER_S
 
 #: Host and device clocks agree to 3 to 5 µs where they were looked at; ten times that is no longer
 #: the distance of two clocks.

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from trace_timing.api_call_names import LAUNCHING
+from trace_timing.arrays import BoolArray, IntArray
 from trace_timing.memoize import once
 from trace_timing.trace.calls import calls_that, captured
 from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.trace.links import gpu_op_rows
 from trace_timing.trace.marks import Marks, marks_of
-from trace_timing.units import BoolArray, IntArray
 
 #: Ops of one stream overlap by about 1 µs under programmatic dependent launch; more is corrupt.
 #: https://docs.nvidia.com/cuda/cuda-c-programming-guide/ (Programmatic Dependent Launch)

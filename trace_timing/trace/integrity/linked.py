@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from trace_timing.api_call_names import role_of_call
+from trace_timing.arrays import BoolArray, IntArray
 from trace_timing.memoize import once
 from trace_timing.trace.events import NONE, Trace
 from trace_timing.trace.links import gpu_op_rows, launch_rows
-from trace_timing.units import BoolArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)

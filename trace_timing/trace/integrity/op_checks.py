@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_timing.api_call_names import CallRole
+from trace_timing.arrays import IntArray
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import Events, Kind, Trace
 from trace_timing.trace.integrity.check import Found, passed, told
 from trace_timing.trace.integrity.counts import STREAM_OVERLAP_NS, check_integrity
 from trace_timing.trace.integrity.linked import linked_ops
 from trace_timing.trace.links import gpu_op_rows
-from trace_timing.units import IntArray
 
 #: In traces whose times are whole µs, short ops of one stream can begin in one µs.
 ROUNDED_DUR_NS = 10_000

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trace_timing.arrays import BoolArray, IntArray
 from trace_timing.trace.events import DTYPES, GPU_OP_KINDS, NONE, Events, Kind, absent
 from trace_timing.trace.kineto.categories import SKIPPED, kind_of
 from trace_timing.trace.kineto.decoding import (
@@ -27,7 +28,6 @@ from trace_timing.trace.kineto.decoding import (
 from trace_timing.trace.kineto.faults import Faults, usable_times
 from trace_timing.trace.kineto.text import UNREADABLE, Buffer
 from trace_timing.trace.processes import DeviceTracks, tells_process
-from trace_timing.units import BoolArray, IntArray
 
 
 def _table(*kinds: int) -> bytes:

@@ -16,9 +16,10 @@ from typing import Any, Union
 import msgspec
 import numpy as np
 
+from trace_timing.arrays import FloatArray, IntArray
 from trace_timing.trace.events import NONE
 from trace_timing.trace.kineto.text import UNREADABLE, Buffer, Repairs, repaired
-from trace_timing.units import NS_PER_US, FloatArray, IntArray
+from trace_timing.units import NS_PER_US
 
 #: From here on neighbouring float64 that count µs are more than 1 ns apart, so digits decide.
 #: Below, a float is within 0.49 ns of the text: `ns_from_us` gives the ns that was written.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from trace_timing.records import STAGES
 from trace_timing.report.figures.overview import styled
 from trace_timing.report.model import Section
 from trace_timing.report.palette import LABELS, PARTS
 from trace_timing.schema import TABLES
-from trace_timing.table_schema import Column, Table
+from trace_timing.schema.table import Column, Table
+from trace_timing.stages import STAGES
 from trace_timing.units import NS_PER_MS
 
 if TYPE_CHECKING:

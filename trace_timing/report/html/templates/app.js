@@ -146,7 +146,7 @@ async function drawSample(name) {
     ...fact("total while recorded", "T_total_ms"), ...fact("first token", "T_TTFT_ms"),
     ...fact("a decode step", "T_decode_per_token_ms"), ...fact("output tokens", "output_tokens"),
     ...fact("decode steps", "decode_steps"), ...fact("of these recorded", "recorded_steps"),
-    ...fact("GPU ops", "gpu_ops"), ...fact("clock", "clock"), ...fact("laws hold", "laws_hold"),
+    ...fact("GPU ops", "gpu_ops"), ...fact("clock", "clock"), ...fact("checks hold", "checks_hold"),
   ].join(" ");
   const templates = await load("templates");
   const stages = await load("stages"), steps = await load("steps");

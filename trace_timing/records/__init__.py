@@ -1,0 +1,1 @@
+"""What recording writes and analysis reads: manifests, run records, warnings, in JSON."""

@@ -1,0 +1,67 @@
+"""JSON of the records that are stored, and the format version that they carry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from trace_timing.errors import TraceError
+
+TOOL_VERSION = "0.1.0"
+
+
+#: Of manifest.json with its run records, and of summary.json with its tables.
+#: 1: roles profiled and control. 2: roles recorded and control, each control says CUPTI's state.
+FORMAT_VERSION = 2
+
+
+T = TypeVar("T")
+
+
+def encode(value: object) -> bytes:
+    """Compact JSON of a record; mappings keep their order, so equal records give equal bytes."""
+    return msgspec.json.encode(value)
+
+
+def decode(data: bytes | str, kind: type[T], *, source: str, name: str = "") -> T:
+    """A record from its JSON; run records and manifests have functions of their own.
+
+    Args:
+        name: what the record is called in an error, where it is not the type's name.
+    Raises:
+        TraceError: not JSON, a field missing or of another type; names `source` and the field.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.MsgspecError as error:
+        raise TraceError(
+            f"{source} is not a valid {name or kind.__name__}",
+            why=str(error),
+            remedy="record it again, or delete the damaged file or line",
+        ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormatHeader:
+    """What a manifest or summary says of its format, whatever else is in it."""
+
+    format_version: int = 1
+
+
+def check_format(data: bytes | str, *, source: str) -> None:
+    """Refuse the JSON of a manifest or summary whose format is newer than this program.
+
+    What raises the format version: docs/file-formats.md.
+
+    Raises:
+        TraceError: its `format_version` is above FORMAT_VERSION; or as `decode`.
+    """
+    found = decode(data, FormatHeader, source=source).format_version
+    if found > FORMAT_VERSION:
+        raise TraceError(
+            f"{source} has format version {found}",
+            why=f"trace-timing {TOOL_VERSION} reads versions up to {FORMAT_VERSION}",
+            remedy="use the trace-timing that wrote it, or a newer one",
+        )

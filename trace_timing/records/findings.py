@@ -1,0 +1,68 @@
+"""What is said about figures: warnings, results of checks, inputs that were refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trace_timing.stages import Stage
+
+IntegrityLevel = Literal["PASS", "WARN", "FAIL"]
+
+
+#: Equations that hold exactly on every run or trace (docs/architecture.md, "Checks").
+CheckName = Literal[
+    "windows_sum", "busy_and_idle", "kernels_sum", "every_op_placed", "nothing_negative"
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureWarning:
+    """A stated reason to distrust a figure, with the evidence and the remedy."""
+
+    #: Stable and machine-readable: `check_broken`, `clock_host`, `no_stage_ranges` …
+    code: str
+    #: What may be wrong, in a sentence.
+    message: str
+    evidence: str
+    remedy: str
+    sample_id: str | None = None
+    repeat: int | None = None
+    rank: int | None = None
+    stage: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """One check on one run (or one trace): both sides of the equation, and whether it holds."""
+
+    check: CheckName
+    holds: bool
+    #: None where the check has nothing to say (no device timeline).
+    left_ns: int | None
+    right_ns: int | None
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegrityResult:
+    """What one check of a trace's integrity found (docs/integrity.md)."""
+
+    code: str
+    #: WARN: the figures are given, and this is named. FAIL: they are no labels.
+    level: IntegrityLevel
+    #: What it would mean, in a sentence; of a PASS too.
+    message: str
+    #: In one line: the faults, or what was looked at.
+    evidence: str
+    remedy: str
+    stage: Stage | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejection:
+    """An input that was not analysed, and why."""
+
+    source: str
+    reason: str
+    remedy: str

@@ -1,0 +1,168 @@
+"""Run records: one line of `runs.rank<k>.jsonl` each, written by recording, read by analysis."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import msgspec
+
+from trace_timing.records.encoding import decode
+from trace_timing.stages import Stage
+
+Role = Literal["recorded", "control"]
+
+
+Clock = Literal["device", "host"]
+
+
+#: Of a control: CUPTI was not used in this process before it (`never`); used, and detached since by
+#: a method shown to work (`detached`); used and not detached, or not shown to be (`attached`).
+CuptiState = Literal["never", "detached", "attached"]
+
+
+Status = Literal["ok", "failed"]
+
+
+class ControlSegment(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """One stretch of a control run between two consecutive CUDA events.
+
+    Belongs to the stage entered at its first event; the segments of a run are in time order and
+    sum to its total. `step` is None for stages without a number. In JSON a row [stage, step, ns]:
+    a control of a thousand tokens has four thousand of them.
+    """
+
+    stage: Stage
+    step: int | None
+    duration_ns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlTimes:
+    """A control run's figures. A bare control has the total alone and no segments."""
+
+    total_ns: int
+    segments: tuple[ControlSegment, ...] = ()
+    bare: bool = False
+    clock: Clock = "device"
+    cupti: CuptiState = "never"
+    #: Which of the controls of one sample, counted from 0 in the order made.
+    index: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """One line of `runs.rank<k>.jsonl`: one generate() call, recorded or control."""
+
+    sample_id: str
+    role: Role
+    repeat: int
+    rank: int = 0
+    status: Status = "ok"
+    #: Why it failed; None for an ok run.
+    reason: str | None = None
+    #: Name below traces/ without its ending: `<name>.json.gz` and/or `<name>.parquet`.
+    trace: str | None = None
+    #: Of the stored file(s), by ending: {"json.gz": "…"}.
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    tokens_in: int | None = None
+    #: New positions of the longest row, and summed over rows.
+    tokens_out: int | None = None
+    tokens_out_total: int | None = None
+    #: Of the output's token ids, so that runs of one sample can be compared.
+    tokens_sha256: str | None = None
+    #: Order of the run within the process, counted from 0 over both roles.
+    ordinal: int | None = None
+    started_unix_ns: int | None = None
+    control: ControlTimes | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    #: Allocator, clocks, launch cost, load … before and after: {"before": {…}, "after": {…}}; what
+    #: the profiler's session cost (`session`); of a control `planned_controls`, of a sample's first
+    #: run of a new input shape how the warm-up went (`warm_up`).
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+
+def decode_run_record(line: bytes | str, *, source: str) -> RunRecord:
+    """A line of `runs.rank<k>.jsonl`, of format version 1 or 2.
+
+    Version 1 calls the role `profiled`, and does not say CUPTI's state: its controls are `never`
+    where they were marked `before_profiling` or the process saw no GPU, else `attached`.
+
+    Raises:
+        TraceError: not JSON, a field missing or of another type.
+    """
+    stored = decode(line, _StoredRun, source=source, name="RunRecord")
+    values: dict[str, Any] = {f.name: getattr(stored, f.name) for f in fields(RunRecord)}
+    if stored.role == "profiled":
+        values["role"] = "recorded"
+    if stored.control is not None:
+        values["control"] = _control_of(stored.control, stored.machine)
+    return RunRecord(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SegmentObject:
+    stage: Stage
+    step: int | None
+    duration_ns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StoredControl:
+    total_ns: int
+    #: Rows; in older records objects.
+    segments: tuple[ControlSegment | _SegmentObject, ...] = ()
+    bare: bool = False
+    clock: Clock = "device"
+    index: int = 0
+    cupti: CuptiState | None = None
+    before_profiling: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StoredRun(RunRecord):
+    role: Literal["recorded", "control", "profiled"]  # type: ignore[assignment]
+    control: _StoredControl | None = None  # type: ignore[assignment]
+
+
+def _control_of(stored: _StoredControl, machine: Mapping[str, Any]) -> ControlTimes:
+    cupti = stored.cupti
+    if cupti is None:
+        # A model over several devices is timed on the host's clock too, in a process with CUPTI.
+        without_gpu = stored.clock == "host" and "devices" not in machine.get("before", {})
+        cupti = "never" if stored.before_profiling or without_gpu else "attached"
+    return ControlTimes(
+        total_ns=stored.total_ns,
+        segments=tuple(
+            s
+            if isinstance(s, ControlSegment)
+            else ControlSegment(stage=s.stage, step=s.step, duration_ns=s.duration_ns)
+            for s in stored.segments
+        ),
+        bare=stored.bare,
+        clock=stored.clock,
+        cupti=cupti,
+        index=stored.index,
+    )
+
+
+def slug(sample_id: str, *, limit: int = 60) -> str:
+    """A file name part that any file system takes: letters, digits, '.', '_', '-'."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", sample_id).strip("-.")[:limit] or "sample"
+
+
+def run_name(sample_id: str, repeat: int, rank: int) -> str:
+    """The file name (without ending) of a run's trace: slug of the id, short hash, repeat, rank.
+
+    The hash keeps two ids with one slug apart.
+    """
+    digest = hashlib.sha256(sample_id.encode()).hexdigest()[:8]
+    return f"{slug(sample_id)}-{digest}.r{repeat}.k{rank}"
+
+
+def runs_name(rank: int) -> str:
+    """File name of a rank's run records; no two ranks write one file."""
+    return f"runs.rank{rank}.jsonl"

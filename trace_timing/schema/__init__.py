@@ -1,0 +1,91 @@
+"""The schemas of every table that is written: column, type, unit, definition. The one source.
+
+`check` runs on writing; the column reference in the docs is generated from here.
+"""
+
+from __future__ import annotations
+
+from trace_timing.schema.breakdown import (
+    COMMUNICATION,
+    COMPONENTS,
+    GRAPH_NODES,
+    GRAPHS,
+    HTA,
+    IDLE,
+    KINDS,
+    LIMITS,
+    QUEUE,
+    QUEUE_DEPTH,
+    RANKS,
+    SPANS,
+    SYNC_LOOPS,
+    VERDICTS,
+)
+from trace_timing.schema.samples import (
+    ESTIMATED_TIMES,
+    IDENTITY,
+    RUNS,
+    SAMPLE_PARTS,
+    SAMPLE_TIMES,
+    SAMPLES,
+)
+from trace_timing.schema.stages import DEVICE_STAGES, KERNELS, STAGES, STEPS
+from trace_timing.schema.table import Column, SchemaError, Table, check
+
+__all__ = [
+    "COMMUNICATION",
+    "COMPONENTS",
+    "DEVICE_STAGES",
+    "ESTIMATED_TIMES",
+    "GRAPHS",
+    "GRAPH_NODES",
+    "HTA",
+    "IDENTITY",
+    "IDLE",
+    "KERNELS",
+    "KINDS",
+    "LIMITS",
+    "QUEUE",
+    "QUEUE_DEPTH",
+    "RANKS",
+    "RUNS",
+    "SAMPLES",
+    "SAMPLE_PARTS",
+    "SAMPLE_TIMES",
+    "SPANS",
+    "STAGES",
+    "STEPS",
+    "SYNC_LOOPS",
+    "TABLES",
+    "VERDICTS",
+    "Column",
+    "SchemaError",
+    "Table",
+    "check",
+]
+
+TABLES: dict[str, Table] = {
+    t.name: t
+    for t in (
+        SAMPLES,
+        RUNS,
+        STAGES,
+        DEVICE_STAGES,
+        STEPS,
+        KERNELS,
+        KINDS,
+        IDLE,
+        QUEUE,
+        QUEUE_DEPTH,
+        SYNC_LOOPS,
+        COMMUNICATION,
+        GRAPHS,
+        GRAPH_NODES,
+        COMPONENTS,
+        VERDICTS,
+        LIMITS,
+        SPANS,
+        RANKS,
+        HTA,
+    )
+}

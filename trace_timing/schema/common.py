@@ -1,0 +1,30 @@
+"""Columns that several tables share."""
+
+from __future__ import annotations
+
+from trace_timing.schema.table import Column
+
+RUN_KEY = (
+    Column("sample_id", "string", "", "One input: image(s) and prompt."),
+    Column(
+        "repeat",
+        "int64",
+        "",
+        "0, 1, … of one sample; null on the row of ops that lie in no run of a trace with several.",
+        nullable=True,
+    ),
+    Column("rank", "int64", "", "Process of a distributed run; 0 otherwise."),
+)
+
+CLOCK = Column(
+    "clock", "string", "", "`device`: from the GPU timeline; `host`: from host ranges alone."
+)
+
+STAGE = Column("stage", "string", "", "Stage; rows are exclusive, so they tile the window.")
+
+STAGE_OF_PART = Column(
+    "stage",
+    "string",
+    "",
+    "Stage; where the table `stages` says that not all of it was recorded, its recorded steps.",
+)

@@ -1,0 +1,198 @@
+"""Stages, devices, steps and kernels: the tables that tiling fills."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trace_timing.schema.common import CLOCK, RUN_KEY, STAGE, STAGE_OF_PART
+from trace_timing.schema.table import Column, Table
+
+_DEVICE_FIGURES = (
+    Column(
+        "window_ns",
+        "int64",
+        "ns",
+        "Instants that tiling gives the stage while it is recorded.",
+        nullable=True,
+    ),
+    Column(
+        "busy_ns", "int64", "ns", "Of the window, the instants in which an op runs.", nullable=True
+    ),
+    Column("idle_ns", "int64", "ns", "Window less busy.", nullable=True),
+    Column("queued_ns", "int64", "ns", "Of idle, the part with work queued.", nullable=True),
+    Column("kernel_sum_ns", "int64", "ns", "Sum of the ops' durations.", nullable=True),
+    Column("span_ns", "int64", "ns", "First op's start to last op's end.", nullable=True),
+    Column("gpu_ops", "int64", "count", "Kernels, memcpys and memsets."),
+    Column("launches", "int64", "count", "API calls that launched them; a graph launch is one."),
+)
+
+_HOST_FIGURES = (
+    Column("syncs", "int64", "count", "Synchronizing API calls."),
+    Column("sync_wait_ns", "int64", "ns", "Host time inside synchronizing calls."),
+    Column("allocs", "int64", "count", "cudaMalloc, cudaFree and kin."),
+    Column("alloc_ns", "int64", "ns", "Host time inside allocator calls."),
+    Column("host_ns", "int64", "ns", "Host time inside the range, children excluded."),
+)
+
+_RECORDED = Column(
+    "recorded",
+    "bool",
+    "",
+    "Whether all of it was recorded. If not, busy_ns, idle_ns and queued_ns are null, window_ns is "
+    "whole, and the other figures are sums over what was recorded, guard steps included.",
+)
+
+STAGES = Table(
+    "stages",
+    ("sample_id", "repeat", "rank", "stage"),
+    (
+        *RUN_KEY,
+        STAGE,
+        *_DEVICE_FIGURES,
+        *_HOST_FIGURES,
+        _RECORDED,
+        Column("steps", "int64", "count", "Of decode and sampling: steps.", nullable=True),
+        Column(
+            "recorded_steps",
+            "int64",
+            "count",
+            "Of these, the ones that were recorded and are counted: not the guard step after a "
+            "gap in the recording.",
+            nullable=True,
+        ),
+        Column(
+            "busy_per_step_ns",
+            "float64",
+            "ns",
+            "Busy time of a recorded step: their mean.",
+            nullable=True,
+        ),
+        Column(
+            "kernel_sum_per_step_ns",
+            "float64",
+            "ns",
+            "Sum of the durations of a recorded step's ops: their mean.",
+            nullable=True,
+        ),
+        Column(
+            "gpu_ops_per_step",
+            "float64",
+            "count",
+            "Ops of a recorded step: their mean.",
+            nullable=True,
+        ),
+        Column(
+            "busy_estimate_ns",
+            "float64",
+            "ns",
+            "Where busy_ns is null since not all was recorded: its estimate over all steps, those "
+            "between recorded ones on the line between them.",
+            nullable=True,
+        ),
+        Column(
+            "gpu_ops_estimate",
+            "float64",
+            "count",
+            "Likewise, of gpu_ops, which then counts recorded ops alone.",
+            nullable=True,
+        ),
+        Column("reason", "string", "", "Why ops are unattributed, comma-separated.", nullable=True),
+        CLOCK,
+    ),
+)
+
+DEVICE_STAGES = Table(
+    "device_stages",
+    ("sample_id", "repeat", "rank", "device", "stage"),
+    (
+        *RUN_KEY,
+        Column("device", "int64", "", "Device index in the trace."),
+        STAGE,
+        *_DEVICE_FIGURES,
+        _RECORDED,
+        CLOCK,
+    ),
+)
+
+_BATCH = tuple(
+    Column(name, "int64", "count", f"{definition} As the range's name says.", nullable=True)
+    for name, definition in (
+        ("batch_size", "Requests in a server's forward, or their sum over both kinds."),
+        ("context_requests", "Of them, those whose prompt is read."),
+        ("context_tokens", "Tokens of prompts that it reads."),
+        ("generation_requests", "Of them, those that are given tokens."),
+        (
+            "generation_tokens",
+            "Tokens that it reads for these: one each, more with speculative decoding.",
+        ),
+    )
+)
+
+STEPS = Table(
+    "steps",
+    ("sample_id", "repeat", "rank", "stage", "step"),
+    (
+        *RUN_KEY,
+        STAGE,
+        Column(
+            "step",
+            "int64",
+            "",
+            "Decode step 1 … N−1 of N output tokens. In a server's trace every forward is a step: "
+            "0, 1, … of its stage, by begin.",
+        ),
+        Column("latency_ns", "int64", "ns", "The step by the sample's controls.", nullable=True),
+        Column("latency_lo_ns", "int64", "ns", "Lower end of its 95 % interval.", nullable=True),
+        Column("latency_hi_ns", "int64", "ns", "Upper end of its 95 % interval.", nullable=True),
+        Column("usable", "bool", "", "latency_ns may be used as a label."),
+        Column(
+            "kv_length",
+            "int64",
+            "count",
+            "Positions that its attention reads: the prompt, and the tokens so far.",
+            nullable=True,
+        ),
+        *_BATCH,
+        Column(
+            "recorded",
+            "bool",
+            "",
+            "Whether its figures are known. If not, all but window_ns and host_ns are null, and "
+            "window_ns is as long as the host took where no earlier op ran into it.",
+        ),
+        Column(
+            "unrecorded_reason",
+            "string",
+            "",
+            "Why not: `recording_off`; `recording_guard`, the step after a gap in the recording, "
+            "in which what was launched before still runs; `recording_switch`, an op or launch of "
+            "it is lost next to a gap; `no_recorded_run`, the sample has controls alone.",
+            nullable=True,
+        ),
+        *(replace(column, nullable=True) for column in (*_DEVICE_FIGURES, *_HOST_FIGURES)),
+        Column(
+            "interval_ns",
+            "int64",
+            "ns",
+            "Forward begins → next forward of any kind begins on the host; the last ends with "
+            "generate().",
+            nullable=True,
+        ),
+        CLOCK,
+    ),
+)
+
+KERNELS = Table(
+    "kernels",
+    ("sample_id", "repeat", "rank", "stage", "name"),
+    (
+        *RUN_KEY,
+        STAGE_OF_PART,
+        Column("name", "string", "", "Name of the op as the trace gives it."),
+        Column("op", "string", "", "`kernel`, `memcpy` or `memset`."),
+        Column("count", "int64", "count", "Ops of that name in the stage."),
+        Column("total_ns", "int64", "ns", "Sum of their durations."),
+        Column("mean_ns", "float64", "ns", "Mean duration."),
+        Column("max_ns", "int64", "ns", "Longest."),
+    ),
+)
