@@ -81,7 +81,7 @@ def command(
     from trace_timing.api.analysis.executor import available_cores
     from trace_timing.api.output.output_folder import seal
     from trace_timing.api.output.upload import delivered, exclusive
-    from trace_timing.trace.cache import default_folder
+    from trace_timing.trace.files.cache import default_folder
     from trace_timing.trace.kineto.inflating import MOST_INFLATION
 
     spread: dict[str, Any] = {

@@ -28,8 +28,8 @@ from trace_timing.recording.samples import Sample, prepare
 from trace_timing.recording.storage.directory import read_records, run_key
 from trace_timing.records.manifest import Manifest, decode_manifest
 from trace_timing.records.runs import RunRecord
+from trace_timing.trace.files.store import read_store
 from trace_timing.trace.kineto.reader import read_trace
-from trace_timing.trace.store import read_store
 
 pytestmark = pytest.mark.capture
 SAMPLE = Sample(id="x", images=(Image.new("RGB", (30, 20), "red"),), prompt="what is this")

@@ -12,7 +12,7 @@ from trace_timing.errors import TraceError
 from trace_timing.stats.trace.trace_result import TraceResult, TraceSource, result_of
 from trace_timing.timeline.build.runs import lay_out
 from trace_timing.timeline.naming.builtin_maps import auto
-from trace_timing.trace.reading import open_trace
+from trace_timing.trace.files.reading import open_trace
 
 SAMPLES = SAMPLE_TRACES / "traces"
 

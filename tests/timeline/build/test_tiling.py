@@ -14,7 +14,7 @@ from tests.timeline.building import TraceBuilder
 from tests.timeline.plain import PlainOp, PlainRange, windows
 from trace_timing.timeline.build.model import RunTimeline, State
 from trace_timing.timeline.build.runs import lay_out
-from trace_timing.trace.reading import open_trace
+from trace_timing.trace.files.reading import open_trace
 
 DEVICE_BOUND = DATA / "device_bound" / "traces"
 

@@ -58,8 +58,8 @@ class Keeper:
         return tuple([JSON] * json_stays + [STORE] * self._keep.store)
 
     def _make_store(self, name: str) -> None:
+        from trace_timing.trace.files.store import write_store
         from trace_timing.trace.kineto.reader import read_trace
-        from trace_timing.trace.store import write_store
 
         path = self._directory.trace_path(name, STORE)
         try:

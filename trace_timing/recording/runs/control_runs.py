@@ -16,7 +16,7 @@ import torch
 from trace_timing.recording.profiling.detach import CuptiAttachment
 from trace_timing.recording.runs.calls import Call, Outcome, SinkSlot, synchronize
 from trace_timing.recording.runs.control_sink import ControlSink, HostMarks, Marks, StreamMarks
-from trace_timing.recording.storage.run_records import RecordMaker
+from trace_timing.recording.runs.run_records import RecordMaker
 from trace_timing.records.runs import ControlTimes
 
 

@@ -25,11 +25,11 @@ from trace_timing.recording.runs.calls import (
 from trace_timing.recording.runs.control_runs import ControlMaker
 from trace_timing.recording.runs.plan import Enough
 from trace_timing.recording.runs.profiler import ProfilerSession
+from trace_timing.recording.runs.run_records import RecordMaker
 from trace_timing.recording.runs.session_runs import SessionMaker
 from trace_timing.recording.runs.step_planner import StepPlanner
 from trace_timing.recording.runs.warm_up import AllAgree, RunTimes, WarmUp, times_of, warm_up
 from trace_timing.recording.storage.directory import CaptureDirectory
-from trace_timing.recording.storage.run_records import RecordMaker
 from trace_timing.records.runs import Role, RunRecord
 
 

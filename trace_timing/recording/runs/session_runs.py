@@ -18,12 +18,12 @@ from trace_timing.recording.profiling.session_health import SessionHealth
 from trace_timing.recording.runs.calls import Call, Outcome, SinkSlot, synchronize
 from trace_timing.recording.runs.profiler import ProfilerSession, timed
 from trace_timing.recording.runs.profiler_sink import ProfilerSink, SwitchingSink
+from trace_timing.recording.runs.run_records import RecordMaker
 from trace_timing.recording.runs.step_planner import Planned, StepPlanner
 from trace_timing.recording.runs.warm_up import AllAgree
 from trace_timing.recording.storage import kineto_export
 from trace_timing.recording.storage.directory import PARTIAL, CaptureDirectory, sha256
 from trace_timing.recording.storage.kineto_export import Losses
-from trace_timing.recording.storage.run_records import RecordMaker
 from trace_timing.records.runs import run_name
 
 #: Sessions in which a sample may be recorded before it is refused for lost kernels.

@@ -17,6 +17,7 @@ from trace_timing.records.runs import RunRecord
 from trace_timing.schema.table import packed, unpacked
 from trace_timing.stages import Stage
 from trace_timing.stats.latency.evidence import FAULTS, RecordedRun
+from trace_timing.stats.latency.record_columns import part_columns, record_columns
 from trace_timing.stats.latency.recorded_times import (
     busy_times,
     decode_steps,
@@ -25,7 +26,6 @@ from trace_timing.stats.latency.recorded_times import (
 )
 from trace_timing.stats.latency.times import in_ms
 from trace_timing.stats.trace.diagnosis import WHY_TABLES, why
-from trace_timing.stats.trace.record_columns import part_columns, record_columns
 from trace_timing.stats.trace.unread import clock_host
 from trace_timing.stats.trace.warnings import (
     check_warnings,

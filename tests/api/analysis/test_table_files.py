@@ -11,9 +11,9 @@ import pytest
 
 from tests.paths import SAMPLE_TRACES
 from trace_timing import schema
+from trace_timing.api.analysis import table_files
 from trace_timing.api.analysis.analyze import analyze
-from trace_timing.api.output import table_files
-from trace_timing.api.output.table_files import StoredTables, TableWriters
+from trace_timing.api.analysis.table_files import StoredTables, TableWriters
 
 
 def kernel_rows(sample: str, count: int) -> dict[str, pa.Table]:
