@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.trace.files.test_store import assert_same
 from tests.trace.kineto_files import write
 from tests.trace.merged_ranks import Event, document, labelled, offset, rank_events, without
-from tests.trace.files.test_store import assert_same
 from trace_timing.errors import AttributionError, TraceError
 from trace_timing.trace.events import GPU_OP_KINDS, NONE, Kind, Trace
 from trace_timing.trace.files.store import read_store, write_store

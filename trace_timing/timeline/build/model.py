@@ -15,6 +15,7 @@ from trace_timing.arrays import BoolArray, IntArray, marks_until
 from trace_timing.memoize import once
 from trace_timing.records.runs import Clock
 from trace_timing.stages import STEP_STAGES, Stage, range_name
+from trace_timing.timeline.naming.stage_names import BatchSize
 from trace_timing.trace.marks import NO_SPANS, Spans
 
 Keys = npt.NDArray[np.int32]
@@ -127,21 +128,6 @@ class HostTimeline:
     def at_each(self, ascending_ns: IntArray) -> Keys:
         """As `at`, of instants in order: the few boundaries are looked up among the many."""
         return np.append(np.int32(-1), self.key)[marks_until(self.boundary_ns, ascending_ns)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchSize:
-    """What the name of a server's forward says of its batch; None: the name does not say it.
-
-    A context request is one whose prompt is being read, a generation request one that is given
-    tokens. Tokens are those that the forward reads, not those that it gives.
-    """
-
-    batch_size: int | None = None
-    context_requests: int | None = None
-    context_tokens: int | None = None
-    generation_requests: int | None = None
-    generation_tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from trace_timing.timeline.build.metrics import (
     run_figures,
     sums,
 )
-from trace_timing.timeline.build.model import BatchSize, Cells, RunTimeline, forward_keys
+from trace_timing.timeline.build.model import Cells, RunTimeline, forward_keys
 from trace_timing.timeline.build.recorded_part import (
     estimate_of_stage,
     partly_recorded,
@@ -29,6 +29,7 @@ from trace_timing.timeline.build.recorded_part import (
     recorded_steps,
 )
 from trace_timing.timeline.build.runs import TraceTimeline
+from trace_timing.timeline.naming.stage_names import BatchSize
 from trace_timing.trace.events import Kind, Trace
 
 OP_WORDS = {Kind.KERNEL: "kernel", Kind.MEMCPY: "memcpy", Kind.MEMSET: "memset"}
