@@ -1,4 +1,4 @@
-"""Faults of a recording that its own events betray (facts.md: known to go wrong)."""
+"""Faults of a recording that its own events betray (docs/integrity.md)."""
 
 from __future__ import annotations
 
