@@ -12,7 +12,7 @@ from typing import Any
 from trace_timing.api.capture.hooks import Hooks
 from trace_timing.api.capture.manifest import begun, manifest_of
 from trace_timing.api.capture.options import CaptureOptions
-from trace_timing.api.capture.retention import Keep, Keeper
+from trace_timing.api.capture.retention import KeepPolicy, TraceRetention
 from trace_timing.api.capture.session import Session
 from trace_timing.errors import UsageError
 from trace_timing.recording.hooks.attach import attach
@@ -88,7 +88,7 @@ def _sessions(
             profile=chosen.profile, cuda_cache=chosen.cuda_cache, warm_up=chosen.warm_up
         ),
         unhooked=hooks.unhooked,
-        on_trace=Keeper(place, Keep.parse(chosen.keep)).keep,
+        on_trace=TraceRetention(place, KeepPolicy.parse(chosen.keep)).apply,
         attachment=attachment_of_process(first_device),
         planner=StepPlanner(model, chosen.record_steps, switch=switch),
         all_agree=functools.partial(all_agree, device=first_device or "cpu")

@@ -14,7 +14,7 @@ from trace_timing.recording.profiling.graphs import watch_replays
 from trace_timing.recording.runs.calls import (
     Call,
     InputShape,
-    Outcome,
+    MadeRun,
     RunSettings,
     SinkSlot,
     devices_of,
@@ -171,7 +171,7 @@ class Runner:
         self.planner.learn(made)
         return MadeControls(records=made, output=output)
 
-    def recorded(self, call: Call) -> Outcome:
+    def recorded(self, call: Call) -> MadeRun:
         """A sample's recorded run, in a session of its own, recorded.
 
         Before the process's first one is a session that nobody keeps.
@@ -214,7 +214,7 @@ class Runner:
     def _times_of(self, call: Call) -> RunTimes:
         return times_of(self._controls.timed(call.short or call.run)[1])
 
-    def _control(self, call: Call, how: Controls, *, index: int) -> Outcome:
+    def _control(self, call: Call, how: Controls, *, index: int) -> MadeRun:
         return self._controls.control(
             call,
             index=index,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -281,7 +281,7 @@ def _why_tables(
             record=source.record,
             hta=hta,
         )
-        for name, some in taken_apart.rows(asdict(run.key)).items():
+        for name, some in taken_apart.rows(run.key._asdict()).items():
             rows[name] += some
     return {
         name: pa.Table.from_pylist(some, schema=schema.TABLES[name].arrow())

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_timing.arrays import BoolArray, IntArray, marks_until
-from trace_timing.memoize import once
+from trace_timing.memoize import cached_per_object
 from trace_timing.records.runs import Clock
 from trace_timing.stages import STEP_STAGES, Stage, range_name
 from trace_timing.timeline.naming.stage_names import BatchSize
@@ -217,7 +217,7 @@ def outside_of(keys: Sequence[StageKey], *, known: bool) -> int:
     return next(i for i, k in enumerate(keys) if k.stage == wanted and k.step is None)
 
 
-@once
+@cached_per_object
 def forward_keys(run: RunTimeline) -> tuple[int, ...]:
     """Keys of the run's numbered forwards, by begin: those that `steps` has rows for.
 

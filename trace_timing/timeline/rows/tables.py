@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -39,13 +39,12 @@ _NO_CELLS = Cells(
 )
 
 
-@dataclass(frozen=True)
-class RunKey:
+class RunKey(NamedTuple):
     """What identifies a run in every table; `repeat` is None for ops in no run."""
 
     sample_id: str
     repeat: int | None
-    rank: int
+    rank: int = 0
 
     def columns(self, rows: int) -> dict[str, list[Any]]:
         """The key columns, the same in each of `rows` rows."""
