@@ -93,11 +93,9 @@ def _rates(diagnosis: Diagnosis) -> HardwareRates | None:
     if not diagnosis.environment.get("device"):
         say("no GPU here: no rates to measure", err=True)
         return None
-    import torch
-
     from trace_timing.recording.doctor.rates import measure_rates
 
-    return measure_rates(torch.device("cuda", torch.cuda.current_device()))
+    return measure_rates("cuda")
 
 
 def _show(diagnosis: Diagnosis, rates: HardwareRates | None) -> None:

@@ -87,7 +87,7 @@ def test_a_trace_without_stage_ranges_has_one_row_and_says_why(h200: Path) -> No
     assert found.tables["steps"].num_rows == 0
 
 
-def test_names_that_do_not_say_their_stage_for_certain_are_warninged_with_an_example() -> None:
+def test_names_that_do_not_say_their_stage_for_certain_give_a_warning_with_an_example() -> None:
     trace = TraceBuilder().range("execute_new_0_cached_4", 0, 10).op(2, 8, launch=1).trace()
     source = TraceSource(location="", name="t", sample_id="s")
     summary = result_of(trace, lay_out(trace, auto()), source).summary
