@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from tests.paths import SAMPLE_TRACES
 from tests.timeline.building import TraceBuilder
 from trace_timing.errors import TraceError
+from trace_timing.records.findings import CheckName
 from trace_timing.stats.trace.trace_result import TraceResult, TraceSource, result_of
 from trace_timing.timeline.build.runs import lay_out
 from trace_timing.timeline.naming.builtin_maps import auto
@@ -56,7 +58,7 @@ def test_every_check_holds_on_every_recorded_trace_or_it_is_refused(shared: Path
             refused[path.name] = refusal.why
             continue
         checks = [check for run in found.runs for check in run.checks] + list(found.summary.checks)
-        assert {check.check for check in checks} == {1, 2, 3, 4, 5}
+        assert {check.check for check in checks} == set(get_args(CheckName))
         assert [check for check in checks if not check.holds] == [], path.name
     assert all(refused.values())
 
