@@ -15,6 +15,7 @@ import pytest
 from tests.api.made_captures import controls_only
 from tests.paths import SAMPLE_TRACES
 from trace_timing import schema
+from trace_timing.api.output.table_files import StoredTables
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -26,9 +27,14 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_the_sample_traces_give_every_output(tmp_path: Path) -> None:
     done = run("analyze", SAMPLE_TRACES, "-o", tmp_path)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
-    for name, table in schema.TABLES.items():
-        written = pq.read_table(tmp_path / f"{name}.parquet")
-        assert set(table.names) <= set(written.column_names)
+    beside = {file.name for file in tmp_path.iterdir()}
+    tables = {f"{name}.parquet" for name in schema.MAIN_TABLES}
+    assert beside == {"report.html", "samples.csv", "summary.json", "why", *tables}
+    for file in tmp_path.rglob("*.parquet"):
+        written = pq.read_table(file)
+        assert set(schema.TABLES[file.stem].names) <= set(written.column_names)
+        assert len(written)
+        assert file == tmp_path / schema.file_of(file.stem)
     assert (tmp_path / "samples.csv").read_text().count("\n") == 4
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["checks_hold"]
@@ -129,11 +135,9 @@ def test_auto_changes_nothing_of_a_capture(tmp_path: Path) -> None:
     trace = next((SAMPLE_TRACES / "traces").glob("short*"))
     for name, more in (("plain", ()), ("auto", ("--stages", "auto"))):
         run("analyze", trace, "-o", tmp_path / name, "--no-report", "--no-cache", *more)
+    plain, by_auto = (StoredTables(tmp_path / name) for name in ("plain", "auto"))
     for table in schema.TABLES:
-        plain, by_auto = (
-            pq.read_table(tmp_path / name / f"{table}.parquet") for name in ("plain", "auto")
-        )
-        assert by_auto.equals(plain), table
+        assert by_auto[table].equals(plain[table]), table
     assert not (tmp_path / "auto" / "step_summary.csv").exists()
 
 
