@@ -44,8 +44,10 @@ def test_the_sample_traces_give_every_output(tmp_path: Path) -> None:
 
 def test_a_capture_of_which_nothing_was_recorded_gives_every_output(tmp_path: Path) -> None:
     done = run("analyze", controls_only(tmp_path / "capture"), "-o", tmp_path / "out")
-    assert (done.returncode, done.stderr) == (0, f"wrote {tmp_path / 'out'}\n")
+    assert (done.returncode, done.stderr) == (0, "")
     told = " ".join(done.stdout.split())
+    assert f"report: {tmp_path / 'out' / 'report.html'}" in told
+    assert f"samples: {tmp_path / 'out' / 'samples.csv'}" in told
     assert "3 samples, 0 recorded runs" in told
     assert "All checks" not in told
     assert (tmp_path / "out" / "samples.csv").read_text().count("\n") == 4

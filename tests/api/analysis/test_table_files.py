@@ -50,7 +50,7 @@ def test_rows_are_kept_in_order_in_groups_of_a_bounded_size(
 
 
 def queue_rows(count: int) -> dict[str, pa.Table]:
-    row = {name: 1 for name in schema.QUEUE.names} | {"sample_id": "a", "stage": "decode"}
+    row = dict.fromkeys(schema.QUEUE.names, 1) | {"sample_id": "a", "stage": "decode"}
     rows = pa.Table.from_pylist([row] * count, schema=schema.QUEUE.arrow())
     return {"queue": rows}
 
