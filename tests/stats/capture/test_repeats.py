@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.paths import DATA
 from trace_timing.arrays import FloatArray
 from trace_timing.report.terminal.statistics import statistics_lines
 from trace_timing.schema import SAMPLE_TIMES
@@ -17,7 +17,7 @@ from trace_timing.stats.capture.repeats import Repeats, controls_for, repeats_of
 from trace_timing.stats.capture.statistics import Statistics
 from trace_timing.stats.methods.control_mean import PooledSpread, interval, mean, pooled_spread
 
-SERIES = Path(__file__).resolve().parents[1] / "data" / "control_series"
+SERIES = DATA / "control_series"
 
 
 def run_table(samples: dict[str, list[float]], **changes: Any) -> pd.DataFrame:
