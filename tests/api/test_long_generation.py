@@ -16,7 +16,7 @@ from trace_timing.report.html.page import report_html
 from trace_timing.report.terminal.statistics import statistics_lines
 from trace_timing.report.viewer.tracks import AnnotatedRun, track_events
 from trace_timing.timeline.build.runs import lay_out
-from trace_timing.trace.reading import open_trace
+from trace_timing.trace.files.reading import open_trace
 
 STEPS = 255
 

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trace_timing.report.model import ReportData, RunKey, SampleDetail
+from trace_timing.report.model import ReportData, SampleDetail
 from trace_timing.schema import SAMPLE_TIMES, TABLES, Table
 from trace_timing.stages import Stage
 from trace_timing.timeline.build.model import StageKey, State
+from trace_timing.timeline.rows.tables import RunKey
 
 STAGES: tuple[Stage, ...] = (
     "vision_encoder",

@@ -13,11 +13,11 @@ import pytest
 from tests.report.synthetic import report_data
 from trace_timing.report.copy_text import copy_texts
 from trace_timing.report.findings import ms
-from trace_timing.report.headline import axis_of, bars, measured, tiles, title
 from trace_timing.report.html.first_screen import draw_bars
 from trace_timing.report.main_finding import limit_of, main_finding
 from trace_timing.report.model import ReportData
-from trace_timing.report.trust import trust_sentence, worst_first
+from trace_timing.report.tiles import axis_of, bars, measured, tiles, title
+from trace_timing.report.trust import trust_sentence
 
 
 @pytest.fixture
@@ -135,22 +135,22 @@ def test_limits_by_idle_time(idle: float | None, limit: str) -> None:
     assert limit_of(idle) == limit
 
 
-def verdict(stage: str, code: str, remedy: str) -> dict[str, str]:
-    return {"stage": stage, "code": code, "remedy": remedy}
-
-
-def test_the_finding_is_of_the_longest_stage_with_the_remedy_of_most_runs(
-    data: ReportData,
-) -> None:
-    verdicts = pd.DataFrame(
+def verdicts_of(data: ReportData, **remedies: str) -> pd.DataFrame:
+    """A verdict a run and name `stage__code`."""
+    said = [name.split("__") for name in remedies]
+    return pd.DataFrame(
         [
-            verdict("prefill", "host_bound", "of prefill"),
-            verdict("decode", "sync_bound", "rare"),
-            verdict("decode", "host_bound", "graphs"),
-            verdict("decode", "host_bound", "graphs"),
+            {**run, "stage": stage, "code": code, "sentence": "", "remedy": remedy}
+            for run in data.recorded[["sample_id", "repeat", "rank"]].to_dict("records")
+            for (stage, code), remedy in zip(said, remedies.values(), strict=True)
         ]
     )
-    found = main_finding(replace(data, verdicts=verdicts))
+
+
+def test_the_finding_is_of_the_longest_stage_with_its_verdicts_remedy(data: ReportData) -> None:
+    verdicts = verdicts_of(data, prefill__host_bound="of prefill", decode__host_bound="graphs")
+    rare = verdicts[:1].assign(stage="decode", code="sync_bound", remedy="rare")
+    found = main_finding(replace(data, verdicts=pd.concat([rare, verdicts])))
     samples = data.samples
     step, busy = (samples[f"T_decode_per_token{of}_ms"].median() for of in ("", "_busy"))
     assert (found.limit, found.headline) == ("host", "The host is the limit")
@@ -168,7 +168,7 @@ def test_a_busy_gpu_gets_no_remedy_of_the_host(data: ReportData) -> None:
         replace(
             data,
             samples=samples.assign(**busy),
-            verdicts=pd.DataFrame([verdict("decode", "host_bound", "graphs")]),
+            verdicts=verdicts_of(data, decode__host_bound="graphs"),
         )
     )
     assert found.headline == "The GPU is the limit"
@@ -195,15 +195,6 @@ def test_trust_is_one_sentence_that_names_what_is_wrong(data: ReportData) -> Non
     broken = replace(data, runs=data.runs.assign(checks_hold=False))
     assert trust_sentence(broken).kind == "bad"
     assert trust_sentence(broken).text.startswith("Do not use these figures")
-
-
-def test_the_worst_warning_comes_first(data: ReportData) -> None:
-    said = [
-        {"code": code, "message": code, "evidence": "", "remedy": ""}
-        for code in ("tokens_differ", "no_control", "check_broken")
-    ]
-    groups = worst_first(replace(data, summary={**data.summary, "warnings": said}).warnings)
-    assert [group.code for group in groups] == ["check_broken", "no_control", "tokens_differ"]
 
 
 def test_copied_texts_hold_the_figures(data: ReportData) -> None:

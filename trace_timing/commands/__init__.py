@@ -14,7 +14,8 @@ from typing import NoReturn
 
 import click
 
-from trace_timing.commands.printing import say
+from trace_timing.commands.help_page import fit_page, write_examples
+from trace_timing.commands.printing import fit_streams, say
 from trace_timing.errors import EXIT_REJECTED, EXIT_USAGE, TraceTimingError
 from trace_timing.records.encoding import TOOL_VERSION
 
@@ -27,6 +28,13 @@ SUBCOMMANDS = {
     "view": "Open a trace in Perfetto or the Chrome trace viewer.",
     "doctor": "Check this machine (profiler, versions, rates), or the integrity of traces.",
 }
+
+EXAMPLES = (
+    "doctor",
+    "capture --model llava-hf/llava-1.5-7b-hf --inputs samples.jsonl -o traces/",
+    "analyze traces/ -o report/",
+    "COMMAND --help",
+)
 
 
 class LazyGroup(click.Group):
@@ -49,6 +57,14 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(SUBCOMMANDS.items()))
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The way from a model to its latencies."""
+        write_examples(formatter, EXAMPLES)
+
+    def get_help(self, ctx: click.Context) -> str:
+        """As for a subcommand."""
+        return fit_page(super().get_help(ctx))
+
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(TOOL_VERSION, prog_name="trace-timing")
@@ -61,6 +77,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line: expected failures become one message and an exit code."""
+    fit_streams()
     debug = "--debug" in sys.argv
     try:
         code = cli(standalone_mode=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trace_timing.commands.help_page import Command
 from trace_timing.commands.printing import say_json, show
 from trace_timing.errors import EXIT_GOOD, UsageError
 
@@ -23,22 +24,44 @@ if TYPE_CHECKING:
 PAGE = "audit.html"
 
 
-@click.command()
+GROUPS = {
+    "What is read": ("pairs", "against"),
+    "What is counted and written": ("by", "output", "estimate"),
+    "What is printed": ("as_json",),
+}
+EXAMPLES = (
+    "old_results.json",
+    "old_results.json --by output_tokens -o audited/",
+    "old_results.json --against traces/",
+)
+
+
+@click.command("audit", cls=Command, groups=GROUPS, examples=EXAMPLES)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--by", "by", help="Count by these columns too, comma-separated.")
+@click.option(
+    "--by",
+    metavar="COLUMNS",
+    help="Count by these columns too, comma-separated.  [default: none]",
+)
 @click.option(
     "--map",
     "pairs",
     multiple=True,
     metavar="KNOWN=COLUMN",
-    help="The file's own name of a column, e.g. --map T_total=total_ms. Repeatable.",
+    help="The file's own name of a column, e.g. --map T_total=total_ms. Repeatable.  [default: "
+    "T_total, T_vision_total, T_LLM_prefill, T_LLM_decode, output_tokens …]",
 )
-@click.option("--against", metavar="TRACES", help="A capture of the same samples, row by row.")
+@click.option(
+    "--against",
+    metavar="TRACES",
+    help="A capture of the same samples, or its report, row by row.  [default: none]",
+)
 @click.option(
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write audit.html and a cleaned copy of each file into this directory.",
+    metavar="DIR",
+    help="Write audit.html and a cleaned copy of each file into this directory.  [default: none]",
 )
 @click.option("--estimate", is_flag=True, help="With -o: add T_LLM_decode_estimated, flagged.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on stdout.")

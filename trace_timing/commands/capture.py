@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trace_timing.commands.help_page import Command
 from trace_timing.commands.printing import say
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED
 from trace_timing.stages import VISION_STAGES
@@ -34,11 +35,49 @@ def _step_count(ctx: click.Context, param: click.Parameter, value: Any) -> int |
     return int(click.IntRange(1).convert(value, param, ctx))
 
 
-@click.command("capture")
-@click.option("--model", required=True, help="Hub id, folder, tiny-llava, or random:… (presets).")
-@click.option("--inputs", required=True, help="samples.jsonl or hf:DATASET:SPLIT.")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False))
-@click.option("--profile", type=click.Choice(["ranges", "full"]), default="ranges")
+GROUPS = {
+    "What to run": ("model", "inputs", "limit", "max_new_tokens", "seed", "repeats"),
+    "How the model is loaded": (
+        *("dtype", "device", "device_map", "tensor_parallel", "attn", "trust_remote_code"),
+        "stages_of",
+    ),
+    "Runs without the profiler": ("control", "precision", "most_controls", "order", "warm_up"),
+    "What is recorded": ("record_every", "record_steps", "profile", "detail", "cuda_cache"),
+    "What is written": ("output", "keep", "rates", "resume"),
+}
+EXAMPLES = (
+    "--model llava-hf/llava-1.5-7b-hf --inputs samples.jsonl -o traces/",
+    "--model tiny-llava --inputs samples.jsonl -o traces/       # no download, no GPU",
+    "--model MODEL --inputs hf:DATASET:SPLIT --limit 200 --record-every 10 -o traces/",
+)
+
+
+@click.command("capture", cls=Command, groups=GROUPS, examples=EXAMPLES)
+@click.option(
+    "--model",
+    required=True,
+    metavar="MODEL",
+    help="Hub id, folder, or a preset with random weights: tiny-llava, random:llava-1b, "
+    "random:llava-8b, random:llava-olmoe.",
+)
+@click.option(
+    "--inputs", required=True, metavar="SAMPLES", help="samples.jsonl or hf:DATASET:SPLIT."
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder of the capture: made if it is not there.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["ranges", "full"]),
+    default="ranges",
+    help="ranges: GPU ops, launches and stages; full: every operator of the host, too, which "
+    "slows the recorded run more.",
+)
 @click.option(
     "--detail",
     type=click.Choice(["stages", "components"]),
@@ -49,26 +88,25 @@ def _step_count(ctx: click.Context, param: click.Parameter, value: Any) -> int |
     "--order",
     type=click.Choice(["controls-first", "interleaved"]),
     default="controls-first",
-    show_default=True,
     help="All controls, then all recorded runs; or sample by sample, detaching the profiler.",
 )
 @click.option(
     "--control",
     default=None,
+    metavar="N",
     type=click.IntRange(0),
-    help="Controls of each sample. [default: 2, and 5 of every tenth]",
+    help="Controls of each sample.  [default: 2, and 5 of every tenth]",
 )
 @click.option(
     "--record-every",
     default=1,
-    show_default=True,
+    metavar="N",
     type=click.IntRange(1),
     help="Record every so many samples only; the others have controls alone.",
 )
 @click.option(
     "--record-steps",
     default="32",
-    show_default=True,
     metavar="N|all",
     callback=_step_count,
     help="Decode steps to record of each run, spread over it; or all.",
@@ -76,35 +114,102 @@ def _step_count(ctx: click.Context, param: click.Parameter, value: Any) -> int |
 @click.option(
     "--precision",
     default=None,
-    help="As 3%: more controls until the total is known that well, at 95%. [default: none]",
+    metavar="PERCENT",
+    help="As 3%: more controls until the total is known that well, at 95%.  [default: none]",
 )
 @click.option(
     "--most-controls",
     default=30,
-    show_default=True,
+    metavar="N",
     type=click.IntRange(1),
     help="With --precision: controls of a sample at most.",
 )
-@click.option("--cuda-cache", type=click.Choice(["keep", "empty"]), default="keep")
-@click.option("--keep", default="both", help="json, store, both or first:N.")
-@click.option("--max-new-tokens", default=32, type=click.IntRange(1))
-@click.option("--dtype", default="auto")
-@click.option("--device", default="auto")
-@click.option("--device-map", default=None)
+@click.option(
+    "--cuda-cache",
+    type=click.Choice(["keep", "empty"]),
+    default="keep",
+    help="empty: give the allocator's memory back before each run, as some experiments do.",
+)
+@click.option(
+    "--keep",
+    default="both",
+    metavar="KIND",
+    help="What stays of a trace: json (for viewers), store (compact), both, or first:N, which "
+    "keeps the JSON of N samples.",
+)
+@click.option(
+    "--max-new-tokens",
+    default=32,
+    metavar="N",
+    type=click.IntRange(1),
+    help="Tokens to generate where a sample does not say.",
+)
+@click.option(
+    "--dtype",
+    default="auto",
+    metavar="TYPE",
+    help="auto, bfloat16, float16 or float32; auto: the model's own.",
+)
+@click.option(
+    "--device",
+    default="auto",
+    metavar="DEVICE",
+    help="cpu, cuda, cuda:N or auto: a GPU where there is one.",
+)
+@click.option(
+    "--device-map",
+    default=None,
+    metavar="MAP",
+    help="Spread the model over devices, as transformers does: auto, balanced, …  [default: none]",
+)
 @click.option("--tensor-parallel", is_flag=True, help="tp_plan=auto: every rank on each sample.")
-@click.option("--attn", default=None, help="Attention implementation: sdpa, eager, …")
-@click.option("--limit", default=None, type=click.IntRange(1), help="Take so many samples.")
-@click.option("--seed", default=0)
-@click.option("--repeats", default=1, type=click.IntRange(1))
-@click.option("--stages-of", default=None, type=click.Path(path_type=Path), help="model.toml.")
+@click.option(
+    "--attn",
+    default=None,
+    metavar="NAME",
+    help="Attention implementation: sdpa, eager, …  [default: the model's]",
+)
+@click.option(
+    "--limit",
+    default=None,
+    metavar="N",
+    type=click.IntRange(1),
+    help="Take the first N samples.  [default: all]",
+)
+@click.option(
+    "--seed", default=0, metavar="N", help="Of random weights, and before each generate()."
+)
+@click.option(
+    "--repeats",
+    default=1,
+    metavar="N",
+    type=click.IntRange(1),
+    help="Recorded runs of each sample.",
+)
+@click.option(
+    "--stages-of",
+    default=None,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A model.toml that names the model's encoder, projector and language model.  "
+    "[default: found by the model's type]",
+)
 @click.option(
     "--rates",
     default=None,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="What `doctor --rates -o FILE` wrote: analysis tells the distance to the limit by it.",
+    metavar="FILE",
+    help="What `doctor --rates -o FILE` wrote: analysis tells the distance to the limit by it.  "
+    "[default: none]",
 )
-@click.option("--warm-up/--no-warm-up", default=True)
-@click.option("--trust-remote-code", is_flag=True)
+@click.option(
+    "--warm-up/--no-warm-up",
+    default=True,
+    help="Run each new input shape unmeasured first, until two runs agree.",
+)
+@click.option(
+    "--trust-remote-code", is_flag=True, help="Run the code that a model on the hub brings along."
+)
 @click.option("--resume", is_flag=True, help="Go on with a capture; retry what failed.")
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> int:

@@ -7,10 +7,11 @@ import numpy.typing as npt
 
 from trace_timing.api_call_names import ALLOCATING, SYNCHRONIZING
 from trace_timing.arrays import BoolArray, IntArray, distinct_codes
-from trace_timing.report.model import Index, RunKey, SampleDetail
+from trace_timing.report.model import Index, SampleDetail
 from trace_timing.timeline.build.model import RunTimeline, StageRange, State
 from trace_timing.timeline.build.recorded_part import recorded_keys
 from trace_timing.timeline.build.streams import lanes_of
+from trace_timing.timeline.rows.tables import RunKey
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import Kind, Trace
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from trace_timing.report.findings import (
     DEVICE_BOUND_BUSY_FRAC,
@@ -11,13 +11,11 @@ from trace_timing.report.findings import (
     ms,
     percent,
 )
+from trace_timing.report.headline import headline
 from trace_timing.report.latency_rows import LatencyRow, all_recorded, latency_rows
 from trace_timing.report.model import ReportData
 from trace_timing.schema import SAMPLE_PARTS
 from trace_timing.stages import Stage
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Limit = Literal["host", "gpu", "both", "unknown"]
 LIMITS: dict[Limit, str] = {"host": "host", "gpu": "GPU", "both": "both", "unknown": ""}
@@ -70,7 +68,7 @@ def main_finding(data: ReportData) -> MainFinding:
             "both": "Host and GPU are both the limit",
         }[limit],
         evidence=_evidence(data, longest),
-        next_step=_next_step(data.verdicts, longest, limit),
+        next_step=_next_step(data, longest, limit),
     )
 
 
@@ -120,16 +118,14 @@ def _evidence(data: ReportData, row: LatencyRow) -> str:
     )
 
 
-def _next_step(verdicts: pd.DataFrame | None, row: LatencyRow, limit: Limit) -> str:
-    """The remedy of the verdict that most runs have of the stage, where it fits the limit."""
-    stages = ("vision_encoder", "projector", "vision") if row.time == "T_vision_total" else None
+def _next_step(data: ReportData, row: LatencyRow, limit: Limit) -> str:
+    """The remedy of the stage's verdict, where it fits the limit."""
+    verdicts = data.verdicts
     if verdicts is not None and len(verdicts):
-        mine = verdicts["stage"].isin(stages or (row.stage,))
         if limit == "gpu":
-            mine &= ~verdicts["code"].isin(_HOST_CODES)
-        remedies = verdicts.loc[mine, "remedy"]
-        if len(remedies):
-            return str(remedies.value_counts().index[0])
+            verdicts = verdicts[~verdicts["code"].isin(_HOST_CODES)]
+        if said := headline([row], verdicts, data.recorded):
+            return said.remedy
     if limit == "gpu":
         return _FASTER_GPU
     return "the page Why tells what the GPU waits for"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,19 +15,12 @@ from trace_timing.records.findings import FigureWarning
 from trace_timing.records.runs import Clock
 from trace_timing.stages import Stage
 from trace_timing.timeline.build.model import StageKey
+from trace_timing.timeline.rows.tables import RunKey
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Index = npt.NDArray[np.int32]
-
-
-class RunKey(NamedTuple):
-    """Which recorded run."""
-
-    sample_id: str
-    repeat: int
-    rank: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

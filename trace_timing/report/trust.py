@@ -173,21 +173,6 @@ def _rejected(data: ReportData) -> Iterable[TrustLine]:
         yield TrustLine("bad", f"{len(rejected)} inputs could not be read and are not in here.")
 
 
-#: Codes of warnings that make figures wrong, the worst first; the others qualify them.
-_WORST = (
-    *("check_broken", "corrupt_durations", "lost_ops", "dropped_records", "doubled_events"),
-    *("no_stage_ranges", "controls_attached", "no_control", "prefill_missing", "step_missing"),
-    *("forward_without_range", "step_repeated", "clock_skew", "pattern_fits_nothing"),
-    *("scaled_without_interval", "scaled_interval_wide", "busy_above_latency", "clock_host"),
-)
-
-
-def worst_first(warnings: Iterable[FigureWarning]) -> list[WarningGroup]:
-    """Groups of warnings, those first that make figures wrong; of equals, as they came."""
-    rank = {code: i for i, code in enumerate(_WORST)}
-    return sorted(warning_groups(warnings), key=lambda group: rank.get(group.code, len(rank)))
-
-
 def warning_groups(warnings: Iterable[FigureWarning]) -> list[WarningGroup]:
     """Warnings that say the same, once, with how often and where first."""
     groups: dict[tuple[str, str], list[FigureWarning]] = {}

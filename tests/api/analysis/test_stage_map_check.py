@@ -30,5 +30,5 @@ def test_the_pattern_and_the_names_seen_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("toml", ['prefill = "prefill"', 'generate = "generate"'])
-def test_patterns_that_fit_are_not_warninged(tmp_path: Path, toml: str) -> None:
+def test_patterns_that_fit_give_no_warning(tmp_path: Path, toml: str) -> None:
     assert warning(tmp_path, toml) is None

@@ -19,8 +19,8 @@ from trace_timing.timeline.breakdown.kind_times import KindTime
 from trace_timing.timeline.breakdown.launch_queue import QueueFigures
 from trace_timing.timeline.breakdown.sync_loops import SyncLoop
 from trace_timing.timeline.build.runs import lay_out
+from trace_timing.trace.files.reading import open_trace
 from trace_timing.trace.kineto.reader import read_trace
-from trace_timing.trace.reading import open_trace
 
 MS = 1_000_000
 #: A real one, of a batch large enough that the host runs ahead.

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from tests.paths import SAMPLE_TRACES
 from tests.timeline.building import TraceBuilder
 from trace_timing.errors import TraceError
+from trace_timing.records.findings import CheckName
 from trace_timing.stats.trace.trace_result import TraceResult, TraceSource, result_of
 from trace_timing.timeline.build.runs import lay_out
 from trace_timing.timeline.naming.builtin_maps import auto
-from trace_timing.trace.reading import open_trace
+from trace_timing.trace.files.reading import open_trace
 
 SAMPLES = SAMPLE_TRACES / "traces"
 
@@ -56,7 +58,7 @@ def test_every_check_holds_on_every_recorded_trace_or_it_is_refused(shared: Path
             refused[path.name] = refusal.why
             continue
         checks = [check for run in found.runs for check in run.checks] + list(found.summary.checks)
-        assert {check.check for check in checks} == {1, 2, 3, 4, 5}
+        assert {check.check for check in checks} == set(get_args(CheckName))
         assert [check for check in checks if not check.holds] == [], path.name
     assert all(refused.values())
 
@@ -87,7 +89,7 @@ def test_a_trace_without_stage_ranges_has_one_row_and_says_why(h200: Path) -> No
     assert found.tables["steps"].num_rows == 0
 
 
-def test_names_that_do_not_say_their_stage_for_certain_are_warninged_with_an_example() -> None:
+def test_names_that_do_not_say_their_stage_for_certain_give_a_warning_with_an_example() -> None:
     trace = TraceBuilder().range("execute_new_0_cached_4", 0, 10).op(2, 8, launch=1).trace()
     source = TraceSource(location="", name="t", sample_id="s")
     summary = result_of(trace, lay_out(trace, auto()), source).summary

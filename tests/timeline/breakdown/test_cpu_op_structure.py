@@ -15,7 +15,7 @@ from trace_timing.timeline.breakdown.components import RANGE_NAME, component_tim
 from trace_timing.timeline.breakdown.cpu_op_structure import Unknown, parts_of_forward
 from trace_timing.timeline.build.runs import lay_out
 from trace_timing.trace.events import Kind, Trace
-from trace_timing.trace.reading import open_trace
+from trace_timing.trace.files.reading import open_trace
 
 #: Full profiles of an H200 with component ranges as well, by benchmarks/why_captures.py.
 WHY_TRACES = REPOSITORY / "tests" / "data" / "why"

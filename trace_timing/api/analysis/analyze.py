@@ -17,8 +17,8 @@ from trace_timing.api.analysis.inputs import Inputs, find_inputs
 from trace_timing.api.analysis.result_cache import Parts, parts_of
 from trace_timing.api.analysis.shown_timelines import MOST_DETAILS, shown_timelines
 from trace_timing.api.analysis.stage_map_check import unmatched_patterns
+from trace_timing.api.analysis.table_files import StoredTables, TableWriters
 from trace_timing.api.analysis.worker import Outcome, Settings, analyze_trace
-from trace_timing.api.output.table_files import StoredTables, TableWriters
 from trace_timing.atomic_write import remove_abandoned
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, NothingReadError
 from trace_timing.records.findings import FigureWarning, Rejection
@@ -32,13 +32,13 @@ from trace_timing.stats.trace.hta_bridge import require_hta
 from trace_timing.stats.trace.trace_result import RunSummary, TraceResult, TraceSummary
 from trace_timing.timeline.naming.builtin_maps import stage_map_of
 from trace_timing.timeline.naming.stage_names import DEFAULT_STAGES, StageMap, read_stage_map
-from trace_timing.trace.cache import LIMIT_BYTES
+from trace_timing.trace.files.cache import LIMIT_BYTES
 from trace_timing.trace.kineto.inflating import MOST_INFLATION
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trace_timing.report.notebook import Figures
+    from trace_timing.report.html.notebook import Figures
     from trace_timing.stats.capture.statistics import Statistics
 
 
@@ -121,13 +121,13 @@ class Analysis:
     @property
     def figures(self) -> Figures:
         """The report's figures as plotly figures: `.split()`, `.steps()`, `.timeline("id")` …"""
-        from trace_timing.report.notebook import Figures
+        from trace_timing.report.html.notebook import Figures
 
         return Figures(self._brief_data)
 
     def _repr_html_(self) -> str:
         """What a notebook shows of an analysis."""
-        from trace_timing.report.notebook import summary_html
+        from trace_timing.report.html.notebook import summary_html
 
         return summary_html(self._brief_data)
 
@@ -201,7 +201,7 @@ class Analysis:
 
         names = (*WHY_TABLES, "ranks")
         why = why_section({name: self._frame(name) for name in names}, self.stages)
-        numbers = statistics_section(self.statistics, self.samples)
+        numbers = statistics_section(self.statistics, self.samples, self.generate_steps)
         return (why, numbers) if why else (numbers,)
 
 

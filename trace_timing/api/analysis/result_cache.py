@@ -26,7 +26,7 @@ from trace_timing.atomic_write import remove_abandoned, replacing
 from trace_timing.schema.table import packed, unpacked
 from trace_timing.stats.latency.evidence import RecordedRun
 from trace_timing.stats.trace.trace_result import RunSummary, TraceResult, TraceSource, TraceSummary
-from trace_timing.trace.cache import prune
+from trace_timing.trace.files.cache import prune
 from trace_timing.units import NS_PER_S
 
 _ENDING = ".part"

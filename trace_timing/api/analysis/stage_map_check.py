@@ -7,8 +7,8 @@ from collections.abc import Collection
 from trace_timing.records.findings import FigureWarning
 from trace_timing.timeline.build.processes import lay_out_each
 from trace_timing.timeline.naming.stage_names import DEFAULT_STAGES, StageMap
+from trace_timing.trace.files.reading import open_trace
 from trace_timing.trace.kineto.inflating import MOST_INFLATION
-from trace_timing.trace.reading import open_trace
 
 #: Names told at most; a trace of a framework can have hundreds.
 MOST_NAMES = 12

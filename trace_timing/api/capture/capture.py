@@ -12,7 +12,7 @@ from typing import Any
 from trace_timing.api.capture.hooks import Hooks
 from trace_timing.api.capture.manifest import begun, manifest_of
 from trace_timing.api.capture.options import CaptureOptions
-from trace_timing.api.capture.retention import Keep, Keeper
+from trace_timing.api.capture.retention import KeepPolicy, TraceRetention
 from trace_timing.api.capture.session import Session
 from trace_timing.errors import UsageError
 from trace_timing.recording.hooks.attach import attach
@@ -76,28 +76,22 @@ def _sessions(
     manifest = manifest_of(model, stages, chosen, shard, backend)
     manifest = begun(place, manifest, shard)
     slot = SinkSlot()
-    devices = devices_of(model)
     hooks = Hooks(functools.partial(attach, stages, slot), _details(chosen, model, slot))
-    keeper = Keeper(place, Keep.parse(chosen.keep))
+    switch = switch_for(chosen.profile, backend, switch_of_process())
+    first_device = next(iter(devices_of(model)), None)
     runner = Runner(
         model=model,
         slot=slot,
         session=recorder,
         directory=place,
         settings=RunSettings(
-            profile=chosen.profile,
-            cuda_cache=chosen.cuda_cache,
-            warm_up=chosen.warm_up,
+            profile=chosen.profile, cuda_cache=chosen.cuda_cache, warm_up=chosen.warm_up
         ),
         unhooked=hooks.unhooked,
-        on_trace=keeper.keep,
-        attachment=attachment_of_process(next(iter(devices), None)),
-        planner=StepPlanner(
-            model,
-            chosen.record_steps,
-            switch=switch_for(chosen.profile, backend, switch_of_process()),
-        ),
-        all_agree=functools.partial(all_agree, device=next(iter(devices), "cpu"))
+        on_trace=TraceRetention(place, KeepPolicy.parse(chosen.keep)).apply,
+        attachment=attachment_of_process(first_device),
+        planner=StepPlanner(model, chosen.record_steps, switch=switch),
+        all_agree=functools.partial(all_agree, device=first_device or "cpu")
         if chosen.tensor_parallel
         else lambda says: says,
     )

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trace_timing.report.copy_text import CopyText, copy_texts
-from trace_timing.report.headline import Axis, Bar, Tile, axis_of, bars, measured, tiles, title
+from trace_timing.report.headline import worst_first
 from trace_timing.report.main_finding import LIMITS, MainFinding, main_finding
 from trace_timing.report.model import ReportData
 from trace_timing.report.palette import COLOURS
-from trace_timing.report.trust import TrustLine, WarningGroup, trust_sentence, worst_first
+from trace_timing.report.tiles import Axis, Bar, Tile, axis_of, bars, measured, tiles, title
+from trace_timing.report.trust import TrustLine, WarningGroup, trust_sentence, warning_groups
 
 #: Whiskers lengthen the axis up to this share of the longest bar: a wide one leaves the chart, and
 #: is marked, since bars as short as hairlines would tell nothing.
@@ -77,7 +78,7 @@ def first_screen(data: ReportData) -> FirstScreen:
         measured=measured(data),
         tiles=shown_tiles,
         trust=trust_sentence(data),
-        warnings=worst_first(data.warnings),
+        warnings=worst_first(warning_groups(data.warnings), data),
         warning_count=len(data.warnings),
         finding=main_finding(data),
         bars=drawn,

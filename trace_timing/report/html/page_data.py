@@ -9,8 +9,9 @@ import numpy as np
 from trace_timing.report.figures import kernels, overview, steps
 from trace_timing.report.figures.timeline import timeline_json
 from trace_timing.report.html.packing import columns, pack
-from trace_timing.report.model import ReportData, RunKey, SampleDetail
+from trace_timing.report.model import ReportData, SampleDetail
 from trace_timing.report.rows import RUN, median_run, of_run, run_key
+from trace_timing.timeline.rows.tables import RunKey
 from trace_timing.units import NS_PER_MS
 
 if TYPE_CHECKING:

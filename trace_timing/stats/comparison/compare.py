@@ -13,7 +13,7 @@ from scipy import special
 
 from trace_timing.arrays import FloatArray
 from trace_timing.errors import UsageError
-from trace_timing.stats.comparison.capture_effect import FEWEST, CaptureEffect, capture_effect
+from trace_timing.stats.comparison.capture_effect import CaptureEffect, capture_effect
 from trace_timing.stats.comparison.comparability import (
     Difference,
     are_unprofiled,
@@ -36,7 +36,7 @@ from trace_timing.stats.comparison.figures import (
 )
 from trace_timing.stats.methods.intervals import LEVEL, Interval
 from trace_timing.stats.methods.multiple_testing import ALPHA, shares, weighted_holm
-from trace_timing.stats.methods.paired_test import Effect, grouped_effect, paired_effect
+from trace_timing.stats.methods.paired_test import FEWEST, Effect, grouped_effect, paired_effect
 
 Verdict = Literal["faster", "slower", "no difference shown", "cannot tell", "withheld"]
 #: What n counts: pairs of samples, runs of each side, or captures of each side.

@@ -12,6 +12,7 @@ from trace_timing.records.manifest import Manifest
 from trace_timing.records.runs import ControlTimes
 from trace_timing.stages import Stage
 from trace_timing.stats.latency.evidence import Capture, RecordedRun, SampleEvidence, evidence_of
+from trace_timing.stats.latency.record_columns import part_columns
 from trace_timing.stats.latency.sample_latency import (
     NO_TIMES,
     Latency,
@@ -30,7 +31,6 @@ from trace_timing.stats.latency.times import (
     times_of_control,
 )
 from trace_timing.stats.methods.control_mean import PooledSpread
-from trace_timing.stats.trace.record_columns import part_columns
 from trace_timing.units import NS_PER_MS
 
 #: Reasons that qualify a scaled latency and do not make it unusable.

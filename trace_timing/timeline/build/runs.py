@@ -205,10 +205,14 @@ def _run(
     host = host_timelines(ranges).get(thread, _NO_STAGES)
     chosen = np.flatnonzero(home == ordinal)
     mine = _run_ops(trace, ops, chosen)
-    orphans = ops.reason[chosen] == RECORDING_SWITCH
     devices = sorted_distinct(mine.device).tolist()
     outside = outside_of(keys, known=bool(found.stages or found.generate))
     cells = tile_ops(window, mine, host, outside_key=outside)
+    of_device = {
+        d: tile_ops(window, mine.take(mine.device == d), host, outside_key=outside)
+        for d in devices
+        if len(devices) > 1
+    }
     return RunTimeline(
         ordinal=ordinal,
         window_start_ns=window[0],
@@ -221,14 +225,11 @@ def _run(
         host=host,
         ops=mine,
         cells=cells,
-        device_cells={
-            d: cells
-            if len(devices) == 1
-            else tile_ops(window, mine.take(mine.device == d), host, outside_key=outside)
-            for d in devices
-        },
+        device_cells=of_device or dict.fromkeys(devices, cells),
         clock="device" if len(ops.row) else "host",
-        unrecorded=unrecorded_keys(trace, keys, ranges, hosts, mine, orphans),
+        unrecorded=unrecorded_keys(
+            trace, keys, ranges, hosts, mine, ops.reason[chosen] == RECORDING_SWITCH
+        ),
         gaps=marks_of(trace).both,
     )
 

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from trace_timing.errors import AttributionError, UsageError
 from trace_timing.stages import GENERATE, NUMBERED_STAGES, STAGES, STEP_STAGES, Stage
-from trace_timing.timeline.build.model import BatchSize
 from trace_timing.timeline.naming.patterns import MOST_NAME_CHARS, LimitedPattern, Pattern
 
 if sys.version_info >= (3, 11):
@@ -27,6 +26,23 @@ _MOST_DIGITS = 18
 _MOST_SECONDS_A_TRACE = 10
 #: Stages that a range can stand for; the other two are what is left over.
 RANGE_STAGES: tuple[Stage, ...] = tuple(s for s in STAGES if s not in ("other", "unattributed"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSize:
+    """What the name of a server's forward says of its batch; None: the name does not say it.
+
+    A context request is one whose prompt is being read, a generation request one that is given
+    tokens. Tokens are those that the forward reads, not those that it gives.
+    """
+
+    batch_size: int | None = None
+    context_requests: int | None = None
+    context_tokens: int | None = None
+    generation_requests: int | None = None
+    generation_tokens: int | None = None
+
+
 #: Group of a pattern → field of BatchSize.
 _GROUPS = {f.name.replace("batch_size", "batch"): f.name for f in fields(BatchSize)}
 

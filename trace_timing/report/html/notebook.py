@@ -17,11 +17,12 @@ from trace_timing.report.findings import (
     plus_minus,
 )
 from trace_timing.report.latency_rows import LatencyRow, all_recorded, latency_rows
-from trace_timing.report.model import ReportData, RunKey
+from trace_timing.report.model import ReportData
 from trace_timing.report.palette import COLOURS
 from trace_timing.report.rows import median_run, of_run
 from trace_timing.report.trust import check_line, warning_groups
 from trace_timing.schema import SAMPLE_PARTS
+from trace_timing.timeline.rows.tables import RunKey
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
