@@ -9,7 +9,6 @@ import pytest
 
 from tests.report.browsing import Visit, figures_of, violations
 from tests.report.synthetic import report_data, sample_name
-from trace_timing.report.findings import ms
 from trace_timing.report.html.page import PAGES, write_report
 from trace_timing.report.html.page_data import kernel_totals
 from trace_timing.report.model import ReportData
@@ -35,36 +34,6 @@ def test_no_page_says_anything_on_the_console(visit: Visit) -> None:
         assert page.locator(f"#page-{name}").is_visible()
         assert page.locator("main section:visible").count() == 1
     assert visit.said == []
-
-
-def test_the_split_shows_the_median_run_in_its_stages(visit: Visit, data: ReportData) -> None:
-    traces = figures_of(visit.go("overview"), "[data-figure=split]")
-    order = data.samples.sort_values("T_total_ms")
-    middle = order.iloc[2]["sample_id"]
-    rows = data.stages[data.stages["sample_id"] == middle].set_index("stage")["window_ns"]
-    assert {t["meta"]["stage"]: t["x"] for t in traces} == {
-        stage: [ns / 1e6] for stage, ns in rows.items()
-    }
-
-
-def test_the_first_table_has_the_latencies_of_the_sample_table(
-    visit: Visit, data: ReportData
-) -> None:
-    page = visit.go("overview")
-    rows = {
-        row.get_attribute("data-time"): row.locator("td").all_inner_texts()
-        for row in page.locator("#latency-table tbody tr").all()
-    }
-    assert list(rows) == [
-        "T_vision_encoder", "T_projector", "T_vision_total", "T_LLM_prefill", "T_LLM_decode",
-        "T_sampling", "T_rest", "T_total",
-    ]  # fmt: skip
-    for time, (latency, around, _, busy, _) in rows.items():
-        assert latency == ms(data.samples[f"{time}_ms"].median())
-        assert busy == ms(data.samples[f"{time}_busy_ms"].median())
-        assert around == "3.0%"
-    assert rows["T_total"][2] == "100%"
-    assert "measured without the profiler" in page.locator("#page-overview").inner_text()
 
 
 def test_stacked_samples_have_a_mark_for_each_run_and_stage(visit: Visit, data: ReportData) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.stats.compared_tables import report_directory, tables
 from tests.stats.older_rows import older_file
 from trace_timing.api.analysis.analyze import Analysis, analyze
 from trace_timing.api.output.load import load
+from trace_timing.report.findings import ms
 from trace_timing.report.html.page import write_report
 from trace_timing.report.html.sections.statistics import statistics_section
 from trace_timing.stats.audit.against_capture import hold_against
@@ -120,7 +122,7 @@ def test_an_audits_values_are_its_tables(browser: Any, audited: tuple[Path, Audi
     points = figures_of(page, "[data-figure=audit-f0]")
     drawn = {(t["meta"]["valid"], y) for t in points for y in t["y"]}
     assert drawn == {(row.valid, row.difference_ms) for row in result.judged}
-    titles = page.locator("#page-audit h2").all_inner_texts()
+    titles = page.locator("#page-audit > h2").all_inner_texts()
     at = [t for t in titles if page.locator(f".figure[aria-label='{t}']").count() == 0]
     by_row = table_of(page, f"#audit-t{at.index('Against the capture, row by row')}")
     assert result.against is not None
@@ -218,4 +220,25 @@ def test_a_page_is_walked_and_sorted_by_keyboard(
     stages = [r for r in result.rows if r.level not in ("kind", "kernel")]
     highest = max(stages, key=lambda row: row.ratio)
     assert table_of(page, "#compare-t0")[0]["name"] == highest.name
+    visit.context.close()
+
+
+def test_older_figures_stand_beside_ours_and_negatives_in_red(
+    browser: Any, audited: tuple[Path, AuditResult]
+) -> None:
+    path, result = audited
+    visit = opened(browser, path)
+    page = visit.go("audit")
+    against = result.against
+    assert against is not None
+    for figure, slug in (("T_vision_total", "vision"), ("T_LLM_prefill", "prefill")):
+        rows = [row for row in against.rows if row.figure == figure]
+        tile = page.locator(f"[data-tile={slug}]").inner_text()
+        assert ms(median(row.captured_ms for row in rows)) in tile
+        assert f"older: {ms(median(row.older_ms for row in rows))}" in tile
+    worst = min(row.difference_ms for row in result.negatives)
+    red = page.locator("[data-tile=decode] .negative")
+    assert ms(worst).replace("-", "−") in red.inner_text()
+    assert red.evaluate("(e) => getComputedStyle(e).color") == "rgb(179, 38, 30)"
+    assert f"= {worst:,.2f} ms".replace("-", "−") in page.locator(".main-finding").inner_text()
     visit.context.close()

@@ -102,7 +102,7 @@ def command(
             if folder is not None:
                 _write(older, judged, folder / targets[file].name, estimate=estimate)
         if folder is not None:
-            _write_page(results, folder / PAGE)
+            _write_page(results, folder / PAGE, captured)
     _show(results, targets, None if output is None else output / PAGE, as_json=as_json)
     return EXIT_GOOD
 
@@ -158,12 +158,13 @@ def _write(older: OlderResults, judged: Judged, target: Path, *, estimate: bool)
             target.write_text(json.dumps({**older.header, ROWS: rows}, indent=1) + "\n", "utf-8")
 
 
-def _write_page(results: list[AuditResult], path: Path) -> None:
+def _write_page(results: list[AuditResult], path: Path, captured: pd.DataFrame | None) -> None:
     from trace_timing.report.html.result_page import write_result
     from trace_timing.report.html.sections.audit import audit_sections
 
     files = results[0].source if len(results) == 1 else f"{len(results)} files"
-    write_result(audit_sections(results), path, title="Audit of older results", subtitle=files)
+    sections = audit_sections(results, captured)
+    write_result(sections, path, title="Audit of older results", subtitle=files)
 
 
 def _show(

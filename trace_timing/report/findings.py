@@ -42,7 +42,7 @@ def findings(data: ReportData) -> list[str]:
     """What the report says first: where the time goes, what bounds it, what a token costs."""
     rows = latency_rows(data)
     said = [
-        _clock(data),
+        clock_sentence(data),
         source_sentence(data),
         _largest(data, rows),
         _bound(data, rows),
@@ -73,7 +73,8 @@ def plus_minus(half_frac: float | None) -> str:
     return "± >100%" if half_frac > 1 else f"± {percent(half_frac)}"
 
 
-def _clock(data: ReportData) -> str:
+def clock_sentence(data: ReportData) -> str:
+    """Which runs have no GPU timeline; empty where all have one."""
     if not data.host_clock:
         return ""
     host = int((data.recorded["clock"] == "host").sum())

@@ -45,6 +45,9 @@ class LatencyRow:
     ms: float
     #: Median of half the 95 % interval ÷ the time; None where no sample has one.
     half_frac: float | None
+    #: Medians of the ends of the samples' intervals; None where no sample has one.
+    low_ms: float | None = None
+    high_ms: float | None = None
     busy_ms: float | None
     #: Of some sample it is an estimate, from the steps that were recorded.
     busy_is_estimate: bool
@@ -81,6 +84,8 @@ def _row(samples: pd.DataFrame, time: str) -> LatencyRow | None:
         samples=len(known),
         ms=float(ms.median()),
         half_frac=half_frac(known, time),
+        low_ms=_end(known, time, "lo"),
+        high_ms=_end(known, time, "hi"),
         busy_ms=_median(busy),
         busy_is_estimate=bool(estimated.any()),
         idle_frac=_idle(ms, busy),
@@ -95,6 +100,11 @@ def half_frac(samples: pd.DataFrame, time: str) -> float | None:
     ends = [with_interval[f"{time}_{end}_ms"].astype(float) for end in ("lo", "hi")]
     half = (ends[1] - ends[0]) / 2 / with_interval[f"{time}_ms"].astype(float)
     return _median(half[half.notna()])
+
+
+def _end(samples: pd.DataFrame, time: str, end: str) -> float | None:
+    with_interval = samples[samples["latency_source"] != "recorded"]
+    return _median(with_interval[f"{time}_{end}_ms"])
 
 
 def _idle(latency_ms: pd.Series, busy: pd.Series) -> float | None:

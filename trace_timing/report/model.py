@@ -91,6 +91,8 @@ class Section:
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     #: plotly figures by title.
     figures: Mapping[str, Any] = field(default_factory=dict)
+    #: html.first_screen.FirstScreen that stands before everything else.
+    screen: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +119,8 @@ class ReportData:
     details: Mapping[RunKey, SampleDetail] = field(default_factory=dict)
     #: Pages of their own: why, compare, audit.
     sections: Sequence[Section] = ()
+    #: schema.VERDICTS: what bounds each stage of each run; None where nobody asked.
+    verdicts: pd.DataFrame | None = None
 
     @property
     def warnings(self) -> tuple[FigureWarning, ...]:

@@ -191,6 +191,7 @@ class Analysis:
             summary=self.summary(),
             details={detail.run: detail for detail in self.details},
             sections=self._sections() if pages else (),
+            verdicts=self._frame("verdicts"),
         )
 
     def _sections(self) -> tuple[Section, ...]:
