@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from trace_timing.api.output.table_files import StoredTables
 
 from tests.api.made_captures import controls_only
 from tests.paths import SAMPLE_TRACES
 from trace_timing import schema
+from trace_timing.api.analysis.table_files import StoredTables
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
