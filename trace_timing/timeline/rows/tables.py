@@ -1,4 +1,4 @@
-"""Runs → rows of the stage, device, step and kernel tables (trace_timing.schema has the columns)."""
+"""Runs → rows of the stage, device, step and kernel tables (schema has the columns)."""
 
 from __future__ import annotations
 
