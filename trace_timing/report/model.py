@@ -89,7 +89,7 @@ class Section:
     title: str
     sentences: Sequence[str] = ()
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    #: plotly figures by title.
+    #: Figures by title: figures.plain.Figure, or plotly's own.
     figures: Mapping[str, Any] = field(default_factory=dict)
     #: html.first_screen.FirstScreen that stands before everything else.
     screen: Any = None

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import plotly.graph_objects as go
 
 from trace_timing.report.figures.overview import styled
+from trace_timing.report.figures.plain import Figure
 from trace_timing.report.palette import COLOURS, PARTS
 from trace_timing.stats.capture.growth_groups import ALL, Group
 from trace_timing.stats.capture.repeats import Repeats
@@ -27,14 +27,14 @@ _DRAWN = {
 }
 
 
-def by_configuration(groups: Sequence[Group], *, x: str, lines: bool) -> go.Figure:
+def by_configuration(groups: Sequence[Group], *, x: str, lines: bool) -> Figure:
     """One trace a group; those of the first column are shown, the page offers the others.
 
     Args:
         groups: with intervals, drawn as bars.
         lines: join a group's points.
     """
-    figure = go.Figure()
+    figure = Figure()
     columns = list(dict.fromkeys(group.column for group in groups))
     numbers = dict.fromkeys(columns, 0)
     for group in groups:
@@ -57,9 +57,9 @@ def by_configuration(groups: Sequence[Group], *, x: str, lines: bool) -> go.Figu
     return figure.update_yaxes(rangemode="tozero")
 
 
-def narrowing(repeats: Sequence[Repeats]) -> go.Figure:
+def narrowing(repeats: Sequence[Repeats]) -> Figure:
     """Half-width of the 95 % interval against the controls of a sample."""
-    figure = go.Figure()
+    figure = Figure()
     for one in repeats:
         if one.time not in _DRAWN:
             continue

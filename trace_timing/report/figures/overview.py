@@ -1,17 +1,17 @@
-"""The figures, as plotly figures that a notebook user can restyle.
+"""The figures that compare runs and stages.
 
-Each takes tables of trace_timing.schema and returns a go.Figure; times are milliseconds, one
+Each takes tables of trace_timing.schema and returns a plain.Figure; times are milliseconds, one
 colour a stage (palette.COLOURS). `meta` of a trace names the column it shows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import plotly.graph_objects as go
 
+from trace_timing.report.figures.plain import Figure
 from trace_timing.report.palette import COLOURS, LABELS, in_order
 from trace_timing.report.rows import RUN
 from trace_timing.stages import STAGES, Stage
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 #: More runs than this are drawn as one stepped area a stage: a bar each costs the browser seconds.
 BARS_AT_MOST = 150
 
+#: A plain one, or one of plotly's own.
+AnyFigure = TypeVar("AnyFigure", bound=Any)
 
-def styled(figure: go.Figure, *, x: str = "", y: str = "", height: int = 360) -> go.Figure:
+
+def styled(figure: AnyFigure, *, x: str = "", y: str = "", height: int = 360) -> AnyFigure:
     """The look all figures share: no background of their own, room for the labels."""
     figure.update_layout(
-        template="none",
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "system-ui, sans-serif", "size": 13, "color": "#6b7280"},
@@ -42,9 +44,9 @@ def styled(figure: go.Figure, *, x: str = "", y: str = "", height: int = 360) ->
     return figure
 
 
-def split(stages: pd.DataFrame) -> go.Figure:
+def split(stages: pd.DataFrame) -> Figure:
     """One run's window, split by stage: a bar whose pieces sum to it. `stages`: rows of a run."""
-    figure = go.Figure()
+    figure = Figure()
     total = stages["window_ns"].sum()
     windows = stages.dropna(subset=["window_ns"]).set_index("stage")["window_ns"]
     for stage in in_order(set(windows.index)):
@@ -55,7 +57,7 @@ def split(stages: pd.DataFrame) -> go.Figure:
             y=["window"],
             orientation="h",
             name=LABELS[stage],
-            marker_color=COLOURS[stage],
+            marker={"color": COLOURS[stage]},
             meta={"column": "window_ns", "stage": stage},
             text=[f"{LABELS[stage]}<br>{ms:,.1f} ms" if share > 0.09 else ""],
             textposition="inside",
@@ -65,7 +67,9 @@ def split(stages: pd.DataFrame) -> go.Figure:
         )
     figure.update_layout(barmode="stack", bargap=0.1, meta={"keys": "below"})
     styled(figure, height=140)
-    figure.update_xaxes(range=[0, max(float(total), 1.0) / NS_PER_MS], ticksuffix=" ms", title="")
+    figure.update_xaxes(
+        range=[0, max(float(total), 1.0) / NS_PER_MS], ticksuffix=" ms", title={"text": ""}
+    )
     figure.update_layout(margin={"l": 4, "r": 24, "b": 24})
     return figure.update_yaxes(visible=False)
 
@@ -73,7 +77,7 @@ def split(stages: pd.DataFrame) -> go.Figure:
 _DARK: tuple[Stage, ...] = ("vision_encoder", "vision", "text_encoder")
 
 
-def sample_stages(stages: pd.DataFrame, samples: pd.DataFrame) -> go.Figure:
+def sample_stages(stages: pd.DataFrame, samples: pd.DataFrame) -> Figure:
     """Every run's stages stacked, runs ordered by their total."""
     order = samples.dropna(subset=["T_total_ms"]).sort_values("T_total_ms", kind="stable")
     keys = list(order[RUN].fillna(0).itertuples(index=False, name=None))
@@ -82,7 +86,7 @@ def sample_stages(stages: pd.DataFrame, samples: pd.DataFrame) -> go.Figure:
     )
     wide = wide.reindex(keys)
     labels = [_run_label(*key) for key in keys]
-    figure = go.Figure()
+    figure = Figure()
     for stage in in_order(set(wide.columns)):
         y = wide[stage].fillna(0).to_numpy(float) / NS_PER_MS
         _stack(figure, stage, labels, y, as_bars=len(keys) <= BARS_AT_MOST)
@@ -98,9 +102,7 @@ def _run_label(sample_id: str, repeat: float, rank: int) -> str:
     return f"{sample_id}{more}"
 
 
-def _stack(
-    figure: go.Figure, stage: Stage, labels: Sequence[str], y: Any, *, as_bars: bool
-) -> None:
+def _stack(figure: Figure, stage: Stage, labels: Sequence[str], y: Any, *, as_bars: bool) -> None:
     common: dict[str, Any] = {
         "name": LABELS[stage],
         "y": y,
@@ -109,7 +111,7 @@ def _stack(
         "hovertemplate": f"{LABELS[stage]} %{{y:,.2f}} ms<extra></extra>",
     }
     if as_bars:
-        figure.add_bar(x=list(labels), marker_color=COLOURS[stage], **common)
+        figure.add_bar(x=list(labels), marker={"color": COLOURS[stage]}, **common)
         return
     figure.add_scatter(
         x=np.arange(len(y)),
@@ -121,9 +123,9 @@ def _stack(
     )
 
 
-def distribution(stages: pd.DataFrame) -> go.Figure:
+def distribution(stages: pd.DataFrame) -> Figure:
     """How each stage's window spreads over the runs: quartiles, and the 5th to 95th percentile."""
-    figure = go.Figure()
+    figure = Figure()
     for stage in in_order(set(stages.dropna(subset=["window_ns"])["stage"])):
         ms = stages.loc[stages["stage"] == stage, "window_ns"].dropna().to_numpy(float) / NS_PER_MS
         low, q1, median, q3, high = np.quantile(ms, [0.05, 0.25, 0.5, 0.75, 0.95])
@@ -136,7 +138,7 @@ def distribution(stages: pd.DataFrame) -> go.Figure:
             median=[median],
             q3=[q3],
             upperfence=[high],
-            marker_color=COLOURS[stage],
+            marker={"color": COLOURS[stage]},
             meta={"column": "window_ns", "stage": stage},
             showlegend=False,
         )
@@ -150,14 +152,14 @@ def with_unknown(stages: pd.DataFrame) -> pd.DataFrame:
     return stages.assign(unknown_ns=unknown)
 
 
-def run_stages(stages: pd.DataFrame) -> go.Figure:
+def run_stages(stages: pd.DataFrame) -> Figure:
     """One run's stages: busy and idle parts of each window, or that these are not known of all.
 
     Args:
         stages: rows of a run.
     """
     by_stage = with_unknown(stages).set_index("stage").reindex(list(STAGES))
-    figure = go.Figure()
+    figure = Figure()
     for column, name, pattern in (
         ("busy_ns", "GPU busy", ""),
         ("idle_ns", "GPU idle", "/"),

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import plotly.graph_objects as go
 
 from trace_timing.report.figures.overview import styled
+from trace_timing.report.figures.plain import Figure
 from trace_timing.report.palette import COLOURS
 from trace_timing.units import NS_PER_MS
 
@@ -28,7 +28,7 @@ _STEP_LINES = (
 _GROWTH = {"latency": "latency_ns", "busy": "busy_ns"}
 
 
-def decode_by_position(steps: pd.DataFrame, growth: Sequence[Mapping[str, Any]] = ()) -> go.Figure:
+def decode_by_position(steps: pd.DataFrame, growth: Sequence[Mapping[str, Any]] = ()) -> Figure:
     """Decode steps by position: medians over the runs. The latency's band is its 95 % interval (of
     several samples the median of each end), that of others holds half of the runs.
 
@@ -36,7 +36,7 @@ def decode_by_position(steps: pd.DataFrame, growth: Sequence[Mapping[str, Any]] 
         growth: rows of stats.statistics.ScalingFit; those of a step against its position are drawn
             as lines, with what the ends of the slope's interval come to.
     """
-    figure = go.Figure()
+    figure = Figure()
     decode = drawn_steps(steps)
     for column, name, colour, dash in _STEP_LINES:
         known = decode.dropna(subset=[column])
@@ -54,7 +54,7 @@ def drawn_steps(steps: pd.DataFrame) -> pd.DataFrame:
     return decode.assign(window_ns=decode["window_ns"].where(decode["recorded"]))
 
 
-def _line(figure: go.Figure, row: Mapping[str, Any], steps: pd.DataFrame) -> None:
+def _line(figure: Figure, row: Mapping[str, Any], steps: pd.DataFrame) -> None:
     """A line of growth, and a wedge about its middle: the interval of its slope."""
     (look,) = [look for look in _STEP_LINES if look[0] == _GROWTH[row["time"]]]
     _, name, colour, _ = look
@@ -79,7 +79,7 @@ def _line(figure: go.Figure, row: Mapping[str, Any], steps: pd.DataFrame) -> Non
     )
 
 
-def _filled(figure: go.Figure, x: Any, y: Any, colour: str, group: str, column: str) -> None:
+def _filled(figure: Figure, x: Any, y: Any, colour: str, group: str, column: str) -> None:
     figure.add_scatter(
         x=x,
         y=y,
@@ -94,14 +94,14 @@ def _filled(figure: go.Figure, x: Any, y: Any, colour: str, group: str, column: 
     )
 
 
-def _from_zero(figure: go.Figure) -> go.Figure:
+def _from_zero(figure: Figure) -> Figure:
     """Busy and window compare by length, so both begin at 0; steps are whole numbers."""
     figure.update_yaxes(rangemode="tozero")
-    return figure.update_xaxes(tickformat="d", nticks=12, minor_ticks="")
+    return figure.update_xaxes(tickformat="d", nticks=12, minor={"ticks": ""})
 
 
 def _band(
-    figure: go.Figure, steps: pd.DataFrame, column: str, name: str, colour: str, dash: str
+    figure: Figure, steps: pd.DataFrame, column: str, name: str, colour: str, dash: str
 ) -> None:
     grouped = steps.assign(ms=steps[column].astype(float) / NS_PER_MS).groupby("step")["ms"]
     spread = grouped.quantile(np.array([0.25, 0.5, 0.75])).unstack()
@@ -144,10 +144,10 @@ def _faint(colour: str) -> str:
     return f"rgba({red},{green},{blue},0.18)"
 
 
-def run_steps(steps: pd.DataFrame) -> go.Figure:
+def run_steps(steps: pd.DataFrame) -> Figure:
     """One run's decode steps: latency, recorded window and GPU busy. `steps`: rows of a run."""
     decode = drawn_steps(steps).sort_values("step")
-    figure = go.Figure()
+    figure = Figure()
     for column, name, colour, dash in _STEP_LINES:
         figure.add_scatter(
             x=decode["step"].to_numpy(),

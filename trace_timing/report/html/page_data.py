@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trace_timing.report.figures import kernels, overview, steps
-from trace_timing.report.figures.timeline import timeline_json
+from trace_timing.report.figures.timeline import timeline
 from trace_timing.report.html.packing import columns, pack
 from trace_timing.report.model import ReportData, SampleDetail
 from trace_timing.report.rows import RUN, median_run, of_run, run_key
@@ -133,6 +133,6 @@ def _detail(detail: SampleDetail, kernels: pd.DataFrame) -> dict[str, Any]:
     )
     return {
         "note": note,
-        "figure": timeline_json(detail),
+        "figure": timeline(detail).to_plotly_json(),
         "kernels": columns(kernel_totals(kernels).head(200)),
     }

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from trace_timing.report.figures.overview import styled
+from trace_timing.report.figures.plain import Figure
 from trace_timing.report.model import Section
 from trace_timing.report.palette import COLOURS
 from trace_timing.report.terminal.statistics import statistics_lines
 from trace_timing.stats.capture.growth_groups import prefill_groups, step_groups
 from trace_timing.stats.capture.statistics import ScalingFit, Statistics
 from trace_timing.stats.capture.summaries import summary_table
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 #: Kind of time → colour and dash, as the step figures have them.
 _LOOKS = {
@@ -77,8 +74,8 @@ def statistics_section(
     )
 
 
-def _figures(fits: Sequence[ScalingFit]) -> dict[str, go.Figure]:
-    found: dict[str, go.Figure] = {}
+def _figures(fits: Sequence[ScalingFit]) -> dict[str, Figure]:
+    found: dict[str, Figure] = {}
     for fit in fits:
         title = f"{fit.of.capitalize()} against {_SIZES[fit.against]}"
         if title not in found:
@@ -87,7 +84,7 @@ def _figures(fits: Sequence[ScalingFit]) -> dict[str, go.Figure]:
     return found
 
 
-def _by_configuration(samples: pd.DataFrame, steps: pd.DataFrame) -> dict[str, go.Figure]:
+def _by_configuration(samples: pd.DataFrame, steps: pd.DataFrame) -> dict[str, Figure]:
     """Growth by configuration, with the intervals; none of what has no latency."""
     from trace_timing.report.figures.growth import by_configuration
 
@@ -104,20 +101,18 @@ def _by_configuration(samples: pd.DataFrame, steps: pd.DataFrame) -> dict[str, g
     }
 
 
-def _narrowing(statistics: Statistics) -> dict[str, go.Figure]:
+def _narrowing(statistics: Statistics) -> dict[str, Figure]:
     from trace_timing.report.figures.growth import narrowing
 
     title = "How the interval narrows with the controls of a sample"
     return {title: narrowing(statistics.repeats)} if statistics.repeats else {}
 
 
-def _figure(size: str) -> go.Figure:
-    import plotly.graph_objects as go
-
-    return styled(go.Figure(), x=size, y="ms", height=320)
+def _figure(size: str) -> Figure:
+    return styled(Figure(), x=size, y="ms", height=320)
 
 
-def _add(figure: go.Figure, fit: ScalingFit) -> None:
+def _add(figure: Figure, fit: ScalingFit) -> None:
     colour, dash = _LOOKS[fit.kind]
     figure.add_scatter(
         x=fit.x,
