@@ -176,6 +176,11 @@ def test_rank_ten_comes_after_rank_nine(tmp_path: Path) -> None:
     assert begins == [5_000_009_000, 5_000_010_000]
 
 
+def test_a_process_with_a_label_comes_after_one_without(tmp_path: Path) -> None:
+    trace = read(tmp_path, [*labelled(OTHER_IDS, "[TP01]"), *FIRST])
+    assert trace.info.processes == ("4242", "[TP01] 4243")
+
+
 def test_a_store_carries_the_processes(tmp_path: Path) -> None:
     trace = read(tmp_path, labelled(FIRST, "[TP00]") + labelled(SECOND, "[TP01]"))
     write_store(trace, tmp_path / "merged.parquet")

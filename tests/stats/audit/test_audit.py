@@ -177,6 +177,28 @@ def test_rows_of_one_token_show_the_error_that_the_others_share(
     assert f"{error:.2f} to {error:.2f} ms" in found["survivors_biased"].evidence
 
 
+def test_the_divisor_is_that_of_all_rows_or_of_none(tmp_path: Path) -> None:
+    # The row of two tokens alone would say "tokens"; those with one token say nothing.
+    other = [STEADY[0], *(r | {"T_decode_per_token": 99.0} for r in STEADY[1:])]
+    assert findings(tmp_path, other) == {}
+    one = row(1, 130, 40, 60) | {"T_decode_per_token": 99.0}
+    assert "per_token_divides_by_n" in findings(tmp_path, [*STEADY, one])
+
+
+def test_an_estimate_has_the_bounds_of_the_rate_times_its_steps(tmp_path: Path) -> None:
+    valid = [row(2, 100 + ms, 40, 60) for ms in (48, 49, 50, 51, 52, 53)]
+    results = older(tmp_path, [*valid, row(4, 90, 40, 60)])
+    judged = judge(results)
+    rate = step_rate(results, judged)
+    assert rate is not None
+    assert rate[1] is not None
+    assert 48 <= rate[1].low < 50.5 < rate[1].high <= 53
+    names = [f"T_LLM_decode_estimated{end}" for end in ("", "_lo", "_hi")]
+    *good, wrong = cleaned_rows(results, judged, estimate=True)
+    assert [wrong[n] for n in names] == [3 * ms for ms in (50.5, rate[1].low, rate[1].high)]
+    assert [good[0][n] for n in names] == [None] * 3
+
+
 def test_ids_that_several_rows_share_are_counted(tmp_path: Path) -> None:
     rows = [row(3, 150, 40, 60) | {"sample_id": i, "T_decode_per_token": 25.0} for i in "abaca"]
     found = findings(tmp_path, rows)

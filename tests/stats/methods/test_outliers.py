@@ -110,6 +110,11 @@ def test_no_total_of_another_input_stands_out_but_a_slow_step_does() -> None:
     ]
 
 
+def test_where_nothing_is_said_of_hooks_a_run_has_them() -> None:
+    table = runs([900.0, 100, 101, 102, 103], [5.0] * 5, bare=None)
+    assert [o.ms for o in find_outliers(table)] == [900]
+
+
 def test_runs_made_under_other_conditions_are_not_held_against_each_other() -> None:
     quick = runs([100.0, 101, 102, 103, 104], [5.0, 5.1, 5.2, 5.3, 5.4])
     slow = {"T_total_ms": 200.0, "T_decode_per_token_ms": 9.0}

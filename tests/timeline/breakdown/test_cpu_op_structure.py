@@ -47,6 +47,13 @@ def test_a_block_is_cut_at_the_norms_that_follow_an_addition() -> None:
     ]
 
 
+def test_a_half_with_one_product_feeds_nothing_forward() -> None:
+    for mlp, told in ((["linear", "silu"], False), (["linear", "silu", "linear"], True)):
+        half = ["layer_norm", *ATTENTION, "linear", "add", "layer_norm", *mlp, "add"]
+        parts = parts_of_forward(_forward("embedding", *half, "layer_norm", "linear"))
+        assert isinstance(parts, Unknown) != told
+
+
 def test_a_tower_norms_its_embeddings_and_ends_with_an_addition() -> None:
     half = ["layer_norm", *ATTENTION, "linear", "add", "layer_norm", "linear", "gelu", "linear"]
     parts = parts_of_forward(_forward("conv2d", "layer_norm", *half, "add", *half, "add", "slice"))

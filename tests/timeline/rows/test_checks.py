@@ -64,6 +64,12 @@ def test_sound_rows_pass_every_check_with_both_sides_of_each_sum() -> None:
     rows = two_devices()
     assert {check.check for check in rows.checks} == set(get_args(CheckName))
     assert broken(rows) == []
+    assert {c.detail for c in rows.checks if c.check.endswith("s_sum")} == {
+        "sum of rows = window",
+        "sum of rows = window of device 0",
+        "sum of rows = window of device 1",
+        "sum of rows = kernel sum",
+    }
     sides = [(c.check, c.left_ns, c.right_ns) for c in rows.checks if c.left_ns is not None]
     assert sides == [
         ("windows_sum", 100, 100),  # of both devices together
