@@ -49,13 +49,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--tokens", type=int)
+    parser.add_argument("--labels", type=int, default=LABELS, help="Of ten controls, in turn.")
+    parser.add_argument("--full", type=int, default=FULL, help="Recorded runs with CPU ops.")
     parser.add_argument("--alone", action="store_true", help="Without the other process.")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     if options.one:
-        tokens = options.tokens or TOKENS.get(options.one, 12)
-        print(json.dumps(measured(options.one, tokens, alone=options.alone)))
+        print(json.dumps(measured(options.one, options)))
         return
     told: dict[str, Any] = {
         "date": date.today().isoformat(),
@@ -63,18 +64,16 @@ def main() -> None:
         "models": {},
     }
     for name in options.models:
-        told["models"][name] = in_its_own_process(name, options.tokens, alone=options.alone)
+        told["models"][name] = in_its_own_process(name)
         told["summary"] = summary(told["models"])
         if options.output:  # after each: a machine may be taken away in the middle
             options.output.write_text(json.dumps(told) + "\n")
     print(json.dumps(told["summary"], indent=1))
 
 
-def in_its_own_process(name: str, tokens: int | None, *, alone: bool) -> Any:
-    """What `measured` gives, or why it gave nothing."""
-    command = [sys.executable, __file__, "--one", name]
-    command += [] if tokens is None else ["--tokens", str(tokens)]
-    command += ["--alone"] if alone else []
+def in_its_own_process(name: str) -> Any:
+    """What `measured` gives with this process's options, or why it gave nothing."""
+    command = [sys.executable, *sys.argv, "--one", name]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         return {"failed": done.returncode}
@@ -84,22 +83,23 @@ def in_its_own_process(name: str, tokens: int | None, *, alone: bool) -> Any:
     return found
 
 
-def measured(name: str, tokens: int, *, alone: bool) -> dict[str, Any]:
+def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """One model: capture it, beside processes that never profile, and compare."""
     import trace_timing
     from trace_timing.recording import environment
 
     begun = time.monotonic()
-    others = [] if alone else [Unprofiled(name, tokens) for _ in range(2)]
+    tokens = options.tokens or TOKENS.get(name, 12)
+    others = [] if options.alone else [Unprofiled(name, tokens) for _ in range(2)]
     model, inputs = built(name)
     for other in others:
         other.wait()
     with tempfile.TemporaryDirectory() as folder:
         run = Alternating(model, {**inputs, "max_new_tokens": tokens})
-        made = captured(Path(folder) / "ranges", model, inputs, run, others)
+        made = captured(Path(folder) / "ranges", model, inputs, run, others, options.labels)
         for other in others:
             other.close()
-        recorded_alone(Path(folder) / "full", model, inputs, run)
+        recorded_alone(Path(folder) / "full", model, inputs, run, options.full)
         analysis = trace_timing.analyze(Path(folder) / "ranges")
         full = trace_timing.analyze(Path(folder) / "full")
     label = analysis.samples.set_index("sample_id").loc["labels"]
@@ -164,7 +164,12 @@ class Made:
 
 
 def captured(
-    folder: Path, model: Any, inputs: Mapping[str, Any], run: Alternating, others: list[Unprofiled]
+    folder: Path,
+    model: Any,
+    inputs: Mapping[str, Any],
+    run: Alternating,
+    others: list[Unprofiled],
+    number_of_labels: int,
 ) -> Made:
     """Labels in turn with the other processes, recorded runs, then detached rounds in turn."""
     import trace_timing
@@ -175,7 +180,7 @@ def captured(
     ) as session:
         call = session._call("labels", run, None, inputs=inputs)
         session.warm(call, "control")
-        for number in range(LABELS if others else 1):
+        for number in range(number_of_labels if others else 1):
             name = "labels" if not number else f"labels-{number}"
             one = session._call(name, run, None, inputs=inputs)
             labels.append(in_turn(session, one, run, others))
@@ -207,14 +212,14 @@ def in_turn(session: Any, call: Any, run: Alternating, others: list[Unprofiled])
 
 
 def recorded_alone(
-    folder: Path, model: Any, inputs: Mapping[str, Any], run: Callable[[], Any]
+    folder: Path, model: Any, inputs: Mapping[str, Any], run: Callable[[], Any], repeats: int
 ) -> None:
     """Recorded runs with CPU ops."""
     import trace_timing
 
     with trace_timing.capture(folder, model, profile="full", control=0, keep="json") as session:
         call = session._call("labels", run, None, inputs=inputs)
-        for repeat in range(FULL):
+        for repeat in range(repeats):
             session.make_recorded(replace(call, repeat=repeat), detach=False)
 
 
