@@ -72,12 +72,12 @@ def test_traces_without_a_latency_have_no_groups(samples: pd.DataFrame) -> None:
 
 def test_a_figure_shows_one_column_at_a_time_and_names_the_others(samples: pd.DataFrame) -> None:
     figure = by_configuration(prefill_groups(samples), x="input tokens", lines=False)
-    columns = figure.layout.meta["colour_by"]
+    columns = figure.layout["meta"]["colour_by"]
     assert columns[0] == ALL
     assert {"tier", "words"} <= set(columns)
-    assert [trace.visible for trace in figure.data] == [
-        trace.meta["colour_by"] == ALL for trace in figure.data
+    assert [trace["visible"] for trace in figure.data] == [
+        trace["meta"]["colour_by"] == ALL for trace in figure.data
     ]
-    (whole,) = [trace for trace in figure.data if trace.meta["colour_by"] == ALL]
-    assert whole.error_y.array == pytest.approx(np.ones(20))
-    assert whole.error_y.arrayminus == pytest.approx(np.full(20, 2))
+    (whole,) = [trace for trace in figure.data if trace["meta"]["colour_by"] == ALL]
+    assert whole["error_y"]["array"] == pytest.approx(np.ones(20))
+    assert whole["error_y"]["arrayminus"] == pytest.approx(np.full(20, 2))
