@@ -91,22 +91,14 @@ class Runner:
         self._devices = devices_of(model)
         self.attachment = attachment
         self.records = RecordMaker(model, directory, settings, attachment)
-        shared: dict[str, Any] = {
-            "slot": slot,
-            "records": self.records,
-            "attachment": attachment,
-            "devices": self._devices,
-        }
+        shared: dict[str, Any] = {"slot": slot, "records": self.records}
+        shared |= {"attachment": attachment, "devices": self._devices}
         self.planner = planner or StepPlanner(model, "all")
         self._controls = ControlMaker(**shared, unhooked=unhooked)
         self._sessions = SessionMaker(
-            **shared,
-            session=session,
-            directory=directory,
-            planner=self.planner,
-            on_trace=on_trace,
-            all_agree=all_agree,
-        )
+            **shared, session=session, directory=directory, planner=self.planner,
+            on_trace=on_trace, all_agree=all_agree,
+        )  # fmt: skip
         self.health = self._sessions.health
         #: Of every new input shape so far, how its warm-up went, in order.
         self.warm_ups: list[WarmUp] = []
