@@ -42,6 +42,9 @@ PARTS = (
     *("#99ddff", "#bbcc33", "#aaaa00", "#dddddd", "#8a8f9c"),
 )
 
+#: Lines of recorded times and of GPU work beside latencies, which have the stage's colour.
+RECORDED_COLOUR, BUSY_COLOUR = "#d55e00", "#3f7fd0"
+
 #: What the device does in an instant, as shades that read in both themes.
 BUSY, QUEUED, EMPTY = "#5b7fa6", "#c8862e", "rgba(128,138,155,0.35)"
 UNKNOWN = "rgba(128,138,155,0.1)"

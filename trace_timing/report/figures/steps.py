@@ -9,7 +9,7 @@ import numpy as np
 
 from trace_timing.report.figures.overview import styled
 from trace_timing.report.figures.plain import Figure
-from trace_timing.report.palette import COLOURS
+from trace_timing.report.palette import BUSY_COLOUR, COLOURS, RECORDED_COLOUR
 from trace_timing.units import NS_PER_MS
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 #: steps alone: others have one, but not as recording made it.
 _STEP_LINES = (
     ("latency_ns", "Latency", COLOURS["decode"], "solid"),
-    ("window_ns", "While recorded", "#b6486a", "dashdot"),
-    ("busy_ns", "GPU busy", "#6b7d97", "dot"),
+    ("window_ns", "While recorded", RECORDED_COLOUR, "dashdot"),
+    ("busy_ns", "GPU busy", BUSY_COLOUR, "dot"),
 )
 
 
@@ -43,7 +43,9 @@ def decode_by_position(steps: pd.DataFrame, growth: Sequence[Mapping[str, Any]] 
         if len(known):
             _band(figure, known, column, name, colour, dash)
     for row in growth:
-        if (row["of"], row["against"]) == ("decode step", "position") and row["time"] in _GROWTH:
+        of_position = (row["of"], row["against"]) == ("decode step", "position")
+        # Without an interval there were too few points: a line would claim a growth or fall.
+        if of_position and row["time"] in _GROWTH and row["slope_lo_us"] is not None:
             _line(figure, row, decode)
     return _from_zero(styled(figure, x="decode step", y="ms", height=380))
 
@@ -63,10 +65,9 @@ def _line(figure: Figure, row: Mapping[str, Any], steps: pd.DataFrame) -> None:
         return
     x = np.array([known.min(), known.max()])
     level = row["intercept_ms"] + row["slope_us"] / 1000 * x.mean()
-    if row["slope_lo_us"] is not None:
-        away = (x - x.mean())[[0, 1, 1, 0]]
-        slopes = np.array([row[f"slope_{end}_us"] for end in ("lo", "lo", "hi", "hi")]) / 1000
-        _filled(figure, x[[0, 1, 1, 0]], level + slopes * away, colour, f"{name}: growth", "growth")
+    away = (x - x.mean())[[0, 1, 1, 0]]
+    slopes = np.array([row[f"slope_{end}_us"] for end in ("lo", "lo", "hi", "hi")]) / 1000
+    _filled(figure, x[[0, 1, 1, 0]], level + slopes * away, colour, f"{name}: growth", "growth")
     figure.add_scatter(
         x=x,
         y=level + row["slope_us"] / 1000 * (x - x.mean()),
@@ -95,9 +96,31 @@ def _filled(figure: Figure, x: Any, y: Any, colour: str, group: str, column: str
 
 
 def _from_zero(figure: Figure) -> Figure:
-    """Busy and window compare by length, so both begin at 0; steps are whole numbers."""
+    """Busy and window compare by length, so both begin at 0; steps are whole numbers.
+
+    The axis ends above the highest line: a band that is wider leaves the chart at the top.
+    """
+    lines = [t for t in figure.data if not t["meta"].get("band")]
+    highest = max((float(np.nanmax(t["y"])) for t in lines if _has_numbers(t["y"])), default=0.0)
     figure.update_yaxes(rangemode="tozero")
-    return figure.update_xaxes(tickformat="d", nticks=12, minor={"ticks": ""})
+    if highest:
+        figure.update_yaxes(range=[0, highest * _ROOM_ABOVE])
+    steps = [float(x) for t in lines for x in t["x"]]
+    return figure.update_xaxes(**whole_ticks(min(steps, default=0), max(steps, default=0)))
+
+
+#: The y axis ends so many times as high as the highest line.
+_ROOM_ABOVE = 1.25
+
+
+def _has_numbers(values: Any) -> bool:
+    return bool(np.isfinite(np.asarray(values, float)).any())
+
+
+def whole_ticks(least: float, most: float) -> dict[str, Any]:
+    """Settings of an axis of whole numbers: between 2 and 3 plotly would repeat one of them."""
+    few = most - least <= 12
+    return {"tickformat": "d", "dtick": 1} if few else {"tickformat": "d", "nticks": 12}
 
 
 def _band(

@@ -128,7 +128,9 @@ def _bars(
             "marker": {"color": colour, "line": {"width": 0}},
             "text": list(label),
             "textposition": "none",
-            "hovertemplate": "%{text}: %{x:,.3f} ms from %{base:,.3f}<extra></extra>",
+            # Of a bar with a base, x is its end.
+            "customdata": (end - start) / NS_PER_MS,
+            "hovertemplate": "%{text}: %{customdata:,.3f} ms from %{base:,.3f}<extra></extra>",
             "meta": {"row": "stages" if legend else "host"},
         }
     )
@@ -195,7 +197,8 @@ def _lines(
             "name": name,
             "legendgroup": name,
             "showlegend": row == "device",
-            "text": text if isinstance(text, str) else np.repeat(text, 4),
+            # A text for all would be no text of a point: hovering shows `-`.
+            "text": np.repeat(np.broadcast_to(np.asarray(text, object), (len(start),)), 4),
             "customdata": np.repeat((end - start) / NS_PER_US, 4),
             "hovertemplate": "%{text}<br>%{customdata:,.3f} µs, at %{x:,.4f} ms<extra></extra>",
             "meta": {"row": row, "pieces": len(start)},

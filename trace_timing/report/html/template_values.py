@@ -31,6 +31,8 @@ def page_words(data: ReportData) -> dict[str, Any]:
         "subtitle": f"{samples} sample{'' if samples == 1 else 's'}",
         "first_screen": screen,
         "runs": runs,
+        "has_steps": bool((data.steps["stage"] == "decode").any()),
+        "has_kernels": bool(len(data.kernels)),
         "findings": findings.findings(data),
         "stage_rows": rows,
         "all_recorded": all_recorded(data),

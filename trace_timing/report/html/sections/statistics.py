@@ -10,7 +10,7 @@ import pandas as pd
 from trace_timing.report.figures.overview import styled
 from trace_timing.report.figures.plain import Figure
 from trace_timing.report.model import Section
-from trace_timing.report.palette import COLOURS
+from trace_timing.report.palette import BUSY_COLOUR, COLOURS, RECORDED_COLOUR
 from trace_timing.report.terminal.statistics import statistics_lines
 from trace_timing.stats.capture.growth_groups import prefill_groups, step_groups
 from trace_timing.stats.capture.statistics import ScalingFit, Statistics
@@ -19,8 +19,8 @@ from trace_timing.stats.capture.summaries import summary_table
 #: Kind of time → colour and dash, as the step figures have them.
 _LOOKS = {
     "latency": (COLOURS["decode"], "solid"),
-    "recorded": ("#b6486a", "dashdot"),
-    "busy": ("#6b7d97", "dot"),
+    "recorded": (RECORDED_COLOUR, "dashdot"),
+    "busy": (BUSY_COLOUR, "dot"),
 }
 _SIZES = {
     "input_tokens": "input tokens",
@@ -124,6 +124,9 @@ def _add(figure: Figure, fit: ScalingFit) -> None:
         hovertemplate=f"{fit.kind}, {_SIZES[fit.against]} %{{x}}: %{{y:,.3f}} ms<extra></extra>",
         meta={"column": f"{fit.kind}_ms"},
     )
+    if fit.line.slope_interval is None:
+        # Through so few points a line would claim a growth or fall that nobody can tell.
+        return
     ends = [float(min(fit.x)), float(max(fit.x))]
     figure.add_scatter(
         x=ends,

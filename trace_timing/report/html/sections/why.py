@@ -37,9 +37,9 @@ MOST_PARTS = len(PARTS)
 _MEAN_MS = "ms, mean over runs"
 #: Title, table, what is stacked, what is summed.
 FIGURES = (
-    ("Busy time by kind of work", "kinds", "op_kind", "busy_ns"),
-    ("Idle time by cause", "idle", "cause", "idle_ns"),
-    ("Busy time by part of the model", "components", "component", "busy_ns"),
+    ("What does the GPU do in each stage?", "kinds", "op_kind", "busy_ns"),
+    ("What does the GPU wait for in each stage?", "idle", "cause", "idle_ns"),
+    ("Which part of the model keeps it busy?", "components", "component", "busy_ns"),
 )
 
 
@@ -119,7 +119,7 @@ def _by_layer(components: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
         ns = own.groupby(["layer", "component"])["busy_ns"].sum().astype(float)
         mean_ms = ns.unstack(fill_value=0) / runs / NS_PER_MS
         figure = styled(_stacked(_largest(mean_ms), mean_ms.index.tolist()), x="layer", y=_MEAN_MS)
-        yield f"Busy time by layer: {LABELS[stage]}", figure
+        yield f"Which layers keep it busy? {LABELS[stage]}", figure
 
 
 def _depth(queue_depth: pd.DataFrame) -> tuple[str, Figure]:
@@ -131,8 +131,8 @@ def _depth(queue_depth: pd.DataFrame) -> tuple[str, Figure]:
     for name, column in (("most", "max_depth"), ("mean", "mean_depth")):
         figure.add_scatter(name=name, x=at_ms, y=own[column], mode="lines", line={"shape": "hv"})
     name = own["sample_id"].iloc[0]
-    styled(figure, x="ms since the run began", y="ops queued")
-    return f"Ops launched and not started: {name}", figure
+    figure = styled(figure, x="ms since the run began", y="ops queued")
+    return f"How far is the host ahead? Ops launched and not started: {name}", figure
 
 
 def _bars(table: pd.DataFrame, part: str, value: str) -> Figure:
@@ -143,15 +143,25 @@ def _bars(table: pd.DataFrame, part: str, value: str) -> Figure:
     mean_ms = each.groupby(level=["stage", part]).sum().unstack(fill_value=0) / runs / NS_PER_MS
     order = [stage for stage in STAGES if stage in mean_ms.index]
     labels = [LABELS[stage] for stage in order]
-    return styled(_stacked(_largest(mean_ms.loc[order]), labels), y=_MEAN_MS)
+    # Lying bars: the stages' names stand beside them, upright on a phone too.
+    figure = _stacked(_largest(mean_ms.loc[order]), labels, lying=True)
+    styled(figure, x=_MEAN_MS, height=130 + 34 * len(labels))
+    return figure.update_yaxes(autorange="reversed", showgrid=False)
 
 
-def _stacked(parts: pd.DataFrame, labels: Sequence[Any]) -> Figure:
+def _stacked(parts: pd.DataFrame, labels: Sequence[Any], *, lying: bool = False) -> Figure:
     """A bar for each row, its columns upon each other."""
-    figure = Figure()
+    along, across = ("x", "y") if lying else ("y", "x")
+    figure = Figure().update_layout(barmode="stack")
     for name, colour in zip(parts, PARTS, strict=False):
-        figure.add_bar(name=str(name), x=labels, y=parts[name], marker={"color": colour})
-    return figure.update_layout(barmode="stack")
+        figure.add_bar(
+            name=str(name),
+            orientation="h" if lying else "v",
+            marker={"color": colour},
+            hovertemplate=f"%{{{across}}}, {name}: %{{{along}:,.3f}} ms<extra></extra>",
+            **{along: parts[name], across: labels},
+        )
+    return figure
 
 
 def _of_recorded_steps(stages: pd.DataFrame) -> list[str]:

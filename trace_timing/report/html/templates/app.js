@@ -165,7 +165,9 @@ async function drawSample(name) {
   const templates = await load("templates");
   const stages = await load("stages"), steps = await load("steps");
   await draw($("run-stages"), fillStages(templates.stages, rowsOf(stages, at)));
-  await draw($("run-steps"), fillSteps(templates.steps, rowsOf(steps, at)));
+  const stepFigure = fillSteps(templates.steps, rowsOf(steps, at));
+  $("run-steps-part").hidden = !stepFigure.data.length;
+  if (stepFigure.data.length) await draw($("run-steps"), stepFigure);
   await drawTimeline(at);
 }
 // The look comes from the figure that Python made; only the numbers are this run's.
@@ -173,11 +175,12 @@ function fillStages(figure, rows) {
   const out = structuredClone(figure), stage = rows("stage"), ORDER = Object.keys(COLOURS);
   for (const trace of out.data) {
     const values = rows(trace.meta.column);
-    const present = ORDER.filter((s) => stage.includes(s)), all = trace.x;
-    trace.x = present.map((s) => all[ORDER.indexOf(s)]);
+    const present = ORDER.filter((s) => stage.includes(s)), all = trace.y;
+    trace.y = present.map((s) => all[ORDER.indexOf(s)]);
     trace.marker = { ...trace.marker, color: present.map((s) => COLOURS[s]) };
-    trace.y = present.map((s) => { const v = values[stage.indexOf(s)]; return v === undefined || v === null ? null : v / 1e6; });
+    trace.x = present.map((s) => { const v = values[stage.indexOf(s)]; return v === undefined || v === null ? null : v / 1e6; });
   }
+  out.data = out.data.filter((trace) => trace.x.some((v) => v !== null));
   return out;
 }
 function fillSteps(figure, rows) {
@@ -187,6 +190,10 @@ function fillSteps(figure, rows) {
     trace.y = rows(trace.meta.column).map((v) => (v === null ? null : v / 1e6));
   }
   out.data = out.data.filter((trace) => trace.y.some((v) => v !== null));
+  const x = rows("step"), y = out.data.flatMap((trace) => trace.y).filter((v) => v !== null);
+  const few = Math.max(...x) - Math.min(...x) <= 12;
+  Object.assign(out.layout.xaxis, few ? { tickformat: "d", dtick: 1 } : { tickformat: "d", nticks: 12, dtick: undefined });
+  if (y.length) out.layout.yaxis.range = [0, 1.25 * Math.max(...y)];
   return out;
 }
 async function drawTimeline(at) {
