@@ -95,7 +95,7 @@ class Section:
     screen: Any = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ReportData:
     """Everything a report shows.
 

@@ -137,7 +137,18 @@ class Analysis:
 
     @cached_property
     def _brief_data(self) -> ReportData:
-        return self.report_data(pages=False)
+        return ReportData(
+            samples=self.samples,
+            runs=self.runs,
+            stages=self.stages,
+            device_stages=self.device_stages,
+            steps=self.steps,
+            # A name is 200 letters long and occurs in every run.
+            kernels=_frame(self.tables.read("kernels", words=("name", "stage", "op"))),
+            summary=self.summary(),
+            details={detail.run: detail for detail in self.details},
+            verdicts=self._frame("verdicts"),
+        )
 
     @property
     def checks_hold(self) -> bool:
@@ -180,19 +191,7 @@ class Analysis:
         Args:
             pages: with the further pages and their figures, which the terminal has no use for.
         """
-        return ReportData(
-            samples=self.samples,
-            runs=self.runs,
-            stages=self.stages,
-            device_stages=self.device_stages,
-            steps=self.steps,
-            # A name is 200 letters long and occurs in every run.
-            kernels=_frame(self.tables.read("kernels", words=("name", "stage", "op"))),
-            summary=self.summary(),
-            details={detail.run: detail for detail in self.details},
-            sections=self._sections() if pages else (),
-            verdicts=self._frame("verdicts"),
-        )
+        return replace(self._brief_data, sections=self._sections()) if pages else self._brief_data
 
     def _sections(self) -> tuple[Section, ...]:
         from trace_timing.report.html.sections.statistics import statistics_section
