@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 __all__ = ["Analysis", "__version__", "analyze", "capture"]
 
 if TYPE_CHECKING:
-    from trace_timing.api.analysis.analyze import Analysis, analyze
+    from trace_timing.api.analysis.analyze import analyze
+    from trace_timing.api.analysis.result import Analysis
     from trace_timing.api.capture.capture import capture
     from trace_timing.records.encoding import TOOL_VERSION as __version__
 
 _HOME = {
-    "Analysis": ("trace_timing.api.analysis.analyze", "Analysis"),
+    "Analysis": ("trace_timing.api.analysis.result", "Analysis"),
     "analyze": ("trace_timing.api.analysis.analyze", "analyze"),
     "capture": ("trace_timing.api.capture.capture", "capture"),
     "__version__": ("trace_timing.records.encoding", "TOOL_VERSION"),

@@ -16,7 +16,8 @@ from tests.paths import SAMPLE_TRACES
 from tests.report.browsing import Visit, figures_of, table_of, violations
 from tests.stats.compared_tables import report_directory, tables
 from tests.stats.older_rows import older_file
-from trace_timing.api.analysis.analyze import Analysis, analyze
+from trace_timing.api.analysis.analyze import analyze
+from trace_timing.api.analysis.result import Analysis
 from trace_timing.api.output.load import load
 from trace_timing.report.findings import ms
 from trace_timing.report.html.page import write_report

@@ -14,7 +14,7 @@ from trace_timing.commands.help_page import Command
 from trace_timing.commands.printing import say, say_json, show
 
 if TYPE_CHECKING:
-    from trace_timing.api.analysis.analyze import Analysis
+    from trace_timing.api.analysis.result import Analysis
     from trace_timing.records.findings import Rejection
 
 #: Rejected inputs that are named without --verbose.

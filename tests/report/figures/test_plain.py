@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tests.paths import SAMPLE_TRACES
-from trace_timing.api.analysis.analyze import Analysis, analyze
+from trace_timing.api.analysis.analyze import analyze
+from trace_timing.api.analysis.result import Analysis
 from trace_timing.report.figures.overview import run_stages, styled
 from trace_timing.report.figures.plain import Figure
 from trace_timing.report.figures.timeline import timeline

@@ -12,7 +12,8 @@ from scipy import stats
 
 from tests.paths import SAMPLE_TRACES
 from tests.stats.sample_rows import sample, step_table
-from trace_timing.api.analysis.analyze import Analysis, analyze
+from trace_timing.api.analysis.analyze import analyze
+from trace_timing.api.analysis.result import Analysis
 from trace_timing.report.terminal.statistics import statistics_lines, step_growth
 from trace_timing.stats.capture.statistics import scaling_fits, statistics
 
