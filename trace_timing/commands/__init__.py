@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from trace_timing.commands.printing import say
-from trace_timing.errors import EXIT_REJECTED, EXIT_USAGE, TraceTimingError
+from trace_timing.errors import EXIT_DEFECT, EXIT_USAGE, TraceTimingError
 from trace_timing.records.encoding import TOOL_VERSION
 
 #: Subcommand → its one-line help: here, so that --help loads none of them.
@@ -83,7 +83,7 @@ def main() -> NoReturn:
         if debug:
             _say_lines(traceback.format_exc())
         show_error(_unexpected(error))
-        sys.exit(EXIT_REJECTED)
+        sys.exit(EXIT_DEFECT)
     sys.exit(code if isinstance(code, int) else 0)
 
 
