@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from trace_timing.api.capture.capture import capture
 from trace_timing.api.capture.session import Session
+from trace_timing.errors import UsageError
 from trace_timing.recording.hooks.patches import Function, Patches
 
 T = TypeVar("T")
@@ -38,15 +39,22 @@ def timed(
         at_most: time so many calls, from the first on; later ones are made once, as ever.
         options: fields of `CaptureOptions`, by name.
     Raises:
+        UsageError: the model has no generate().
         TraceTimingError: as the call begins, what `capture` raises.
     """
+    owner = getattr(model, "_orig_mod", model)
+    if not callable(getattr(owner, "generate", None)):
+        raise UsageError(
+            f"{type(model).__name__} has no generate()",
+            remedy="give timed() the transformers model that the evaluation holds",
+        )
 
     @functools.wraps(function)
     def around(*args: Any, **kwargs: Any) -> T:
         calls = _Calls(model, at_most)
         # Before the hooks of the capture, so that these are outermost also after a bare control.
         patches = Patches()
-        patches.wrap(getattr(model, "_orig_mod", model), "generate", calls.entry)
+        patches.wrap(owner, "generate", calls.entry)
         try:
             with capture(directory, model, **options) as calls.session:
                 result = function(*args, **kwargs)

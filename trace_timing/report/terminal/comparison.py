@@ -69,7 +69,7 @@ def family_sentence(result: ComparisonResult) -> str:
     if result.subject == "steps":
         what = (
             "Times are of forwards of the same stage, batch size and context. Undisturbed: the "
-            "tenth percentile."
+            "fifth percentile."
         )
         apart = " beside drift" if min(result.captures) == 1 else ""
     else:

@@ -59,8 +59,7 @@ WEIGHTS = {
 }
 #: How far the undisturbed level of a recording strays where all of it is the host's time. The tenth
 #: percentile of decode steps without a profiler moved by 1 to 5 % between moments of one machine.
-#: Fewer degrees of freedom than other priors: the spread of one's own recordings is to count.
-UNDISTURBED_DRIFT = Drift(0.03, 6.0)
+UNDISTURBED_DRIFT = Drift(0.03)
 #: Batch sizes that get a verdict of their own: those with the most steps.
 MOST_BATCHES = 8
 TOKEN = "time per token"
