@@ -5,18 +5,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__all__ = ["Analysis", "__version__", "analyze", "capture"]
+__all__ = ["Analysis", "__version__", "analyze", "capture", "timed"]
 
 if TYPE_CHECKING:
     from trace_timing.api.analysis.analyze import analyze
     from trace_timing.api.analysis.result import Analysis
     from trace_timing.api.capture.capture import capture
+    from trace_timing.api.capture.timed import timed
     from trace_timing.records.encoding import TOOL_VERSION as __version__
 
 _HOME = {
     "Analysis": ("trace_timing.api.analysis.result", "Analysis"),
     "analyze": ("trace_timing.api.analysis.analyze", "analyze"),
     "capture": ("trace_timing.api.capture.capture", "capture"),
+    "timed": ("trace_timing.api.capture.timed", "timed"),
     "__version__": ("trace_timing.records.encoding", "TOOL_VERSION"),
 }
 

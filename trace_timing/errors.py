@@ -6,6 +6,10 @@ EXIT_GOOD = 0
 EXIT_REJECTED = 1
 EXIT_USAGE = 2
 EXIT_NOTHING_READ = 3
+#: Of `compare`: the verdict of a bound had to be withheld.
+EXIT_WITHHELD = 4
+#: A defect of ours, so that no program takes it for a verdict (EX_SOFTWARE of sysexits.h).
+EXIT_DEFECT = 70
 
 
 class TraceTimingError(Exception):

@@ -33,6 +33,12 @@ def record(folder: Path, model: Model) -> int:
     return len(answer())
 
 
+def evaluate(folder: Path, model: Model) -> int:
+    evaluation = trace_timing.timed(lambda count: count + 1, model, folder, at_most=2)
+    assert_type(evaluation(1), int)
+    return evaluation(1)
+
+
 def median_decode_ms(folder: Path) -> float:
     result = trace_timing.analyze(folder, jobs=2)
     assert_type(result, Analysis)

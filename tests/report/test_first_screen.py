@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 from tests.report.synthetic import report_data
-from trace_timing.report.copy_text import copy_texts
 from trace_timing.report.findings import ms
+from trace_timing.report.html.copy_text import copy_texts
 from trace_timing.report.html.first_screen import draw_bars
+from trace_timing.report.html.tiles import axis_of, bars, measured, tiles, title
 from trace_timing.report.main_finding import limit_of, main_finding
 from trace_timing.report.model import ReportData
-from trace_timing.report.tiles import axis_of, bars, measured, tiles, title
 from trace_timing.report.trust import trust_sentence
 
 

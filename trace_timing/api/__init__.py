@@ -1,1 +1,1 @@
-"""What `import trace_timing` offers: capture() and analyze()."""
+"""What `import trace_timing` offers: capture(), timed() and analyze()."""

@@ -17,7 +17,7 @@ import click
 
 from trace_timing.commands.help_page import fit_page, write_examples
 from trace_timing.commands.printing import fit_streams, say
-from trace_timing.errors import EXIT_REJECTED, EXIT_USAGE, TraceTimingError
+from trace_timing.errors import EXIT_DEFECT, EXIT_USAGE, TraceTimingError
 from trace_timing.records.encoding import TOOL_VERSION
 
 #: Subcommand → its one-line help: here, so that --help loads none of them.
@@ -119,7 +119,7 @@ def _run() -> int:
         if debug:
             _say_lines(traceback.format_exc())
         show_error(_unexpected(error))
-        return EXIT_REJECTED
+        return EXIT_DEFECT
     return code if isinstance(code, int) else 0
 
 

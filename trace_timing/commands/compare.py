@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from trace_timing.commands.help_page import Command
 from trace_timing.commands.printing import say, say_json, show
-from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED
 
 if TYPE_CHECKING:
     from trace_timing.stats.comparison.compare import ComparisonResult
-    from trace_timing.stats.comparison.figures import Basis, Tables
+    from trace_timing.stats.comparison.figures import Basis
     from trace_timing.stats.comparison.gates import GateOutcome
+
+Shape = Literal["text", "markdown", "json"]
 
 
 GROUPS = {
@@ -33,6 +34,11 @@ EXAMPLES = (
 @click.command("compare", cls=Command, groups=GROUPS, examples=EXAMPLES)
 @click.argument("a")
 @click.argument("b")
+@click.option(
+    "--stages",
+    metavar="FILE|NAME",
+    help="Other people's range names as stages, as `analyze` takes them; a report has its own.",
+)
 @click.option(
     "--figure",
     "basis",
@@ -76,57 +82,49 @@ EXAMPLES = (
     metavar="DIR",
     help="Write compare.html, one offline page, into this directory.  [default: none]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON on stdout.")
+@click.option(
+    "--format",
+    "shape",
+    type=click.Choice(["text", "markdown", "json"]),
+    default="text",
+    show_default=True,
+    help="What to print on stdout: `markdown` is a table for a pull request.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 def command(
     a: str,
     b: str,
+    stages: str | None,
     basis: Basis,
     also_a: tuple[str, ...],
     also_b: tuple[str, ...],
     margin: float,
     gates: tuple[str, ...],
     output: Path | None,
+    shape: Shape,
     as_json: bool,
 ) -> int:
     """Compare B with the baseline A: report or capture directories, or traces.
 
-    Exit code 1 when a --fail-on bound is broken, or its verdict had to be withheld.
+    Servers' traces (--stages auto) are compared by their forwards. Exit code 0: every --fail-on
+    bound holds, or cannot be told. 1: one is broken. 2: wrong use. 3: nothing could be read.
+    4: none is broken, but the verdict on one had to be withheld.
     """
+    from trace_timing.api.output.comparison import compare_paths
     from trace_timing.api.output.output_folder import told
-    from trace_timing.stats.comparison.compare import compare
-    from trace_timing.stats.comparison.gates import check_gate, parse_gate
+    from trace_timing.stats.comparison.gates import check_gate, exit_code, parse_gate
 
     bounds = [parse_gate(text) for text in gates]
-    result = compare(
-        _tables(a),
-        _tables(b),
-        also_a=[_tables(path) for path in also_a],
-        also_b=[_tables(path) for path in also_b],
-        basis=basis,
-        margin_frac=margin / 100,
+    result = compare_paths(
+        (a, *also_a), (b, *also_b), stages=stages, basis=basis, margin_frac=margin / 100
     )
     outcomes = [check_gate(bound, result) for bound in bounds]
     page = None
     if output is not None:
         with told(output):
             page = _write_page(result, outcomes, output)
-    _show(result, outcomes, page, as_json=as_json)
-    return EXIT_REJECTED if any(outcome.fails for outcome in outcomes) else EXIT_GOOD
-
-
-def _tables(path: str) -> Tables:
-    from trace_timing.api.output.load import load
-    from trace_timing.stats.comparison.figures import Tables
-
-    loaded = load(path)
-    return Tables(
-        loaded.source,
-        loaded.samples,
-        loaded.kernels,
-        loaded.environment,
-        loaded.settings,
-        loaded.state,
-    )
+    _show(result, outcomes, page, "json" if as_json else shape)
+    return exit_code(outcomes)
 
 
 def _write_page(result: ComparisonResult, outcomes: list[GateOutcome], folder: Path) -> Path:
@@ -140,14 +138,25 @@ def _write_page(result: ComparisonResult, outcomes: list[GateOutcome], folder: P
 
 
 def _show(
-    result: ComparisonResult, outcomes: list[GateOutcome], page: Path | None, *, as_json: bool
+    result: ComparisonResult, outcomes: list[GateOutcome], page: Path | None, shape: Shape
 ) -> None:
-    if as_json:
-        from trace_timing.records.encoding import encode
+    match shape:
+        case "json":
+            from trace_timing.records.encoding import encode
 
-        told = {"comparison": result, "gates": outcomes}
-        say_json(encode(told))
-        return
+            say_json(encode({"comparison": result, "gates": outcomes}))
+        case "markdown":
+            from trace_timing.report.markdown import comparison_markdown
+
+            for line in comparison_markdown(result, outcomes).splitlines():
+                say(line)
+        case "text":
+            _show_text(result, outcomes)
+    if page is not None and shape != "json":
+        say(f"wrote {page}", err=shape != "text" or not sys.stdout.isatty())
+
+
+def _show_text(result: ComparisonResult, outcomes: list[GateOutcome]) -> None:
     from rich.console import Console
 
     from trace_timing.report.terminal.comparison import gate_line, render
@@ -156,5 +165,3 @@ def _show(
     show(Console(width=width, soft_wrap=True, highlight=False), render(result))
     for outcome in outcomes:
         say(gate_line(outcome))
-    if page is not None:
-        say(f"wrote {page}", err=not sys.stdout.isatty())

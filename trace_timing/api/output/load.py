@@ -25,17 +25,20 @@ class Loaded:
     stages: pd.DataFrame
     steps: pd.DataFrame
     kernels: pd.DataFrame
+    #: Of `steps`, the forwards of servers' traces.
+    served: pd.DataFrame
     environment: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     #: The machine before each control (stats.machine_state.state_rows).
     state: pd.DataFrame = field(default_factory=lambda: state_rows(()))
 
 
-def load(path: str) -> Loaded:
+def load(path: str, *, stages: str | None = None) -> Loaded:
     """Read the tables of a report directory, or analyse what is there.
 
     Args:
         path: what `analyze -o` wrote, or anything that `analyze` takes.
+        stages: as `analyze` takes them; a report has those that it was made with.
     Raises:
         TraceTimingError: nothing there can be read.
     """
@@ -43,8 +46,9 @@ def load(path: str) -> Loaded:
     if (folder / "samples.parquet").is_file() or list(folder.glob(f".*{SWAP}")):
         return _from_report(folder)
     from trace_timing.api.analysis.analyze import analyze
+    from trace_timing.stats.capture.step_summaries import served_steps
 
-    analysis = analyze(path)
+    analysis = analyze(path, stages=stages)
     return Loaded(
         source=path,
         samples=analysis.samples,
@@ -52,6 +56,7 @@ def load(path: str) -> Loaded:
         stages=analysis.stages,
         steps=analysis.steps,
         kernels=analysis.kernels,
+        served=served_steps(analysis.steps, analysis.run_summaries, analysis.traces),
         state=state_of_runs(analysis.runs),
         **_conditions(analysis.summary()),
     )
@@ -63,6 +68,8 @@ def _from_report(folder: Path) -> Loaded:
     if summary.is_file():
         check_format(summary.read_bytes(), source=str(summary))
     told, files = read_verified(folder, [f"{name}.parquet" for name in names])
+    from trace_timing.stats.capture.step_summaries import served_steps_of_tables
+
     tables = {name: pd.read_parquet(io.BytesIO(files[f"{name}.parquet"])) for name in names}
     return Loaded(
         source=str(folder),
@@ -71,9 +78,15 @@ def _from_report(folder: Path) -> Loaded:
         stages=tables["stages"],
         steps=tables["steps"],
         kernels=tables["kernels"],
+        served=served_steps_of_tables(tables["steps"], tables["runs"], _serving(told)),
         state=state_of_runs(tables["runs"]),
         **_conditions(told),
     )
+
+
+def _serving(summary: Mapping[str, Any]) -> set[str]:
+    """Traces that were read as a server's; none of a report from before there were any."""
+    return {trace["trace"] for trace in summary.get("traces") or () if trace.get("serving")}
 
 
 def _conditions(summary: Mapping[str, Any]) -> dict[str, Any]:

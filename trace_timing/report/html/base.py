@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trace_timing.atomic_write import write_whole
 from trace_timing.report import findings
-from trace_timing.report.glossary import GLOSSARY
+from trace_timing.report.html.glossary import GLOSSARY
 from trace_timing.report.html.packing import columns, zipped
 from trace_timing.report.model import Section
 from trace_timing.report.palette import COLOURS, LABELS

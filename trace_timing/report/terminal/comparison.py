@@ -19,7 +19,23 @@ SHOWN = 8
 #: More captures a side than this are no advice; then a greater change is named.
 MOST_CAPTURES = 12
 CHANGES = (0.05, 0.1, 0.2, 0.3, 0.5)
-_STYLES = {"slower": "red", "faster": "green", "withheld": "yellow"}
+MAIN_LEVELS: tuple[Level, ...] = (
+    "total",
+    "stage",
+    "minor stage",
+    "undisturbed step",
+    "per token",
+    "busy",
+)
+DETAIL_LEVELS: tuple[Level, ...] = ("batch", "kind", "kernel")
+_TITLES: dict[Level, str] = {"batch": "batch sizes", "kind": "kinds", "kernel": "kernels"}
+_STYLES = {
+    "slower": "red",
+    "faster": "green",
+    "slower, or drift": "yellow",
+    "faster, or drift": "yellow",
+    "withheld": "yellow",
+}
 
 
 def render(result: ComparisonResult) -> RenderableType:
@@ -36,41 +52,67 @@ def _parts(result: ComparisonResult) -> Iterator[RenderableType]:
     for note in result.notes:
         yield Text(f"  note: {note}")
     yield Text("")
-    main: tuple[Level, ...] = ("total", "stage", "minor stage", "undisturbed step", "busy")
-    yield _table([row for row in result.rows if row.level in main])
+    yield _table([row for row in result.rows if row.level in MAIN_LEVELS])
     for sentence in (launch_sentence(result), *needed_sentences(result)):
         if sentence:
             yield Text(sentence)
-    rest: tuple[Level, ...] = ("kind", "kernel")
-    for level in rest:
+    for level in DETAIL_LEVELS:
         yield from _changed(result, level)
     for side, names in (("A", result.only_a), ("B", result.only_b)):
         if names:
             yield Text(f"{len(names)} kernels in {side} alone, among them {names[0]}")
-    yield Text(
-        f"\nOver all {len(result.rows)} verdicts together a false alarm has a chance of at most "
-        f"{result.alpha:.0%}. Decode and sampling are per step. No difference shown: within "
-        f"±{result.margin_frac:.0%}."
+    yield Text(f"\n{family_sentence(result)}")
+
+
+def family_sentence(result: ComparisonResult) -> str:
+    """What all verdicts together promise, and what the figures are of."""
+    if result.subject == "steps":
+        what = (
+            "Times are of forwards of the same stage, batch size and context. Undisturbed: the "
+            "fifth percentile."
+        )
+        apart = " beside drift" if min(result.captures) == 1 else ""
+    else:
+        what, apart = "Decode and sampling are per step.", ""
+    return (
+        f"Over all {len(result.rows)} verdicts together a false alarm has a chance of at most "
+        f"{result.alpha:.0%}{apart}. {what} No difference shown: within ±{result.margin_frac:.0%}."
     )
 
 
 def compared_what(result: ComparisonResult) -> str:
-    """`latencies, 24 paired samples, 3 and 3 captures`."""
+    """`latencies, 24 paired samples, 3 and 3 captures`, `1,200 forwards, 3 and 3 recordings`."""
+    a, b = result.captures
+    if result.subject == "steps":
+        kinds = {"latency": "", "busy": ", busy times", "recorded": ", recorded times"}
+        several = "s" if max(a, b) > 1 else ""
+        return (
+            f"{result.samples:,} forwards a side{kinds[result.basis]}, {a} and {b} "
+            f"recording{several}"
+        )
     pairing = f"{result.samples} paired samples" if result.paired else "unpaired runs"
     times = {"latency": "latencies", "busy": "busy times", "recorded": "recorded times"}
-    a, b = result.captures
     captures = "" if a == b == 1 else f", {a} and {b} captures"
     return f"{times[result.basis]}, {pairing}{captures}"
+
+
+def changed_first(rows: Sequence[ComparedRow]) -> list[ComparedRow]:
+    """Rows with a change that was shown first, then by its size."""
+    return sorted(rows, key=lambda r: (not is_change(r), -abs(r.difference_ms)))
+
+
+def is_change(row: ComparedRow) -> bool:
+    """Whether its verdict names a change."""
+    return row.verdict.startswith(("slower", "faster"))
 
 
 def _changed(result: ComparisonResult, level: Level) -> Iterator[RenderableType]:
     rows = [row for row in result.rows if row.level == level]
     if not rows:
         return
-    told = sum(row.verdict in ("slower", "faster") for row in rows)
-    rows.sort(key=lambda r: (r.verdict not in ("slower", "faster"), -abs(r.difference_ms)))
-    yield Text(f"\n{level}s: {told} of {len(rows)} changed", style="bold")
-    yield _table(rows[:SHOWN])
+    told = sum(map(is_change, rows))
+    yield Text(f"\n{_TITLES[level]}: {told} of {len(rows)} changed", style="bold")
+    yield _table(changed_first(rows)[:SHOWN])
 
 
 def _table(rows: list[ComparedRow]) -> Table:
@@ -94,16 +136,24 @@ def _table(rows: list[ComparedRow]) -> Table:
             ),
             f"{around.low:.3f} … {around.high:.3f}" if around else "",
             str(row.n),
-            Text(_verdict(row), style=_STYLES.get(row.verdict, "")),
+            Text(verdict_text(row), style=_STYLES.get(row.verdict, "")),
         )
     return table
 
 
 def gate_line(outcome: GateOutcome) -> str:
     """`FAILS: decode > 5.00% (ratio 1.100)`."""
-    said = "FAILS" if outcome.fails else "cannot tell" if outcome.unsure else "holds"
     gate = outcome.gate
-    return f"{said}: {gate.name} > {gate.limit_frac:.2%} (ratio {outcome.row.ratio:.3f})"
+    return (
+        f"{gate_word(outcome)}: {gate.name} > {gate.limit_frac:.2%} (ratio {outcome.row.ratio:.3f})"
+    )
+
+
+def gate_word(outcome: GateOutcome) -> str:
+    """What became of a bound."""
+    if outcome.fails:
+        return "WITHHELD" if outcome.is_withheld else "FAILS"
+    return "cannot tell" if outcome.unsure else "holds"
 
 
 def needed_sentences(result: ComparisonResult) -> list[str]:
@@ -136,7 +186,7 @@ def _more_captures(rows: Sequence[ComparedRow], result: ComparisonResult) -> str
     more = f": {', '.join(found)}" if found else ""
     return (
         "Cannot tell: a change of the stated size would have been found four times out of five. "
-        f"Further captures of both sides (--also-a, --also-b) show smaller ones{more}."
+        f"Further {rows[0].unit} of both sides (--also-a, --also-b) show smaller ones{more}."
     )
 
 
@@ -161,7 +211,8 @@ def launch_sentence(result: ComparisonResult) -> str | None:
     )
 
 
-def _verdict(row: ComparedRow) -> str:
+def verdict_text(row: ComparedRow) -> str:
+    """The verdict with the change that would have been seen, or what would show one."""
     if row.shown_frac is not None:
         return f"{row.verdict} below {row.shown_frac:.0%}"
     if row.needed is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,15 +38,41 @@ def generate_steps(
     return steps[~_is_served(steps, runs, traces)]
 
 
+def served_steps(
+    steps: pd.DataFrame, runs: Iterable[RunSummary], traces: Iterable[TraceSummary]
+) -> pd.DataFrame:
+    """The forwards of servers' traces alone, each run's in order of begin."""
+    return steps[_is_served(steps, runs, traces)]
+
+
+def served_steps_of_tables(
+    steps: pd.DataFrame, runs: pd.DataFrame, serving: Collection[str]
+) -> pd.DataFrame:
+    """As `served_steps`, of a report.
+
+    Args:
+        runs: schema.RUNS.
+        serving: names of the traces that were read as a server's.
+    """
+    if not serving:
+        return steps[:0]
+    theirs = runs.loc[runs["trace"].isin(list(serving)), _RUN]
+    return steps[_are_of(steps, set(theirs.itertuples(index=False, name=None)))]
+
+
 def _is_served(
     steps: pd.DataFrame, runs: Iterable[RunSummary], traces: Iterable[TraceSummary]
 ) -> pd.Series[bool]:
     serving = {trace.trace for trace in traces if trace.serving}
     theirs = {(r.sample_id, r.repeat, r.rank) for r in runs if r.trace in serving}
-    if not theirs:
+    return _are_of(steps, theirs)
+
+
+def _are_of(steps: pd.DataFrame, runs: Collection[tuple[Any, ...]]) -> pd.Series[bool]:
+    if not runs:
         return pd.Series(False, index=steps.index)
-    served = [key in theirs for key in steps[_RUN].itertuples(index=False, name=None)]
-    return pd.Series(served, index=steps.index, dtype=bool)
+    found = [key in runs for key in steps[_RUN].itertuples(index=False, name=None)]
+    return pd.Series(found, index=steps.index, dtype=bool)
 
 
 def step_summary(steps: pd.DataFrame, by: Sequence[str] = ("stage", "batch_size")) -> pd.DataFrame:

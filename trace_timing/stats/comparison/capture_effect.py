@@ -75,7 +75,19 @@ def capture_effect(
     found = _paired_values(a, b) if paired else _unpaired_values(a, b)
     if found is None:
         return None
-    left, right, noise = found
+    return moderated_effect(*found, drift, shift=shift)
+
+
+def moderated_effect(
+    left: FloatArray, right: FloatArray, noise: float, drift: Drift, *, shift: float = 0.0
+) -> CaptureEffect:
+    """Moderated t of one value a capture.
+
+    Args:
+        left, right: logarithms, one of each capture of a side.
+        noise: variance of such a value by what differs within a capture.
+        shift: as `capture_effect` takes it.
+    """
     squares = sum(float(((side - side.mean()) ** 2).sum()) for side in (left, right))
     own = len(left) + len(right) - 2
     prior = drift.spread**2 + noise
@@ -104,7 +116,7 @@ def _paired_values(a: Sequence[FloatArray], b: Sequence[FloatArray]) -> _Values 
     if samples < FEWEST:
         return None
     apart = values - values.mean(axis=0)
-    means, noise = _middles(apart)
+    means, noise = middles(apart)
     # What centring takes out of each sample's spread is put back: C ÷ (C − 1).
     return means[: len(a)], means[len(a) :], float(noise.mean()) * captures / (captures - 1)
 
@@ -113,12 +125,12 @@ def _unpaired_values(a: Sequence[FloatArray], b: Sequence[FloatArray]) -> _Value
     logs = [np.log(values[values > 0]) for values in (*a, *b)]
     if min(map(len, logs)) < FEWEST:
         return None
-    found = [_middles(values[None]) for values in logs]
+    found = [middles(values[None]) for values in logs]
     means, noise = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return means[: len(a)], means[len(a) :], float(noise.mean())
 
 
-def _middles(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+def middles(values: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Mean of the middle half of each row, and that mean's variance from the winsorised row.
 
     A stall in one sample says nothing of the others.

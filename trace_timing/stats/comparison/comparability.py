@@ -10,6 +10,7 @@ import pandas as pd
 
 from trace_timing.stats.comparison.figures import Basis, Tables
 from trace_timing.stats.comparison.machine_state import launch_difference, load_difference
+from trace_timing.stats.comparison.step_cells import StepTables
 
 #: Latencies: host times but for the undisturbed step at equal launch cost.
 Bearing = Literal["listed", "withholds latencies", "withholds host times", "withholds all"]
@@ -63,14 +64,26 @@ def capture_differences(
     first, second = a[0], b[0]
     found = [*_column_differences(first.samples, second.samples, basis)]
     recorded = basis != "latency" or not are_unprofiled((first, second))
+    found += _condition_differences(first, second, recorded)
+    return (*found, *_state_differences(a, b, is_comparable=not launches_differ_by_cause(found)))
+
+
+def step_differences(a: Sequence[StepTables], b: Sequence[StepTables]) -> tuple[Difference, ...]:
+    """Every condition that differs between recordings of servers, the first of each side."""
+    first, second = a[0], b[0]
+    clocks = _column_differences(first.steps, second.steps, "recorded")
+    return (*clocks, *_condition_differences(first, second, recorded=True))
+
+
+def _condition_differences(
+    first: Tables | StepTables, second: Tables | StepTables, recorded: bool
+) -> Iterator[Difference]:
     for group in ("environment", "settings"):
         left, right = _flat(getattr(first, group)), _flat(getattr(second, group))
         for name in sorted({*left, *right}):
             one, other = left.get(name, "not recorded"), right.get(name, "not recorded")
             if one != other:
-                bearing = _bearing(group, name, recorded)
-                found.append(Difference(f"{group}.{name}", one, other, bearing))
-    return (*found, *_state_differences(a, b, is_comparable=not launches_differ_by_cause(found)))
+                yield Difference(f"{group}.{name}", one, other, _bearing(group, name, recorded))
 
 
 def launches_differ_by_cause(found: Iterable[Difference]) -> bool:

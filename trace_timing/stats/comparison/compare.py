@@ -38,9 +38,18 @@ from trace_timing.stats.methods.intervals import LEVEL, Interval
 from trace_timing.stats.methods.multiple_testing import ALPHA, shares, weighted_holm
 from trace_timing.stats.methods.paired_test import FEWEST, Effect, grouped_effect, paired_effect
 
-Verdict = Literal["faster", "slower", "no difference shown", "cannot tell", "withheld"]
-#: What n counts: pairs of samples, runs of each side, or captures of each side.
-Unit = Literal["pairs", "runs", "captures"]
+#: `…, or drift`: of one recording a side, whose difference may be the machine's.
+Verdict = Literal[
+    "faster",
+    "slower",
+    "faster, or drift",
+    "slower, or drift",
+    "no difference shown",
+    "cannot tell",
+    "withheld",
+]
+#: What n counts: pairs of samples, runs, captures or recordings of a server, of the smaller side.
+Unit = Literal["pairs", "runs", "captures", "recordings"]
 #: Shares of α, fixed before any data. The undisturbed step has the largest: it is the steadiest
 #: figure that a change of the host's work shows in. Then decode, which busy times are mostly
 #: compared for: without the undisturbed step it has 0.38 of α, and a 3 % change among 30 pairs of
@@ -112,6 +121,8 @@ class ComparisonResult:
     #: Kernels, by `stage: name`, that only one side has.
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
+    #: What is compared: samples of captures, or the forwards of servers' traces.
+    subject: Literal["samples", "steps"] = "samples"
 
 
 def compare(
@@ -143,10 +154,7 @@ def compare(
     states = told if steady else None
     figures = [*stage_figures(a_samples, b_samples, basis, paired, states)]
     if not figures:
-        raise UsageError(
-            f"no {basis} times in both {a.source} and {b.source}",
-            remedy="compare another figure: --figure latency",
-        )
+        raise _nothing_in_both(a, b, basis)
     if paired:
         kernels = [
             [(t.kernels, rows) for t, rows in zip(side, samples, strict=True)]
@@ -171,6 +179,13 @@ def compare(
     )
 
 
+def _nothing_in_both(a: Tables, b: Tables, basis: Basis) -> UsageError:
+    return UsageError(
+        f"no {basis} times in both {a.source} and {b.source}",
+        remedy="compare another figure: --figure latency",
+    )
+
+
 def judge_figures(
     figures: Sequence[Figure],
     *,
@@ -187,28 +202,45 @@ def judge_figures(
     share = shares([_weight_group(figure) for figure in figures], WEIGHTS)
     forbidden = tuple(forbidden)
     reasons = [_withheld(figure, forbidden) for figure in figures]
+    found = judge_effects(effects, share, reasons, margin_frac)
+    return tuple(
+        _row(figure, effect, judged, paired)
+        for figure, effect, judged in zip(figures, effects, found, strict=True)
+    )
+
+
+def judge_effects(
+    effects: Sequence[Effect | CaptureEffect | None],
+    share: Sequence[float],
+    reasons: Sequence[str],
+    margin_frac: float,
+) -> list[Judgement]:
+    """What to say of each effect, n in all.
+
+    Args:
+        share: of α, fixed before the data.
+        reasons: why a verdict is withheld; empty where it is given.
+    """
     p = [
         1.0 if effect is None or reason else effect.p
         for effect, reason in zip(effects, reasons, strict=True)
     ]
-    rejected = weighted_holm(p, share)
-    rows = []
-    for figure, effect, hit, part, reason in zip(
-        figures, effects, rejected, share, reasons, strict=True
+    found = []
+    for effect, hit, part, reason in zip(
+        effects, weighted_holm(p, share), share, reasons, strict=True
     ):
-        alpha = ALPHA * part
         if reason:
-            judged = _Judgement("withheld", reason=reason)
+            found.append(Judgement("withheld", reason=reason))
         elif effect is None:
-            judged = _Judgement("cannot tell", reason=f"too few, {FEWEST} at least on both sides")
+            why = f"too few, {FEWEST} at least on both sides"
+            found.append(Judgement("cannot tell", reason=why))
         else:
-            judged = _judge(effect, bool(hit), alpha, margin_frac)
-        rows.append(_row(figure, effect, judged, paired))
-    return tuple(rows)
+            found.append(_judge(effect, bool(hit), ALPHA * part, margin_frac))
+    return found
 
 
 @dataclass(frozen=True)
-class _Judgement:
+class Judgement:
     """What a row says beside its figures."""
 
     verdict: Verdict
@@ -220,19 +252,19 @@ class _Judgement:
 _Effect = Effect | CaptureEffect
 
 
-def _judge(effect: _Effect, rejected: bool, alpha: float, margin_frac: float) -> _Judgement:
+def _judge(effect: _Effect, rejected: bool, alpha: float, margin_frac: float) -> Judgement:
     if rejected:
-        return _Judgement("slower" if effect.log_ratio > 0 else "faster")
+        return Judgement("slower" if effect.log_ratio > 0 else "faster")
     if _within(effect.interval(1 - 2 * alpha), margin_frac):
-        return _Judgement("no difference shown")
+        return Judgement("no difference shown")
     if isinstance(effect, CaptureEffect):
-        return _Judgement(
+        return Judgement(
             "cannot tell",
             needed=max(captures_needed(effect.spread, alpha, margin_frac), effect.n + 1),
             shown_frac=math.expm1(effect.shown(alpha, POWER)),
         )
     needed = max(pairs_needed(effect.spread, alpha, margin_frac), effect.n + 1)
-    return _Judgement("cannot tell", needed=needed)
+    return Judgement("cannot tell", needed=needed)
 
 
 def _weight_group(figure: Figure) -> str:
@@ -316,7 +348,7 @@ def _sides(figure: Figure, paired: bool) -> tuple[FloatArray, FloatArray]:
     return a[a > 0], b[b > 0]
 
 
-def _row(figure: Figure, effect: _Effect | None, judged: _Judgement, paired: bool) -> ComparedRow:
+def _row(figure: Figure, effect: _Effect | None, judged: Judgement, paired: bool) -> ComparedRow:
     a, b = _middle(figure.a), _middle(figure.b)
     around = effect.interval(LEVEL) if effect else None
     by_captures = isinstance(effect, CaptureEffect)

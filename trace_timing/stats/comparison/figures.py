@@ -17,7 +17,18 @@ from trace_timing.stats.methods.paired_test import FEWEST
 from trace_timing.timeline.breakdown.op_kinds import kind_of_copy, kind_of_kernel
 from trace_timing.units import NS_PER_MS
 
-Level = Literal["total", "stage", "minor stage", "undisturbed step", "busy", "kind", "kernel"]
+#: `per token` and `batch` (a stage at one batch size) are of servers' traces alone.
+Level = Literal[
+    "total",
+    "stage",
+    "minor stage",
+    "undisturbed step",
+    "per token",
+    "busy",
+    "batch",
+    "kind",
+    "kernel",
+]
 Basis = Literal["latency", "busy", "recorded"]
 
 #: Kernels that get a verdict: those with the most time in A and B together.

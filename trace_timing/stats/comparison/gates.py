@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trace_timing.errors import UsageError
+from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, EXIT_WITHHELD, UsageError
 from trace_timing.stats.comparison.compare import ComparedRow, ComparisonResult
 
-SHOWN_LEVELS = ("total", "stage", "minor stage", "undisturbed step", "busy")
+SHOWN_LEVELS = ("total", "stage", "minor stage", "undisturbed step", "per token", "busy")
 _FORM = re.compile(r"\s*(?P<name>.+?)\s*>\s*(?P<percent>\d+(?:\.\d+)?)\s*%\s*")
 
 
@@ -25,13 +26,18 @@ class GateOutcome:
     """Whether a gate holds, and the row that says so.
 
     A verdict that is withheld, or that the samples cannot give, lets nothing pass unseen:
-    `unsure` says so, and a withheld one fails.
+    `unsure` says so, and a withheld one fails. So does a change beyond the bound that may be drift.
     """
 
     gate: Gate
     row: ComparedRow
     fails: bool
     unsure: bool
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether it fails without having been shown broken."""
+        return self.fails and self.unsure
 
 
 def parse_gate(text: str) -> Gate:
@@ -62,6 +68,14 @@ def check_gate(gate: Gate, result: ComparisonResult) -> GateOutcome:
             why=f"the comparison has {', '.join(names)}",
             remedy="name one of these, or a kind or kernel as it prints them",
         )
-    slower = row.verdict == "slower" and row.ratio - 1 > gate.limit_frac
-    withheld = row.verdict == "withheld"
+    beyond = row.ratio - 1 > gate.limit_frac
+    slower = row.verdict == "slower" and beyond
+    withheld = row.verdict == "withheld" or (row.verdict == "slower, or drift" and beyond)
     return GateOutcome(gate, row, slower or withheld, row.verdict == "cannot tell" or withheld)
+
+
+def exit_code(outcomes: Sequence[GateOutcome]) -> int:
+    """0: every bound holds. 1: one is broken. 4: none is, but a verdict had to be withheld."""
+    if any(outcome.fails and not outcome.is_withheld for outcome in outcomes):
+        return EXIT_REJECTED
+    return EXIT_WITHHELD if any(outcome.is_withheld for outcome in outcomes) else EXIT_GOOD

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trace_timing.report.copy_text import copy_texts
 from trace_timing.report.findings import ms, plus_minus
+from trace_timing.report.html.copy_text import copy_texts
 from trace_timing.report.html.first_screen import FirstScreen, draw_bars
+from trace_timing.report.html.tiles import Bar, OlderFigure, Tile, source_of
 from trace_timing.report.latency_rows import LatencyRow, half_frac
 from trace_timing.report.main_finding import MainFinding
-from trace_timing.report.tiles import Bar, OlderFigure, Tile, source_of
 from trace_timing.report.trust import TrustLine
 from trace_timing.stages import Stage
 from trace_timing.stats.audit.against_capture import Against

@@ -15,7 +15,9 @@ from trace_timing.report.findings import sentence
 from trace_timing.report.model import Section
 from trace_timing.report.terminal.comparison import (
     compared_what,
+    family_sentence,
     gate_line,
+    is_change,
     launch_sentence,
     needed_sentences,
 )
@@ -26,26 +28,31 @@ from trace_timing.stats.comparison.gates import GateOutcome
 LOOKS: dict[Verdict, tuple[str, str]] = {
     "slower": ("#d55e00", "triangle-right"),
     "faster": ("#009e73", "triangle-left"),
+    "slower, or drift": ("#d55e00", "triangle-right-open"),
+    "faster, or drift": ("#009e73", "triangle-left-open"),
     "no difference shown": ("#5b7fa6", "circle"),
     "cannot tell": ("#8a8f9c", "circle-open"),
     "withheld": ("#cc79a7", "x"),
 }
-_STAGES = ("total", "stage", "minor stage", "undisturbed step")
+_STAGES = ("total", "stage", "minor stage", "undisturbed step", "per token")
 
 
 def comparison_section(result: ComparisonResult, gates: Sequence[GateOutcome] = ()) -> Section:
     """One page: sentences, ratios with intervals, every verdict, the conditions that differ."""
     stages = [row for row in result.rows if row.level in _STAGES]
     busy = [row for row in result.rows if row.level == "busy"]
+    batches = [row for row in result.rows if row.level == "batch"]
     kinds = [row for row in result.rows if row.level == "kind"]
     kernels = [row for row in result.rows if row.level == "kernel"]
     figures = {
         "B ÷ A, stages": ratios([*stages, *busy], result.margin_frac),
-        "Times of A and B (decode and sampling: a step)": times(stages),
+        _times_title(result): times(stages),
+        "B ÷ A, batch sizes": ratios(batches, result.margin_frac),
         "B ÷ A, kinds of work": ratios(kinds, result.margin_frac),
     }
     tables = {
         "Stages": _table([*stages, *busy]),
+        "Batch sizes": _table(batches),
         "Kinds of work": _table(kinds),
         "Kernels": _table(kernels),
         "Conditions that differ": pd.DataFrame([asdict(d) for d in result.differences]),
@@ -60,6 +67,11 @@ def comparison_section(result: ComparisonResult, gates: Sequence[GateOutcome] = 
         tables={title: table for title, table in tables.items() if len(table)},
         figures={title: figure for title, figure in figures.items() if len(figure.data)},
     )
+
+
+def _times_title(result: ComparisonResult) -> str:
+    each = "a forward" if result.subject == "steps" else "decode and sampling: a step"
+    return f"Times of A and B ({each})"
 
 
 def ratios(rows: Sequence[ComparedRow], margin_frac: float) -> go.Figure:
@@ -158,9 +170,7 @@ def _sentences(result: ComparisonResult, gates: Sequence[GateOutcome]) -> tuple[
         *map(sentence, result.notes),
         *([launches] if launches else []),
         *map(sentence, needed_sentences(result)),
-        f"A false alarm among all {len(result.rows)} verdicts together has a chance of at most "
-        f"{result.alpha:.0%}. Decode and sampling are per step. No difference shown: within "
-        f"±{result.margin_frac:.0%}.",
+        family_sentence(result),
     )
 
 
@@ -177,6 +187,6 @@ def _told(result: ComparisonResult) -> list[str]:
 
 def _named(row: ComparedRow) -> str:
     around = row.ratio_interval
-    if row.verdict not in ("slower", "faster") or around is None:
+    if not is_change(row) or around is None:
         return row.name
     return f"{row.name} ×{row.ratio:.3f} [{around.low:.3f}, {around.high:.3f}]"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trace_timing.report.findings import CANNOT_TELL, about, ms, percent, plus_minus
-from trace_timing.report.tiles import Bar, Tile
+from trace_timing.report.html.tiles import Bar, Tile
 
 _HEAD = ("stage", "latency", "±", "GPU busy", "idle")
 _CSV_HEAD = (
