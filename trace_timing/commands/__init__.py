@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
-import io
+import os
 import sys
 import traceback
 from typing import NoReturn
@@ -17,7 +17,13 @@ import click
 
 from trace_timing.commands.help_page import fit_page, write_examples
 from trace_timing.commands.printing import fit_streams, say
-from trace_timing.errors import EXIT_DEFECT, EXIT_USAGE, TraceTimingError
+from trace_timing.errors import (
+    EXIT_DEFECT,
+    EXIT_USAGE,
+    TraceTimingError,
+    UsageError,
+    did_you_mean,
+)
 from trace_timing.records.encoding import TOOL_VERSION
 
 #: Subcommand → its one-line help: here, so that --help loads none of them.
@@ -30,6 +36,8 @@ SUBCOMMANDS = {
     "doctor": "Check this machine (profiler, versions, rates), or the integrity of traces.",
 }
 
+#: What a shell reports of a program that SIGPIPE ended.
+_PIPE_CLOSED = 128 + 13
 EXAMPLES = (
     "doctor",
     "capture --model llava-hf/llava-1.5-7b-hf --inputs samples.jsonl -o traces/",
@@ -52,6 +60,18 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"trace_timing.commands.{name}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with the command that was meant."""
+        if args and args[0] not in SUBCOMMANDS and not args[0].startswith("-"):
+            raise UsageError(
+                f"there is no command {args[0]}",
+                why=f"the commands are {', '.join(SUBCOMMANDS)}",
+                remedy=f"{did_you_mean(args[0], SUBCOMMANDS)}see trace-timing --help",
+            )
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Help lines from the table, without importing a subcommand."""
@@ -102,13 +122,14 @@ def _run() -> int:
         code = cli(standalone_mode=False)
     except click.exceptions.Exit as request:
         return request.exit_code
+    except BrokenPipeError:  # `trace-timing … | head`: nobody wants the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
     except click.Abort:
         say("stopped", err=True)
         return 130
     except click.ClickException as error:
-        told = io.StringIO()
-        error.show(told)
-        _say_lines(told.getvalue())
+        show_error(_misused(error))
         return EXIT_USAGE
     except TraceTimingError as error:
         if debug:
@@ -123,6 +144,14 @@ def _run() -> int:
     return code if isinstance(code, int) else 0
 
 
+def _misused(error: click.ClickException) -> UsageError:
+    """What click refused, told as everything else is."""
+    context = getattr(error, "ctx", None)
+    command = f"{context.info_name} " if context is not None and context.parent else ""
+    what = error.format_message().rstrip(".")
+    return UsageError(what[:1].lower() + what[1:], remedy=f"see trace-timing {command}--help")
+
+
 def _say_lines(text: str) -> None:
     for line in text.splitlines():
         say(line, err=True)
@@ -131,7 +160,7 @@ def _say_lines(text: str) -> None:
 def _unexpected(error: Exception) -> TraceTimingError:
     """A defect of ours, told as shortly as a mistake of the user's."""
     return TraceTimingError(
-        "trace-timing failed in a way that it does not expect",
+        "internal error in trace-timing",
         why=f"{type(error).__name__}: {error}",
         remedy="run the same with `trace-timing --debug …` and report what it shows",
     )

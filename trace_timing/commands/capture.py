@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -224,12 +223,13 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     --control 1 as well 5. The number of calls is told before the start, the time after the first
     input's warm-up.
     """
-    # Kineto reports every session on stderr otherwise; it reads this once, when torch loads.
-    os.environ.setdefault("KINETO_LOG_LEVEL", "9")
     return _run(options)
 
 
 def _run(options: dict[str, Any]) -> int:
+    from trace_timing.api.capture.requirements import require_packages
+
+    require_packages()
     from trace_timing.api.capture.capture import capture
     from trace_timing.api.capture.sample_loop import SampleLoop, capture_samples, planned_calls
     from trace_timing.recording.model.loading import load
@@ -237,6 +237,7 @@ def _run(options: dict[str, Any]) -> int:
     from trace_timing.recording.samples import read_samples, shard
 
     part = shard_of_process()
+    _refuse_early(options, part.rank)
     samples = read_samples(options["inputs"], limit=options["limit"])
     loaded = load(_choice(options), local_rank=part.local_rank)
     if not options["tensor_parallel"]:
@@ -264,6 +265,17 @@ def _run(options: dict[str, Any]) -> int:
         say(f"  {line}", err=True)
     # torchrun kills all ranks once one ends with an error, and the others still have work.
     return EXIT_GOOD if part.world > 1 else code
+
+
+def _refuse_early(options: dict[str, Any], rank: int) -> None:
+    """What would be refused anyway, before the minutes that loading a model can take."""
+    from trace_timing.api.capture.precision import fraction
+    from trace_timing.api.capture.retention import KeepPolicy
+    from trace_timing.recording.storage.directory import check_place
+
+    KeepPolicy.parse(options["keep"])
+    fraction(options["precision"])
+    check_place(options["output"], rank=rank, resume=options["resume"])
 
 
 class Tally:
@@ -301,10 +313,14 @@ def _announced(count: CallCount) -> str:
     if count.most_calls > count.calls:
         calls += f" to {count.most_calls:,}"
     return (
-        f"{count.samples:,} samples: {calls} generate() calls ({count.controls:,} controls, "
+        f"{_samples(count.samples)}: {calls} generate() calls ({count.controls:,} controls, "
         f"{count.recorded:,} recorded), {count.calls / count.samples:.1f} a sample, "
         "and the warm-up of each new input shape"
     )
+
+
+def _samples(number: int) -> str:
+    return f"{number:,} sample{'' if number == 1 else 's'}"
 
 
 def _duration(count: CallCount, call_ns: int) -> str:
@@ -481,4 +497,5 @@ def _finish(
 
 
 def _rest(tally: Tally) -> str:
-    return f", {tally.were_there} samples were there" if tally.were_there else ""
+    there = tally.were_there
+    return f", {_samples(there)} {'was' if there == 1 else 'were'} there" if there else ""

@@ -11,7 +11,7 @@ import click
 from trace_timing.commands.help_page import Command
 from trace_timing.commands.printing import say
 from trace_timing.commands.serving import PERFETTO, PORT, one_shot
-from trace_timing.errors import UsageError
+from trace_timing.errors import UsageError, did_you_mean
 
 #: Samples named where one has to be chosen.
 MOST_NAMES = 10
@@ -99,6 +99,7 @@ def _trace_of_sample(folder: Path, sample: str | None) -> Path:
         raise UsageError(
             f"{folder} has no sample {sample}" if sample else f"{folder} has several samples",
             why=f"samples with a trace that viewers read: {names}{more}",
-            remedy=f"trace-timing view {folder} SAMPLE, with one of these",
+            remedy=did_you_mean(sample or "", found)
+            + f"trace-timing view {folder} SAMPLE, with one of these",
         )
     return verified(*found[sample])

@@ -476,3 +476,28 @@ def test_no_steps_to_record_is_refused(tmp_path: Path, tiny: Loaded) -> None:
         trace_timing.capture(tmp_path / "out", tiny.model, record_steps=0),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("thing", "remedy"),
+    [("a/model", "--model a/model"), (3, "from_pretrained"), (object(), "from_pretrained")],
+)
+def test_what_is_no_module_is_refused_before_anything_is_made(
+    tmp_path: Path, thing: object, remedy: str
+) -> None:
+    with (
+        pytest.raises(UsageError, match=r"no torch\.nn\.Module but a") as caught,
+        trace_timing.capture(tmp_path / "out", thing),
+    ):
+        raise AssertionError("it was let in")
+    assert remedy in caught.value.remedy
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_misspelt_option_is_told_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UsageError, match="no option record_step") as caught,
+        trace_timing.capture(tmp_path / "out", torch.nn.Linear(1, 1), record_step=3),
+    ):
+        raise AssertionError("it was let in")
+    assert "did you mean record_steps?" in caught.value.remedy

@@ -13,10 +13,10 @@ from rich.console import Console
 from tests.report.synthetic import report_data
 from trace_timing.records.findings import FigureWarning
 from trace_timing.report.findings import plus_minus
-from trace_timing.report.headline import headline, worst_first
 from trace_timing.report.latency_rows import latency_rows
 from trace_timing.report.model import ReportData
 from trace_timing.report.terminal.analysis import LINES_OF_FILES, MOST_LINES, Story, render
+from trace_timing.report.terminal.finding import headline, worst_first
 from trace_timing.report.trust import warning_groups
 from trace_timing.schema import SAMPLE_TIMES
 

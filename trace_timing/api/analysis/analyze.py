@@ -16,7 +16,7 @@ from trace_timing.api.analysis.inputs import Inputs, find_inputs
 from trace_timing.api.analysis.result import Analysis, frame_of
 from trace_timing.api.analysis.result_cache import ResultCache, result_cache_of
 from trace_timing.api.analysis.shown_timelines import MOST_DETAILS, shown_timelines
-from trace_timing.api.analysis.stage_map_check import unmatched_patterns
+from trace_timing.api.analysis.stage_map_check import doubtful_patterns
 from trace_timing.api.analysis.table_files import StoredTables, TableWriters
 from trace_timing.api.analysis.worker import Outcome, Settings, analyze_trace
 from trace_timing.atomic_write import remove_abandoned
@@ -114,7 +114,7 @@ def analyze(
     analysis = analysis_of(found, execution)
     if stages is None:
         return analysis
-    return _with_unmatched(analysis, known_stages, found, max_inflation)
+    return _with_doubtful_patterns(analysis, known_stages, found, max_inflation)
 
 
 def analysis_of(
@@ -208,14 +208,14 @@ def _nothing_read(rejections: Sequence[Rejection]) -> NothingReadError:
     )
 
 
-def _with_unmatched(
+def _with_doubtful_patterns(
     analysis: Analysis, stages: StageMap, inputs: Inputs, max_inflation: float
 ) -> Analysis:
     readable = {trace.trace for trace in analysis.traces}
     first = next((s.local for s in inputs.sources if s.name in readable), None)
     found = set(analysis.tables["stages"]["stage"].to_pylist())
-    warning = unmatched_patterns(stages, found, first, max_inflation) if first else None
-    return replace(analysis, warnings=(*analysis.warnings, warning)) if warning else analysis
+    warnings = doubtful_patterns(stages, found, first, max_inflation) if first else ()
+    return replace(analysis, warnings=(*analysis.warnings, *warnings)) if warnings else analysis
 
 
 def stage_map(stages: str | Path | StageMap | None) -> StageMap:

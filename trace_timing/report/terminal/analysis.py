@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from trace_timing.report.findings import about, findings, heading, ms, percent, plus_minus, sentence
-from trace_timing.report.headline import Headline, headline, worst_first
 from trace_timing.report.latency_rows import (
     LatencyRow,
     all_recorded,
@@ -21,6 +20,7 @@ from trace_timing.report.latency_rows import (
 )
 from trace_timing.report.model import ReportData
 from trace_timing.report.palette import RICH
+from trace_timing.report.terminal.finding import Headline, headline, worst_first
 from trace_timing.report.trust import WarningGroup, check_line, warning_groups
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ MOST_LINES = 12
 #: Of these, those that the command adds: where the files are.
 LINES_OF_FILES = 2
 #: Warnings whose evidence is the answer: the names that the ranges have.
-NAMES_SEEN = ("no_stage_ranges", "pattern_fits_nothing")
+NAMES_SEEN = ("no_stage_ranges", "pattern_fits_nothing", "pattern_fits_other_stage")
 
 
 @dataclass(frozen=True, kw_only=True)

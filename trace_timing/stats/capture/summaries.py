@@ -11,7 +11,7 @@ import pandas as pd
 
 from trace_timing import schema
 from trace_timing.arrays import FloatArray
-from trace_timing.errors import UsageError
+from trace_timing.errors import UsageError, did_you_mean
 from trace_timing.stats.methods.intervals import Interval, median_interval
 from trace_timing.stats.methods.outliers import FEWEST_TO_STAND_OUT_OF, mad, outliers
 
@@ -76,7 +76,8 @@ def summary_table(samples: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame
         raise UsageError(
             f"no column {', '.join(unknown)} to group by",
             why=f"the metadata columns are {', '.join(own) or 'none'}",
-            remedy="name one of these, or a column of samples.csv",
+            remedy=did_you_mean(unknown[0], map(str, samples.columns))
+            + "name one of these, or a column of samples.csv",
         )
     rows: list[dict[str, Any]] = []
     times = [f"{name}_ms" for name in schema.SAMPLE_TIMES]

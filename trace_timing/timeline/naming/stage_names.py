@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from trace_timing.errors import AttributionError, UsageError
+from trace_timing.errors import AttributionError, UsageError, did_you_mean
 from trace_timing.stages import GENERATE, NUMBERED_STAGES, STAGES, STEP_STAGES, Stage
 from trace_timing.timeline.naming.patterns import MOST_NAME_CHARS, LimitedPattern, Pattern
 
@@ -258,7 +258,8 @@ def _compile(
     known: dict[str, Stage | Generate] = {s: s for s in RANGE_STAGES} | {"generate": "generate"}
     if stage not in known:
         raise UsageError(
-            f"{source}: {stage!r} is not a stage", remedy=f"use one of {', '.join(known)}"
+            f"{source}: {stage!r} is not a stage",
+            remedy=f"{did_you_mean(stage, known)}use one of {', '.join(known)}",
         )
     texts: Iterable[object] = given if isinstance(given, list) else [given]
     return [(_pattern(stage, text, source, own=own), known[stage]) for text in texts]

@@ -27,6 +27,8 @@ _STAGES = {
 LEAST_RUNS_FRAC = 0.5
 _RUN = ["sample_id", "repeat", "rank"]
 
+#: A defect, or a mistake in what was asked, which others are consequences of.
+_FIRST = ("check_broken", "pattern_fits_nothing", "pattern_fits_other_stage")
 #: Codes that leave no latency to quote, worst first; failed checks of integrity stand before them.
 _UNUSABLE = ("no_stage_ranges", "clock_host", "no_control", "controls_attached")
 
@@ -98,7 +100,7 @@ def worst_first(groups: Iterable[WarningGroup], data: ReportData) -> list[Warnin
     failed = {code for trace in traces for code in trace["integrity"]["failed"]}
 
     def rank(group: WarningGroup) -> tuple[int, int]:
-        if group.code == "check_broken":
+        if group.code in _FIRST:
             return 0, -group.times
         if group.code in failed:
             return 1, -group.times
