@@ -234,7 +234,6 @@ def _print_story(analysis: Analysis, output: str, *, report: bool, verbose: bool
     console = Console()
     story = Story(
         data=analysis.report_data(pages=False),
-        verdicts=analysis.tables["verdicts"].to_pandas(),
         steps=[*stage_map_lines(analysis.traces), *step_lines(analysis.step_summary)],
         statistics=statistics_lines(analysis.statistics) if verbose else (),
     )

@@ -13,10 +13,11 @@ from rich.console import Console
 from tests.report.synthetic import report_data
 from trace_timing.records.findings import FigureWarning
 from trace_timing.report.findings import plus_minus
+from trace_timing.report.headline import headline, worst_first
 from trace_timing.report.latency_rows import latency_rows
+from trace_timing.report.main_finding import main_finding
 from trace_timing.report.model import ReportData
 from trace_timing.report.terminal.analysis import LINES_OF_FILES, MOST_LINES, Story, render
-from trace_timing.report.terminal.finding import headline, worst_first
 from trace_timing.report.trust import warning_groups
 from trace_timing.schema import SAMPLE_TIMES
 
@@ -49,12 +50,12 @@ def many_warnings(count: int) -> ReportData:
 @pytest.mark.parametrize("warnings", [0, 1, 40])
 def test_a_dozen_lines_at_most_stand_under_the_table(width: int, warnings: int) -> None:
     data = many_warnings(warnings)
-    lines = printed(data, width, verdicts=verdict(data)).splitlines()
+    lines = printed(replace(data, verdicts=verdict(data)), width).splitlines()
     assert max(map(len, lines)) <= width
     (total,) = (n for n, line in enumerate(lines) if line.startswith("  Total"))
     under = lines[total + 1 :]
     assert len(under) + LINES_OF_FILES <= MOST_LINES
-    assert any("host-bound" in line for line in under)
+    assert any("is the limit" in line for line in under)
     assert sum("warning" in line for line in under) == bool(warnings)
 
 
@@ -89,7 +90,8 @@ def test_the_worst_warning_is_named_and_the_others_are_counted() -> None:
 
 def test_verbose_has_every_warning_with_its_evidence_and_every_verdict() -> None:
     data = many_warnings(8)
-    text = printed(data, 80, verbose=True, verdicts=verdict(data), statistics=["noise is small"])
+    data = replace(data, verdicts=verdict(data))
+    text = printed(data, 80, verbose=True, statistics=["noise is small"])
     for n in range(8):
         assert f"figure {n}: something" in text
         assert f"c{n}: e" in text
@@ -98,24 +100,13 @@ def test_verbose_has_every_warning_with_its_evidence_and_every_verdict() -> None
     assert "share" in text
 
 
-def test_the_finding_is_told_by_latencies_not_by_what_recording_stretched() -> None:
+def test_the_finding_is_the_one_of_the_page_with_what_to_do() -> None:
     data = report_data()
-    text = printed(data, 200, verdicts=verdict(data))
-    (decode,) = (line for line in text.splitlines() if line.startswith("■ Decode"))
-    idle = [cell for cell in decode.split() if cell.endswith("%")][-1]
-    (told,) = (line for line in text.splitlines() if "host-bound" in line)
-    assert f"the GPU idles {idle} of it" in told
+    data = replace(data, verdicts=verdict(data))
+    text, found = printed(data, 300), main_finding(data)
+    assert f"{found.headline}. {found.evidence}" in text
+    assert found.limit == "host"
     assert "  do: a larger batch" in text
-
-
-def test_a_verdict_that_only_recording_makes_true_says_so() -> None:
-    data = report_data()
-    names = ("T_LLM_decode_busy_ms", "T_LLM_decode_busy_estimate_ms")
-    busy = {name: data.samples["T_LLM_decode_ms"] * 0.8 for name in names if name in data.samples}
-    rows = latency_rows(replace(data, samples=data.samples.assign(**busy)))
-    found = headline(rows, verdict(data), data.recorded)
-    assert found is not None
-    assert "host-bound while it is recorded; unprofiled the GPU works 80%" in found.sentence
 
 
 def test_of_the_largest_part_the_first_verdict_that_half_the_runs_share_speaks() -> None:

@@ -5,26 +5,24 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from trace_timing.report.findings import about, findings, heading, ms, percent, plus_minus, sentence
+from trace_timing.report.headline import worst_first
 from trace_timing.report.latency_rows import (
     LatencyRow,
     all_recorded,
     latency_rows,
     source_sentence,
 )
+from trace_timing.report.main_finding import main_finding
 from trace_timing.report.model import ReportData
 from trace_timing.report.palette import RICH
-from trace_timing.report.terminal.finding import Headline, headline, worst_first
 from trace_timing.report.trust import WarningGroup, check_line, warning_groups
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: Columns of the terminal from which the table shows more.
 TINY, NARROW, WIDE = 50, 70, 100
@@ -41,8 +39,6 @@ class Story:
     """What the terminal is told of an analysis."""
 
     data: ReportData
-    #: schema.VERDICTS; None where nobody asked why.
-    verdicts: pd.DataFrame | None = None
     #: A server's steps: they are its answer, so they stand by the table.
     steps: Sequence[str] = ()
     #: Sentences on noise, growth and outliers: for --verbose.
@@ -133,9 +129,9 @@ def _brief(story: Story, rows: list[LatencyRow], width: int) -> Iterator[_Line]:
     if check.broken:
         yield _Line(Text(check.sentence, style="bold red"))
     yield _Line(Text(" ".join(_source(story.data, rows))), goes=1)
-    if found := _headline(story, rows):
-        yield _Line(Text(found.sentence, style="bold"))
-        yield _Line(_remedy(found.remedy, width), goes=2)
+    found = main_finding(story.data)
+    yield _Line(Text.assemble((f"{found.headline}. ", "bold"), found.evidence))
+    yield _Line(_remedy(found.next_step, width), goes=2)
     groups = worst_first(warning_groups(story.data.warnings), story.data)
     if groups:
         worst = groups[0]
@@ -144,12 +140,6 @@ def _brief(story: Story, rows: list[LatencyRow], width: int) -> Iterator[_Line]:
             yield _Line(Text(_indented(worst.evidence, width, "  ")))
         if worst.remedy:
             yield _Line(_remedy(worst.remedy, width), goes=0 if worst.code in NAMES_SEEN else 3)
-
-
-def _headline(story: Story, rows: list[LatencyRow]) -> Headline | None:
-    if story.verdicts is None:
-        return None
-    return headline(rows, story.verdicts, story.data.recorded)
 
 
 def _source(data: ReportData, rows: Sequence[LatencyRow]) -> Iterator[str]:
@@ -213,8 +203,8 @@ def _everything(story: Story, width: int) -> Iterator[Text]:
     data, check = story.data, check_line(story.data)
     yield from map(Text, (*findings(data), *story.statistics))
     yield Text(check.sentence, style="bold red" if check.broken else "")
-    if story.verdicts is not None:
-        for row in story.verdicts.drop_duplicates(["stage", "code"]).to_dict("records"):
+    if data.verdicts is not None:
+        for row in data.verdicts.drop_duplicates(["stage", "code"]).to_dict("records"):
             yield Text(f"{row['sample_id']}: {row['sentence']}", style="bold")
             yield Text(_indented(sentence(row["evidence"]), width, "  "))
             yield _remedy(row["remedy"], width)
