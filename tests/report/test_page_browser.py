@@ -97,42 +97,6 @@ def test_a_click_on_a_bar_opens_its_run(visit: Visit) -> None:
     assert page.locator("#h-sample").inner_text().startswith("sample-")
 
 
-def test_the_timeline_has_every_op_and_names_it_on_hover(visit: Visit, data: ReportData) -> None:
-    page = visit.go(f"sample={sample_name(0)}")
-    detail = next(iter(data.details.values()))
-    ops = [t for t in figures_of(page, "#timeline") if t["meta"]["row"] == "ops"]
-    assert sum(t["meta"]["pieces"] for t in ops) == len(detail.op_start_ns)
-    assert sorted(x for t in ops for x in t["x"][::4]) == [ns / 1e6 for ns in detail.op_start_ns]
-    page.evaluate("Plotly.relayout('timeline', {'xaxis.range': [0, 0.05]})")
-    page.locator("#timeline").scroll_into_view_if_needed()
-    x, y = page.evaluate(
-        """() => {
-          const el = document.querySelector('#timeline'), box = el.getBoundingClientRect();
-          const {xaxis, yaxis} = el._fullLayout, op = el.data.find((t) => t.meta.row === 'ops');
-          return [box.x + xaxis._offset + xaxis.d2p(op.x[1]),
-                  box.y + yaxis._offset + yaxis.d2p(op.y[1])];
-        }"""
-    )
-    page.mouse.move(x - 3, y)
-    page.mouse.move(x, y)
-    page.wait_for_selector("#timeline .hoverlayer text", timeout=5_000, state="attached")
-    assert "gemm_a" in page.locator("#timeline .hoverlayer").text_content()
-
-
-def test_the_timeline_zooms_by_keyboard(visit: Visit) -> None:
-    page = visit.go(f"sample={sample_name(0)}")
-    read = "document.querySelector('#timeline').layout.xaxis.range.map(Number)"
-    low, high = page.evaluate(read)
-    page.focus("#timeline")
-    page.keyboard.press("+")
-    page.wait_for_function(
-        f"() => {{ const r = {read}; return r[1] - r[0] < {(high - low) * 0.6}; }}"
-    )
-    page.keyboard.press("0")
-    page.wait_for_function(f"() => {read}[1] === {high}")
-    assert page.evaluate(read) == [low, high]
-
-
 def test_step_latencies_of_a_run_are_the_tables(visit: Visit, data: ReportData) -> None:
     page = visit.go(f"sample={sample_name(3)}")
     mine = data.steps[data.steps["sample_id"] == sample_name(3)]
@@ -192,7 +156,7 @@ def cpu_seconds(browser: Any) -> float:
 def test_two_thousand_samples_fit_and_open_in_time(browser: Any, tmp_path: Path) -> None:
     path = tmp_path / "large.html"
     size = write_report(report_data(runs=2_000, steps=30, details=3), path)
-    assert size <= 6_000_000
+    assert size <= 5_000_000
     # The quickest of a few: what the page takes, and not what else the machine does.
     least = min(opened(browser, path) for _ in range(3))
     print(f"{size / 1e6:.2f} MB; overview and samples drawn in {least:.2f} s of CPU")

@@ -28,8 +28,9 @@ class SampleDetail:
     """The timeline of one run, every time in ns since its window begins.
 
     `tile_*` cover the window (of the union of devices); `op_*` are its GPU ops by start;
-    `range_*` its stage ranges on the host, generate among them; `mark_*` the synchronizing and
-    allocator calls. Arrays of one prefix have the same length.
+    `call_*` are the calls that launched them; `range_*` its stage ranges on the host, generate
+    among them; `mark_*` the synchronizing and allocator calls; `idle_*` the stretches in which the
+    device idles, each of one stage and cause. Arrays of one prefix have the same length.
     """
 
     run: RunKey
@@ -53,6 +54,13 @@ class SampleDetail:
     op_lane: Index
     op_name: Index
 
+    #: Index into the calls; −1 where the launch is not in the trace.
+    op_call: Index
+
+    call_start_ns: IntArray
+    call_end_ns: IntArray
+    call_name: Index
+
     range_start_ns: IntArray
     range_end_ns: IntArray
     #: Index into keys; −1 for generate.
@@ -65,6 +73,14 @@ class SampleDetail:
     mark_name: Index
     #: True for an allocator call, False for a synchronizing one.
     mark_is_alloc: npt.NDArray[np.bool_]
+
+    idle_start_ns: IntArray
+    idle_end_ns: IntArray
+    idle_key: Index
+    #: Index into idle_causes.CAUSES.
+    idle_cause: Index
+    #: The call that the host is in; −1 where the cause is no call.
+    idle_name: Index
 
     def stage_of(self, key: int) -> Stage:
         """Stage of a key index; what is in no key is `other`."""

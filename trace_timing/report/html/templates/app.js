@@ -22,12 +22,16 @@ function plotly() {
   return plotlyReady;
 }
 
+// The timeline, once a run was looked at.
+let view = null;
+
 // ---- theme
 const root = document.documentElement;
 function css(name) { return getComputedStyle(root).getPropertyValue(name).trim(); }
 function setTheme(theme) {
   root.dataset.theme = theme;
   document.querySelectorAll(".js-plotly-plot").forEach((el) => Plotly.relayout(el, themed(el.layout)));
+  if (view?.data) view.draw();
 }
 const wanted = matchMedia("(prefers-color-scheme: dark)");
 setTheme(wanted.matches ? "dark" : "light");
@@ -162,13 +166,13 @@ async function drawSample(name) {
     ...fact("decode steps", "decode_steps"), ...fact("of these recorded", "recorded_steps"),
     ...fact("GPU ops", "gpu_ops"), ...fact("clock", "clock"), ...fact("checks hold", "checks_hold"),
   ].join(" ");
+  await drawTimeline(at);
   const templates = await load("templates");
   const stages = await load("stages"), steps = await load("steps");
   await draw($("run-stages"), fillStages(templates.stages, rowsOf(stages, at)));
   const stepFigure = fillSteps(templates.steps, rowsOf(steps, at));
   $("run-steps-part").hidden = !stepFigure.data.length;
   if (stepFigure.data.length) await draw($("run-steps"), stepFigure);
-  await drawTimeline(at);
 }
 // The look comes from the figure that Python made; only the numbers are this run's.
 function fillStages(figure, rows) {
@@ -200,30 +204,38 @@ async function drawTimeline(at) {
   const script = $("data-detail-" + at);
   $("timeline-part").hidden = !script;
   $("run-kernels").replaceChildren();
+  $("run-kernels-part").hidden = true;
   if (!script) return;
-  const detail = await load("detail-" + at);
+  const detail = await load("detail-" + at), begun = performance.now();
   $("timeline-note").textContent = detail.note;
-  $("timeline").dataset.whole = detail.figure.layout.xaxis.range.join(",");
-  await draw($("timeline"), detail.figure, { scrollZoom: true });
+  view ??= new TimelineView($("timeline"), $("timeline-canvas"), $("timeline-tip"), $("timeline-said"));
+  view.show(detail.timeline);
+  $("timeline").dataset.drawnMs = performance.now() - begun;
+  showKeys(detail.timeline);
+  if (!detail.kernels.name?.length) return;
+  $("run-kernels-part").hidden = false;
   new Table($("run-kernels"), detail.kernels);
 }
-function moveTimeline(key) {
-  const el = $("timeline");
-  if (!el.layout) return false;
-  const [from, to] = el.layout.xaxis.range.map(Number), width = to - from, middle = (from + to) / 2;
-  const move = { ArrowLeft: -0.2, ArrowRight: 0.2 }[key];
-  const zoom = { "+": 0.5, "=": 0.5, "-": 2 }[key];
-  if (move) Plotly.relayout(el, { "xaxis.range": [from + move * width, to + move * width] });
-  else if (zoom) Plotly.relayout(el, { "xaxis.range": [middle - zoom * width / 2, middle + zoom * width / 2] });
-  else if (key === "0") Plotly.relayout(el, { "xaxis.range": el.dataset.whole.split(",").map(Number) });
-  else return false;
-  return true;
+// The colours of what occurs: stages, then causes of idle time.
+function showKeys(d) {
+  const stages = [...new Set(d.tiles.key.map((key) => d.stages[key]))];
+  const causes = [...new Set(d.idle.cause)].sort((a, b) => a - b);
+  const chip = (colour, text, title) => {
+    const span = document.createElement("span"), key = document.createElement("span");
+    key.className = "key"; key.style.background = colour; span.title = title;
+    span.append(key, text.replace("_", " "));
+    return span;
+  };
+  $("timeline-keys").replaceChildren(
+    ...Object.keys(d.colours).filter((s) => stages.includes(s)).map((s) => chip(d.colours[s], s, "stage")),
+    ...causes.map((c) => chip(d.cause_colours[c], `idle: ${d.causes[c]}`, d.cause_words[c])),
+  );
 }
 $("timeline")?.addEventListener("keydown", (event) => {
-  if (moveTimeline(event.key)) event.preventDefault();
+  if (!event.ctrlKey && !event.metaKey && !event.altKey && view?.data && view.key(event.key)) event.preventDefault();
 });
 document.querySelectorAll("[data-move]").forEach((button) => {
-  button.addEventListener("click", () => moveTimeline(button.dataset.move));
+  button.addEventListener("click", () => view?.data && view.key(button.dataset.move));
 });
 
 // ---- routes
