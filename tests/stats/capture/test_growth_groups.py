@@ -71,7 +71,7 @@ def test_traces_without_a_latency_have_no_groups(samples: pd.DataFrame) -> None:
 
 
 def test_a_figure_shows_one_column_at_a_time_and_names_the_others(samples: pd.DataFrame) -> None:
-    figure = by_configuration(prefill_groups(samples), x="input tokens", lines=False)
+    figure = by_configuration(prefill_groups(samples), x="input tokens", lines=False).plotly()
     columns = figure.layout.meta["colour_by"]
     assert columns[0] == ALL
     assert {"tier", "words"} <= set(columns)
