@@ -97,9 +97,12 @@ def _controls(runs: pd.DataFrame) -> Iterator[FloatArray]:
     alike = (runs["role"] == "control") & (runs["cupti"] != "attached") & (runs["bare"] == False)  # noqa: E712
     columns = [f"{name}_ms" for name in TIMES]
     known = runs[alike].dropna(subset=[f"{TOTAL}_ms"])
-    for _, group in known.groupby(["sample_id", "rank"], sort=False):
-        if len(group) >= 2:
-            yield group[columns].astype("Float64").to_numpy(np.float64, na_value=np.nan)
+    times = known[columns].astype("Float64").to_numpy(np.float64, na_value=np.nan)
+    places: dict[tuple[str, int], list[int]] = {}
+    keys = zip(known["sample_id"].tolist(), known["rank"].tolist(), strict=True)
+    for place, key in enumerate(keys):
+        places.setdefault(key, []).append(place)
+    yield from (times[some] for some in places.values() if len(some) >= 2)
 
 
 def _tail(samples: list[FloatArray]) -> tuple[float | None, float | None]:
