@@ -25,6 +25,7 @@ def run_page(page: Path) -> None:
             continue
         print(f"== line {block.line}, {block.kind}", flush=True)
         if block.kind == "file":
+            Path(block.file).parent.mkdir(parents=True, exist_ok=True)
             Path(block.file).write_text(block.text)
         elif block.kind == "sh":
             subprocess.run(["bash", "-euo", "pipefail", "-c", runnable(block.text)], check=True)

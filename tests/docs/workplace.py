@@ -42,6 +42,9 @@ def workplace(folder: Path) -> Path:
     text = text.replace(b'"generate"', b'"model.generate"').replace(b'"prefill"', b'"llm_prefill"')
     text = re.sub(rb'"decode\[(\d+)\]"', rb'"decode_step_\1"', text)
     (folder / "their_trace.json.gz").write_bytes(gzip.compress(text, 1))
+    medium = next((samples / "traces").glob("medium*"))
+    for name in ("served", *(f"{side}-{k}" for side in ("old", "new") for k in (1, 2, 3))):
+        (folder / f"{name}.json.gz").write_bytes(as_vllm(medium))
     (folder / "old_results.json").write_text(json.dumps(_older_results()))
     tools = folder / "bin"
     tools.mkdir()
@@ -49,6 +52,23 @@ def workplace(folder: Path) -> Path:
     (tools / "browser.py").write_text(BROWSER)
     _executable(tools / "browser", f'exec "{sys.executable}" "{tools}/browser.py" "$1"')
     return folder
+
+
+def as_vllm(trace: Path) -> bytes:
+    """A recorded trace with vLLM's range names in place of ours, and a range around the encoder.
+
+    Of one request: its forwards, and `vision` within the one of the prompt.
+    """
+    text = gzip.decompress(trace.read_bytes())
+    for ours, theirs in (
+        ("generate", "one request"),
+        ("prefill", "execute_context_1(586)_generation_0(0)"),
+        ("vision_encoder", "vision tower"),
+        ("projector", "vision projector"),
+    ):
+        text = text.replace(f'"{ours}"'.encode(), f'"{theirs}"'.encode())
+    text = re.sub(rb'"decode\[\d+\]"', b'"execute_context_0(0)_generation_1(1)"', text)
+    return gzip.compress(re.sub(rb'"sampling\[\d+\]"', b'"gpu_model_runner: sample"', text), 1)
 
 
 def environment(folder: Path) -> dict[str, str]:
