@@ -17,7 +17,9 @@ MOST_MODULES, MOST_LINES, MOST_FUNCTION_LINES = 14, 400, 40
 LONG = {
     # A click command lists its parameters, one each option, in the order of --help.
     "trace_timing/commands/analyze.py:command",
-    "trace_timing/commands/capture.py:command",
+    # One value with many fields, a field a line.
+    "trace_timing/report/detail.py:sample_detail",
+    "trace_timing/report/html/timeline_data.py:timeline_data",
 }
 
 
