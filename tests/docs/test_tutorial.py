@@ -58,6 +58,6 @@ def test_the_analysis_shows_itself_and_figures_are_plotlys(ran: Any) -> None:
 
 def test_it_tells_the_slope_of_decode_with_its_interval(ran: Any) -> None:
     printed = "".join(o.text for o in outputs(ran) if o.output_type == "stream")
-    assert "decode step = 6." in printed
+    assert "decode step = 7." in printed
     assert "µs a position" in printed
     assert "Recording made what was recorded" in printed

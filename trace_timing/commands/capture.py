@@ -211,7 +211,8 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     What it costs, in generate() calls a sample:
       controls       2, of every tenth sample 5 and one without hooks
       recorded run   1, about 1.4 times as long, and storing its trace
-      in all         3.4, and 2 to 5 runs of at most 16 new tokens for each new input shape
+      in all         3.4, and 2 to 5 runs of at most 16 new tokens for each new input shape,
+                     and one more where a longer run was slow at its first cache lengths
     2,000 captions at 8 s a call take 15 hours; with --record-every 10 they take 11, with
     --control 1 as well 5. The number of calls is told before the start, the time after the first
     input's warm-up.

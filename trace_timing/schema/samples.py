@@ -142,7 +142,12 @@ SAMPLES = Table(
         *_TOKENS,
         Column("output_tokens_total", "int64", "count", "Their sum over rows.", nullable=True),
         *_PART,
-        Column("usable", "bool", "", "T_*_ms may be used as labels."),
+        Column(
+            "usable",
+            "bool",
+            "",
+            "T_*_ms may be used as labels: measured, and the total to within ± 50 % at 95 %.",
+        ),
         Column("usable_decode", "bool", "", "So may those of decode: there is a step."),
         Column("reasons", "string", "", "What speaks against it, comma-separated."),
         Column(CLOCK.name, "string", "", CLOCK.definition, nullable=True),

@@ -73,10 +73,10 @@ def test_the_sample_traces_lines_are_scipys(analysis: Analysis) -> None:
 
 def test_they_are_said_in_a_line_each_and_stand_in_the_summary(analysis: Analysis) -> None:
     noise, repeats, growth, steps, outliers = statistics_lines(analysis.statistics)
-    assert noise.startswith("Noise floor: controls of one input differ by 1.8% in total")
+    assert noise.startswith("Noise floor: controls of one input differ by 2.2% in total")
     assert repeats.startswith("How many controls a sample: of its total 3 give ± ")
-    assert "first: long, T_total_ms 7838.96 against 3037.45" in outliers
-    assert "prefill +15.04 µs an input token (3 points, too few for an interval)" in growth
+    assert "first: short, T_total_ms 125.39 against 106.05" in outliers
+    assert "prefill +12.09 µs an input token (3 points, too few for an interval)" in growth
     assert steps.startswith("A decode step's latency ")
     assert "GPU busy time" in steps
     summary = json.loads(json.dumps(analysis.summary()))

@@ -56,6 +56,15 @@ def test_a_sample_without_controls_takes_its_windows_by_the_others_ratio() -> No
     assert (row["usable"], row["controls"]) == (True, 0)
 
 
+@pytest.mark.parametrize(("other", "usable"), [(1.05, True), (3.0, False)])
+def test_a_total_that_its_controls_hardly_tell_is_no_label(other: float, usable: bool) -> None:
+    row = rows(capture(controls("a", 1, other, 1.02, 0.98), [recorded()]), [run()])["a"]
+    assert row["latency_source"] == "control"
+    assert (row["half_width_frac"] <= 0.5) == usable
+    assert (row["usable"], row["usable_decode"]) == (usable, usable)
+    assert row["reasons"] == ("" if usable else "controls_interval_wide")
+
+
 def test_attached_controls_are_given_raw_and_not_usable() -> None:
     row = rows(capture(controls("a", 1, 1, 1, cupti="attached"), [recorded()]), [run()])["a"]
     assert (row["latency_source"], row["usable"]) == ("attached", False)

@@ -90,6 +90,12 @@ def test_controls_of_another_number_of_tokens_are_counted() -> None:
     assert found["token_count_differs"].evidence == "1 controls"
 
 
+def test_totals_that_are_known_too_badly_are_named_with_the_worst() -> None:
+    wide = [control(times(factor=f, index=i)) for i, f in enumerate((1, 3, 1.02, 0.98))]
+    found = warnings(capture(wide, [recorded()]), [run()])["controls_interval_wide"]
+    assert found.evidence.startswith("1 of 1 samples, worst ± ")
+
+
 def test_controls_of_other_tokens_are_noted() -> None:
     made = capture(good(tokens_sha256="x"), [recorded(tokens_sha256="y")])
     assert set(warnings(made, [run()])) == {"tokens_differ"}

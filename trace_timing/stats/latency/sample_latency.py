@@ -8,7 +8,7 @@ which are too long by what recording cost. Nothing models the profiler.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,6 +25,9 @@ LatencySource = Literal["control", "scaled", "attached", "recorded"]
 #: What the 95 % interval was made from.
 IntervalFrom = Literal["controls", "pooled", "leave one out", "busy to recorded"]
 NAMES = tuple(schema.SAMPLE_TIMES)
+#: A total is no label where the half-width of its controls' interval is above this share: the true
+#: value may be 1.6 times the figure.
+BOUND_FRAC = 0.5
 #: A tenth percentile of fewer steps than this is their minimum.
 LEAST_STEPS_FOR_ENVELOPE = 10
 NO_TIMES: Times = dict.fromkeys(NAMES)
@@ -86,7 +89,7 @@ def latency_of_controls(
     steps = [ns for control in controls for ns in steps_of_control(control)]
     attached = any(control.cupti == "attached" for control in controls)
     whole = not any(control.segments for control in controls)
-    return Latency(
+    latency = Latency(
         source="attached" if attached else "control",
         ns=_times(control_mean.mean(stages, totals)),
         lo_ns=_times(low),
@@ -96,6 +99,10 @@ def latency_of_controls(
         undisturbed_step_ns=undisturbed(steps) if len(steps) >= LEAST_STEPS_FOR_ENVELOPE else None,
         reasons=(*(["controls_attached"] * attached), *(["no_stage_times"] * whole)),
     )
+    half = latency.half_width_frac
+    if half is None or half <= BOUND_FRAC:
+        return latency
+    return replace(latency, reasons=(*latency.reasons, "controls_interval_wide"))
 
 
 def latency_as_recorded(recorded: Times, busy: Times) -> Latency:

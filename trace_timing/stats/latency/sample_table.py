@@ -232,7 +232,7 @@ def is_usable(sample: Sample) -> bool:
     """Whether its latency may be a label. Faults of recorded runs spoil those made from them."""
     latency = sample.latency
     if latency.source == "control":
-        return True
+        return "controls_interval_wide" not in latency.reasons
     return latency.source == "scaled" and not {*latency.reasons, *sample.faults} - HARMLESS
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from trace_timing.records.findings import FigureWarning
+from trace_timing.stats.latency.sample_latency import BOUND_FRAC
 from trace_timing.stats.latency.sample_table import Sample
 from trace_timing.stats.latency.times import Times, mean_times
 from trace_timing.units import NS_PER_MS
@@ -23,6 +24,7 @@ def latency_warnings(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
     """The worst first: what makes latencies unusable, then what qualifies them."""
     yield from _attached(samples)
     yield from _without_control(samples)
+    yield from _wide(samples)
     yield from _scaled(samples)
     yield from _busy_above(samples)
     yield from _other_tokens(samples)
@@ -62,6 +64,20 @@ def _without_control(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
             "by what recording cost.",
             evidence=f"{len(alone)} of {len(captured)} samples",
             remedy="capture with --control 2 or more",
+        )
+
+
+def _wide(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
+    measured = [s for s in samples if s.latency.source == "control"]
+    wide = [s for s in measured if "controls_interval_wide" in s.latency.reasons]
+    if wide:
+        most = max(s.latency.half_width_frac or 0 for s in wide)
+        yield FigureWarning(
+            code="controls_interval_wide",
+            message=f"Controls differ so much that their total is known to no better than ± "
+            f"{BOUND_FRAC:.0%}: no label.",
+            evidence=f"{len(wide)} of {len(samples)} samples, worst ± {most:.0%}",
+            remedy="capture on a quieter machine, or with --precision 10%",
         )
 
 
@@ -140,5 +156,6 @@ def _other_tokens(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
             message="Runs of one sample made as many tokens, but other ones; times are compared "
             "all the same.",
             evidence=f"{len(differing)} of {len(samples)} samples",
-            remedy="generate greedily or with a fixed seed, if routing or stopping depends on them",
+            remedy="if routing or stopping depends on them, generate greedily or with a fixed "
+            "seed, and with kernels that repeat to the bit, as cuDNN's attention does not",
         )
