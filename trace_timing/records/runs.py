@@ -27,7 +27,8 @@ CuptiState = Literal["never", "detached", "attached"]
 Status = Literal["ok", "failed"]
 
 
-class ControlSegment(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+# Without gc: a capture of thousands of samples has millions of them, and none refers to another.
+class ControlSegment(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One stretch of a control run between two consecutive CUDA events.
 
     Belongs to the stage entered at its first event; the segments of a run are in time order and

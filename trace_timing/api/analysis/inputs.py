@@ -97,9 +97,11 @@ def _capture_directory(fs: Any, inner: str) -> Inputs:
     rejections: list[Rejection] = []
     records: list[RunRecord] = []
     for file in sorted(fs.glob(f"{inner}/runs.rank*.jsonl")):
-        for number, line in enumerate(fs.cat_file(file).splitlines(), 1):
-            read = _record(line, f"{_base(file)} line {number}")
-            (records if isinstance(read, RunRecord) else rejections).append(read)  # type: ignore[arg-type]
+        # A line at a time: those of thousands of samples take as much memory as their records.
+        with fs.open(file, "rb") as lines:
+            for number, line in enumerate(lines, 1):
+                read = _record(line.rstrip(b"\r\n"), f"{_base(file)} line {number}")
+                (records if isinstance(read, RunRecord) else rejections).append(read)  # type: ignore[arg-type]
     latest = _numbered_through(tuple({_identity(r): r for r in records}.values()))
     sources: list[TraceSource] = []
     for record in latest:
