@@ -24,6 +24,9 @@ _STEP_LINES = (
 )
 
 
+#: Positions that are drawn; of more, every second, third … The table `steps` has all. A server's
+#: trace has hundreds of thousands.
+MOST_DRAWN = 10_000
 #: Kind of time of a line of growth → the column whose look it has.
 _GROWTH = {"latency": "latency_ns", "busy": "busy_ns"}
 
@@ -37,22 +40,32 @@ def decode_by_position(steps: pd.DataFrame, growth: Sequence[Mapping[str, Any]] 
             as lines, with what the ends of the slope's interval come to.
     """
     figure = Figure()
-    decode = drawn_steps(steps)
+    decode, stride = drawn_steps(steps), drawing_stride(steps)
     for column, name, colour, dash in _STEP_LINES:
         known = decode.dropna(subset=[column])
         if len(known):
-            _band(figure, known, column, name, colour, dash)
+            _band(figure, known, column, name, colour, dash, stride)
     for row in growth:
         of_position = (row["of"], row["against"]) == ("decode step", "position")
         # Without an interval there were too few points: a line would claim a growth or fall.
         if of_position and row["time"] in _GROWTH and row["slope_lo_us"] is not None:
             _line(figure, row, decode)
-    return _from_zero(styled(figure, x="decode step", y="ms", height=380))
+    said = "decode step" if stride == 1 else f"decode step, one of {stride} drawn"
+    return _from_zero(styled(figure, x=said, y="ms", height=380))
+
+
+def drawing_stride(steps: pd.DataFrame) -> int:
+    """One of so many positions of decode steps is drawn."""
+    positions = steps.loc[steps["stage"] == "decode", "step"]
+    return 1 if positions.empty else int(positions.max()) // MOST_DRAWN + 1
 
 
 def drawn_steps(steps: pd.DataFrame) -> pd.DataFrame:
-    """The decode steps, with the windows of those that were not recorded left out."""
+    """The decode steps that are drawn, without the windows of those that were not recorded."""
     decode = steps[steps["stage"] == "decode"]
+    stride = drawing_stride(steps)
+    if stride > 1:
+        decode = decode[decode["step"] % stride == 0]
     return decode.assign(window_ns=decode["window_ns"].where(decode["recorded"]))
 
 
@@ -124,7 +137,13 @@ def whole_ticks(least: float, most: float) -> dict[str, Any]:
 
 
 def _band(
-    figure: Figure, steps: pd.DataFrame, column: str, name: str, colour: str, dash: str
+    figure: Figure,
+    steps: pd.DataFrame,
+    column: str,
+    name: str,
+    colour: str,
+    dash: str,
+    stride: int,
 ) -> None:
     grouped = steps.assign(ms=steps[column].astype(float) / NS_PER_MS).groupby("step")["ms"]
     spread = grouped.quantile(np.array([0.25, 0.5, 0.75])).unstack()
@@ -145,7 +164,7 @@ def _band(
             column,
         )
     # Steps between recorded ones are not drawn: a line across a gap would claim to know them.
-    whole = np.arange(x.min(), x.max() + 1)
+    whole = np.arange(x.min(), x.max() + 1, stride)
     middle = spread[0.5].reindex(whole)
     figure.add_scatter(
         x=whole,
