@@ -116,7 +116,7 @@ def _tried(
 
         def attempt(mutant: Mutant, text: str) -> Outcome:
             copy = copies.get()
-            stages = [*selection.stages(mutant, budget), mine["always"]]
+            stages = [mine["always"], *selection.stages(mutant, budget)]
             try:
                 return run_mutant(copy, mutant, text, stages, timeout)
             finally:
