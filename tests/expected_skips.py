@@ -23,6 +23,7 @@ EXPECTED_SKIPS = {
     r"images cannot be prefilled in chunks before transformers 5\.18": "an older transformers",
     r"this transformers has no continuous batching": "an older transformers",
     r"no C compiler": "a library of its own is compiled to be called",
+    r"could not import '(cosmic_ray|coverage)': .*": "of the extra for mutation testing alone",
     r"could not import 'datasets': .*": "no dependency: any iterable of samples will do",
 }
 OPTION = "--fail-on-unexpected-skip"

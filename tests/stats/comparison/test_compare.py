@@ -20,6 +20,7 @@ from trace_timing.stats.comparison.compare import (
 )
 from trace_timing.stats.comparison.figures import Basis, Figure, Level, Tables
 from trace_timing.stats.comparison.gates import check_gate, parse_gate
+from trace_timing.stats.comparison.machine_state import state_rows
 
 NAMES: list[tuple[Level, str]] = [
     ("total", "total"),
@@ -104,6 +105,41 @@ def test_one_capture_a_side_finds_the_device_work_that_changed_and_no_other() ->
     assert said.pop("busy decode") == said.pop("decode: gemm") == "slower"
     assert said.pop("decode: ampere_sgemm_32x32") == "slower"
     assert not {"slower", "faster"} & set(said.values())
+
+
+def test_a_row_has_the_medians_of_both_sides_and_their_difference() -> None:
+    sides = tables(1), tables(2, decode=1.5)
+    rows = {row.name: row for row in compare(*sides).rows}
+    for row in rows.values():
+        assert row.difference_ms == pytest.approx(row.b_ms - row.a_ms)
+    decode = rows["decode"]
+    by_hand = [
+        (s.samples["T_LLM_decode_ms"] / 10).groupby(s.samples["sample_id"]).median().median()
+        for s in sides
+    ]
+    assert [decode.a_ms, decode.b_ms] == pytest.approx(by_hand)
+    assert decode.difference_ms == pytest.approx(6, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("told", "spreads"),
+    [(False, {"undisturbed step": 0.15, "decode": 0.20, "busy decode": None}),
+     (True, {"undisturbed step": 0.02, "decode": 0.07, "busy decode": None})],
+)  # fmt: skip
+def test_one_capture_is_taken_to_stray_as_recorded_series_did(
+    told: bool, spreads: dict[str, float | None]
+) -> None:
+    """As the comment of figures.HOST_DRIFT has it; less where the cost of a launch is known."""
+    sides = [tables(1), tables(2)]
+    if not told:
+        sides = [replace(side, state=state_rows(())) for side in sides]
+    rows = {row.name: row for row in compare(sides[0], sides[1]).rows}
+    for name, spread in spreads.items():
+        if spread is None:  # the device's: its samples are the witnesses
+            assert rows[name].unit == "pairs"
+        else:
+            assert rows[name].spread_frac == pytest.approx(spread, rel=0.1)
+            assert rows[name].unit == "captures"
 
 
 def test_three_captures_a_side_find_a_step_10_percent_slower() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from tests.timeline.building import TraceBuilder
 from tests.timeline.handmade import TWO_STAGES, TWO_STAGES_RUN, make_run, make_trace
 from trace_timing import schema
 from trace_timing.stats.trace.diagnosis import WHY_TABLES, why, window_by_stage
@@ -33,6 +34,20 @@ def test_every_table_fits_its_schema() -> None:
 
 def test_windows_by_stage_of_a_hand_made_run() -> None:
     assert window_by_stage(TWO_STAGES_RUN) == {"prefill": 400, "decode": 450, "other": 50}
+
+
+def test_a_stage_whose_first_steps_were_not_recorded_has_a_verdict_all_the_same() -> None:
+    built = TraceBuilder().range("generate", 0, 4_000)
+    built.range("recording_off", 0, 1_000).range("decode[1]", 0, 1_000)
+    built.range("recording_guard", 1_000, 1_500).range("decode[2]", 1_000, 1_500)
+    built.range("decode[3]", 1_500, 2_700).range("decode[4]", 2_700, 4_000)
+    for start in range(1_500, 4_000, 100):  # 10 of 100 ns busy, and nothing queued before
+        built.op(start + 20, start + 30, launch=start + 10, name="nvjet_a")
+    trace = built.trace()
+    (run,) = lay_out(trace).runs
+    (verdict,) = why(trace, run).verdicts
+    assert (verdict.stage, verdict.code) == ("decode", "host_bound")
+    assert verdict.evidence.endswith("in the 2 recorded steps of 4")
 
 
 def test_a_run_on_the_host_clock_gets_no_verdict() -> None:
