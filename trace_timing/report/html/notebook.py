@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
@@ -16,11 +17,14 @@ from trace_timing.report.findings import (
     percent,
     plus_minus,
 )
+from trace_timing.report.headline import worst_first
+from trace_timing.report.html.tiles import Tile, tiles
 from trace_timing.report.latency_rows import LatencyRow, all_recorded, latency_rows
+from trace_timing.report.main_finding import main_finding
 from trace_timing.report.model import ReportData
 from trace_timing.report.palette import COLOURS
 from trace_timing.report.rows import median_run, of_run
-from trace_timing.report.trust import check_line, warning_groups
+from trace_timing.report.trust import check_line, trust_sentence, warning_groups
 from trace_timing.schema import SAMPLE_PARTS
 from trace_timing.timeline.rows.tables import RunKey
 
@@ -28,27 +32,63 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 #: Colours of the notebook's own theme are kept: lines are grey on any ground, text inherits.
-_CELL = "padding:2px 12px 2px 0;text-align:right;font-variant-numeric:tabular-nums"
+_CELL = (
+    "padding:2px 12px 2px 0;text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
+)
 _HEAD = f"{_CELL};border-bottom:1px solid rgba(128,128,128,.45);font-weight:600"
 _BAR = "display:flex;height:14px;max-width:640px;margin:6px 0;border-radius:3px;overflow:hidden"
+_TEXT = "margin:3px 0;max-width:80ch"
+_TILES = "display:flex;flex-wrap:wrap;gap:8px;margin:6px 0"
+_TILE = (
+    "flex:1 1 150px;max-width:240px;padding:6px 10px;line-height:1.35;"
+    "border:1px solid rgba(128,128,128,.45);border-radius:4px"
+)
 _KEY = "display:inline-block;width:.7em;height:.7em;margin-right:.5em;border-radius:2px"
 
 
 def summary_html(data: ReportData) -> str:
-    """The overview as self-contained HTML: sentences, the split, the stage table, warnings.
+    """The report's first screen as self-contained HTML: tiles, stage table, what to know with them.
 
     No script and no style sheet, so it reads the same in every notebook, also a saved one.
     """
-    rows = latency_rows(data)
+    rows, found = latency_rows(data), main_finding(data)
     parts = [
         f"<p style='margin:4px 0'><b>{escape(_heading(data))}</b></p>",
+        _tiles(data),
         _split(rows),
         _table(rows, "while recorded" if all_recorded(data) else "latency"),
-        *(f"<p style='margin:3px 0;max-width:80ch'>{escape(s)}</p>" for s in findings(data)),
-        f"<p style='margin:3px 0;max-width:80ch'>{escape(check_line(data).sentence)}</p>",
+        _sentence(trust_sentence(data).text),
+        f"<p style='{_TEXT}'><b>{escape(found.headline)}.</b> {escape(found.evidence)}"
+        f"<br>→ {escape(found.next_step)}</p>",
         _warnings(data),
+        _folded("All findings", [*findings(data), check_line(data).sentence]),
     ]
     return f"<div style='background:transparent;color:inherit'>{''.join(parts)}</div>"
+
+
+def _sentence(text: str) -> str:
+    return f"<p style='{_TEXT}'>{escape(text)}</p>"
+
+
+def _folded(title: str, sentences: Sequence[str]) -> str:
+    told = "".join(map(_sentence, sentences))
+    return f"<details style='margin:6px 0'><summary>{escape(title)}</summary>{told}</details>"
+
+
+def _tiles(data: ReportData) -> str:
+    """Vision, prefill, a decode step and the total: figure, interval, where it comes from."""
+    return f"<div style='{_TILES}'>{''.join(map(_tile, tiles(data)))}</div>"
+
+
+def _tile(tile: Tile) -> str:
+    small = [*tile.lines[:1], tile.source, tile.summary]
+    under = "<br>".join(escape(line) for line in small if line)
+    sure = f" <small>{escape(tile.plus_minus)}</small>" if tile.plus_minus else ""
+    return (
+        f"<div style='{_TILE}'>{escape(tile.label)}<br>"
+        f"<b style='font-size:1.5em'>{escape(tile.figure)}</b>{sure}"
+        f"<br><small style='opacity:.75'>{under}</small></div>"
+    )
 
 
 def _heading(data: ReportData) -> str:
@@ -70,8 +110,9 @@ def _table(rows: list[LatencyRow], time: str) -> str:
     head = "".join(_cell(name, _HEAD, "th", left=not i) for i, name in enumerate(names))
     body = "".join(f"<tr style='background:transparent'>{_row(row)}</tr>" for row in rows)
     return (
-        "<table style='border-collapse:collapse;background:transparent;color:inherit;font:inherit'>"
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        "<div style='overflow-x:auto'><table style='border-collapse:collapse;"
+        "background:transparent;color:inherit;font:inherit'>"
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
@@ -93,7 +134,7 @@ def _cell(text: str, style: str, tag: str, *, left: bool = False) -> str:
 
 
 def _warnings(data: ReportData) -> str:
-    groups = warning_groups(data.warnings)
+    groups = worst_first(warning_groups(data.warnings), data)
     if not groups:
         return ""
     items = "".join(
