@@ -21,20 +21,22 @@ SAMPLES = (
 )  # fmt: skip
 
 
-def main() -> None:
-    """Write the pictures and samples.jsonl."""
-    folder = Path(sys.argv[1])
+def write_inputs(folder: Path, *, max_new_tokens: int | None = None) -> None:
+    """Write the pictures and samples.jsonl.
+
+    Args:
+        max_new_tokens: of every sample, in place of its own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for name, tokens, prompt, size in SAMPLES:
         gradient = Image.linear_gradient("L").resize(size)
         Image.merge("RGB", (gradient, gradient.rotate(90), gradient)).save(folder / f"{name}.png")
-        lines.append(
-            {"id": name, "image": f"{name}.png", "prompt": prompt, "max_new_tokens": tokens}
-        )
+        most = max_new_tokens or tokens
+        lines.append({"id": name, "image": f"{name}.png", "prompt": prompt, "max_new_tokens": most})
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (folder / "samples.jsonl").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    write_inputs(Path(sys.argv[1]))

@@ -274,7 +274,11 @@ $("print-all").addEventListener("click", async () => {
   print();
   root.classList.remove("all-pages");
 });
-addEventListener("DOMContentLoaded", route);
+// The first screen needs no plotly: what other pages need is made ready while it is read.
+addEventListener("DOMContentLoaded", async () => {
+  await route();
+  (window.requestIdleCallback ?? setTimeout)(() => plotly());
+});
 // ---- texts to paste
 async function copyText(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
