@@ -47,7 +47,7 @@ def served(path: Path) -> Call:
 
     from trace_timing.timeline.build.runs import lay_out
     from trace_timing.timeline.naming.builtin_maps import auto
-    from trace_timing.trace.reading import open_trace
+    from trace_timing.trace.files.reading import open_trace
 
     stages = auto()
     return lambda: lay_out(open_trace(path), stages)

@@ -29,7 +29,7 @@ print(len(urllib.request.urlopen(address, timeout=20).read()), "bytes read by th
 
 
 def workplace(folder: Path) -> Path:
-    """Fill `folder`: two captures, samples, older results, someone else's trace, a command."""
+    """Fill `folder`: captures, samples, labels, older results, another's trace, a command."""
     samples = REPOSITORY / "sample_traces"
     again = (f"{side}-{k}" for side in ("before", "after") for k in (2, 3))
     for name in ("sample_traces", "before", "after", *again):
@@ -46,6 +46,8 @@ def workplace(folder: Path) -> Path:
     for name in ("served", *(f"{side}-{k}" for side in ("old", "new") for k in (1, 2, 3))):
         (folder / f"{name}.json.gz").write_bytes(as_vllm(medium))
     (folder / "old_results.json").write_text(json.dumps(_older_results()))
+    labels = REPOSITORY / "benchmarks" / "results" / "2026-11-26-h200-latency-model"
+    shutil.copytree(labels, folder / "latency-model")
     tools = folder / "bin"
     tools.mkdir()
     _executable(tools / "trace-timing", f'exec "{sys.executable}" -m trace_timing "$@"')
