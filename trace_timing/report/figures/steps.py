@@ -148,12 +148,7 @@ def _band(
     grouped = steps.assign(ms=steps[column].astype(float) / NS_PER_MS).groupby("step")["ms"]
     spread = grouped.quantile(np.array([0.25, 0.5, 0.75])).unstack()
     x = spread.index.to_numpy()
-    low, high = spread[0.25], spread[0.75]
-    if column == "latency_ns":
-        ends = steps.groupby("step")[["latency_lo_ns", "latency_hi_ns"]].median().astype(float)
-        low, high = ends["latency_lo_ns"] / NS_PER_MS, ends["latency_hi_ns"] / NS_PER_MS
-    elif int(grouped.size().max()) == 1:
-        low = high = spread[0.5].iloc[:0]
+    low, high = _band_ends(steps, column, spread, alone=int(grouped.size().max()) == 1)
     if low.notna().any():
         _filled(
             figure,
@@ -179,6 +174,18 @@ def _band(
         "<extra></extra>",
         meta={"column": column},
     )
+
+
+def _band_ends(
+    steps: pd.DataFrame, column: str, spread: pd.DataFrame, *, alone: bool
+) -> tuple[pd.Series, pd.Series]:
+    """Of a latency its interval, else half of the runs; empty where a run is alone."""
+    if column == "latency_ns":
+        ends = steps.groupby("step")[["latency_lo_ns", "latency_hi_ns"]].median().astype(float)
+        return ends["latency_lo_ns"] / NS_PER_MS, ends["latency_hi_ns"] / NS_PER_MS
+    if alone:
+        return spread[0.5].iloc[:0], spread[0.5].iloc[:0]
+    return spread[0.25], spread[0.75]
 
 
 def _faint(colour: str) -> str:
