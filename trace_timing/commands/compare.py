@@ -20,9 +20,9 @@ Shape = Literal["text", "markdown", "json"]
 
 
 GROUPS = {
-    "What is compared": ("basis", "also_a", "also_b"),
+    "What is compared": ("basis", "also_a", "also_b", "stages"),
     "When it matters": ("margin", "gates"),
-    "What is written": ("output", "as_json"),
+    "What is written": ("output", "shape", "as_json"),
 }
 EXAMPLES = (
     "before/ after/",
@@ -37,7 +37,8 @@ EXAMPLES = (
 @click.option(
     "--stages",
     metavar="FILE|NAME",
-    help="Other people's range names as stages, as `analyze` takes them; a report has its own.",
+    help="Other people's range names as stages, as `analyze` takes them; a report has its own.  "
+    "[default: the names that capture writes]",
 )
 @click.option(
     "--figure",

@@ -44,7 +44,11 @@ def capture(
     body raises. Under torchrun each rank writes its own files into the one directory.
 
     Args:
-        changes: fields of `CaptureOptions`, by name.
+        directory: the capture's own folder, made if it is not there.
+        changes: fields of `CaptureOptions`, by name. Those most wanted: `control` (runs without
+            the profiler of each sample), `record_every` (record every so many samples),
+            `record_steps` (decode steps to record of a run, or "all"), `precision` (as "3%"),
+            `profile` ("ranges" or "full"), `keep` ("json", "store", "both", "first:N"), `resume`.
     Raises:
         UsageError: the directory holds a capture and `resume` is not set; the settings differ
             from those that it was begun with; another capture is writing into it; the model is no
