@@ -31,9 +31,9 @@ from benchmarks.small_traces import small_traces
 from tests.plain.figures import Figures, NotJudged, Refused, Row, Unreadable, figures
 from trace_timing.api.analysis.worker import Outcome, Settings, analyze_trace
 from trace_timing.stats.trace.trace_result import TraceResult, TraceSource
+from trace_timing.trace.files.reading import open_trace
+from trace_timing.trace.files.store import read_store, write_store
 from trace_timing.trace.kineto import inflating, reader
-from trace_timing.trace.reading import open_trace
-from trace_timing.trace.store import read_store, write_store
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MOST_SECONDS = 10.0

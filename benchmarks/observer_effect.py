@@ -1,15 +1,16 @@
 """How far recording stretches stages on this GPU, and how true the latencies are that it does not.
 
-For each model a process of its own makes controls. Then, in turn with another that never profiles,
-more of them; then recorded runs of both modes; then five times a session, a detach and controls,
-again in turn with the other.
+For each model a process of its own makes labels of ten controls, each control in turn with a run of
+two more that never profile. Then recorded runs of both modes; then five times a session, a detach
+and controls, again in turn with the others.
 
     python benchmarks/observer_effect.py -o observer-effect.json       # five models, both modes
-    python benchmarks/observer_effect.py --models molmoe --alone       # without the other process
+    python benchmarks/observer_effect.py --models molmoe --alone       # without the other processes
 
-Prints one JSON object: by model and mode recorded ÷ control; the capture's latencies ÷ those of the
-process that never profiled, stage by stage; of a detached process its quickest steps ÷ the other's,
-round by round; the launch probe before any session, after one, and after a detach.
+Writes, by model and mode, recorded ÷ control; the labels ÷ those of the processes that never
+profiled, stage by stage, and these ÷ each other, which is what the machine allows; of a detached
+process its quickest steps ÷ the others', round by round; the launch probe before any session, after
+one, and after a detach. Prints medians over all models.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,15 @@ import numpy as np
 from scipy import special
 from unprofiled import COMPILED, Unprofiled, built
 
+from trace_timing.records.runs import ControlTimes
+from trace_timing.stats.latency.sample_latency import latency_of_controls
+from trace_timing.stats.latency.times import steps_of_control, times_of_control
+
 MODELS = ("random:llava-1b", "random:llava-olmoe", "random:llava-8b", "molmoe", COMPILED)
 TOKENS = {"molmoe": 5}
-CONTROLS, RECORDED, FULL, ROUNDS, A_ROUND = 10, 5, 3, 5, 4
+#: Labels of each model, and the controls of each; recorded runs of both modes; rounds after a
+#: detach, and the controls of each.
+LABELS, CONTROLS, RECORDED, FULL, ROUNDS, A_ROUND = 3, 10, 5, 3, 5, 4
 NAMES = ("T_vision_total", "T_LLM_prefill", "T_LLM_decode", "T_sampling", "T_total")
 
 
@@ -42,13 +49,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--tokens", type=int)
+    parser.add_argument("--labels", type=int, default=LABELS, help="Of ten controls, in turn.")
+    parser.add_argument("--full", type=int, default=FULL, help="Recorded runs with CPU ops.")
     parser.add_argument("--alone", action="store_true", help="Without the other process.")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     if options.one:
-        tokens = options.tokens or TOKENS.get(options.one, 12)
-        print(json.dumps(measured(options.one, tokens, alone=options.alone)))
+        print(json.dumps(measured(options.one, options)))
         return
     told: dict[str, Any] = {
         "date": date.today().isoformat(),
@@ -56,37 +64,42 @@ def main() -> None:
         "models": {},
     }
     for name in options.models:
-        told["models"][name] = in_its_own_process(name, options.tokens, alone=options.alone)
+        told["models"][name] = in_its_own_process(name)
+        told["summary"] = summary(told["models"])
         if options.output:  # after each: a machine may be taken away in the middle
-            options.output.write_text(json.dumps(told, indent=1) + "\n")
-    print(json.dumps(told, indent=1))
+            options.output.write_text(json.dumps(told) + "\n")
+    print(json.dumps(told["summary"], indent=1))
 
 
-def in_its_own_process(name: str, tokens: int | None, *, alone: bool) -> Any:
-    """What `measured` gives, or why it gave nothing."""
-    command = [sys.executable, __file__, "--one", name]
-    command += [] if tokens is None else ["--tokens", str(tokens)]
-    command += ["--alone"] if alone else []
+def in_its_own_process(name: str) -> Any:
+    """What `measured` gives with this process's options, or why it gave nothing."""
+    command = [sys.executable, *sys.argv, "--one", name]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         return {"failed": done.returncode}
     found = json.loads(done.stdout.splitlines()[-1])
-    print(f"{name}: {json.dumps(found)}", file=sys.stderr, flush=True)
+    shown = {k: v for k, v in found.items() if k not in ("environment", "runs_ns")}
+    print(f"{name}: {json.dumps(shown)}", file=sys.stderr, flush=True)
     return found
 
 
-def measured(name: str, tokens: int, *, alone: bool) -> dict[str, Any]:
-    """One model: capture it, beside the process that never profiles, and compare."""
+def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One model: capture it, beside processes that never profile, and compare."""
     import trace_timing
     from trace_timing.recording import environment
 
     begun = time.monotonic()
+    tokens = options.tokens or TOKENS.get(name, 12)
+    others = [] if options.alone else [Unprofiled(name, tokens) for _ in range(2)]
     model, inputs = built(name)
+    for other in others:
+        other.wait()
     with tempfile.TemporaryDirectory() as folder:
         run = Alternating(model, {**inputs, "max_new_tokens": tokens})
-        start = None if alone else lambda: Unprofiled(name, tokens)
-        pairs, rounds, detach = captured(Path(folder) / "ranges", model, inputs, run, start)
-        recorded_alone(Path(folder) / "full", model, inputs, run)
+        made = captured(Path(folder) / "ranges", model, inputs, run, others, options.labels)
+        for other in others:
+            other.close()
+        recorded_alone(Path(folder) / "full", model, inputs, run, options.full)
         analysis = trace_timing.analyze(Path(folder) / "ranges")
         full = trace_timing.analyze(Path(folder) / "full")
     label = analysis.samples.set_index("sample_id").loc["labels"]
@@ -101,32 +114,53 @@ def measured(name: str, tokens: int, *, alone: bool) -> dict[str, Any]:
             "full": stretched(full.runs, label),
         },
         "steps_of_controls_ms": each_control(analysis.runs),
-        "against_never_profiled": against(pairs) if pairs else None,
-        "detached_over_never_profiled": detached(rounds),
-        "launch_probe": detach,
-        "warnings": sorted({w.code for w in analysis.warnings}),
+        "against_never_profiled": against(made.labels) if others else None,
+        "all_labels_together": steady(made.labels) if others else None,
+        "read_before_over_plain": effect_of_reading(made.read),
+        "detached_over_never_profiled": detached(made.rounds),
+        "launch_probe": made.detach,
+        "warnings": sorted({d.code for d in analysis.warnings}),
         "checks_hold": analysis.checks_hold and full.checks_hold,
         "took_s": round(time.monotonic() - begun, 1),
+        "runs_ns": {"times": NAMES, **all_runs(made)} if others else None,
     }
 
 
 class Alternating:
-    """The call that is measured: a generate(), and in turn with it one of the other process."""
+    """The call that is measured: a generate(), and in turn with it one of each other process."""
 
     def __init__(self, model: Any, given: Mapping[str, Any]) -> None:
         self._model, self._given = model, given
-        #: The other process while runs are made in turn with it.
-        self.other: Unprofiled | None = None
+        #: The other processes while runs are made in turn with them.
+        self.others: list[Unprofiled] = []
 
     def __call__(self) -> Any:
         output = self._model.generate(**self._given)
-        if self.other is not None:
-            self.other.run()
+        for other in self.others:
+            other.run()
+        self.others.reverse()  # neither is always the first after this one
         return output
 
 
-#: Controls of this process, and the other's runs in turn with them.
-Pairs = tuple[list[Any], list[Any]]
+@dataclass(frozen=True)
+class Turns:
+    """Controls of this process, and runs of two that never profile, made in turn."""
+
+    own: list[ControlTimes]
+    others: list[list[ControlTimes]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """The runs of one model in turn with the others, and the launch probes."""
+
+    #: Labels of `CONTROLS` controls each, before any session.
+    labels: list[Turns]
+    #: After a detach each.
+    rounds: list[Turns]
+    #: Runs of another process right after the machine was read, and with nothing before them.
+    read: list[tuple[ControlTimes, ControlTimes]]
+    detach: Any
 
 
 def captured(
@@ -134,62 +168,58 @@ def captured(
     model: Any,
     inputs: Mapping[str, Any],
     run: Alternating,
-    start: Callable[[], Unprofiled] | None,
-) -> tuple[Pairs | None, list[Pairs], Any]:
-    """Labels, controls in turn with the other process, recorded runs, then detached rounds.
-
-    Returns:
-        The runs in turn before any session, those of each round after a detach, the launch probes.
-    """
+    others: list[Unprofiled],
+    number_of_labels: int,
+) -> Made:
+    """Labels in turn with the other processes, recorded runs, then detached rounds in turn."""
     import trace_timing
 
-    rounds: list[Pairs] = []
-    pairs = None
+    labels, rounds, read = [], [], []
     with trace_timing.capture(
         folder, model, control=CONTROLS, keep="json", record_steps="all"
     ) as session:
         call = session._call("labels", run, None, inputs=inputs)
         session.warm(call, "control")
-        session.make_controls(call)
-        other = start() if start else None
-        if other:
-            other.wait()
-            pairs = in_turn(session, session._call("in-turn", run, None, inputs=inputs), run, other)
+        for number in range(number_of_labels if others else 1):
+            name = "labels" if not number else f"labels-{number}"
+            one = session._call(name, run, None, inputs=inputs)
+            labels.append(in_turn(session, one, run, others))
+        if others:
+            read = [(others[0].run(), others[0].plain()) for _ in range(CONTROLS)]
         for repeat in range(RECORDED):
             session.make_recorded(replace(call, repeat=repeat), detach=False)
         session.plan = replace(session.plan, control=A_ROUND)
-        for number in range(ROUNDS if other and session._runner.attachment.why_not is None else 0):
-            assert other is not None
+        for number in range(ROUNDS if others and not session._runner.attachment.why_not else 0):
             one = session._call(f"round-{number}", run, None, inputs=inputs)
             session.make_recorded(one, detach=True)
             run()  # what the recorded run left behind is not measured
-            rounds.append(in_turn(session, one, run, other))
-        if other:
-            other.close()
+            rounds.append(in_turn(session, one, run, others))
     manifest = json.loads((folder / "manifest.json").read_text())
-    return pairs, rounds, manifest["settings"]["detach"]
+    detach = manifest["settings"]["detach"]
+    return Made(labels=labels, rounds=rounds, read=read, detach=detach)
 
 
-def in_turn(session: Any, call: Any, run: Alternating, other: Unprofiled) -> Pairs:
-    """Controls of this process, each followed by a run of the other."""
-    begin = len(other.runs)
+def in_turn(session: Any, call: Any, run: Alternating, others: list[Unprofiled]) -> Turns:
+    """Controls of this process, each followed by a run of each other."""
+    begin = [len(other.runs) for other in others]
     session.forget()
-    run.other = other
+    run.others = list(others)
     session.make_controls(call)
-    run.other = None
+    run.others = []
     own = [r.control for r in session.last if r.control and not r.control.bare]
-    return own, other.runs[begin : begin + len(own)]
+    made = [o.runs[b : b + len(own)] for o, b in zip(others, begin, strict=True)]
+    return Turns(own, made)
 
 
 def recorded_alone(
-    folder: Path, model: Any, inputs: Mapping[str, Any], run: Callable[[], Any]
+    folder: Path, model: Any, inputs: Mapping[str, Any], run: Callable[[], Any], repeats: int
 ) -> None:
     """Recorded runs with CPU ops."""
     import trace_timing
 
     with trace_timing.capture(folder, model, profile="full", control=0, keep="json") as session:
         call = session._call("labels", run, None, inputs=inputs)
-        for repeat in range(FULL):
+        for repeat in range(repeats):
             session.make_recorded(replace(call, repeat=repeat), detach=False)
 
 
@@ -219,25 +249,86 @@ def half_width(label: Any, name: str) -> float | None:
     )
 
 
-def against(pairs: Pairs) -> dict[str, Any]:
-    """This process's controls ÷ the other's runs: of their middle means, and the interval of the
-    mean log ratio of the runs that were made in turn, by Student's t."""
-    from trace_timing.stats.latency.sample_latency import latency_of_controls
-    from trace_timing.stats.latency.times import times_of_control
+def against(labels: Sequence[Turns]) -> dict[str, Any]:
+    """This process's labels ÷ the other two's, and of these the first ÷ the second: what labels
+    of two processes that never profile differ by.
 
-    own, others = (latency_of_controls(side, None).ns for side in pairs)
-    found: dict[str, Any] = {"runs": len(pairs[0])}
+    Returns:
+        By time of the sample table, for each label: `ratio` of the middle means (the other two's
+        taken together as their geometric mean), `pairs` the mean log ratio of runs made in turn
+        with its 95 % interval by Student's t, `holds_1` whether that holds 1.
+    """
+    both: dict[str, Any] = {"label_over_truth": {}, "truth_over_truth": {}}
     for name in NAMES:
-        if not own[name] or not others[name]:
+        for turns in labels:
+            own, first, second = ([times_of_control(c)[name] for c in s] for s in sides(turns))
+            if not all(own) or not all(first) or not all(second):
+                continue
+            middle = [latency_of_controls(s, None).ns[name] for s in sides(turns)]
+            truth = [math.sqrt(a * b) for a, b in zip(first, second, strict=True)]
+            whole = math.sqrt(middle[1] * middle[2])
+            for kind, ratio, above, below in (
+                ("label_over_truth", middle[0] / whole, own, truth),
+                ("truth_over_truth", middle[1] / middle[2], first, second),
+            ):
+                found = both[kind].setdefault(name, [])
+                found.append({"ratio": rounded(ratio), **of_pairs(above, below)})
+    return both
+
+
+def steady(labels: Sequence[Turns]) -> dict[str, Any]:
+    """The same ratios of all runs of a model together: of their medians, and of the quickest
+    tenths, which neighbours on the machine move least."""
+    found: dict[str, Any] = {}
+    for name in NAMES:
+        every = [
+            [ns for turns in labels for c in sides(turns)[i] if (ns := times_of_control(c)[name])]
+            for i in range(3)
+        ]
+        if not all(every):
             continue
-        both = zip(*pairs, strict=True)
-        times = [(times_of_control(a)[name], times_of_control(b)[name]) for a, b in both]
-        middle, low, high = mean_ratio([math.log(a / b) for a, b in times if a and b])
-        found[name] = {
-            "ratio": rounded(own[name] / others[name]),  # type: ignore[operator]
-            "pairs": [middle, low, high],
-            "holds_1": low <= 1 <= high,
-        }
+        for kind, share in (("median", 0.5), ("quickest_tenth", 0.1)):
+            own, first, second = (float(np.quantile(np.array(side), share)) for side in every)
+            found.setdefault(f"{kind}_label_over_truth", {})[name] = rounded(
+                own / math.sqrt(first * second)
+            )
+            found.setdefault(f"{kind}_truth_over_truth", {})[name] = rounded(first / second)
+    return found
+
+
+def sides(turns: Turns) -> tuple[list[ControlTimes], ...]:
+    """This process's runs and the other two's."""
+    return turns.own, *turns.others
+
+
+def of_pairs(above: Sequence[float], below: Sequence[float]) -> dict[str, Any]:
+    """Mean ratio of pairs with its interval."""
+    middle, low, high = mean_ratio([math.log(a / b) for a, b in zip(above, below, strict=True)])
+    return {"pairs": [middle, low, high], "holds_1": low <= 1 <= high}
+
+
+def summary(models: Mapping[str, Any]) -> dict[str, Any]:
+    """Over models, times and labels: how far labels lie from the truth, and two truths apart."""
+    found: dict[str, Any] = {}
+    together: dict[str, list[float]] = {}
+    for told in models.values():
+        for kind, ratios in (told.get("all_labels_together") or {}).items():
+            together.setdefault(kind, []).extend(abs(ratio - 1) for ratio in ratios.values())
+    for kind, away in together.items():
+        found[kind] = {"median_deviation": rounded(np.median(away)), "most": rounded(max(away))}
+    for kind in ("label_over_truth", "truth_over_truth"):
+        rows = [
+            one
+            for told in models.values()
+            for some in ((told.get("against_never_profiled") or {}).get(kind) or {}).values()
+            for one in some
+        ]
+        if rows:
+            found[kind] = {
+                "figures": len(rows),
+                "median_deviation": rounded(np.median([abs(r["ratio"] - 1) for r in rows])),
+                "intervals_that_hold_1": rounded(np.mean([r["holds_1"] for r in rows])),
+            }
     return found
 
 
@@ -249,19 +340,43 @@ def mean_ratio(logs: Sequence[float]) -> tuple[float, float, float]:
     return tuple(rounded(math.exp(v)) for v in (mean, mean - half, mean + half))  # type: ignore[return-value]
 
 
-def detached(rounds: Sequence[Pairs]) -> dict[str, Any] | None:
-    """Tenth percentiles of steps, detached ÷ never profiled, by round and over rounds."""
-    from trace_timing.stats.latency.times import steps_of_control
+def effect_of_reading(read: Sequence[tuple[ControlTimes, ControlTimes]]) -> dict[str, Any]:
+    """A run right after the machine was read, as a control is, ÷ one with nothing before it."""
+    pairs = [(times_of_control(a), times_of_control(b)) for a, b in read]
+    return {
+        name: of_pairs([a[name] for a, _ in pairs], [b[name] for _, b in pairs])["pairs"]
+        for name in NAMES
+        if pairs and all(a[name] and b[name] for a, b in pairs)
+    }
 
+
+def detached(rounds: Sequence[Turns]) -> dict[str, Any] | None:
+    """Tenth percentiles of steps, detached ÷ never profiled, by round and over rounds; and of
+    the two that never profile, one ÷ the other."""
     if not rounds:
         return None
-    steps = [[[ns for c in side for ns in steps_of_control(c)] for side in pair] for pair in rounds]
-    logs = [math.log(quick(own) / quick(others)) for own, others in steps]
-    middle, low, high = mean_ratio(logs)
+    quicks = [
+        [quick([ns for c in s for ns in steps_of_control(c)]) for s in sides(t)] for t in rounds
+    ]
+    found = {}
+    for kind, logs in (
+        ("detached", [math.log(own / math.sqrt(a * b)) for own, a, b in quicks]),
+        ("truth_over_truth", [math.log(a / b) for _, a, b in quicks]),
+    ):
+        middle, low, high = mean_ratio(logs)
+        each = [rounded(math.exp(v)) for v in logs]
+        found[kind] = {"rounds": each, "ratio": middle, "interval": [low, high]}
+    return found
+
+
+def all_runs(made: Made) -> dict[str, Any]:
+    """Times in ns of every run, to look at by other means: own, first, second, in order."""
     return {
-        "rounds": [rounded(math.exp(v)) for v in logs],
-        "ratio": middle,
-        "interval": [low, high],
+        kind: [
+            [[[times_of_control(c)[n] for n in NAMES] for c in side] for side in sides(turns)]
+            for turns in some
+        ]
+        for kind, some in (("labels", made.labels), ("rounds", made.rounds))
     }
 
 

@@ -43,7 +43,7 @@ def ours(path: Path) -> Call:
 
     from trace_timing.timeline.build.runs import lay_out
     from trace_timing.timeline.naming.stage_names import DEFAULT_STAGES
-    from trace_timing.trace.reading import open_trace
+    from trace_timing.trace.files.reading import open_trace
 
     return lambda: lay_out(open_trace(path), DEFAULT_STAGES)
 
@@ -52,7 +52,7 @@ def ours_reading(path: Path) -> Call:
     """Read alone."""
     import isal.igzip  # noqa: F401
 
-    from trace_timing.trace.reading import open_trace
+    from trace_timing.trace.files.reading import open_trace
 
     return lambda: open_trace(path)
 
@@ -63,8 +63,8 @@ def ours_store(path: Path) -> Call:
 
     from trace_timing.api.analysis.worker import Settings, analyze_trace
     from trace_timing.stats.trace.trace_result import TraceSource
+    from trace_timing.trace.files.store import write_store
     from trace_timing.trace.kineto.reader import read_trace
-    from trace_timing.trace.store import write_store
 
     store = Path(tempfile.mkdtemp()) / "trace.parquet"
     write_store(read_trace(path), store)

@@ -35,8 +35,8 @@ from benchmarks.fresh import (
 from benchmarks.generator import write_trace
 from benchmarks.read import READERS
 from trace_timing.recording.storage.directory import sha256
+from trace_timing.trace.files.store import write_store
 from trace_timing.trace.kineto.reader import read_trace
-from trace_timing.trace.store import write_store
 
 CAPTURE = Path(__file__).parent.parent / "sample_traces"
 #: Analysed before the clock starts: a worker's first trace waits for its imports.

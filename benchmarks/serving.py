@@ -44,10 +44,10 @@ PROMPT_EVERY = 40
 def served(path: Path) -> Call:
     """Read and lay out with the map that knows the names: attribution and tiling included."""
     import isal.igzip  # noqa: F401  imported while reading, not part of it
+    from trace_timing.trace.reading import open_trace
 
     from trace_timing.timeline.build.runs import lay_out
     from trace_timing.timeline.naming.builtin_maps import auto
-    from trace_timing.trace.reading import open_trace
 
     stages = auto()
     return lambda: lay_out(open_trace(path), stages)

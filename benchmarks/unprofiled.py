@@ -3,7 +3,8 @@
     python benchmarks/unprofiled.py random:llava-1b --tokens 12      # reads commands from stdin
 
 `Unprofiled` starts it and asks. Each run is timed by CUDA events at the stage boundaries, as a
-control of `capture` is; without a GPU by the host's clock.
+control of `capture` is; without a GPU by the host's clock. Before a `run` the machine is read as
+before a control (launch probe, clocks, load), before a `plain` one it is not.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,16 @@ class Unprofiled:
         self._ask("ready")
 
     def run(self) -> ControlTimes:
-        """One run, timed."""
-        self.runs.append(decode(self._ask("run"), ControlTimes, source="the unprofiled process"))
+        """One run, timed, and kept in `runs`."""
+        self.runs.append(self._timed("run"))
         return self.runs[-1]
+
+    def plain(self) -> ControlTimes:
+        """One run, timed, with nothing before it."""
+        return self._timed("plain")
+
+    def _timed(self, command: str) -> ControlTimes:
+        return decode(self._ask(command), ControlTimes, source="the unprofiled process")
 
     def close(self) -> None:
         """End it."""
@@ -79,21 +87,45 @@ def built(name: str) -> tuple[Any, dict[str, Any]]:
 
 
 def serve(name: str, tokens: int) -> None:
-    """Answer `ready` and `run` until stdin ends."""
-    from trace_timing.recording.hooks.attach import attach
+    """Answer `ready`, `run` and `plain` until stdin ends."""
+    from trace_timing.recording.hooks import attach as ranges
     from trace_timing.recording.model.locate import resolve
 
     model, inputs = built(name)
     given = {**inputs, "max_new_tokens": tokens}
     slot: list[Any] = [None]
     spare: list[Any] = []
-    with attach(resolve(model), lambda: slot[0]):
+    read_machine = reader(model)
+    with ranges.attach(resolve(model), lambda: slot[0]):
         for _ in range(5):
+            read_machine()
             timed(model, given, slot, spare)
-        for command in sys.stdin:
-            is_run = command.strip() == "run"
+        for line in sys.stdin:
+            command = line.strip()
+            if command == "run":
+                read_machine()
+            is_run = command in ("run", "plain")
             told = encode(timed(model, given, slot, spare)) if is_run else b"{}"
             print(told.decode(), flush=True)
+
+
+def reader(model: Any) -> Callable[[], None]:
+    """What `capture` reads of the machine before each run, with its launch probe."""
+    from trace_timing.recording.profiling.launch_probe import probe_of
+    from trace_timing.recording.profiling.machine_state import MachineWatch, host_load
+
+    device = next(model.parameters()).device
+    probe = probe_of(device) if device.type == "cuda" else None
+    watch = MachineWatch()
+
+    def read() -> None:
+        if probe is not None:
+            torch.cuda.synchronize(device)
+            probe.quick_ns()
+        watch.read()
+        host_load()
+
+    return read
 
 
 def timed(model: Any, given: Mapping[str, Any], slot: list[Any], spare: list[Any]) -> ControlTimes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from trace_timing.schema import TABLES
+from trace_timing.schema import MAIN_TABLES, TABLES, file_of
 
 PAGE = Path(__file__).parent / "columns.md"
 
@@ -15,10 +16,12 @@ def text() -> str:
     parts = [
         "# Columns\n\nGenerated from `trace_timing/schema/` by `python docs/columns.py`; "
         "do not edit. Times end in `_ns` (whole nanoseconds) or `_ms` (milliseconds), shares in "
-        "`_frac`. Empty means: not known, or there is no such thing; it never means 0.\n"
+        "`_frac`. Empty means: not known, or there is no such thing; it never means 0.\n\n"
+        f"`analyze -o` always writes {_listed(MAIN_TABLES)}. The others lie in `why/`, and only "
+        "those that have a row: no file, no row.\n"
     ]
     for table in TABLES.values():
-        parts.append(f"\n## {table.name}\n\nKey: {', '.join(f'`{k}`' for k in table.key)}.")
+        parts.append(f"\n## {table.name}\n\n`{file_of(table.name)}`. Key: {_listed(table.key)}.")
         parts.append(" A sample's metadata columns follow.\n" if table.open else "\n")
         parts.append(
             "\n| column | type | unit | may be empty | definition |\n|---|---|---|---|---|\n"
@@ -28,6 +31,10 @@ def text() -> str:
             cells = f"| `{c.name}` | {c.type} | {c.unit} | {empty} | {c.definition} |"
             parts.append(cells + "\n")
     return "".join(parts)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 if __name__ == "__main__":

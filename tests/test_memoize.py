@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import pytest
 
-from trace_timing.memoize import once
+from trace_timing.memoize import cached_per_object
 
 
 class _Value:
@@ -19,7 +19,7 @@ class _Value:
 def test_an_answer_is_computed_once_for_each_last_argument() -> None:
     asked: list[int] = []
 
-    @once
+    @cached_per_object
     def double(_: str, value: _Value) -> int:
         asked.append(value.number)
         return 2 * value.number
@@ -30,7 +30,7 @@ def test_an_answer_is_computed_once_for_each_last_argument() -> None:
 
 
 def test_an_answer_goes_with_its_value() -> None:
-    @once
+    @cached_per_object
     def wrapped(value: _Value) -> _Value:
         return _Value(value.number)
 
@@ -43,7 +43,7 @@ def test_an_answer_goes_with_its_value() -> None:
 
 
 def test_a_shared_array_cannot_be_changed() -> None:
-    @once
+    @cached_per_object
     def counted(value: _Value) -> np.ndarray:  # type: ignore[type-arg]
         return np.arange(value.number)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 EXIT_GOOD = 0
 EXIT_REJECTED = 1
 EXIT_USAGE = 2
@@ -35,6 +37,23 @@ class TraceTimingError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling, and errors cross processes.
         return _rebuild, (type(self), self.what, self.why, self.remedy)
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """`did you mean NAME? ` for the known name nearest to what was given; empty if none is near."""
+    import difflib  # only where something went wrong
+
+    by_lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(given.lower(), by_lower, n=1, cutoff=0.6)
+    return f"did you mean {by_lower[near[0]]}? " if near else ""
+
+
+def needs_extra(what: str, package: str, extra: str) -> UsageError:
+    """For something that a package of one of the extras is needed for."""
+    return UsageError(
+        f"{what} needs {package}, which is not installed",
+        remedy=f"pip install 'trace-timing[{extra}]'",
+    )
 
 
 def _rebuild(cls: type[TraceTimingError], what: str, why: str, remedy: str) -> TraceTimingError:

@@ -1,4 +1,4 @@
-"""Keep what arrays of a trace's length took, instead of giving it back and asking for it again."""
+"""Raise glibc's mmap threshold so that freed NumPy arrays are reused without new page faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What follows from an immutable value alone is computed once, and kept as long as the value is."""
+"""Cache a function's result per object, weakly keyed on its last argument."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import numpy as np
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def once(function: Function) -> Function:
-    """Keep a function's answer for as long as its last argument lives.
+def cached_per_object(function: Function) -> Function:
+    """Cache results for as long as the last argument of the call lives.
 
-    For functions whose last argument, immutable and compared by identity, decides the answer: the
-    others follow from it, as a run's trace does. The answer must not hold that argument itself,
-    or neither is ever freed.
+    The last argument must be immutable, compared by identity, and decide the result; the other
+    arguments follow from it, as a run's trace does. The result must not refer to it, or neither is
+    ever freed. A cached array is made read-only.
     """
-    answers: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+    results: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
     @wraps(function)
-    def known_or_computed(*arguments: Any) -> Any:
+    def cached(*arguments: Any) -> Any:
         try:
-            return answers[arguments[-1]]
+            return results[arguments[-1]]
         except KeyError:
-            answer = answers[arguments[-1]] = function(*arguments)
-            if isinstance(answer, np.ndarray):
-                answer.flags.writeable = False  # it is shared
-            return answer
+            result = results[arguments[-1]] = function(*arguments)
+            if isinstance(result, np.ndarray):
+                result.flags.writeable = False  # it is shared
+            return result
 
-    return known_or_computed  # type: ignore[return-value]
+    return cached  # type: ignore[return-value]

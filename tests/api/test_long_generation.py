@@ -9,14 +9,15 @@ import pytest
 pytest.importorskip("torch")  # the plan is the recorder's
 
 from tests.api.long_capture import BUSY_US, GROWTH_US, OPS, write_capture
-from trace_timing.api.analysis.analyze import Analysis, analyze
+from trace_timing.api.analysis.analyze import analyze
+from trace_timing.api.analysis.result import Analysis
 from trace_timing.recording.runs.step_plan import plan_steps
 from trace_timing.report.findings import findings
 from trace_timing.report.html.page import report_html
 from trace_timing.report.terminal.statistics import statistics_lines
 from trace_timing.report.viewer.tracks import AnnotatedRun, track_events
 from trace_timing.timeline.build.runs import lay_out
-from trace_timing.trace.reading import open_trace
+from trace_timing.trace.files.reading import open_trace
 
 STEPS = 255
 

@@ -18,7 +18,7 @@ from trace_timing.timeline.build.intervals import outermost  # noqa: E402
 from trace_timing.timeline.build.ranges import host_timelines  # noqa: E402
 from trace_timing.timeline.build.runs import lay_out  # noqa: E402
 from trace_timing.trace.events import Kind  # noqa: E402
-from trace_timing.trace.reading import open_trace  # noqa: E402
+from trace_timing.trace.files.reading import open_trace  # noqa: E402
 
 pytestmark = pytest.mark.capture
 

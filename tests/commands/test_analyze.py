@@ -15,6 +15,7 @@ import pytest
 from tests.api.made_captures import controls_only
 from tests.paths import SAMPLE_TRACES
 from trace_timing import schema
+from trace_timing.api.analysis.table_files import StoredTables
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -26,9 +27,14 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_the_sample_traces_give_every_output(tmp_path: Path) -> None:
     done = run("analyze", SAMPLE_TRACES, "-o", tmp_path)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
-    for name, table in schema.TABLES.items():
-        written = pq.read_table(tmp_path / f"{name}.parquet")
-        assert set(table.names) <= set(written.column_names)
+    beside = {file.name for file in tmp_path.iterdir()}
+    tables = {f"{name}.parquet" for name in schema.MAIN_TABLES}
+    assert beside == {"report.html", "samples.csv", "summary.json", "why", *tables}
+    for file in tmp_path.rglob("*.parquet"):
+        written = pq.read_table(file)
+        assert set(schema.TABLES[file.stem].names) <= set(written.column_names)
+        assert len(written)
+        assert file == tmp_path / schema.file_of(file.stem)
     assert (tmp_path / "samples.csv").read_text().count("\n") == 4
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["checks_hold"]
@@ -38,8 +44,10 @@ def test_the_sample_traces_give_every_output(tmp_path: Path) -> None:
 
 def test_a_capture_of_which_nothing_was_recorded_gives_every_output(tmp_path: Path) -> None:
     done = run("analyze", controls_only(tmp_path / "capture"), "-o", tmp_path / "out")
-    assert (done.returncode, done.stderr) == (0, f"wrote {tmp_path / 'out'}\n")
+    assert (done.returncode, done.stderr) == (0, "")
     told = " ".join(done.stdout.split())
+    assert f"report: {tmp_path / 'out' / 'report.html'}" in told
+    assert f"samples: {tmp_path / 'out' / 'samples.csv'}" in told
     assert "3 samples, 0 recorded runs" in told
     assert "All checks" not in told
     assert (tmp_path / "out" / "samples.csv").read_text().count("\n") == 4
@@ -129,11 +137,9 @@ def test_auto_changes_nothing_of_a_capture(tmp_path: Path) -> None:
     trace = next((SAMPLE_TRACES / "traces").glob("short*"))
     for name, more in (("plain", ()), ("auto", ("--stages", "auto"))):
         run("analyze", trace, "-o", tmp_path / name, "--no-report", "--no-cache", *more)
+    plain, by_auto = (StoredTables(tmp_path / name) for name in ("plain", "auto"))
     for table in schema.TABLES:
-        plain, by_auto = (
-            pq.read_table(tmp_path / name / f"{table}.parquet") for name in ("plain", "auto")
-        )
-        assert by_auto.equals(plain), table
+        assert by_auto[table].equals(plain[table]), table
     assert not (tmp_path / "auto" / "step_summary.csv").exists()
 
 

@@ -66,17 +66,46 @@ def test_no_color_is_obeyed_on_a_terminal(tmp_path: Path) -> None:
     assert not COLOUR.search(text)
 
 
-@pytest.mark.parametrize(("columns", "lines"), [(40, 45), (80, 31)])
+@pytest.mark.parametrize(("columns", "lines"), [(40, 30), (80, 22), (120, 22), (200, 22)])
 def test_nothing_is_cut_or_wider_than_the_terminal(
     tmp_path: Path, columns: int, lines: int
 ) -> None:
     text = on_a_terminal(tmp_path, COLUMNS=str(columns), NO_COLOR="1")
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
-    assert max(map(len, [line for line in plain if not line.startswith("wrote")])) <= columns
+    assert max(len(line) for line in plain if not line.startswith("samples:")) <= columns
     assert len(plain) <= lines
     assert "…" not in text
     for stage in ("Vision encoder", "Prefill", "Decode", "Sampling"):
         assert any(stage in line and line.count(" ms") >= 2 for line in plain)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_a_stream_gets_what_its_encoding_can_take(tmp_path: Path, encoding: str) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "100"}
+    environment.pop("PYTHONUTF8", None)
+    done = subprocess.run(command(tmp_path), capture_output=True, check=True, env=environment)
+    text = (done.stdout + done.stderr).decode(encoding)
+    assert "Decode" in text
+    assert ("■" in text) == (encoding == "utf-8")
+    assert "\\u" not in text
+    header, *rows = text.splitlines()[1:7]
+    ends = {line.rindex(" ms ") for line in rows if line.count(" ms") == 2}
+    assert len(ends) == 1  # columns stay columns
+    assert header.startswith("stage")
+
+
+def test_names_and_messages_reach_an_ascii_stream_written_out(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    name = "f\u00fcr \u4f60\u597d.json"
+    for arguments in (["view", name], ["capture", "--help"], ["nothing\u4f60"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "trace_timing", *arguments],
+            capture_output=True, check=False, cwd=tmp_path, env=environment,
+        )  # fmt: skip
+        text = (done.stdout + done.stderr).decode("ascii")
+        assert "Traceback" not in text
+        assert "UnicodeEncodeError" not in text
+    assert "\\u4f60" in text
 
 
 def test_a_pipe_gets_no_escape_sequence(tmp_path: Path) -> None:

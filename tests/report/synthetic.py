@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trace_timing.report.model import ReportData, RunKey, SampleDetail
+from trace_timing.report.model import ReportData, SampleDetail
 from trace_timing.schema import SAMPLE_TIMES, TABLES, Table
 from trace_timing.stages import Stage
 from trace_timing.timeline.build.model import StageKey, State
+from trace_timing.timeline.rows.tables import RunKey
 
 STAGES: tuple[Stage, ...] = (
     "vision_encoder",
@@ -196,18 +197,21 @@ def detail(key: RunKey, *, ops: int = 600) -> SampleDetail:
     edges = np.unique(np.concatenate([[0], start, end, [window]]))
     before = np.searchsorted(start, edges[:-1], side="right") - 1
     busy = (before >= 0) & (edges[:-1] < end[np.maximum(before, 0)])
+    state = np.where(busy, State.BUSY, State.EMPTY).astype(np.uint8)
+    idle = np.flatnonzero(~busy)
+    tile_key = key_of[np.maximum(before, 0)]
     bounds = np.array([0, *(int(start[ops * k // 3]) for k in (1, 2)), window], np.int64)
     return SampleDetail(
         run=key,
         window_ns=window,
         clock="device",
         keys=keys,
-        names=("gemm_a", "softmax_b", "cudaStreamSynchronize", "cudaMalloc"),
+        names=("gemm_a", "softmax_b", "cudaStreamSynchronize", "cudaMalloc", "cudaLaunchKernel"),
         lanes=((0, 7),),
         tile_start_ns=edges[:-1],
         tile_end_ns=edges[1:],
-        tile_key=key_of[np.maximum(before, 0)],
-        tile_state=np.where(busy, State.BUSY, State.EMPTY).astype(np.uint8),
+        tile_key=tile_key,
+        tile_state=state,
         op_start_ns=start,
         op_end_ns=end,
         op_key=key_of,
@@ -221,4 +225,13 @@ def detail(key: RunKey, *, ops: int = 600) -> SampleDetail:
         mark_end_ns=np.array([54_000, 99_000], np.int64),
         mark_name=np.array([2, 3], np.int32),
         mark_is_alloc=np.array([False, True]),
+        op_call=np.arange(ops, dtype=np.int32),
+        call_start_ns=start - 6_000,
+        call_end_ns=start - 2_000,
+        call_name=np.full(ops, 4, np.int32),
+        idle_start_ns=edges[:-1][idle],
+        idle_end_ns=edges[1:][idle],
+        idle_key=tile_key[idle],
+        idle_cause=np.zeros(len(idle), np.int32),
+        idle_name=np.full(len(idle), -1, np.int32),
     )

@@ -102,6 +102,7 @@ def test_the_keyboard_leads_from_page_to_page_and_sorts(visit: Visit) -> None:
 def test_the_overview_says_what_recording_did(visit: Visit, data: ReportData) -> None:
     page = visit.go("overview")
     told = data.summary["recording_effect"]
+    page.click("#more summary")
     assert told["sentence"] in page.locator("#page-overview .findings").inner_text()
     rows = page.locator("[aria-label='Recorded over control'] tbody tr").all_inner_texts()
     assert len(rows) == len(told["groups"])
@@ -181,9 +182,8 @@ def test_a_report_that_loads_plotly_from_its_cdn_is_small_and_says_what_it_lacks
     assert with_details < write_report(data, tmp_path / "whole.html") - 1_000_000
     assert "https://cdn.plot.ly/plotly-" in path.read_text()
     visit = Visit(browser, path)
-    page = visit.go("overview")
-    assert "needs the network" in page.locator("[data-figure=split]").inner_text()
     page = visit.go("samples")
+    assert "needs the network" in page.locator("[data-figure=samples]").inner_text()
     assert page.locator("#sample-table tbody tr").count() == 3
     visit.context.close()
 

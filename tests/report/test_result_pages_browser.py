@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -15,9 +16,12 @@ from tests.paths import SAMPLE_TRACES
 from tests.report.browsing import Visit, figures_of, table_of, violations
 from tests.stats.compared_tables import report_directory, tables
 from tests.stats.older_rows import older_file
-from trace_timing.api.analysis.analyze import Analysis, analyze
+from trace_timing.api.analysis.analyze import analyze
+from trace_timing.api.analysis.result import Analysis
 from trace_timing.api.output.load import load
+from trace_timing.report.findings import ms
 from trace_timing.report.html.page import write_report
+from trace_timing.report.html.sections.statistics import statistics_section
 from trace_timing.stats.audit.against_capture import hold_against
 from trace_timing.stats.audit.audit import AuditResult, audit
 from trace_timing.stats.audit.read_results import read_older
@@ -119,7 +123,7 @@ def test_an_audits_values_are_its_tables(browser: Any, audited: tuple[Path, Audi
     points = figures_of(page, "[data-figure=audit-f0]")
     drawn = {(t["meta"]["valid"], y) for t in points for y in t["y"]}
     assert drawn == {(row.valid, row.difference_ms) for row in result.judged}
-    titles = page.locator("#page-audit h2").all_inner_texts()
+    titles = page.locator("#page-audit > h2").all_inner_texts()
     at = [t for t in titles if page.locator(f".figure[aria-label='{t}']").count() == 0]
     by_row = table_of(page, f"#audit-t{at.index('Against the capture, row by row')}")
     assert result.against is not None
@@ -144,6 +148,32 @@ def test_the_statistics_are_the_summary_tables(
     assert len(busy) == 3 + 11 + 12, "of `long` 12 of 127 steps were recorded"
     assert busy == [ns / 1e6 for ns in steps.loc[steps["recorded"], "busy_ns"]]
     assert visit.said == []
+    visit.context.close()
+
+
+def test_the_reader_chooses_what_growth_is_coloured_by(
+    browser: Any, folder: Path, analysis: Analysis
+) -> None:
+    samples = analysis.samples.assign(tier=["low", "high", "high"])
+    data = replace(
+        analysis.report_data(),
+        sections=[statistics_section(analysis.statistics, samples, analysis.steps)],
+    )
+    write_report(data, folder / "coloured.html")
+    visit = opened(browser, folder / "coloured.html")
+    page = visit.go("statistics")
+    figure = page.locator(".figure[aria-label^='Prefill'][aria-label$='configuration']")
+    choice = figure.locator("xpath=preceding-sibling::label[1]/select")
+    assert "tier" in choice.locator("option").all_inner_texts()
+    choice.select_option("tier")
+    shown = figure.evaluate(
+        "el => el.data.filter(t => t.visible).map(t => [t.name, Array.from(t.y)])"
+    )
+    prefill = analysis.samples["T_LLM_prefill_ms"]
+    assert {name: set(y) for name, y in shown} == {
+        value: set(prefill[samples["tier"] == value]) for value in ("low", "high")
+    }
+    assert (violations(page), visit.said) == ([], [])
     visit.context.close()
 
 
@@ -191,4 +221,25 @@ def test_a_page_is_walked_and_sorted_by_keyboard(
     stages = [r for r in result.rows if r.level not in ("kind", "kernel")]
     highest = max(stages, key=lambda row: row.ratio)
     assert table_of(page, "#compare-t0")[0]["name"] == highest.name
+    visit.context.close()
+
+
+def test_older_figures_stand_beside_ours_and_negatives_in_red(
+    browser: Any, audited: tuple[Path, AuditResult]
+) -> None:
+    path, result = audited
+    visit = opened(browser, path)
+    page = visit.go("audit")
+    against = result.against
+    assert against is not None
+    for figure, slug in (("T_vision_total", "vision"), ("T_LLM_prefill", "prefill")):
+        rows = [row for row in against.rows if row.figure == figure]
+        tile = page.locator(f"[data-tile={slug}]").inner_text()
+        assert ms(median(row.captured_ms for row in rows)) in tile
+        assert f"older: {ms(median(row.older_ms for row in rows))}" in tile
+    worst = min(row.difference_ms for row in result.negatives)
+    red = page.locator("[data-tile=decode] .negative")
+    assert ms(worst).replace("-", "−") in red.inner_text()
+    assert red.evaluate("(e) => getComputedStyle(e).color") == "rgb(179, 38, 30)"
+    assert f"= {worst:,.2f} ms".replace("-", "−") in page.locator(".main-finding").inner_text()
     visit.context.close()

@@ -212,7 +212,7 @@ def _changed(change: Callable[[Events], None], folder: Path) -> Path:
 
 
 def test_processes_of_one_trace_are_told_apart(tmp_path: Path) -> None:
-    from trace_timing.stats.comparison.several_processes import joined
+    from trace_timing.stats.trace.several_processes import joined
 
     good, bad = result(OWN[0]), result(_changed(twice, tmp_path))
     good = replace(good, tables={})

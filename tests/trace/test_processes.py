@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.trace.files.test_store import assert_same
 from tests.trace.kineto_files import write
 from tests.trace.merged_ranks import Event, document, labelled, offset, rank_events, without
-from tests.trace.test_store import assert_same
 from trace_timing.errors import AttributionError, TraceError
 from trace_timing.trace.events import GPU_OP_KINDS, NONE, Kind, Trace
+from trace_timing.trace.files.store import read_store, write_store
 from trace_timing.trace.kineto.reader import read_trace
 from trace_timing.trace.links import gpu_op_rows, launch_rows
 from trace_timing.trace.processes import by_process, label_of, ranks_of
-from trace_timing.trace.store import read_store, write_store
 
 FIRST = rank_events()
 SECOND = rank_events(pid=4243, shift_us=7)
@@ -174,6 +174,11 @@ def test_rank_ten_comes_after_rank_nine(tmp_path: Path) -> None:
     ]
     begins = [int(p.events.start_ns.min()) for p in by_process(read(tmp_path, events))]
     assert begins == [5_000_009_000, 5_000_010_000]
+
+
+def test_a_process_with_a_label_comes_after_one_without(tmp_path: Path) -> None:
+    trace = read(tmp_path, [*labelled(OTHER_IDS, "[TP01]"), *FIRST])
+    assert trace.info.processes == ("4242", "[TP01] 4243")
 
 
 def test_a_store_carries_the_processes(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.trace.kineto_files import CALL, KERNEL, write
+from tests.trace.kineto_files import CALL, KERNEL, RANGE, write
 from trace_timing.errors import TraceError
+from trace_timing.trace.events import NONE
 from trace_timing.trace.kineto import inflating, reader
-from trace_timing.trace.kineto.decoding import EXACT_US, ns_from_us
+from trace_timing.trace.kineto.decoding import EXACT_US, ns_from_us, whole
 from trace_timing.trace.kineto.reader import read_trace
 
 LIMIT_NS = 2**63
@@ -164,3 +165,33 @@ def test_small_pieces_of_mixed_magnitude_read_alike(tmp_path: Path, slowly: bool
         text = document(times, shortest=False, slowly=slowly)
         events = read_trace(write(tmp_path / "t.json", text)).events
     assert list(zip(events.start_ns.tolist(), events.dur_ns.tolist(), strict=True)) == times
+
+
+def test_times_since_1970_reach_to_the_last_nanosecond_that_sums_can_hold(tmp_path: Path) -> None:
+    """99 to 119 µs after a base time; sums are rounded by less than 2³² ns."""
+    last = 2**63 - 2**32 - 1 - 119_000
+    for base, good in ((last, True), (last + 1, False)):
+        document = {"baseTimeNanoseconds": base, "traceEvents": [RANGE]}
+        path = write(tmp_path / "trace.json", document)
+        if good:
+            assert read_trace(path).info.base_time_ns == base
+        else:
+            with pytest.raises(TraceError, match="do not fit 63 bits"):
+                read_trace(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "read_as"),
+    [
+        (-(2**63), -(2**63)),
+        (-(2**63) - 1, NONE),
+        (2**63 - 1, 2**63 - 1),
+        (2**63, -(2**63)),
+        (2**64, NONE),
+        ("0x7f", 127),
+        ("seven", NONE),
+        (None, NONE),
+    ],
+)
+def test_an_integer_is_read_as_64_bits_or_not_at_all(value: Any, read_as: int) -> None:
+    assert whole(value) == read_as

@@ -3,42 +3,75 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from trace_timing.commands.help_page import Command
 from trace_timing.commands.printing import say, say_json, show
 
 if TYPE_CHECKING:
-    from trace_timing.api.analysis.analyze import Analysis
+    from trace_timing.api.analysis.result import Analysis
+    from trace_timing.records.findings import Rejection
+
+#: Rejected inputs that are named without --verbose.
+MOST_REJECTIONS = 5
 
 
-@click.command(short_help="Derive stage latencies from traces.")
+GROUPS = {
+    "What is read": ("stages", "max_inflation"),
+    "What is written": ("output", "no_report", "cdn", "by", "annotate"),
+    "More figures": ("components", "hta"),
+    "How it is done": ("jobs", "scheduler", "no_cache", "resume", "watch"),
+    "What is printed": ("verbose", "as_json"),
+}
+EXAMPLES = (
+    "traces/ -o report/",
+    "trace.json.gz --stages auto           # vLLM, SGLang, TensorRT-LLM, transformers",
+    "'s3://bucket/traces/*.json.gz' -o report/ --jobs 8",
+)
+
+
+@click.command("analyze", cls=Command, groups=GROUPS, examples=EXAMPLES)
 @click.argument("paths", nargs=-1, required=True)
 @click.option(
     "-o",
     "--output",
     default="report",
-    show_default=True,
-    help="Folder or URL for report.html, tables and summary.json.",
+    metavar="DIR|URL",
+    help="Folder for report.html, samples.csv, the tables and summary.json.",
 )
 @click.option(
     "--stages",
     metavar="FILE|NAME",
     help="Other people's range names as stages: a stages.toml, or a built-in map: vllm, sglang, "
-    "trtllm, transformers, or auto, which picks one of them for each trace.",
+    "trtllm, transformers, or auto, which picks one of them for each trace.  [default: the names "
+    "that capture writes]",
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes to use.  [default: all cores]")
-@click.option("--scheduler", help="Spread over a Dask cluster: its scheduler, as tcp://host:8786.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Processes to use.  [default: all cores]",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Spread over a Dask cluster: its scheduler, as tcp://host:8786.  [default: none]",
+)
 @click.option("--resume", is_flag=True, help="Go on from what --no-cache left in OUTPUT/.parts.")
 @click.option("--watch", is_flag=True, help="Go on analysing new traces until interrupted.")
 @click.option(
     "--no-cache", is_flag=True, help="Neither read nor keep compact copies of traces and results."
 )
-@click.option("--by", help="Summarise by these columns, comma-separated, into summaries.csv.")
+@click.option(
+    "--by",
+    metavar="COLUMNS",
+    help="Summarise by these columns, comma-separated, into summaries.csv.  [default: none]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary on stdout, for programs.")
 @click.option("--no-report", is_flag=True, help="Write the tables without report.html.")
 @click.option("--components", is_flag=True, help="Tell attention, MLP, … by others' CPU ops, too.")
@@ -52,6 +85,7 @@ if TYPE_CHECKING:
 )
 @click.option("--annotate", is_flag=True, help="Write traces with our stages beside their events.")
 @click.option("--cdn", is_flag=True, help="Load plotly.js from its CDN: a small file, but online.")
+@click.option("-v", "--verbose", is_flag=True, help="Print every finding, verdict and warning.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -71,6 +105,7 @@ def command(
     max_inflation: float | None,
     annotate: bool,
     cdn: bool,
+    verbose: bool,
 ) -> int:
     """Derive stage latencies from PATHS: traces, globs, directories, captures or URLs.
 
@@ -81,7 +116,7 @@ def command(
     from trace_timing.api.analysis.executor import available_cores
     from trace_timing.api.output.output_folder import seal
     from trace_timing.api.output.upload import delivered, exclusive
-    from trace_timing.trace.cache import default_folder
+    from trace_timing.trace.files.cache import default_folder
     from trace_timing.trace.kineto.inflating import MOST_INFLATION
 
     spread: dict[str, Any] = {
@@ -124,7 +159,7 @@ def command(
     if as_json:
         _print_json(said)
     else:
-        _print_story(analysis, output)
+        _print_story(analysis, output, report=not no_report, verbose=verbose)
     return analysis.exit_code
 
 
@@ -189,24 +224,34 @@ def _print_json(summary: dict[str, Any]) -> None:
     say_json(msgspec.json.format(msgspec.json.encode(summary), indent=2))
 
 
-def _print_story(analysis: Analysis, output: str) -> None:
+def _print_story(analysis: Analysis, output: str, *, report: bool, verbose: bool) -> None:
     from rich.console import Console
 
-    from trace_timing.report.terminal.analysis import render
+    from trace_timing.report.terminal.analysis import Story, render
     from trace_timing.report.terminal.serving import stage_map_lines, step_lines
     from trace_timing.report.terminal.statistics import statistics_lines
 
     console = Console()
-    more = [
-        *stage_map_lines(analysis.traces),
-        *step_lines(analysis.step_summary),
-        *statistics_lines(analysis.statistics),
-    ]
-    show(console, render(analysis.report_data(pages=False), more, width=console.width))
-    for rejection in analysis.rejections:
+    story = Story(
+        data=analysis.report_data(pages=False),
+        steps=[*stage_map_lines(analysis.traces), *step_lines(analysis.step_summary)],
+        statistics=statistics_lines(analysis.statistics) if verbose else (),
+    )
+    show(console, render(story, width=console.width, verbose=verbose))
+    place = output.rstrip("/")
+    if report:
+        say(f"report: {place}/report.html{'' if verbose else '  (in full here: -v)'}")
+    say(f"samples: {place}/samples.csv")
+    _say_rejections(analysis.rejections, verbose=verbose)
+
+
+def _say_rejections(rejections: Sequence[Rejection], *, verbose: bool) -> None:
+    shown = rejections if verbose else rejections[:MOST_REJECTIONS]
+    for rejection in shown:
         say(f"rejected: {rejection.source}: {rejection.reason}", err=True)
         say(f"  do: {rejection.remedy}", err=True)
-    say(f"wrote {output}", err=not sys.stdout.isatty())
+    if len(rejections) > len(shown):
+        say(f"and {len(rejections) - len(shown)} more rejected: -v, or summary.json", err=True)
 
 
 class _ProgressBar:

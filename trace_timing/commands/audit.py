@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trace_timing.commands.help_page import Command
 from trace_timing.commands.printing import say_json, show
 from trace_timing.errors import EXIT_GOOD, UsageError
 
@@ -23,22 +24,44 @@ if TYPE_CHECKING:
 PAGE = "audit.html"
 
 
-@click.command()
+GROUPS = {
+    "What is read": ("pairs", "against"),
+    "What is counted and written": ("by", "output", "estimate"),
+    "What is printed": ("as_json",),
+}
+EXAMPLES = (
+    "old_results.json",
+    "old_results.json --by output_tokens -o audited/",
+    "old_results.json --against traces/",
+)
+
+
+@click.command("audit", cls=Command, groups=GROUPS, examples=EXAMPLES)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--by", "by", help="Count by these columns too, comma-separated.")
+@click.option(
+    "--by",
+    metavar="COLUMNS",
+    help="Count by these columns too, comma-separated.  [default: none]",
+)
 @click.option(
     "--map",
     "pairs",
     multiple=True,
     metavar="KNOWN=COLUMN",
-    help="The file's own name of a column, e.g. --map T_total=total_ms. Repeatable.",
+    help="The file's own name of a column, e.g. --map T_total=total_ms. Repeatable.  [default: "
+    "T_total, T_vision_total, T_LLM_prefill, T_LLM_decode, output_tokens …]",
 )
-@click.option("--against", metavar="TRACES", help="A capture of the same samples, row by row.")
+@click.option(
+    "--against",
+    metavar="TRACES",
+    help="A capture of the same samples, or its report, row by row.  [default: none]",
+)
 @click.option(
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write audit.html and a cleaned copy of each file into this directory.",
+    metavar="DIR",
+    help="Write audit.html and a cleaned copy of each file into this directory.  [default: none]",
 )
 @click.option("--estimate", is_flag=True, help="With -o: add T_LLM_decode_estimated, flagged.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on stdout.")
@@ -79,7 +102,7 @@ def command(
             if folder is not None:
                 _write(older, judged, folder / targets[file].name, estimate=estimate)
         if folder is not None:
-            _write_page(results, folder / PAGE)
+            _write_page(results, folder / PAGE, captured)
     _show(results, targets, None if output is None else output / PAGE, as_json=as_json)
     return EXIT_GOOD
 
@@ -135,12 +158,13 @@ def _write(older: OlderResults, judged: Judged, target: Path, *, estimate: bool)
             target.write_text(json.dumps({**older.header, ROWS: rows}, indent=1) + "\n", "utf-8")
 
 
-def _write_page(results: list[AuditResult], path: Path) -> None:
+def _write_page(results: list[AuditResult], path: Path, captured: pd.DataFrame | None) -> None:
     from trace_timing.report.html.result_page import write_result
     from trace_timing.report.html.sections.audit import audit_sections
 
     files = results[0].source if len(results) == 1 else f"{len(results)} files"
-    write_result(audit_sections(results), path, title="Audit of older results", subtitle=files)
+    sections = audit_sections(results, captured)
+    write_result(sections, path, title="Audit of older results", subtitle=files)
 
 
 def _show(

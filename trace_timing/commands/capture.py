@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -12,19 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trace_timing.commands.capture_progress import Tally, announced, drawn, duration, finish
+from trace_timing.commands.help_page import Command
 from trace_timing.commands.printing import say
-from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED
-from trace_timing.stages import VISION_STAGES
-from trace_timing.units import ms_from_ns
-from trace_timing.untrusted_text import printable
+from trace_timing.errors import EXIT_GOOD
 
 if TYPE_CHECKING:
-    from trace_timing.api.capture.sample_loop import Step
-    from trace_timing.recording.profiling.session_health import Finding
-    from trace_timing.recording.runs.plan import CallCount
-    from trace_timing.records.runs import ControlTimes, RunRecord
-
-_SHOWN = ("vision", "prefill", "decode", "sampling")
+    pass
 
 
 def _step_count(ctx: click.Context, param: click.Parameter, value: Any) -> int | str:
@@ -34,11 +27,49 @@ def _step_count(ctx: click.Context, param: click.Parameter, value: Any) -> int |
     return int(click.IntRange(1).convert(value, param, ctx))
 
 
-@click.command("capture")
-@click.option("--model", required=True, help="Hub id, folder, tiny-llava, or random:… (presets).")
-@click.option("--inputs", required=True, help="samples.jsonl or hf:DATASET:SPLIT.")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False))
-@click.option("--profile", type=click.Choice(["ranges", "full"]), default="ranges")
+GROUPS = {
+    "What to run": ("model", "inputs", "limit", "max_new_tokens", "seed", "repeats"),
+    "How the model is loaded": (
+        *("dtype", "device", "device_map", "tensor_parallel", "attn", "trust_remote_code"),
+        "stages_of",
+    ),
+    "Runs without the profiler": ("control", "precision", "most_controls", "order", "warm_up"),
+    "What is recorded": ("record_every", "record_steps", "profile", "detail", "cuda_cache"),
+    "What is written": ("output", "keep", "rates", "resume"),
+}
+EXAMPLES = (
+    "--model llava-hf/llava-1.5-7b-hf --inputs samples.jsonl -o traces/",
+    "--model tiny-llava --inputs samples.jsonl -o traces/       # no download, no GPU",
+    "--model MODEL --inputs hf:DATASET:SPLIT --limit 200 --record-every 10 -o traces/",
+)
+
+
+@click.command("capture", cls=Command, groups=GROUPS, examples=EXAMPLES)
+@click.option(
+    "--model",
+    required=True,
+    metavar="MODEL",
+    help="Hub id, folder, or a preset with random weights: tiny-llava, random:llava-1b, "
+    "random:llava-8b, random:llava-olmoe.",
+)
+@click.option(
+    "--inputs", required=True, metavar="SAMPLES", help="samples.jsonl or hf:DATASET:SPLIT."
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder of the capture: made if it is not there.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["ranges", "full"]),
+    default="ranges",
+    help="ranges: GPU ops, launches and stages; full: every operator of the host, too, which "
+    "slows the recorded run more.",
+)
 @click.option(
     "--detail",
     type=click.Choice(["stages", "components"]),
@@ -49,26 +80,25 @@ def _step_count(ctx: click.Context, param: click.Parameter, value: Any) -> int |
     "--order",
     type=click.Choice(["controls-first", "interleaved"]),
     default="controls-first",
-    show_default=True,
     help="All controls, then all recorded runs; or sample by sample, detaching the profiler.",
 )
 @click.option(
     "--control",
     default=None,
+    metavar="N",
     type=click.IntRange(0),
-    help="Controls of each sample. [default: 2, and 5 of every tenth]",
+    help="Controls of each sample.  [default: 2, and 5 of every tenth]",
 )
 @click.option(
     "--record-every",
     default=1,
-    show_default=True,
+    metavar="N",
     type=click.IntRange(1),
     help="Record every so many samples only; the others have controls alone.",
 )
 @click.option(
     "--record-steps",
     default="32",
-    show_default=True,
     metavar="N|all",
     callback=_step_count,
     help="Decode steps to record of each run, spread over it; or all.",
@@ -76,35 +106,102 @@ def _step_count(ctx: click.Context, param: click.Parameter, value: Any) -> int |
 @click.option(
     "--precision",
     default=None,
-    help="As 3%: more controls until the total is known that well, at 95%. [default: none]",
+    metavar="PERCENT",
+    help="As 3%: more controls until the total is known that well, at 95%.  [default: none]",
 )
 @click.option(
     "--most-controls",
     default=30,
-    show_default=True,
+    metavar="N",
     type=click.IntRange(1),
     help="With --precision: controls of a sample at most.",
 )
-@click.option("--cuda-cache", type=click.Choice(["keep", "empty"]), default="keep")
-@click.option("--keep", default="both", help="json, store, both or first:N.")
-@click.option("--max-new-tokens", default=32, type=click.IntRange(1))
-@click.option("--dtype", default="auto")
-@click.option("--device", default="auto")
-@click.option("--device-map", default=None)
+@click.option(
+    "--cuda-cache",
+    type=click.Choice(["keep", "empty"]),
+    default="keep",
+    help="empty: give the allocator's memory back before each run, as some experiments do.",
+)
+@click.option(
+    "--keep",
+    default="both",
+    metavar="KIND",
+    help="What stays of a trace: json (for viewers), store (compact), both, or first:N, which "
+    "keeps the JSON of N samples.",
+)
+@click.option(
+    "--max-new-tokens",
+    default=32,
+    metavar="N",
+    type=click.IntRange(1),
+    help="Tokens to generate where a sample does not say.",
+)
+@click.option(
+    "--dtype",
+    default="auto",
+    metavar="TYPE",
+    help="auto, bfloat16, float16 or float32; auto: the model's own.",
+)
+@click.option(
+    "--device",
+    default="auto",
+    metavar="DEVICE",
+    help="cpu, cuda, cuda:N or auto: a GPU where there is one.",
+)
+@click.option(
+    "--device-map",
+    default=None,
+    metavar="MAP",
+    help="Spread the model over devices, as transformers does: auto, balanced, …  [default: none]",
+)
 @click.option("--tensor-parallel", is_flag=True, help="tp_plan=auto: every rank on each sample.")
-@click.option("--attn", default=None, help="Attention implementation: sdpa, eager, …")
-@click.option("--limit", default=None, type=click.IntRange(1), help="Take so many samples.")
-@click.option("--seed", default=0)
-@click.option("--repeats", default=1, type=click.IntRange(1))
-@click.option("--stages-of", default=None, type=click.Path(path_type=Path), help="model.toml.")
+@click.option(
+    "--attn",
+    default=None,
+    metavar="NAME",
+    help="Attention implementation: sdpa, eager, …  [default: the model's]",
+)
+@click.option(
+    "--limit",
+    default=None,
+    metavar="N",
+    type=click.IntRange(1),
+    help="Take the first N samples.  [default: all]",
+)
+@click.option(
+    "--seed", default=0, metavar="N", help="Of random weights, and before each generate()."
+)
+@click.option(
+    "--repeats",
+    default=1,
+    metavar="N",
+    type=click.IntRange(1),
+    help="Recorded runs of each sample.",
+)
+@click.option(
+    "--stages-of",
+    default=None,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A model.toml that names the model's encoder, projector and language model.  "
+    "[default: found by the model's type]",
+)
 @click.option(
     "--rates",
     default=None,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="What `doctor --rates -o FILE` wrote: analysis tells the distance to the limit by it.",
+    metavar="FILE",
+    help="What `doctor --rates -o FILE` wrote: analysis tells the distance to the limit by it.  "
+    "[default: none]",
 )
-@click.option("--warm-up/--no-warm-up", default=True)
-@click.option("--trust-remote-code", is_flag=True)
+@click.option(
+    "--warm-up/--no-warm-up",
+    default=True,
+    help="Run each new input shape unmeasured first, until two runs agree.",
+)
+@click.option(
+    "--trust-remote-code", is_flag=True, help="Run the code that a model on the hub brings along."
+)
 @click.option("--resume", is_flag=True, help="Go on with a capture; retry what failed.")
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> int:
@@ -119,12 +216,13 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     --control 1 as well 5. The number of calls is told before the start, the time after the first
     input's warm-up.
     """
-    # Kineto reports every session on stderr otherwise; it reads this once, when torch loads.
-    os.environ.setdefault("KINETO_LOG_LEVEL", "9")
     return _run(options)
 
 
 def _run(options: dict[str, Any]) -> int:
+    from trace_timing.api.capture.requirements import require_packages
+
+    require_packages()
     from trace_timing.api.capture.capture import capture
     from trace_timing.api.capture.sample_loop import SampleLoop, capture_samples, planned_calls
     from trace_timing.recording.model.loading import load
@@ -132,6 +230,7 @@ def _run(options: dict[str, Any]) -> int:
     from trace_timing.recording.samples import read_samples, shard
 
     part = shard_of_process()
+    _refuse_early(options, part.rank)
     samples = read_samples(options["inputs"], limit=options["limit"])
     loaded = load(_choice(options), local_rank=part.local_rank)
     if not options["tensor_parallel"]:
@@ -146,74 +245,30 @@ def _run(options: dict[str, Any]) -> int:
     ):
         count = planned_calls(session, samples, loop)
         if part.rank == 0:
-            say(_announced(count), err=True)
+            say(announced(count), err=True)
         steps = capture_samples(session, samples, loaded.model, loaded.processor, loop, stop=stop)
-        for step in _drawn(steps, rank=part.rank):
+        for step in drawn(steps, rank=part.rank):
             tally.add(step)
             if step.call_ns is not None and part.rank == 0:
-                say(_duration(count, step.call_ns), err=True)
+                say(duration(count, step.call_ns), err=True)
         findings, whole = session.findings(), session.told_steps()
         attached = session.why_attached() if options["order"] == "interleaved" else None
-    code = _finish(tally, options["output"], findings, attached, stopped=stop())
+    code = finish(tally, options["output"], findings, attached, stopped=stop())
     for line in whole:
         say(f"  {line}", err=True)
     # torchrun kills all ranks once one ends with an error, and the others still have work.
     return EXIT_GOOD if part.world > 1 else code
 
 
-class Tally:
-    """Counts of what was made, for the last line."""
+def _refuse_early(options: dict[str, Any], rank: int) -> None:
+    """What would be refused anyway, before the minutes that loading a model can take."""
+    from trace_timing.api.capture.precision import fraction
+    from trace_timing.api.capture.retention import KeepPolicy
+    from trace_timing.recording.storage.directory import check_place
 
-    def __init__(self) -> None:
-        self.controls = self.recorded = 0
-        self._there: set[str] = set()
-        self._made: set[str] = set()
-        #: First failure of each sample: its controls and its recorded run may fail alike.
-        self.failed: dict[str, RunRecord] = {}
-
-    def add(self, step: Step) -> None:
-        """Count a step."""
-        (self._there if step.kind == "there" else self._made).add(step.sample_id)
-        for record in step.records:
-            if record.status == "failed":
-                self.failed.setdefault(record.sample_id, record)
-            elif record.role == "control":
-                self.controls += 1
-            else:
-                self.recorded += 1
-
-    @property
-    def were_there(self) -> int:
-        """Samples of which nothing was to be made."""
-        return len(self._there - self._made)
-
-
-def _announced(count: CallCount) -> str:
-    """What a capture costs, before it starts: `--help` says how that comes about."""
-    if not count.calls:
-        return "nothing is left to be made"
-    calls = f"{count.calls:,}"
-    if count.most_calls > count.calls:
-        calls += f" to {count.most_calls:,}"
-    return (
-        f"{count.samples:,} samples: {calls} generate() calls ({count.controls:,} controls, "
-        f"{count.recorded:,} recorded), {count.calls / count.samples:.1f} a sample, "
-        "and the warm-up of each new input shape"
-    )
-
-
-def _duration(count: CallCount, call_ns: int) -> str:
-    """About how long a capture takes, once the first input was warmed up."""
-    calls = dict.fromkeys((count.calls, count.most_calls))
-    told = " to ".join(_minutes(number * call_ns / 60e9) for number in calls)
-    return (
-        f"about {ms_from_ns(call_ns):,.0f} ms a call by the first input's warm-up: {told} in all, "
-        "recorded runs take longer"
-    )
-
-
-def _minutes(minutes: float) -> str:
-    return f"{minutes:,.0f} minutes" if minutes >= 2 else f"{60 * minutes:,.0f} seconds"
+    KeepPolicy.parse(options["keep"])
+    fraction(options["precision"])
+    check_place(options["output"], rank=rank, resume=options["resume"])
 
 
 def _choice(options: dict[str, Any]) -> Any:
@@ -284,96 +339,3 @@ def _stop_on_interrupt() -> Iterator[Any]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _drawn(steps: Iterator[Step], *, rank: int) -> Iterator[Step]:
-    """The steps, with a progress bar on a terminal; only the first rank draws."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.table import Column
-
-    console = Console(stderr=True)
-    with Progress(
-        BarColumn(bar_width=12),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[rate]}"),
-        # Gets the width that is left, and gives it up before the others.
-        TextColumn(
-            "{task.fields[last]}",
-            markup=False,
-            table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
-        ),
-        console=console,
-        expand=True,
-        disable=not console.is_terminal or rank != 0,
-    ) as progress:
-        task = progress.add_task("capture", total=None, last="", rate="")
-        begun, made = time.monotonic(), 0
-        for step in steps:
-            made += step.kind not in ("there", "warm_up")  # what was there already took no time
-            progress.update(
-                task,
-                completed=step.done,
-                total=step.total,
-                rate=f"{60 * made / (time.monotonic() - begun):.1f}/min",
-                last=printable(_last(step)),
-            )
-            yield step
-
-
-def _last(step: Step) -> str:
-    """The last sample: its stages by its last control, of a recorded run its tokens."""
-    if step.kind == "there":
-        return "there already"
-    for record in step.records:
-        if record.status == "failed":
-            return f"{record.sample_id}: {record.reason}"
-    for record in reversed(step.records):
-        if record.control is not None and record.control.segments:
-            return f"{record.sample_id}: {_stages(record.control)}"
-    if not step.records:
-        return "warmed up"
-    return f"{step.sample_id}: {step.records[-1].tokens_out} tokens"
-
-
-def _stages(control: ControlTimes) -> str:
-    sums: dict[str, int] = {}
-    for segment in control.segments:
-        name = "vision" if segment.stage in VISION_STAGES else segment.stage
-        sums[name] = sums.get(name, 0) + segment.duration_ns
-    shown = [f"{name} {ms_from_ns(sums[name]):.1f}" for name in _SHOWN if name in sums]
-    return " ".join(shown) + " ms"
-
-
-def _finish(
-    tally: Tally, output: Path, findings: list[Finding], attached: str | None, *, stopped: bool
-) -> int:
-    say(
-        f"{tally.controls} controls and {tally.recorded} recorded runs made in {output}"
-        + _rest(tally),
-        err=True,
-    )
-    for record in tally.failed.values():
-        say(f"  failed: {record.sample_id}: {record.reason}", err=True)
-    for finding in findings:
-        say(f"  {finding.code}: {finding.evidence}; {finding.remedy}", err=True)
-    if attached:
-        say(
-            f"  controls after the first session are no labels, the profiler stayed attached: "
-            f"{attached}; use --order controls-first",
-            err=True,
-        )
-    if stopped:
-        say("  stopped: the same command with --resume goes on", err=True)
-    return EXIT_REJECTED if tally.failed or stopped else EXIT_GOOD
-
-
-def _rest(tally: Tally) -> str:
-    return f", {tally.were_there} samples were there" if tally.were_there else ""

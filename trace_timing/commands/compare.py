@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from trace_timing.commands.help_page import Command
 from trace_timing.commands.printing import say, say_json, show
 
 if TYPE_CHECKING:
@@ -18,7 +19,19 @@ if TYPE_CHECKING:
 Shape = Literal["text", "markdown", "json"]
 
 
-@click.command()
+GROUPS = {
+    "What is compared": ("basis", "also_a", "also_b"),
+    "When it matters": ("margin", "gates"),
+    "What is written": ("output", "as_json"),
+}
+EXAMPLES = (
+    "before/ after/",
+    "before/ after/ --also-a before2/ --also-b after2/ -o comparison/",
+    "main/ branch/ --fail-on 'decode > 5%'",
+)
+
+
+@click.command("compare", cls=Command, groups=GROUPS, examples=EXAMPLES)
 @click.argument("a")
 @click.argument("b")
 @click.option(
@@ -38,9 +51,15 @@ Shape = Literal["text", "markdown", "json"]
     "--also-a",
     multiple=True,
     metavar="DIR",
-    help="A further capture of A: three a side tell a change of 10 % of a step. Repeatable.",
+    help="A further capture of A: three a side tell a change of 10 % of a step. Repeatable.  "
+    "[default: none]",
 )
-@click.option("--also-b", multiple=True, metavar="DIR", help="A further capture of B. Repeatable.")
+@click.option(
+    "--also-b",
+    multiple=True,
+    metavar="DIR",
+    help="A further capture of B. Repeatable.  [default: none]",
+)
 @click.option(
     "--margin",
     type=click.FloatRange(0, min_open=True),
@@ -54,13 +73,14 @@ Shape = Literal["text", "markdown", "json"]
     "gates",
     multiple=True,
     metavar="'decode > 5%'",
-    help="Exit 1 where B is shown slower by more than this. Repeatable.",
+    help="Exit 1 where B is shown slower by more than this. Repeatable.  [default: no bound]",
 )
 @click.option(
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write compare.html, one offline page, into this directory.",
+    metavar="DIR",
+    help="Write compare.html, one offline page, into this directory.  [default: none]",
 )
 @click.option(
     "--format",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trace_timing.commands.help_page import Command
 from trace_timing.commands.printing import say, say_json
 from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, UsageError
 
@@ -18,16 +19,29 @@ if TYPE_CHECKING:
 _MARKS = {"good": "ok", "note": "note", "problem": "PROBLEM"}
 
 
-@click.command()
+GROUPS = {
+    "This machine": ("measure", "output"),
+    "Traces": ("stages",),
+    "What is printed": ("as_json",),
+}
+EXAMPLES = ("", "--rates -o rates.json", "traces/")
+
+
+@click.command("doctor", cls=Command, groups=GROUPS, examples=EXAMPLES)
 @click.argument("traces", nargs=-1)
-@click.option("--stages", metavar="FILE|NAME", help="Of TRACES: as for analyze.")
+@click.option(
+    "--stages",
+    metavar="FILE|NAME",
+    help="Range names of TRACES, as for analyze.  [default: the names that capture writes]",
+)
 @click.option("--rates", "measure", is_flag=True, help="Measure what the device reaches (GPU).")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON on stdout.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Store the rates in this file, for capture --rates.",
+    metavar="FILE",
+    help="Store the rates in this file, for capture --rates.  [default: none]",
 )
 def command(
     traces: tuple[str, ...], stages: str | None, measure: bool, as_json: bool, output: Path | None
@@ -93,11 +107,9 @@ def _rates(diagnosis: Diagnosis) -> HardwareRates | None:
     if not diagnosis.environment.get("device"):
         say("no GPU here: no rates to measure", err=True)
         return None
-    import torch
-
     from trace_timing.recording.doctor.rates import measure_rates
 
-    return measure_rates(torch.device("cuda", torch.cuda.current_device()))
+    return measure_rates("cuda")
 
 
 def _show(diagnosis: Diagnosis, rates: HardwareRates | None) -> None:

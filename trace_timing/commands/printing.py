@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import sys
 from typing import TYPE_CHECKING, Any
-
-import click
 
 from trace_timing.untrusted_text import printable
 
@@ -13,11 +13,53 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+    from rich.text import Text
+
+#: What this program's own texts have beyond ASCII, for streams that cannot take it.
+_IN_ASCII = {
+    **{"±": "+-", "≈": "~", "×": "x", "÷": "/", "−": "-", "–": "-", "—": "-", "…": "..."},
+    **{"→": "->", "µ": "u", "μ": "u", "τ": "tau", "α": "alpha", "■": "#", "ᵀ": "T"},
+    **{"⌊": "floor(", "⌋": ")", "’": "'", "‘": "'", "“": '"', "”": '"', "\xa0": " "},
+}
+_ERRORS = "trace-timing"
+
+
+def fit_streams() -> None:
+    """Let stdout and stderr write what their encoding cannot take in ASCII, not fail on it."""
+    codecs.register_error(_ERRORS, _replaced)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_ERRORS)
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    failed = error.object[error.start : error.end]
+    return "".join(_IN_ASCII.get(c) or _escaped(c) for c in failed), error.end
+
+
+def _escaped(character: str) -> str:
+    return character.encode("ascii", "backslashreplace").decode()
+
+
+def fitted(text: str, encoding: str, *, lines: bool = False) -> str:
+    """The text as a stream of that encoding will show it, of the width that it will have there.
+
+    Args:
+        lines: the text is several lines of ours, so newlines stay.
+    """
+    codecs.register_error(_ERRORS, _replaced)
+    shown = printable(text, lines=lines)
+    return shown.encode(encoding, _ERRORS).decode(encoding)
 
 
 def say(text: str, *, err: bool = False) -> None:
     """One line on stdout, or on stderr."""
-    click.echo(printable(text), err=err)
+    # Not click.echo: to an ASCII stream it writes UTF-8.
+    stream = sys.stderr if err else sys.stdout
+    stream.write(f"{printable(text)}\n")
+    stream.flush()
 
 
 def say_json(data: bytes) -> None:
@@ -38,7 +80,34 @@ def show(console: Console, *renderables: RenderableType) -> None:
     from rich.text import Text
 
     for item in renderables:
-        console.print(Inert(Text(item) if isinstance(item, str) else item))
+        console.print(Inert(_fit(Text(item) if isinstance(item, str) else item, console)))
+
+
+def _fit(item: Any, console: Console) -> Any:
+    """The same with texts that are as wide as they will be shown: before columns are laid out."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    if isinstance(item, str):
+        return fitted(item, console.encoding)
+    if isinstance(item, Text):
+        return _fit_text(item, console)
+    if isinstance(item, Group):
+        return Group(*(_fit(inner, console) for inner in item.renderables))
+    if isinstance(item, Table):
+        for column in item.columns:
+            column.header = _fit(column.header, console)
+            column._cells = [_fit(cell, console) for cell in column.cells]
+    return item
+
+
+def _fit_text(text: Text, console: Console) -> Text:
+    from rich.text import Text
+
+    pieces = ((fitted(s.text, console.encoding, lines=True), s.style or "")
+              for s in text.render(console))  # fmt: skip
+    return Text.assemble(*pieces, style=text.style, end=text.end)
 
 
 class Inert:

@@ -8,23 +8,28 @@ from urllib.parse import quote
 
 import click
 
+from trace_timing.commands.help_page import Command
 from trace_timing.commands.printing import say
 from trace_timing.commands.serving import PERFETTO, PORT, one_shot
-from trace_timing.errors import UsageError
+from trace_timing.errors import UsageError, did_you_mean
 
 #: Samples named where one has to be chosen.
 MOST_NAMES = 10
 
 
-@click.command(short_help="Open a trace in Perfetto or the Chrome trace viewer.")
+GROUPS = {"The viewer": ("no_open", "wait", "port")}
+EXAMPLES = ("traces/ SAMPLE", "trace.json.gz", "trace.json.gz --no-open")
+
+
+@click.command("view", cls=Command, groups=GROUPS, examples=EXAMPLES)
 @click.argument("trace", type=click.Path(path_type=Path))
 @click.argument("sample", required=False)
 @click.option("--no-open", is_flag=True, help="Print how to load it; start nothing.")
-@click.option("--wait", default=120, show_default=True, help="Seconds to wait for the viewer.")
+@click.option("--wait", default=120, metavar="SECONDS", help="How long to wait for the viewer.")
 @click.option(
     "--port",
     default=PORT,
-    show_default=True,
+    metavar="N",
     help="Port on 127.0.0.1; Perfetto's page may read this one alone. 0: any that is free.",
 )
 def command(trace: Path, sample: str | None, no_open: bool, wait: int, port: int) -> int:
@@ -94,6 +99,7 @@ def _trace_of_sample(folder: Path, sample: str | None) -> Path:
         raise UsageError(
             f"{folder} has no sample {sample}" if sample else f"{folder} has several samples",
             why=f"samples with a trace that viewers read: {names}{more}",
-            remedy=f"trace-timing view {folder} SAMPLE, with one of these",
+            remedy=did_you_mean(sample or "", found)
+            + f"trace-timing view {folder} SAMPLE, with one of these",
         )
     return verified(*found[sample])

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-from trace_timing.errors import CaptureError, UsageError
+from trace_timing.errors import CaptureError, UsageError, did_you_mean
 
 HUGGING_FACE = "hf:"
 _PROMPT_COLUMNS = ("prompt", "question", "query", "text", "caption", "instruction")
@@ -19,13 +20,28 @@ _ID_COLUMNS = ("id", "sample_id", "question_id", "uid")
 DEFAULT_PROMPT = "Describe this image."
 
 
+#: What other formats call the keys of a line.
+_OTHER_NAMES = {
+    "image_path": "image",
+    "image_file": "image",
+    "image_paths": "images",
+    "question": "prompt",
+    "text": "prompt",
+    "max_tokens": "max_new_tokens",
+    "conversation": "messages",
+    "conversations": "messages",
+    "sample_id": "id",
+    "meta": "metadata",
+}
+
+
 class _Line(msgspec.Struct):
     id: str | int | None = None
     image: str | None = None
     images: list[str] | None = None
     prompt: str | None = None
     messages: list[dict[str, Any]] | None = None
-    max_new_tokens: int | None = None
+    max_new_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
     metadata: dict[str, Any] = {}
 
 
@@ -132,9 +148,7 @@ def load_image(image: Any) -> Any:
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise CaptureError(
                 f"image {Path(image).name} cannot be read",
-                why="there is no such file"
-                if isinstance(error, FileNotFoundError)
-                else f"it is no image that can be decoded ({type(error).__name__})",
+                why=_why_no_image(Path(image), error),
                 remedy="mend the sample; the others go on",
             ) from error
     image = ImageOps.exif_transpose(image)
@@ -145,6 +159,18 @@ def load_image(image: Any) -> Any:
         ground = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(ground, image).convert("RGB")
     return image.convert("RGB")
+
+
+def _why_no_image(path: Path, error: Exception) -> str:
+    if {"http:", "https:"} & set(path.parts):
+        return "it is a URL, which is not fetched: save the image beside the file"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if not path.stat().st_size:
+        return "the file is empty"
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "its content is of no image format that Pillow knows"
+    return str(error)
 
 
 def _from_wide(image: Any) -> Any:
@@ -212,25 +238,22 @@ def _placed(value: Any, model: Any) -> Any:
 
 def _from_file(path: Path) -> Iterator[Sample]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # A byte order mark is what Windows programs begin UTF-8 with; it is no part of the text.
+        data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise UsageError(
-            f"cannot read {path}", why=str(error.strerror), remedy="give --inputs an existing file"
+            f"cannot read {path}",
+            why=str(error.strerror),
+            remedy="give --inputs an existing samples.jsonl, or hf:DATASET:SPLIT",
         ) from error
-    for number, line in enumerate(lines, 1):
+    # At newlines alone: JSON strings may hold U+2028 and others that str.splitlines() cuts at.
+    for number, line in enumerate(data.split(b"\n"), 1):
         if line.strip():
             yield _sample(line, where=f"{path.name}, line {number}", folder=path.parent)
 
 
-def _sample(line: str, *, where: str, folder: Path) -> Sample:
-    try:
-        row = msgspec.json.decode(line, type=_Line)
-    except msgspec.MsgspecError as error:
-        raise UsageError(
-            f"{where} is not a sample",
-            why=str(error),
-            remedy="one JSON object a line: id, image or images, prompt or messages",
-        ) from error
+def _sample(line: bytes, *, where: str, folder: Path) -> Sample:
+    row = _read_line(line, where)
     names = ([row.image] if row.image else []) + (row.images or [])
     return Sample(
         id=str(row.id) if row.id is not None else where.rsplit(" ", 1)[-1],
@@ -239,6 +262,40 @@ def _sample(line: str, *, where: str, folder: Path) -> Sample:
         messages=tuple(row.messages) if row.messages is not None else None,
         max_new_tokens=row.max_new_tokens,
         metadata=row.metadata,
+    )
+
+
+def _read_line(line: bytes, where: str) -> _Line:
+    try:
+        given = msgspec.json.decode(line.decode("utf-8"), type=dict[str, Any])
+        _refuse_unknown(given, where)
+        return msgspec.convert(given, type=_Line)
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{where} is not UTF-8",
+            why=f"byte {error.start + 1} of the line is 0x{line[error.start]:02x}",
+            remedy="save the file as UTF-8, e.g. iconv -f latin1 -t utf-8",
+        ) from error
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise UsageError(
+            f"{where} is not a sample",
+            why=str(error),
+            remedy="one JSON object a line: id, image or images, prompt or messages",
+        ) from error
+
+
+def _refuse_unknown(given: Mapping[str, Any], where: str) -> None:
+    """Refuse keys that would be dropped: a sample timed without its image is another sample."""
+    unknown = [key for key in given if key not in _Line.__struct_fields__]
+    if not unknown:
+        return
+    first = unknown[0]
+    other = _OTHER_NAMES.get(first.lower())
+    meant = f"did you mean {other}? " if other else did_you_mean(first, _Line.__struct_fields__)
+    raise UsageError(
+        f"{where}: unknown key{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}",
+        why=f"a sample has {', '.join(_Line.__struct_fields__)}",
+        remedy=f"{meant}what only describes the sample goes under metadata",
     )
 
 

@@ -81,7 +81,8 @@ class RunRecord:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     #: Allocator, clocks, launch cost, load … before and after: {"before": {…}, "after": {…}}; what
     #: the profiler's session cost (`session`); of a control `planned_controls`, of a sample's first
-    #: run of a new input shape how the warm-up went (`warm_up`).
+    #: run of a new input shape how the warm-up went (`warm_up`), and the time of a control before
+    #: it that did not count (`first_of_its_lengths_ns`).
     machine: Mapping[str, Any] = field(default_factory=dict)
 
 

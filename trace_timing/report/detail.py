@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from trace_timing.api_call_names import ALLOCATING, SYNCHRONIZING
 from trace_timing.arrays import BoolArray, IntArray, distinct_codes
-from trace_timing.report.model import Index, RunKey, SampleDetail
+from trace_timing.report.model import Index, SampleDetail
+from trace_timing.timeline.breakdown.idle_causes import idle_stretches
+from trace_timing.timeline.build.intervals import NONE
 from trace_timing.timeline.build.model import RunTimeline, StageRange, State
 from trace_timing.timeline.build.recorded_part import recorded_keys
 from trace_timing.timeline.build.streams import lanes_of
+from trace_timing.timeline.rows.tables import RunKey
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import Kind, Trace
 
@@ -23,7 +28,10 @@ def sample_detail(trace: Trace, run: RunTimeline, key: RunKey) -> SampleDetail:
     events, ops, zero = trace.events, run.ops, run.window_start_ns
     marks, is_alloc = _marks(trace, run)
     lanes, op_lane = lanes_of(ops.device, events.stream[ops.row])
-    names, rows = _names(trace, np.concatenate([events.name[ops.row], events.name[marks]]))
+    calls, op_call = _launches(run)
+    idle = idle_stretches(trace, run)
+    used = (events.name[ops.row], events.name[marks], events.name[calls], idle.name)
+    names, (op_name, mark_name, call_name, idle_name) = _names(trace, used)
     ranges, depth = _ranges(run)
     return SampleDetail(
         run=key,
@@ -40,15 +48,24 @@ def sample_detail(trace: Trace, run: RunTimeline, key: RunKey) -> SampleDetail:
         op_end_ns=ops.end_ns - zero,
         op_key=ops.key.astype(np.int32),
         op_lane=op_lane.astype(np.int32),
-        op_name=rows[: len(ops)],
+        op_name=op_name,
+        op_call=op_call,
+        call_start_ns=events.start_ns[calls] - zero,
+        call_end_ns=events.end_ns[calls] - zero,
+        call_name=call_name,
         range_start_ns=np.array([r.start_ns for r in ranges], np.int64) - zero,
         range_end_ns=np.array([r.end_ns for r in ranges], np.int64) - zero,
         range_key=np.array([-1 if r.key is None else r.key for r in ranges], np.int32),
         range_depth=depth,
         mark_start_ns=events.start_ns[marks] - zero,
         mark_end_ns=events.end_ns[marks] - zero,
-        mark_name=rows[len(ops) :],
+        mark_name=mark_name,
         mark_is_alloc=is_alloc,
+        idle_start_ns=idle.start_ns - zero,
+        idle_end_ns=idle.end_ns - zero,
+        idle_key=idle.key.astype(np.int32),
+        idle_cause=idle.cause.astype(np.int32),
+        idle_name=idle_name,
     )
 
 
@@ -68,11 +85,26 @@ def _marks(trace: Trace, run: RunTimeline) -> tuple[IntArray, BoolArray]:
     return marks, calls_that(trace, marks, ALLOCATING)
 
 
-def _names(trace: Trace, used: Index) -> tuple[tuple[str, ...], Index]:
-    kept = distinct_codes(used)
-    index = np.zeros(len(trace.names), np.int32)
-    index[kept] = np.arange(len(kept))
-    return tuple(trace.names[i] for i in kept), index[used]
+def _launches(run: RunTimeline) -> tuple[IntArray, Index]:
+    """Rows of the calls that launched the run's ops, by begin, and the number of each op's call."""
+    row = run.ops.launch_row
+    rows, first, place = np.unique(row, return_index=True, return_inverse=True)
+    known = rows != NONE
+    order = np.argsort(run.ops.launch_ns[first[known]], kind="stable")
+    number = np.full(len(rows), NONE, np.int32)
+    number[np.flatnonzero(known)[order]] = np.arange(len(order), dtype=np.int32)
+    return rows[known][order], number[place]
+
+
+def _names(
+    trace: Trace, used: Sequence[npt.NDArray[np.integer]]
+) -> tuple[tuple[str, ...], list[Index]]:
+    """The names in use, and each array as indices into them; NONE stays."""
+    kept = distinct_codes(np.concatenate([one[one != NONE] for one in used]))
+    index = np.full(len(trace.names) + 1, NONE, np.int32)
+    index[kept] = np.arange(len(kept), dtype=np.int32)
+    # NONE is −1, the last place, which no name has.
+    return tuple(trace.names[i] for i in kept), [index[one] for one in used]
 
 
 def _ranges(run: RunTimeline) -> tuple[list[StageRange], Index]:

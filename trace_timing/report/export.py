@@ -40,10 +40,9 @@ def summary_of(
 
     `checks` and `warnings` are flat lists that name their run; `unattributed` counts ops by reason.
     """
-    unattributed: dict[str, int] = {}
+    unattributed: Counter[str] = Counter()
     for trace in traces:
-        for reason, count in trace.unattributed.items():
-            unattributed[reason] = unattributed.get(reason, 0) + count
+        unattributed.update(trace.unattributed)
     checks = [
         {"sample_id": r.sample_id, "repeat": r.repeat, "rank": r.rank, **msgspec.to_builtins(check)}
         for r in runs
@@ -52,10 +51,8 @@ def summary_of(
     checks += [
         {"trace": t.trace, **msgspec.to_builtins(check)} for t in traces for check in t.checks
     ]
-    all_warnings = [
-        *(w for t in traces for w in t.warnings),
-        *(w for r in runs for w in r.warnings),
-    ]
+    said = [w for some in (t.warnings for t in traces) for w in some]
+    said += [w for some in (r.warnings for r in runs) for w in some]
     checked = _checked(runs, traces)
     summary = {
         "format_version": FORMAT_VERSION,
@@ -65,8 +62,8 @@ def summary_of(
         "checks_hold": all(check["holds"] for check in checks),
         "clocks": sorted({r.clock for r in runs}),
         "checks": checks,
-        "warnings": [*all_warnings, *warnings],
-        "unattributed": unattributed,
+        "warnings": [*said, *warnings],
+        "unattributed": dict(unattributed),
         "rejections": rejections,
         "tolerance": _tolerance(traces),
         "traces": [_trace_entry(t, checked[t.trace]) for t in traces],
@@ -78,9 +75,10 @@ def summary_of(
 
 
 def statistics_summary(statistics: Statistics) -> dict[str, Any]:
-    """The keys `noise_floor`, `scaling` and `outliers` of summary.json, as plain values."""
+    """Keys of summary.json, as plain values: `noise_floor`, `repeats`, `scaling`, `outliers`."""
     return {
         "noise_floor": plain(statistics.noise_floor),
+        "repeats": [one.row() for one in statistics.repeats],
         "scaling": [fit.row() for fit in statistics.scaling],
         "outliers": plain(statistics.outliers),
     }

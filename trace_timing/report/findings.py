@@ -8,6 +8,10 @@ from trace_timing.schema import SAMPLE_PARTS
 
 #: Where a figure is not known: pages say so in words.
 CANNOT_TELL = "cannot tell"
+#: Warnings that say that there may be decode steps which no range was read as.
+_DECODE_MISSED = frozenset(
+    ("pattern_fits_nothing", "pattern_fits_other_stage", "step_missing", "forward_without_range")
+)
 #: Below this share of busy time a stage is called host-bound, above the other device-bound.
 HOST_BOUND_BUSY_FRAC = 0.5
 DEVICE_BOUND_BUSY_FRAC = 0.9
@@ -42,7 +46,7 @@ def findings(data: ReportData) -> list[str]:
     """What the report says first: where the time goes, what bounds it, what a token costs."""
     rows = latency_rows(data)
     said = [
-        _clock(data),
+        clock_sentence(data),
         source_sentence(data),
         _largest(data, rows),
         _bound(data, rows),
@@ -73,7 +77,8 @@ def plus_minus(half_frac: float | None) -> str:
     return "± >100%" if half_frac > 1 else f"± {percent(half_frac)}"
 
 
-def _clock(data: ReportData) -> str:
+def clock_sentence(data: ReportData) -> str:
+    """Which runs have no GPU timeline; empty where all have one."""
     if not data.host_clock:
         return ""
     host = int((data.recorded["clock"] == "host").sum())
@@ -137,6 +142,9 @@ def _token(data: ReportData, rows: list[LatencyRow]) -> str:
         return ""
     steps = data.samples[data.samples["T_decode_per_token_ms"].notna()]
     if steps.empty:
+        doubt = {warning.code for warning in data.warnings} & _DECODE_MISSED
+        if doubt:
+            return "No range was read as a decode step, which the warnings doubt."
         return "No sample has a decode step: one output token comes from prefill alone."
     step = float(steps["T_decode_per_token_ms"].astype(float).median())
     sure = plus_minus(half_frac(steps, "T_decode_per_token"))

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from trace_timing.arrays import FloatArray
+from trace_timing.memoize import cached_per_object
 from trace_timing.report.model import ReportData
 from trace_timing.stages import Stage
 from trace_timing.stats.latency.busy_times import busy_ms
@@ -45,6 +49,9 @@ class LatencyRow:
     ms: float
     #: Median of half the 95 % interval ÷ the time; None where no sample has one.
     half_frac: float | None
+    #: Medians of the ends of the samples' intervals; None where no sample has one.
+    low_ms: float | None = None
+    high_ms: float | None = None
     busy_ms: float | None
     #: Of some sample it is an estimate, from the steps that were recorded.
     busy_is_estimate: bool
@@ -56,9 +63,11 @@ class LatencyRow:
     per_token_ms: float | None = None
 
 
+@cached_per_object
 def latency_rows(data: ReportData) -> list[LatencyRow]:
     """One row a time that some sample has; parts of the vision stage only where there are two."""
-    rows = [row for time in TIMES if (row := _row(data.samples, time))]
+    timed = _with_interval(data.samples)
+    rows = [row for time in TIMES if (row := _row(data.samples, timed, time))]
     there = {row.time for row in rows}
     hidden = {t for t, parts in _PARTS_OF.items() if not there.issuperset(parts)}
     # A vision stage of one part is told once, by its whole.
@@ -66,7 +75,7 @@ def latency_rows(data: ReportData) -> list[LatencyRow]:
     return [row for row in rows if row.time not in single]
 
 
-def _row(samples: pd.DataFrame, time: str) -> LatencyRow | None:
+def _row(samples: pd.DataFrame, timed: pd.DataFrame, time: str) -> LatencyRow | None:
     known = samples[samples[f"{time}_ms"].notna()]
     if known.empty:
         return None
@@ -80,7 +89,9 @@ def _row(samples: pd.DataFrame, time: str) -> LatencyRow | None:
         stage=stage,
         samples=len(known),
         ms=float(ms.median()),
-        half_frac=half_frac(known, time),
+        half_frac=_half_frac(timed, time),
+        low_ms=_median(timed[f"{time}_lo_ms"]),
+        high_ms=_median(timed[f"{time}_hi_ms"]),
         busy_ms=_median(busy),
         busy_is_estimate=bool(estimated.any()),
         idle_frac=_idle(ms, busy),
@@ -91,10 +102,24 @@ def _row(samples: pd.DataFrame, time: str) -> LatencyRow | None:
 
 def half_frac(samples: pd.DataFrame, time: str) -> float | None:
     """Median over samples of half the interval ÷ the time, of those that have an interval."""
-    with_interval = samples[samples["latency_source"] != "recorded"]
-    ends = [with_interval[f"{time}_{end}_ms"].astype(float) for end in ("lo", "hi")]
-    half = (ends[1] - ends[0]) / 2 / with_interval[f"{time}_ms"].astype(float)
-    return _median(half[half.notna()])
+    return _half_frac(_with_interval(samples), time)
+
+
+def _half_frac(with_interval: pd.DataFrame, time: str) -> float | None:
+    low, ms, high = (
+        with_interval[f"{time}{end}"].to_numpy(float) for end in ("_lo_ms", "_ms", "_hi_ms")
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _middle((high - low) / 2 / ms)
+
+
+def _with_interval(samples: pd.DataFrame) -> pd.DataFrame:
+    return samples[samples["latency_source"] != "recorded"]
+
+
+def _middle(values: FloatArray) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else None
 
 
 def _idle(latency_ms: pd.Series, busy: pd.Series) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from trace_timing.records.findings import FigureWarning
 from trace_timing.records.runs import Clock
 from trace_timing.stages import Stage
 from trace_timing.timeline.build.model import StageKey
+from trace_timing.timeline.rows.tables import RunKey
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,21 +23,14 @@ if TYPE_CHECKING:
 Index = npt.NDArray[np.int32]
 
 
-class RunKey(NamedTuple):
-    """Which recorded run."""
-
-    sample_id: str
-    repeat: int
-    rank: int = 0
-
-
 @dataclass(frozen=True, kw_only=True)
 class SampleDetail:
     """The timeline of one run, every time in ns since its window begins.
 
     `tile_*` cover the window (of the union of devices); `op_*` are its GPU ops by start;
-    `range_*` its stage ranges on the host, generate among them; `mark_*` the synchronizing and
-    allocator calls. Arrays of one prefix have the same length.
+    `call_*` are the calls that launched them; `range_*` its stage ranges on the host, generate
+    among them; `mark_*` the synchronizing and allocator calls; `idle_*` the stretches in which the
+    device idles, each of one stage and cause. Arrays of one prefix have the same length.
     """
 
     run: RunKey
@@ -60,6 +54,13 @@ class SampleDetail:
     op_lane: Index
     op_name: Index
 
+    #: Index into the calls; −1 where the launch is not in the trace.
+    op_call: Index
+
+    call_start_ns: IntArray
+    call_end_ns: IntArray
+    call_name: Index
+
     range_start_ns: IntArray
     range_end_ns: IntArray
     #: Index into keys; −1 for generate.
@@ -72,6 +73,14 @@ class SampleDetail:
     mark_name: Index
     #: True for an allocator call, False for a synchronizing one.
     mark_is_alloc: npt.NDArray[np.bool_]
+
+    idle_start_ns: IntArray
+    idle_end_ns: IntArray
+    idle_key: Index
+    #: Index into idle_causes.CAUSES.
+    idle_cause: Index
+    #: The call that the host is in; −1 where the cause is no call.
+    idle_name: Index
 
     def stage_of(self, key: int) -> Stage:
         """Stage of a key index; what is in no key is `other`."""
@@ -96,11 +105,13 @@ class Section:
     title: str
     sentences: Sequence[str] = ()
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    #: plotly figures by title.
+    #: Figures by title: figures.plain.Figure, or plotly's own.
     figures: Mapping[str, Any] = field(default_factory=dict)
+    #: html.first_screen.FirstScreen that stands before everything else.
+    screen: Any = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ReportData:
     """Everything a report shows.
 
@@ -124,6 +135,8 @@ class ReportData:
     details: Mapping[RunKey, SampleDetail] = field(default_factory=dict)
     #: Pages of their own: why, compare, audit.
     sections: Sequence[Section] = ()
+    #: schema.VERDICTS: what bounds each stage of each run; None where nobody asked.
+    verdicts: pd.DataFrame | None = None
 
     @property
     def warnings(self) -> tuple[FigureWarning, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trace_timing.stages import STAGES, Stage
+from trace_timing.timeline.breakdown.idle_causes import Cause
 
 #: Told apart with every common colour blindness: neighbours in a generate() call differ in
 #: lightness as well as hue (checked in tests/report/test_palette.py).
@@ -41,6 +42,23 @@ PARTS = (
     *("#77aadd", "#ee8866", "#44bb99", "#eedd88", "#ffaabb"),
     *("#99ddff", "#bbcc33", "#aaaa00", "#dddddd", "#8a8f9c"),
 )
+
+#: Lines of recorded times and of GPU work beside latencies, which have the stage's colour.
+RECORDED_COLOUR, BUSY_COLOUR = "#d55e00", "#3f7fd0"
+
+#: Cause of idle time → its colour in the timeline's lowest row: warm where the host is at work,
+#: cold where the device waits for what it has.
+CAUSE_COLOURS: dict[Cause, str] = {
+    "host": "#ee8866",
+    "launch": "#eedd88",
+    "launch_latency": "#77aadd",
+    "device_gap": "#99ddff",
+    "sync": "#b6486a",
+    "copy": "#44bb99",
+    "alloc": "#8563cc",
+    "api": "#bbcc33",
+    "tail": "#8a8f9c",
+}
 
 #: What the device does in an instant, as shades that read in both themes.
 BUSY, QUEUED, EMPTY = "#5b7fa6", "#c8862e", "rgba(128,138,155,0.35)"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trace_timing.report.model import ReportData, RunKey
+from trace_timing.report.model import ReportData
 from trace_timing.stages import STAGES, Stage
+from trace_timing.timeline.rows.tables import RunKey
 from trace_timing.units import NS_PER_MS
 
 if TYPE_CHECKING:

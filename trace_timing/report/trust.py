@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trace_timing.records.findings import FigureWarning
-from trace_timing.report.latency_rows import source_sentence
+from trace_timing.report.findings import plus_minus
+from trace_timing.report.latency_rows import half_frac, source_sentence
 from trace_timing.report.model import ReportData
 from trace_timing.report.rows import StageRow
 
@@ -51,11 +52,67 @@ def check_line(data: ReportData) -> CheckLine:
         return CheckLine(
             broken, f"A check is broken on {broken} of {len(holds)} runs, first {first}."
         )
+    runs = f"All checks hold on {len(holds)} run{'' if len(holds) == 1 else 's'}"
+    if (data.recorded["clock"] == "host").all():
+        # Without a GPU timeline there is neither busy nor idle time, and no kernel.
+        return CheckLine(0, f"{runs}: stages add up to the window, to the nanosecond.")
     return CheckLine(
         0,
-        f"All checks hold on {len(holds)} run{'' if len(holds) == 1 else 's'}: stages add up to "
-        "the window, busy and idle to each stage, kernels to the trace, to the nanosecond.",
+        f"{runs}: stages add up to the window, busy and idle to each stage, kernels to the trace, "
+        "to the nanosecond.",
     )
+
+
+def trust_sentence(data: ReportData) -> TrustLine:
+    """In one sentence: whether the figures may be used, on what evidence, what would be better."""
+    check, rejected = check_line(data), len(data.summary.get("rejections", ()))
+    if check.broken:
+        return TrustLine("bad", f"Do not use these figures: {check.sentence.removesuffix('.')}.")
+    measured, usable = _evidence(data), int(data.samples["usable"].astype(bool).sum())
+    checks = f", and all checks hold on {_count(len(data.recorded), 'recorded run')}"
+    said = measured + (checks if len(data.recorded) else "")
+    of = len(data.samples)
+    kind: Literal["good", "warn", "bad"] = "good" if usable == of else "warn"
+    if usable < of:
+        said += "; not usable as labels" if not usable else ""
+        said += f"; {usable:,} of {_count(of, 'sample')} can be used as labels" if usable else ""
+    if (half := _total_half_frac(data)) is not None and half > WIDE_FRAC:
+        kind = "warn"
+        said += f", but the total is known to {plus_minus(half)} only: {_NARROWER}"
+    if rejected:
+        kind = "bad"
+        said += f"; {_count(rejected, 'input')} could not be read"
+    return TrustLine(kind, f"{said}.")
+
+
+#: An interval wider than this is said in words: of scaled latencies it is the bound for labels.
+WIDE_FRAC = 0.1
+_NARROWER = "more runs (--control) on a quiet machine narrow it"
+_EVIDENCE = {
+    "control": "Measured without the profiler",
+    "scaled": "Recorded times scaled by other samples' unprofiled runs",
+    "attached": "Upper bounds, timed while the profiler was attached to the process",
+    "recorded": "Upper bounds, taken from recorded runs alone: recording slows the host",
+}
+
+
+def _evidence(data: ReportData) -> str:
+    counts = data.samples["latency_source"].value_counts()
+    said = [
+        words + ("" if len(counts) == 1 else f" ({counts[source]:,})")
+        for source, words in _EVIDENCE.items()
+        if source in counts
+    ]
+    return "; ".join(said) or "No sample has a time"
+
+
+def _total_half_frac(data: ReportData) -> float | None:
+    known = data.samples[data.samples["T_total_ms"].notna()]
+    return half_frac(known, "T_total") if len(known) else None
+
+
+def _count(number: int, of: str) -> str:
+    return f"{number:,} {of}{'' if number == 1 else 's'}"
 
 
 def trust_lines(data: ReportData, rows: list[StageRow]) -> list[TrustLine]:

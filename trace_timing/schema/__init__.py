@@ -45,6 +45,7 @@ __all__ = [
     "KERNELS",
     "KINDS",
     "LIMITS",
+    "MAIN_TABLES",
     "QUEUE",
     "QUEUE_DEPTH",
     "RANKS",
@@ -58,10 +59,12 @@ __all__ = [
     "SYNC_LOOPS",
     "TABLES",
     "VERDICTS",
+    "WHY_FOLDER",
     "Column",
     "SchemaError",
     "Table",
     "check",
+    "file_of",
 ]
 
 TABLES: dict[str, Table] = {
@@ -89,3 +92,13 @@ TABLES: dict[str, Table] = {
         HTA,
     )
 }
+
+#: Written beside the report, also without a row. The others lie in `why/` where they have rows.
+MAIN_TABLES = ("samples", "runs", "stages", "steps", "kernels")
+WHY_FOLDER = "why"
+
+
+def file_of(name: str) -> str:
+    """Where a table lies in an output folder, as a path from there."""
+    file = f"{name}.parquet"
+    return file if name in MAIN_TABLES else f"{WHY_FOLDER}/{file}"

@@ -8,7 +8,7 @@ import numpy as np
 
 from trace_timing.api_call_names import CallRole, role_of_call
 from trace_timing.arrays import BoolArray, IntArray, distinct_codes
-from trace_timing.memoize import once
+from trace_timing.memoize import cached_per_object
 from trace_timing.trace.events import Kind, Trace
 
 
@@ -20,7 +20,7 @@ def calls_that(trace: Trace, rows: IntArray, roles: Collection[CallRole]) -> Boo
     return matches[trace.events.name[rows]]
 
 
-@once
+@cached_per_object
 def _roles(trace: Trace) -> tuple[CallRole, ...]:
     """Role of each of the trace's names, were it a call's."""
     return tuple(map(role_of_call, trace.names))

@@ -6,18 +6,18 @@ import numpy as np
 
 from trace_timing.arrays import IntArray, order_by
 from trace_timing.errors import AttributionError
-from trace_timing.memoize import once
+from trace_timing.memoize import cached_per_object
 from trace_timing.trace.events import GPU_OP_KINDS, NONE, Events, Kind, joins
 
 
-@once
+@cached_per_object
 def gpu_op_rows(events: Events) -> IntArray:
     """Rows of kernels, memcpys and memsets, ordered by start (ties: file order)."""
     rows = events.rows(*GPU_OP_KINDS)
     return rows[np.argsort(events.start_ns[rows], kind="stable")]
 
 
-@once
+@cached_per_object
 def launch_rows(events: Events) -> IntArray:
     """The row of the API call that launched each of the m `gpu_op_rows`; NONE where there is none.
 

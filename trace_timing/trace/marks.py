@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trace_timing.arrays import BoolArray, IntArray
-from trace_timing.memoize import once
+from trace_timing.memoize import cached_per_object
 from trace_timing.stages import RECORDING_GUARD, RECORDING_OFF
 from trace_timing.trace.events import Kind, Trace
 
@@ -73,7 +73,7 @@ class Marks:
         return int(self.guard.start_ns[row]), int(self.guard.end_ns[row])
 
 
-@once
+@cached_per_object
 def marks_of(trace: Trace) -> Marks:
     """The recorder's marks among the trace's ranges."""
     events = trace.events

@@ -17,9 +17,10 @@ import pytest
 from tests.paths import SAMPLE_TRACES
 from tests.trace.kineto_files import CALL, KERNEL, RANGE, write
 from trace_timing.api.analysis import executor, worker
-from trace_timing.api.analysis.analyze import Analysis, analyze
+from trace_timing.api.analysis.analyze import analyze
 from trace_timing.api.analysis.executor import spread
 from trace_timing.api.analysis.inputs import find_inputs
+from trace_timing.api.analysis.result import Analysis
 from trace_timing.api.analysis.watch import watch
 from trace_timing.api.analysis.worker import Outcome, Settings, analyze_trace
 from trace_timing.errors import UsageError

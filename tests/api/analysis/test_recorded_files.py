@@ -13,8 +13,8 @@ from tests.conftest import REPOSITORY
 from trace_timing.api.analysis.analyze import analyze
 from trace_timing.api.output.annotate import annotate
 from trace_timing.errors import TraceError
+from trace_timing.trace.files.store import write_store
 from trace_timing.trace.kineto.reader import read_trace
-from trace_timing.trace.store import write_store
 
 SHORT = "short-f9b0078b.r0.k0"
 MEDIUM = "medium-c082456a.r0.k0"

@@ -9,6 +9,7 @@ import pytest
 import trace_timing
 from tests.paths import SAMPLE_TRACES
 from trace_timing.records.findings import FigureWarning
+from trace_timing.report.findings import findings
 
 TRACE = next((SAMPLE_TRACES / "traces").glob("short*"))
 
@@ -30,5 +31,17 @@ def test_the_pattern_and_the_names_seen_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("toml", ['prefill = "prefill"', 'generate = "generate"'])
-def test_patterns_that_fit_are_not_warninged(tmp_path: Path, toml: str) -> None:
+def test_patterns_that_fit_give_no_warning(tmp_path: Path, toml: str) -> None:
     assert warning(tmp_path, toml) is None
+
+
+def test_a_pattern_that_takes_ranges_of_other_stages_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "stages.toml"
+    file.write_text('[stages]\nprefill = ".*"\n')
+    analysis = trace_timing.analyze(TRACE, stages=file)
+    (told,) = (w for w in analysis.warnings if w.code == "pattern_fits_other_stage")
+    assert "prefill = .* fits" in told.evidence
+    assert "decode[1]" in told.evidence
+    said = findings(analysis.report_data(pages=False))
+    assert not any("one output token" in sentence for sentence in said)
+    assert "No range was read as a decode step, which the warnings doubt." in said

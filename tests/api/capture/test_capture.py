@@ -25,11 +25,11 @@ from trace_timing.errors import UsageError
 from trace_timing.recording.model.loading import Loaded, ModelChoice, load
 from trace_timing.recording.profiling.machine_state import resident_bytes
 from trace_timing.recording.samples import Sample, prepare
-from trace_timing.recording.storage.directory import read_records, run_key
+from trace_timing.recording.storage.directory import read_records, record_key
 from trace_timing.records.manifest import Manifest, decode_manifest
 from trace_timing.records.runs import RunRecord
+from trace_timing.trace.files.store import read_store
 from trace_timing.trace.kineto.reader import read_trace
-from trace_timing.trace.store import read_store
 
 pytestmark = pytest.mark.capture
 SAMPLE = Sample(id="x", images=(Image.new("RGB", (30, 20), "red"),), prompt="what is this")
@@ -263,7 +263,11 @@ def test_a_wrapped_loop_that_may_be_repeated_has_its_controls(
         wrapped = session.wrap(experiment_of(tiny, inputs, calls), repeatable=True)
         wrapped(5)
     assert calls == [5] * 4
-    assert [r.role for r in records(tmp_path)] == ["control"] * 3 + ["recorded"]
+    found = records(tmp_path)
+    assert [r.role for r in found] == ["control"] * 3 + ["recorded"]
+    # Its output begins with the prompt, which its first forward had.
+    assert {r.tokens_in for r in found} == {inputs["input_ids"].shape[1]}
+    assert {r.tokens_out for r in found} == {3}
 
 
 def test_a_warm_up_makes_at_most_16_tokens_and_controls_make_all(
@@ -390,8 +394,8 @@ def test_twenty_kills_and_a_resume_leave_each_run_there_exactly_once(tmp_path: P
     assert int(killed) == 20
     assert status == "0"
     found = records(tmp_path / "killed")
-    expected = sorted(map(run_key, records(tmp_path / "whole")))
-    assert sorted(map(run_key, found)) == expected
+    expected = sorted(map(record_key, records(tmp_path / "whole")))
+    assert sorted(map(record_key, found)) == expected
     # Of 12 samples two have five controls and a bare one; each has one recorded run.
     assert len(expected) == 10 * 2 + 2 * 6 + 12
     named = {f"{r.trace}.{ending}" for r in found for ending in r.sha256}
@@ -472,3 +476,28 @@ def test_no_steps_to_record_is_refused(tmp_path: Path, tiny: Loaded) -> None:
         trace_timing.capture(tmp_path / "out", tiny.model, record_steps=0),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("thing", "remedy"),
+    [("a/model", "--model a/model"), (3, "from_pretrained"), (object(), "from_pretrained")],
+)
+def test_what_is_no_module_is_refused_before_anything_is_made(
+    tmp_path: Path, thing: object, remedy: str
+) -> None:
+    with (
+        pytest.raises(UsageError, match=r"no torch\.nn\.Module but a") as caught,
+        trace_timing.capture(tmp_path / "out", thing),
+    ):
+        raise AssertionError("it was let in")
+    assert remedy in caught.value.remedy
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_misspelt_option_is_told_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UsageError, match="no option record_step") as caught,
+        trace_timing.capture(tmp_path / "out", torch.nn.Linear(1, 1), record_step=3),
+    ):
+        raise AssertionError("it was let in")
+    assert "did you mean record_steps?" in caught.value.remedy

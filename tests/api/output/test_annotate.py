@@ -13,8 +13,8 @@ import pytest
 from tests.paths import SAMPLE_TRACES
 from trace_timing.api.output.annotate import annotate
 from trace_timing.records.findings import FigureWarning
+from trace_timing.trace.files.store import write_store
 from trace_timing.trace.kineto.reader import read_trace
-from trace_timing.trace.store import write_store
 
 WARNINGS = [
     FigureWarning(code="of_all", message="m", evidence="e", remedy="r"),

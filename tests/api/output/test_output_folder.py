@@ -68,6 +68,27 @@ def test_a_new_output_replaces_all_of_the_old_one(earlier: tuple[Path, bool]) ->
     assert hidden(place, place.parent) == []
 
 
+def test_tables_of_the_layout_before_and_of_an_earlier_why_go(earlier: tuple[Path, bool]) -> None:
+    place, in_place = earlier
+    write(place, "old", names=(*NAMES, "why/idle.parquet", "why/queue.parquet"), in_place=in_place)
+    (place / "kinds.parquet").write_text("flat")
+    write(place, "new", names=(*NAMES, "why/idle.parquet"), in_place=in_place)
+    assert not (place / "kinds.parquet").exists()
+    assert {p.name: p.read_text() for p in (place / "why").iterdir()} == {"idle.parquet": "new"}
+    write(place, "newer", in_place=in_place)
+    assert not (place / "why").exists()
+    assert hidden(place, place.parent) == []
+
+
+def test_files_of_others_in_why_stay(tmp_path: Path) -> None:
+    place = tmp_path / "report"
+    write(place, "old", names=(*NAMES, "why/idle.parquet"))
+    (place / "why" / "mine.txt").write_text("mine")
+    write(place, "new")
+    assert [p.name for p in (place / "why").iterdir()] == ["mine.txt"]
+    assert words(place)[SUMMARY] == "new"
+
+
 def test_what_fails_leaves_the_old_output(earlier: tuple[Path, bool]) -> None:
     place, in_place = earlier
     before = words(place)

@@ -68,6 +68,16 @@ def test_a_detach_that_does_nothing_leaves_controls_attached() -> None:
     assert told["ratio"]["low"] > 1.03
 
 
+def test_a_process_that_was_slow_before_its_first_session_shows_nothing() -> None:
+    cupti = FakeCupti(works=False)
+    attachment = attachment_of(cupti)
+    cupti.is_on = True  # as slow as if attached, for another reason
+    session(attachment, cupti)
+    attachment.detach()
+    assert attachment.summary()["ratio"] is None
+    assert (attachment.works, attachment.state) == (False, "attached")
+
+
 @pytest.mark.parametrize("dearer", [1.04, 1.06])
 def test_even_a_few_percent_that_stay_are_not_called_detached(dearer: float) -> None:
     cupti = FakeCupti(works=False, dearer=dearer)

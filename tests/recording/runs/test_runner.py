@@ -126,6 +126,76 @@ def test_an_exception_comes_through_and_leaves_the_controls_before_it(tmp_path: 
     assert found["ok"].control is not None
 
 
+class Lengths:
+    """A generate() whose steps to a length that is new to it take 58 ms, and others 22 ms.
+
+    It is the clock of controls as well.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0
+        monkeypatch.setattr(
+            "trace_timing.recording.runs.control_sink.perf_counter_ns", lambda: self.now
+        )
+        self.had: set[int] = set()
+        self.runs: list[int] = []
+
+    def run(self, bench: Any, steps: int) -> torch.Tensor:
+        """As the hooks would tell a control's sink of it."""
+        self.runs.append(steps)
+        sink = bench.runner._controls._slot.sink
+        if sink is None:  # a bare one
+            return Model().generate()
+        sink.enter("generate")
+        for step in range(1, steps):
+            sink.enter("decode", step)
+            self.now += 22_000_000 if step in self.had else 58_000_000
+            sink.exit()
+            self.had.add(step)
+        sink.exit()
+        return Model().generate()
+
+
+def long_controls(bench: Any, name: str, lengths: Lengths, number: int, **more: Any) -> list[Any]:
+    """A sample's controls of 36 steps, its warm-up of 16 before them; their records."""
+    bench.controls(
+        name,
+        number,
+        lambda: lengths.run(bench, 37),
+        short=lambda: lengths.run(bench, 16),
+        shape=(("ids", (1, 4)),),
+        **more,
+    )
+    return [r for r in bench.records() if r.sample_id == name]
+
+
+@pytest.mark.parametrize(("number", "bare"), [(1, False), (2, False), (2, True), (5, True)])
+def test_the_first_run_to_new_lengths_is_no_control(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, bare: bool
+) -> None:
+    bench, lengths = bench_in(tmp_path, warm_up=True), Lengths(monkeypatch)
+    found = long_controls(bench, "a", lengths, number, bare=bare)
+    assert len(found) == number + bare
+    assert [r.control.index for r in found] == list(range(len(found)))
+    assert sum(r.control.bare for r in found) == bare
+    kept = [r.control.total_ns for r in found if not r.control.bare]
+    assert set(kept) == {36 * 22_000_000}
+    assert found[0].machine["first_of_its_lengths_ns"] == (15 * 22 + 21 * 58) * 1_000_000
+    assert found[0].machine["warm_up"]["runs"] == len([n for n in lengths.runs if n == 16])
+    assert lengths.runs.count(37) == number + bare + 1
+    # Lengths that it has had cost no run.
+    again = long_controls(bench, "b", lengths, number, bare=bare)
+    assert lengths.runs.count(37) == 2 * (number + bare) + 1
+    assert "first_of_its_lengths_ns" not in again[0].machine
+
+
+def test_without_warm_up_every_run_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, lengths = bench_in(tmp_path), Lengths(monkeypatch)
+    found = long_controls(bench, "a", lengths, 2)
+    assert lengths.runs == [37, 37]
+    assert len(found) == 2
+
+
 def test_a_new_shape_is_warmed_up_before_its_first_control_and_an_old_one_is_not(
     tmp_path: Path,
 ) -> None:

@@ -13,6 +13,8 @@ from trace_timing.recording.runs.warm_up import (
     TOKENS,
     RunTimes,
     agree,
+    is_first_of_its_lengths,
+    is_late,
     new_tokens_of,
     shortened,
     times_of,
@@ -137,3 +139,31 @@ def test_the_configuration_says_what_the_call_does_not() -> None:
     assert found is not None
     assert (found["max_new_tokens"], found["generation_config"].min_new_tokens) == (TOKENS, None)
     assert config.min_new_tokens == 100
+
+
+def steps_of(early: int, late: int, *, number: int = 32) -> ControlTimes:
+    """A run whose steps take so long before and from the first that a warm-up does not reach."""
+    each = [early if step < TOKENS else late for step in range(1, number)]
+    segments = tuple(segment("decode", step, ns) for step, ns in enumerate(each, 1))
+    return ControlTimes(total_ns=sum(each), segments=segments)
+
+
+def test_a_run_is_the_first_of_its_lengths_where_late_steps_are_slower_than_in_the_next() -> None:
+    assert is_late(steps_of(20, 57))
+    assert is_first_of_its_lengths(steps_of(20, 57), steps_of(21, 22))
+
+
+def test_late_steps_that_stay_slow_grow_with_the_cache() -> None:
+    assert is_late(steps_of(20, 57))
+    assert not is_first_of_its_lengths(steps_of(20, 57), steps_of(20, 56))
+
+
+def test_a_run_that_is_slow_throughout_had_noise_and_counts() -> None:
+    assert not is_late(steps_of(30, 31))
+    assert not is_first_of_its_lengths(steps_of(30, 31), steps_of(20, 21))
+
+
+def test_of_a_short_run_nothing_is_said() -> None:
+    short = steps_of(20, 99, number=TOKENS)
+    assert not is_late(short)
+    assert not is_first_of_its_lengths(short, short)

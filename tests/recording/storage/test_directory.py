@@ -17,7 +17,7 @@ from trace_timing.recording.storage.directory import (
     finished,
     open_directory,
     read_records,
-    run_key,
+    record_key,
     write_whole,
 )
 from trace_timing.records.manifest import Manifest
@@ -178,7 +178,7 @@ def test_a_directory_that_cannot_be_is_named(tmp_path: Path) -> None:
 
 
 def test_controls_of_one_repeat_are_different_runs() -> None:
-    keys = {run_key(record) for record in (recorded("a"), control("a"), control("a", 1))}
+    keys = {record_key(record) for record in (recorded("a"), control("a"), control("a", 1))}
     assert len(keys) == 3
 
 

@@ -1,4 +1,4 @@
-"""The terminal's story: short, plain when piped, whole on a narrow terminal."""
+"""What the terminal is told: one table, a dozen lines, whole on a narrow terminal."""
 
 from __future__ import annotations
 
@@ -6,69 +6,137 @@ import io
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from tests.report.synthetic import report_data
 from trace_timing.records.findings import FigureWarning
 from trace_timing.report.findings import plus_minus
+from trace_timing.report.headline import headline, worst_first
+from trace_timing.report.latency_rows import latency_rows
+from trace_timing.report.main_finding import main_finding
 from trace_timing.report.model import ReportData
-from trace_timing.report.terminal.analysis import render
+from trace_timing.report.terminal.analysis import LINES_OF_FILES, MOST_LINES, Story, render
+from trace_timing.report.trust import warning_groups
 from trace_timing.schema import SAMPLE_TIMES
 
 
-def printed(data: ReportData, width: int = 100) -> str:
+def printed(data: ReportData, width: int = 100, **more: object) -> str:
     out = io.StringIO()
-    Console(file=out, width=width).print(render(data, width=width))
+    verbose = bool(more.pop("verbose", False))
+    story = Story(data=data, **more)  # type: ignore[arg-type]
+    Console(file=out, width=width).print(render(story, width=width, verbose=verbose))
     return out.getvalue()
 
 
-def test_it_is_plain_text_where_nobody_looks_and_thirty_lines_at_most() -> None:
-    text = printed(report_data())
-    assert "\x1b" not in text
-    assert len(text.splitlines()) <= 30
+def verdict(data: ReportData, stage: str = "decode", code: str = "host_bound") -> pd.DataFrame:
+    """The same verdict on every run."""
+    runs = data.recorded[["sample_id", "repeat", "rank"]]
+    said = {"sentence": f"{stage} is so", "evidence": "figures", "remedy": "a larger batch"}
+    return runs.assign(stage=stage, code=code, **said)
+
+
+def many_warnings(count: int) -> ReportData:
+    text = "something is odd with it, which takes more than a line to be told in full " * 3
+    warnings = [
+        FigureWarning(code=f"c{i}", message=f"figure {i}: {text}", evidence="e", remedy=text)
+        for i in range(count)
+    ]
+    return replace(report_data(), summary={"warnings": warnings})
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+@pytest.mark.parametrize("warnings", [0, 1, 40])
+def test_a_dozen_lines_at_most_stand_under_the_table(width: int, warnings: int) -> None:
+    data = many_warnings(warnings)
+    lines = printed(replace(data, verdicts=verdict(data)), width).splitlines()
+    assert max(map(len, lines)) <= width
+    (total,) = (n for n, line in enumerate(lines) if line.startswith("  Total"))
+    under = lines[total + 1 :]
+    assert len(under) + LINES_OF_FILES <= MOST_LINES
+    assert any("is the limit" in line for line in under)
+    assert sum("warning" in line for line in under) == bool(warnings)
+
+
+def test_it_is_plain_text_where_nobody_looks() -> None:
+    assert "\x1b" not in printed(report_data())
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 160])
 def test_every_stage_and_its_latency_stand_on_any_width(width: int) -> None:
-    data = report_data()
-    text = printed(data, width)
+    text = printed(report_data(), width)
     assert max(map(len, text.splitlines())) <= width
-    for label in ("Vision encoder", "Prefill", "Decode", "Sampling"):
+    for label in ("Vision encoder", "Prefill", "Decode", "Sampling", "Total"):
         assert any(label in line and " ms" in line for line in text.splitlines())
 
 
-def test_a_warning_stands_under_the_table_with_its_remedy() -> None:
-    warning = FigureWarning(code="c", message="too few", evidence="2 runs", remedy="record more")
-    text = printed(replace(report_data(), summary={"warnings": [warning]}))
-    assert text.index("Decode") < text.index("too few") < text.index("record more")
-
-
-def test_as_many_warnings_as_thirty_lines_take_are_shown_and_the_rest_is_counted() -> None:
+def test_the_worst_warning_is_named_and_the_others_are_counted() -> None:
+    codes = ("odd", "lost_ops", "odd", "no_control")
+    data = report_data()
     warnings = [
-        FigureWarning(code="c", message=f"figure {i} is odd", evidence="e", remedy="look")
-        for i in range(40)
+        FigureWarning(code=code, message=f"{code} it is", evidence="e", remedy=f"mend {code}")
+        for code in codes
     ]
-    text = printed(replace(report_data(), summary={"warnings": warnings}), 80)
-    lines = text.splitlines()
-    assert len(lines) == 30
-    shown = sum(line.startswith("warning:") for line in lines)
-    assert lines[-1] == f"and {40 - shown} more warnings: see the report"
+    traces = [{"integrity": {"failed": ["lost_ops"]}}]
+    data = replace(data, summary={"warnings": warnings, "traces": traces})
+    text = printed(data)
+    assert "3 warnings, the worst: lost_ops it is" in text
+    assert "  do: mend lost_ops" in text
+    assert "odd it is" not in text
+    ranked = worst_first(warning_groups(data.warnings), data)
+    assert [group.code for group in ranked] == ["lost_ops", "no_control", "odd"]
+
+
+def test_verbose_has_every_warning_with_its_evidence_and_every_verdict() -> None:
+    data = many_warnings(8)
+    data = replace(data, verdicts=verdict(data))
+    text = printed(data, 80, verbose=True, statistics=["noise is small"])
+    for n in range(8):
+        assert f"figure {n}: something" in text
+        assert f"c{n}: e" in text
+    assert "decode is so" in text
+    assert "noise is small" in text
+    assert "share" in text
+
+
+def test_the_finding_is_the_one_of_the_page_with_what_to_do() -> None:
+    data = report_data()
+    data = replace(data, verdicts=verdict(data))
+    text, found = printed(data, 300), main_finding(data)
+    assert f"{found.headline}. {found.evidence}" in text
+    assert found.limit == "host"
+    assert "  do: a larger batch" in text
+
+
+def test_of_the_largest_part_the_first_verdict_that_half_the_runs_share_speaks() -> None:
+    data = report_data(runs=4)
+    rows = latency_rows(data)
+    few = verdict(data, code="allocator").head(1)
+    found = headline(rows, pd.concat([few, verdict(data, code="sync_bound")]), data.recorded)
+    assert found is not None
+    assert found.sentence == "decode is so"
+    assert headline(rows, few, data.recorded) is None
+    prefill = headline(rows, verdict(data, "prefill", "sync_bound"), data.recorded)
+    assert prefill is not None
+    assert prefill.sentence == "prefill is so"
 
 
 def test_what_recording_did_is_said_once() -> None:
-    sentence = "Recording made runs ×1.30 as long."
-    summary = {"recording_effect": {"sentence": sentence}}
-    text = printed(replace(report_data(), summary=summary), 200)
-    assert text.count(sentence) == 1
+    said = "Recording made runs ×1.30 as long."
+    data = replace(report_data(), summary={"recording_effect": {"sentence": said}})
+    assert printed(data, 200, verbose=True).count(said) == 1
 
 
-def test_the_hosts_clock_is_said_in_words() -> None:
+def test_the_hosts_clock_is_said_in_words_and_has_no_columns_of_a_device() -> None:
     data = report_data()
     samples, runs = (table.assign(clock="host") for table in (data.samples, data.runs))
-    text = printed(replace(data, samples=samples, runs=runs))
+    busy = {n: np.nan for n in samples if str(n).endswith(("busy_ms", "busy_estimate_ms"))}
+    text = printed(replace(data, samples=samples.assign(**busy), runs=runs))
     assert "clock = host" in text
     assert "no GPU timeline" in text
+    assert "GPU busy" not in text
+    assert "idle" not in text
 
 
 def test_without_stage_ranges_nothing_is_said_of_stages() -> None:
@@ -77,9 +145,8 @@ def test_without_stage_ranges_nothing_is_said_of_stages() -> None:
     names = [n for n in SAMPLE_TIMES if n not in ("T_rest", "T_total")]
     nothing = {f"{n}_ms": np.nan for n in names}
     samples, runs = (table.assign(**nothing) for table in (data.samples, data.runs))
-    text = printed(
-        replace(data, samples=samples, runs=runs, stages=lost, steps=data.steps.head(0)), 200
-    )
+    changed = replace(data, samples=samples, runs=runs, stages=lost, steps=data.steps.head(0))
+    text = printed(changed, 200, verbose=True)
     assert "without stage ranges" in text
     assert "decode step" not in text
     assert "largest part" not in text
@@ -93,6 +160,7 @@ def test_without_a_latency_the_times_are_called_recorded() -> None:
     assert "recorded" in text.splitlines()[1]
     assert "latency" not in text.splitlines()[1]
     assert "Times are those of recorded runs (too long by what recording cost)." in text
+    assert "lie between GPU busy and these" in text
 
 
 def test_where_the_latencies_come_from_is_said_with_the_number_of_runs() -> None:
@@ -111,8 +179,12 @@ def test_an_interval_wider_than_the_figure_is_said_to_be() -> None:
     ]  # fmt: skip
 
 
-def test_without_a_recorded_run_no_check_is_said_to_hold() -> None:
+def test_a_broken_check_stands_first_and_without_a_recorded_run_none_is_said_to_hold() -> None:
     data = report_data()
-    text = printed(replace(data, runs=data.runs.head(0), stages=data.stages.head(0)), 200)
-    assert "No run was recorded" in text
-    assert "All checks" not in text
+    broken = printed(replace(data, runs=data.runs.assign(checks_hold=False)), 200)
+    under = broken[broken.index("  Total") :].splitlines()
+    assert under[1].startswith("A check is broken on 3 of 3 runs")
+    empty = replace(data, runs=data.runs.head(0), stages=data.stages.head(0))
+    assert "No run was recorded" in printed(empty, 200)
+    assert "No run was recorded" in printed(empty, 200, verbose=True)
+    assert "All checks" not in printed(empty, 200, verbose=True)

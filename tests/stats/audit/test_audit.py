@@ -10,10 +10,11 @@ import pytest
 
 from tests.stats.older_rows import known_rows, row
 from trace_timing.errors import TraceError, UsageError
+from trace_timing.records.findings import FigureWarning
 from trace_timing.stats.audit.annotated_copy import cleaned_rows
 from trace_timing.stats.audit.audit import audit
 from trace_timing.stats.audit.read_results import OlderResults, read_older
-from trace_timing.stats.audit.row_validity import judge
+from trace_timing.stats.audit.row_validity import ROUNDING_MS, judge
 from trace_timing.stats.audit.step_count import step_rate
 
 
@@ -137,6 +138,83 @@ def test_decode_timed_by_itself_is_told_from_a_difference(tmp_path: Path) -> Non
     rows = [row(3, 200, 40, 60) | {"T_LLM_decode": 95.0}, row(3, 200, 40, 60)]
     codes = [warning.code for warning in audit(older(tmp_path, rows)).findings]
     assert "decode_not_the_difference" in codes
+
+
+def findings(tmp_path: Path, rows: list[dict[str, Any]]) -> dict[str, FigureWarning]:
+    return {warning.code: warning for warning in audit(older(tmp_path, rows)).findings}
+
+
+#: 47 ms a step, divided by tokens: of three lengths.
+STEADY = [row(n, 100 + 47.0 * (n - 1), 40, 60) for n in (2, 4, 8)]
+
+
+def test_a_rate_divided_by_tokens_is_named_with_what_a_step_takes(tmp_path: Path) -> None:
+    found = findings(tmp_path, STEADY)
+    assert set(found) == {"per_token_divides_by_n"}
+    assert "at 2 tokens it reads 23.50 ms where a step takes 47.00 ms" in (
+        found["per_token_divides_by_n"].evidence
+    )
+
+
+def test_a_rate_divided_by_steps_and_no_rate_at_all_are_right(tmp_path: Path) -> None:
+    by_steps = [r | {"T_decode_per_token": 47.0} for r in STEADY]
+    assert findings(tmp_path, by_steps) == {}
+    by_none = [r | {"T_decode_per_token": 31.0 + i} for i, r in enumerate(STEADY)]
+    assert findings(tmp_path, by_none) == {}, "divided by neither: nothing is said"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(12.0, "12.00 ms too high"), (-7.5, "7.50 ms too low")]
+)
+def test_rows_of_one_token_show_the_error_that_the_others_share(
+    tmp_path: Path, error: float, said: str
+) -> None:
+    one = {"T_decode_per_token": None}
+    found = findings(tmp_path, [*STEADY, row(1, 100 + error, 40, 60) | one])
+    assert set(found) == {"per_token_divides_by_n", "survivors_biased"}
+    assert said in found["survivors_biased"].message
+    assert found["survivors_biased"].evidence.startswith("1 rows with one output token")
+    assert f"{error:.2f} to {error:.2f} ms" in found["survivors_biased"].evidence
+
+
+def test_the_divisor_is_that_of_all_rows_or_of_none(tmp_path: Path) -> None:
+    # The row of two tokens alone would say "tokens"; those with one token say nothing.
+    other = [STEADY[0], *(r | {"T_decode_per_token": 99.0} for r in STEADY[1:])]
+    assert findings(tmp_path, other) == {}
+    one = row(1, 130, 40, 60) | {"T_decode_per_token": 99.0}
+    assert "per_token_divides_by_n" in findings(tmp_path, [*STEADY, one])
+
+
+def test_an_estimate_has_the_bounds_of_the_rate_times_its_steps(tmp_path: Path) -> None:
+    valid = [row(2, 100 + ms, 40, 60) for ms in (48, 49, 50, 51, 52, 53)]
+    results = older(tmp_path, [*valid, row(4, 90, 40, 60)])
+    judged = judge(results)
+    rate = step_rate(results, judged)
+    assert rate is not None
+    assert rate[1] is not None
+    assert 48 <= rate[1].low < 50.5 < rate[1].high <= 53
+    names = [f"T_LLM_decode_estimated{end}" for end in ("", "_lo", "_hi")]
+    *good, wrong = cleaned_rows(results, judged, estimate=True)
+    assert [wrong[n] for n in names] == [3 * ms for ms in (50.5, rate[1].low, rate[1].high)]
+    assert [good[0][n] for n in names] == [None] * 3
+
+
+def test_ids_that_several_rows_share_are_counted(tmp_path: Path) -> None:
+    rows = [row(3, 150, 40, 60) | {"sample_id": i, "T_decode_per_token": 25.0} for i in "abaca"]
+    found = findings(tmp_path, rows)
+    assert set(found) == {"repeated_sample_ids"}
+    assert found["repeated_sample_ids"].evidence == "2 of 5 rows repeat an earlier id"
+
+
+def test_decode_may_differ_from_the_difference_by_rounding_alone(tmp_path: Path) -> None:
+    near = [
+        row(3, 150, 40, 60) | {"T_decode_per_token": 25.0, "T_LLM_decode": 50 + ROUNDING_MS - 1e-6}
+    ]
+    assert findings(tmp_path, near) == {}
+    far = [near[0] | {"T_LLM_decode": 50 + ROUNDING_MS + 1e-6}, near[0]]
+    found = findings(tmp_path, far)
+    assert set(found) == {"decode_not_the_difference"}
+    assert found["decode_not_the_difference"].evidence.endswith("in 1 of 2 rows")
 
 
 def test_rows_are_counted_by_any_column(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from scipy import stats
 
 from tests.paths import SAMPLE_TRACES
 from tests.stats.sample_rows import sample, step_table
-from trace_timing.api.analysis.analyze import Analysis, analyze
+from trace_timing.api.analysis.analyze import analyze
+from trace_timing.api.analysis.result import Analysis
 from trace_timing.report.terminal.statistics import statistics_lines, step_growth
 from trace_timing.stats.capture.statistics import scaling_fits, statistics
 
@@ -71,8 +72,9 @@ def test_the_sample_traces_lines_are_scipys(analysis: Analysis) -> None:
 
 
 def test_they_are_said_in_a_line_each_and_stand_in_the_summary(analysis: Analysis) -> None:
-    noise, growth, steps, outliers = statistics_lines(analysis.statistics)
+    noise, repeats, growth, steps, outliers = statistics_lines(analysis.statistics)
     assert noise.startswith("Noise floor: controls of one input differ by 1.8% in total")
+    assert repeats.startswith("How many controls a sample: of its total 3 give ± ")
     assert "first: long, T_total_ms 7838.96 against 3037.45" in outliers
     assert "prefill +15.04 µs an input token (3 points, too few for an interval)" in growth
     assert steps.startswith("A decode step's latency ")
@@ -84,6 +86,7 @@ def test_they_are_said_in_a_line_each_and_stand_in_the_summary(analysis: Analysi
         "prefill",
         "decode",
     ]
+    assert {row["time"] for row in summary["repeats"]} >= {"T_total", "T_decode_per_token"}
     assert {(row["of"], row["time"]) for row in summary["scaling"]} >= {("decode step", "busy")}
     assert len(summary["outliers"]) == len(analysis.statistics.outliers)
 

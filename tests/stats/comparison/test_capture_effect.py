@@ -47,6 +47,30 @@ def test_several_captures_a_side_by_hand() -> None:
     assert found.error == pytest.approx(np.sqrt(variance))
 
 
+def test_the_spread_of_a_captures_samples_adds_to_that_of_captures() -> None:
+    """Four samples of A stray by 0, 10, 20 and 30 % from those of B.
+
+    Less what a sample has in common, the middle two are 0.05 and 0.10 in A and their opposites in
+    B; winsorised, each row has the squares 4 × 0.025², over 2 × 1. Times 2 ÷ (2 − 1).
+    """
+    size = np.array([10.0, 20, 30, 40])
+    found = effect([size * np.exp([0, 0.1, 0.2, 0.3])], [size])
+    variance = 0.05**2 + 2 * (4 * 0.025**2 / 2)
+    assert found.log_ratio == pytest.approx(-0.15)
+    assert found.spread == pytest.approx(np.sqrt(variance))
+    assert found.error == pytest.approx(np.sqrt(2 * variance))
+
+
+def test_of_three_captures_centring_takes_a_third_of_the_spread() -> None:
+    size = np.array([10.0, 20, 30, 40])
+    apart = np.exp([0, 0.1, 0.2, 0.3])
+    found = effect([size * apart, size * apart], [size])
+    # Centred, the middle two are 0.1/3 and 0.2/3 in both of A and −0.2/3 and −0.4/3 in B.
+    noise = np.mean([4 * (0.05 / 3) ** 2 / 2] * 2 + [4 * (0.1 / 3) ** 2 / 2])
+    variance = (8 * (0.05**2 + noise * 3 / 2) + 0) / (8 + 1)
+    assert found.spread == pytest.approx(np.sqrt(variance))
+
+
 def test_a_shift_is_an_error_that_captures_do_not_average_out() -> None:
     size = np.array([10.0, 20, 30, 40])
     plain, shifted = (effect([size] * 9, [size] * 9, shift=shift) for shift in (0.0, 0.3))

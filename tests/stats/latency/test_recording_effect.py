@@ -36,6 +36,16 @@ def test_two_pairs_have_a_median_and_no_interval() -> None:
     assert str(ratio([3], [2])) == "×1.50"
 
 
+def test_a_stage_that_one_of_the_two_runs_lacks_has_no_ratio() -> None:
+    recorded, control = pair(120, 100)
+    seen = replace(recorded, by_stage={**recorded.by_stage, "vision": 30})
+    for one, other in ((seen, control), (recorded, replace(control, by_stage=seen.by_stage))):
+        found = recording_effect([(one, other)])
+        assert found is not None
+        assert "vision" not in found.groups
+        assert found.groups["prefill"].median == 1
+
+
 def test_without_a_sample_that_has_both_there_is_no_effect() -> None:
     assert recording_effect([]) is None
 

@@ -49,6 +49,29 @@ def test_the_interval_is_how_far_samples_left_out_were_from_their_prediction() -
     assert latency.lo_ns["T_total"] == pytest.approx(160 * exp(-half))
 
 
+def test_of_a_run_of_another_length_decode_and_sampling_are_taken_to_the_same_length() -> None:
+    recorded = Cut(by_stage={"prefill": 100, "decode": 200, "sampling": 30}, steps=2)
+    control = Cut(by_stage={"prefill": 80, "decode": 400, "sampling": 50}, steps=4)
+    scale = fit_scale([(recorded, control)])
+    assert scale is not None
+    # Four steps in 400 are two in 200; five samplings in 50 are three in 30.
+    assert scale.factors == {"prefill": 0.8, "decode": 1.0, "sampling": 1.0}
+
+
+@pytest.mark.parametrize(
+    "control",
+    [
+        Cut(by_stage={"prefill": 80}, steps=4),
+        Cut(by_stage={"prefill": 80, "decode": 10}, steps=0),
+        Cut(by_stage={"prefill": 80}, steps=0),
+    ],
+)
+def test_a_run_without_steps_or_without_their_time_is_left_as_it_is(control: Cut) -> None:
+    scale = fit_scale([(cut(100, 200), control)])
+    assert scale is not None
+    assert scale.factors["prefill"] == 0.8
+
+
 def test_two_samples_with_both_give_factors_and_no_interval_so_no_label() -> None:
     scale = fit_scale([(cut(100, 10), cut(80, 8))] * 2)
     assert scale is not None

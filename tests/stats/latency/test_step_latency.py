@@ -11,7 +11,12 @@ from trace_timing import schema
 from trace_timing.records.runs import ControlSegment, ControlTimes
 from trace_timing.stats.latency.evidence import Capture, RecordedRun
 from trace_timing.stats.latency.sample_table import samples_of
-from trace_timing.stats.latency.step_latency import pooled_step, step_latencies, with_latencies
+from trace_timing.stats.latency.step_latency import (
+    pooled_step,
+    step_latencies,
+    step_latencies_of,
+    with_latencies,
+)
 
 
 def by_step(*steps_ms: float) -> ControlTimes:
@@ -45,6 +50,21 @@ def test_the_controls_in_the_middle_by_total_are_averaged_step_by_step() -> None
         1: pytest.approx(11.5 * MS),
         2: pytest.approx(22.5 * MS),
     }
+
+
+def test_what_is_no_label_says_nothing_of_how_far_others_stray() -> None:
+    """Two controls take their interval from the capture; attached ones are not of it."""
+    usable = [control(times(factor=f, index=i)) for i, f in enumerate((0.99, 1.01))]
+    attached = [
+        control(times(factor=f, index=i, cupti="attached"), "b") for i, f in enumerate((0.5, 1.5))
+    ]
+    alone = step_latencies_of(samples_of(capture(usable, [recorded()]), [run()]))
+    made = capture([*usable, *attached], [recorded(), recorded("b")])
+    beside = step_latencies_of(samples_of(made, [run(), run("b")]))
+    (key,) = alone
+    assert set(beside) == {key, ("b", 0)}
+    assert beside[key] == alone[key]
+    assert alone[key][1][1] is not None
 
 
 def test_the_interval_holds_the_step_and_is_narrower_where_the_capture_is_quiet() -> None:

@@ -46,6 +46,30 @@ def test_the_machines_state_names_causes() -> None:
     ]
 
 
+def test_a_clock_5_percent_below_the_captures_usual_one_is_no_drop_yet() -> None:
+    # The median of the five is 2,000 MHz, so the bound is 1,900.
+    clocks = (2_000, 2_000, 2_000, 1_900, 1_899)
+    found = causes([record(i, mhz=mhz) for i, mhz in enumerate(clocks, 1)])
+    assert list(found.values()) == [(), (), (), (), ("clock_drop",)]
+
+
+def test_growth_of_the_allocator_alone_is_a_cause_and_its_absence_is_none() -> None:
+    def grown(before: int, after: int) -> RunRecord:
+        machine = {
+            when: {"devices": [{"sm_mhz": 1_900, "device_allocs": count}]}
+            for when, count in (("before", before), ("after", after))
+        }
+        return RunRecord(sample_id="s", role="recorded", repeat=0, ordinal=1, machine=machine)
+
+    for before, after, expected in ((3, 4, ("allocator",)), (4, 4, ()), (5, 4, ())):
+        assert list(causes([grown(before, after)]).values()) == [expected]
+
+
+def test_without_a_machines_state_nothing_is_said_of_it() -> None:
+    bare = RunRecord(sample_id="s", role="recorded", repeat=0, ordinal=1)
+    assert list(causes([bare]).values()) == [()]
+
+
 def runs(totals: list[float], steps: list[float], **more: Any) -> pd.DataFrame:
     """Controls of one sample."""
     rows = [
@@ -73,6 +97,9 @@ def test_a_control_that_stands_out_is_named_with_its_cause() -> None:
 
 def test_of_four_runs_none_is_said_to_stand_out() -> None:
     assert find_outliers(runs([900.0, 100, 101, 102], [5.0] * 4)) == ()
+    assert find_outliers(runs([100.0] * 4, [9.0, 5.0, 5.1, 5.2])) == ()
+    (step,) = find_outliers(runs([100.0] * 5, [9.0, 5.0, 5.1, 5.2, 5.3]))
+    assert (step.time, step.ms, step.median_ms) == ("T_decode_per_token_ms", 9.0, 5.2)
 
 
 def test_no_total_of_another_input_stands_out_but_a_slow_step_does() -> None:
@@ -81,6 +108,11 @@ def test_no_total_of_another_input_stands_out_but_a_slow_step_does() -> None:
     assert [(o.sample_id, o.time, o.among) for o in found] == [
         ("e", "T_decode_per_token_ms", "all")
     ]
+
+
+def test_where_nothing_is_said_of_hooks_a_run_has_them() -> None:
+    table = runs([900.0, 100, 101, 102, 103], [5.0] * 5, bare=None)
+    assert [o.ms for o in find_outliers(table)] == [900]
 
 
 def test_runs_made_under_other_conditions_are_not_held_against_each_other() -> None:

@@ -96,3 +96,37 @@ def test_a_rejected_one_leaves_its_share_to_the_rest() -> None:
 def test_a_group_shares_its_weight_and_absent_groups_leave_theirs() -> None:
     weights = {"total": 0.5, "stage": 0.3, "kernel": 0.2}
     assert shares(["total", "stage", "stage"], weights) == pytest.approx([0.625, 0.1875, 0.1875])
+
+
+def test_an_interval_by_ranks_mirrors_with_the_pairs() -> None:
+    """Which capture is called A says nothing of how sure the difference is."""
+    for n in (20, 21, 40):
+        d = np.log(noise(n))
+        one, other = (paired_effect(np.ones(n), np.exp(x)) for x in (d, -d))
+        assert one is not None
+        assert other is not None
+        for level in (0.5, 0.95, 0.999):
+            left, right = one.interval(level), other.interval(level)
+            assert (left.low, left.high) == pytest.approx((-right.high, -right.low), rel=1e-9)
+
+
+def test_the_interval_by_ranks_is_between_averages_counted_by_hand() -> None:
+    """Of n (n + 1) / 2 averages, as many lie outside at either end as the normal quantile says."""
+    n = 20
+    d = np.arange(float(n)) ** 1.5
+    walsh = np.sort([(x + y) / 2 for i, x in enumerate(d) for y in d[i:]])
+    deviation = stats.norm.ppf(0.975) * np.sqrt(n * (n + 1) * (2 * n + 1) / 24)
+    tail = 0.5 - deviation / len(walsh)
+    outside = int(np.floor(tail * (len(walsh) - 1)))
+    effect = paired_effect(np.ones(n), np.exp(d))
+    assert effect is not None
+    around = effect.interval(0.95)
+    assert (around.low, around.high) == pytest.approx((walsh[outside], walsh[-1 - outside]))
+
+
+def test_of_1500_pairs_all_averages_are_taken() -> None:
+    d = np.random.default_rng(5).normal(0, 1, 1_500)
+    effect = paired_effect(np.ones(len(d)), np.exp(d))
+    assert effect is not None
+    i, j = np.triu_indices(len(d))
+    assert effect.log_ratio == pytest.approx(np.median((d[i] + d[j]) / 2), abs=1e-12)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.paths import DATA
+from trace_timing.stages import Stage
 from trace_timing.stats.trace.bottlenecks import StageEvidence, verdicts
 from trace_timing.stats.trace.diagnosis import why
 from trace_timing.timeline.breakdown.communication import Communication
@@ -19,8 +20,8 @@ from trace_timing.timeline.breakdown.kind_times import KindTime
 from trace_timing.timeline.breakdown.launch_queue import QueueFigures
 from trace_timing.timeline.breakdown.sync_loops import SyncLoop
 from trace_timing.timeline.build.runs import lay_out
+from trace_timing.trace.files.reading import open_trace
 from trace_timing.trace.kineto.reader import read_trace
-from trace_timing.trace.reading import open_trace
 
 MS = 1_000_000
 #: A real one, of a batch large enough that the host runs ahead.
@@ -108,6 +109,24 @@ def test_a_starving_device_is_host_bound_with_its_idle_share() -> None:
         "to do"
     )
     assert "CUDA graphs" in verdict.remedy
+
+
+@pytest.mark.parametrize(
+    ("stage", "remedy"),
+    [
+        ("decode", "CUDA graphs"),
+        ("mixed", "CUDA graphs"),
+        ("draft", "CUDA graphs"),
+        ("sampling", "logits processors"),
+        ("other", "around the forwards"),
+        ("prefill", "to fuse and graph its launches"),
+        ("vision_encoder", "to fuse and graph its launches"),
+    ],
+)
+def test_the_remedy_is_one_for_the_stage(stage: Stage, remedy: str) -> None:
+    (verdict,) = verdicts(replace(HOST_BOUND, stage=stage))
+    assert (verdict.code, verdict.stage) == ("host_bound", stage)
+    assert remedy in verdict.remedy
 
 
 def test_a_device_that_never_waits_is_device_bound_and_nothing_else() -> None:

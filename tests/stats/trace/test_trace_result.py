@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
 from tests.paths import SAMPLE_TRACES
 from tests.timeline.building import TraceBuilder
 from trace_timing.errors import TraceError
-from trace_timing.stats.trace.trace_result import TraceResult, TraceSource, result_of
+from trace_timing.records.findings import CheckName
+from trace_timing.records.runs import RunRecord
+from trace_timing.stats.trace.trace_result import TraceResult, TraceSource, result_of, run_keys
 from trace_timing.timeline.build.runs import lay_out
 from trace_timing.timeline.naming.builtin_maps import auto
-from trace_timing.trace.reading import open_trace
+from trace_timing.trace.events import Trace, TraceInfo
+from trace_timing.trace.files.reading import open_trace
 
 SAMPLES = SAMPLE_TRACES / "traces"
 
@@ -56,9 +61,42 @@ def test_every_check_holds_on_every_recorded_trace_or_it_is_refused(shared: Path
             refused[path.name] = refusal.why
             continue
         checks = [check for run in found.runs for check in run.checks] + list(found.summary.checks)
-        assert {check.check for check in checks} == {1, 2, 3, 4, 5}
+        assert {check.check for check in checks} == set(get_args(CheckName))
         assert [check for check in checks if not check.holds] == [], path.name
     assert all(refused.values())
+
+
+def calls(count: int, **info: Any) -> Trace:
+    """A trace of so many generate() calls."""
+    built = TraceBuilder()
+    for start in range(0, 100 * count, 100):
+        built.range("generate", start, start + 50).range("prefill", start, start + 40)
+        built.op(start + 20, start + 30, launch=start + 10)
+    return replace(built.trace(), info=TraceInfo(**info))
+
+
+def keys(trace: Trace, **source: Any) -> list[tuple[str, int | None, int]]:
+    given = TraceSource(location="", name="t", sample_id="s", **source)
+    found = run_keys(given, lay_out(trace), trace)
+    return [(key.sample_id, key.repeat, key.rank) for key in found]
+
+
+def test_runs_of_a_record_are_repeats_of_its_sample() -> None:
+    record = RunRecord(sample_id="s", role="recorded", repeat=4)
+    known = {"record": record, "repeat": 4}
+    assert keys(calls(3), **known) == [("s", 4, 0), ("s", 5, 0), ("s", 6, 0)]
+    assert keys(calls(2), record=record) == [("s", 0, 0), ("s", 1, 0)]
+
+
+def test_several_runs_in_a_trace_of_others_are_samples_of_their_own() -> None:
+    assert keys(calls(1)) == [("s", 0, 0)]
+    assert keys(calls(3)) == [("s#0", 0, 0), ("s#1", 0, 0), ("s#2", 0, 0)]
+
+
+def test_the_rank_is_the_records_else_the_traces_else_none_is_told() -> None:
+    assert keys(calls(1, rank=3)) == [("s", 0, 3)]
+    assert keys(calls(1, rank=3), rank=2) == [("s", 0, 2)]
+    assert keys(calls(1, rank=3, processes=("7",)), rank=2) == [("s", 0, 3)]
 
 
 def test_the_parts_of_a_run_sum_to_its_total() -> None:
@@ -87,7 +125,7 @@ def test_a_trace_without_stage_ranges_has_one_row_and_says_why(h200: Path) -> No
     assert found.tables["steps"].num_rows == 0
 
 
-def test_names_that_do_not_say_their_stage_for_certain_are_warninged_with_an_example() -> None:
+def test_names_that_do_not_say_their_stage_for_certain_give_a_warning_with_an_example() -> None:
     trace = TraceBuilder().range("execute_new_0_cached_4", 0, 10).op(2, 8, launch=1).trace()
     source = TraceSource(location="", name="t", sample_id="s")
     summary = result_of(trace, lay_out(trace, auto()), source).summary

@@ -10,7 +10,7 @@ from tests.conftest import REPOSITORY
 from tests.timeline.handmade import TWO_STAGES, make_trace
 from trace_timing.stats.trace.unknown_names import unknown_names
 from trace_timing.trace.events import Kind
-from trace_timing.trace.reading import open_trace
+from trace_timing.trace.files.reading import open_trace
 
 #: Recorded on two H100 by benchmarks/why_captures.py.
 TENSOR_PARALLEL = REPOSITORY / "tests" / "data" / "why" / "tensor_parallel" / "traces"

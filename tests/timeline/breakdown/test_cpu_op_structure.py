@@ -15,7 +15,7 @@ from trace_timing.timeline.breakdown.components import RANGE_NAME, component_tim
 from trace_timing.timeline.breakdown.cpu_op_structure import Unknown, parts_of_forward
 from trace_timing.timeline.build.runs import lay_out
 from trace_timing.trace.events import Kind, Trace
-from trace_timing.trace.reading import open_trace
+from trace_timing.trace.files.reading import open_trace
 
 #: Full profiles of an H200 with component ranges as well, by benchmarks/why_captures.py.
 WHY_TRACES = REPOSITORY / "tests" / "data" / "why"
@@ -45,6 +45,13 @@ def test_a_block_is_cut_at_the_norms_that_follow_an_addition() -> None:
         ("rest", None),
         ("head", None),
     ]
+
+
+def test_a_half_with_one_product_feeds_nothing_forward() -> None:
+    for mlp, told in ((["linear", "silu"], False), (["linear", "silu", "linear"], True)):
+        half = ["layer_norm", *ATTENTION, "linear", "add", "layer_norm", *mlp, "add"]
+        parts = parts_of_forward(_forward("embedding", *half, "layer_norm", "linear"))
+        assert isinstance(parts, Unknown) != told
 
 
 def test_a_tower_norms_its_embeddings_and_ends_with_an_addition() -> None:

@@ -15,7 +15,7 @@ from trace_timing.timeline.breakdown.launch_queue import queue_figures
 from trace_timing.timeline.build.model import StageKey, State
 from trace_timing.timeline.build.runs import lay_out
 from trace_timing.trace.events import Kind
-from trace_timing.trace.reading import open_trace
+from trace_timing.trace.files.reading import open_trace
 
 WHY_TRACES = REPOSITORY / "tests" / "data" / "why"
 

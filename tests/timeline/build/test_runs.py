@@ -10,7 +10,7 @@ from tests.timeline.building import TraceBuilder
 from trace_timing.errors import AttributionError
 from trace_timing.timeline.build.runs import TraceTimeline, lay_out
 from trace_timing.timeline.naming.stage_names import read_stage_map
-from trace_timing.trace.reading import open_trace
+from trace_timing.trace.files.reading import open_trace
 
 
 def stages_of_ops(timeline: TraceTimeline) -> list[str]:

@@ -115,6 +115,24 @@ def test_first_and_last_step_may_lie_in_a_gap() -> None:
     assert [check for check in rows.checks if not check.holds] == []
 
 
+def test_an_op_launched_before_the_gap_explains_no_orphan_after_the_guard_step() -> None:
+    # Step 1's op is launched at 115 and runs until 700; the guard step ends at 610.
+    built = six_steps().op(120, 700, launch=115).op(560, 590, launch=520).op(650, 660)
+    assert Rows(built.trace()).timeline.unattributed == {"launch_missing": 1}
+    # Launched in the guard step, it may well run among ops whose launches are lost.
+    built = six_steps().op(120, 180, launch=115).op(560, 700, launch=520).op(650, 660)
+    assert Rows(built.trace()).timeline.unattributed == {"recording_switch": 1}
+
+
+def test_a_step_beside_a_switch_is_spoiled_and_its_stage_without_numbers_is_not() -> None:
+    built = recorded_ends(six_steps())
+    built.add(Kind.CALL, "cudaLaunchKernel", 204, 205, thread=0, correlation=99)
+    rows = Rows(built.trace())
+    assert rows.steps("step", "unrecorded_reason")[0] == (1, "recording_switch")
+    assert rows.stage("prefill")["recorded"]
+    assert check_integrity(rows.trace).launches_at_switches == 1
+
+
 def test_a_launch_next_to_a_gap_without_its_op_spoils_its_step_and_no_other() -> None:
     built = recorded_ends(six_steps())
     built.add(Kind.CALL, "cudaLaunchKernel", 204, 205, thread=0, correlation=99)

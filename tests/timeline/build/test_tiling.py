@@ -14,7 +14,7 @@ from tests.timeline.building import TraceBuilder
 from tests.timeline.plain import PlainOp, PlainRange, windows
 from trace_timing.timeline.build.model import RunTimeline, State
 from trace_timing.timeline.build.runs import lay_out
-from trace_timing.trace.reading import open_trace
+from trace_timing.trace.files.reading import open_trace
 
 DEVICE_BOUND = DATA / "device_bound" / "traces"
 
@@ -91,6 +91,34 @@ def test_an_idle_gap_goes_to_the_next_op_where_work_is_queued_and_else_to_the_ho
     # 10 to 30 empty in prefill, 30 to 31 empty in decode, 31 to 40 queued for decode.
     assert by_stage(queued, State.EMPTY) == {"prefill": 1 + 20, "decode": 1}
     assert by_stage(queued, State.QUEUED) == {"prefill": 1, "decode": 9}
+
+
+def test_an_op_that_seems_to_start_before_its_launch_hides_no_other_that_is_queued() -> None:
+    # By the device's clock the first op starts at 10; by the host's it is launched at 50.
+    skewed = only_run(
+        TraceBuilder()
+        .range("generate", 0, 60)
+        .range("prefill", 0, 60)
+        .op(10, 20, launch=50)
+        .op(40, 48, launch=5)
+    )
+    # The second is queued from 5 until it starts, but for the time that the first runs.
+    assert by_stage(skewed, State.QUEUED) == {"prefill": 5 + 20}
+    assert by_stage(skewed, State.BUSY) == {"prefill": 10 + 8}
+    assert by_stage(skewed, State.EMPTY) == {"prefill": 5 + 12}
+
+
+def test_of_ops_that_start_together_the_wait_belongs_to_the_one_launched_first() -> None:
+    run = only_run(
+        TraceBuilder()
+        .range("generate", 0, 60)
+        .range("vision", 0, 10)
+        .range("prefill", 10, 60)
+        .op(40, 50, launch=12, stream=7)
+        .op(40, 50, launch=8, stream=8)
+    )
+    assert by_stage(run, State.QUEUED) == {"vision": 32}
+    assert by_stage(run, State.BUSY) == {"vision": 10}
 
 
 def test_the_window_reaches_to_the_last_op_after_generate_returned() -> None:

@@ -219,6 +219,38 @@ def test_a_range_within_one_of_its_own_name_repeats_no_step() -> None:
     assert found(made.forward("decode[4]").sampling(4).end()) == {}
 
 
+def evidence(trace: Trace, code: str) -> str:
+    """What a check says that it looked at, or found."""
+    timeline = lay_out(trace)
+    results = list(trace_integrity(TraceSubject(trace=trace, timeline=timeline)))
+    for run in timeline.runs:
+        results += run_integrity(RunSubject(trace=trace, timeline=timeline, run=run))
+    (result,) = [r for r in results if r.code == code]
+    return result.evidence
+
+
+def test_a_generate_range_at_zero_is_counted_too() -> None:
+    made = call()
+    made.built.range("generate", 0, 10_000)
+    trace = made.end()
+    assert found(trace)["range_at_zero"] == "FAIL"
+    assert evidence(trace, "range_at_zero").startswith("1 ranges; the other events begin at ")
+
+
+def test_a_trace_in_which_nothing_is_at_zero_or_all_is_near_it_passes() -> None:
+    # Prefill, four steps, five samplings and generate itself.
+    assert evidence(call().end(), "range_at_zero") == "11 ranges"
+    made = Call(base=-10_000).forward("prefill").forward("decode[1]")
+    assert evidence(made.end(), "range_at_zero") == "3 ranges"
+
+
+def test_overhead_is_found_after_a_range_that_is_not_looked_at() -> None:
+    made = call()
+    made.built.range("recording_off", T0 + 1_000, T0 + 2_000)
+    made.built.add(Kind.OVERHEAD, "Activity Buffer Request", T0 + 120_000, T0 + 180_000)
+    assert found(made.end())["profiler_overhead"] == "WARN"
+
+
 def test_others_number_steps_from_where_they_like() -> None:
     made = Call().forward("prefill").forward("decode[7]").forward("decode[8]")
     assert found(made.built.trace()) == {"no_generate": "WARN"}

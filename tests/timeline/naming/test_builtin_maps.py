@@ -19,7 +19,7 @@ from trace_timing.timeline.naming.builtin_maps import BUILT_IN, auto, built_in, 
 from trace_timing.timeline.naming.stage_names import DEFAULT_STAGES, StageMap, parse_stage_map
 from trace_timing.timeline.rows.tables import RunKey, stage_columns, step_columns
 from trace_timing.trace.events import Trace
-from trace_timing.trace.reading import open_trace
+from trace_timing.trace.files.reading import open_trace
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -119,6 +119,8 @@ def _noted(note: str) -> Trace:
         (lambda: _late_copy(20_000), {"early_return": "WARN"}),
         (lambda: _late_copy(90_000), {"op_after_sync": "FAIL"}),
         (lambda: _far_op(2_000_000), {"long_wait": "WARN"}),
+        (lambda: _far_op(1_000_000_000), {"long_wait": "WARN"}),
+        (lambda: _far_op(1_000_000_001), {"absurd_wait": "FAIL"}),
         (lambda: _far_op(1_000_000_000_000), {"absurd_wait": "FAIL"}),
     ],
 )

@@ -60,6 +60,17 @@ def test_a_document_without_events_comes_back_whole() -> None:
     assert fed(text) == ([], json.loads(text))
 
 
+@pytest.mark.parametrize("pad", range(16))
+def test_the_key_inside_the_header_does_not_hide_the_documents_own(pad: int) -> None:
+    inner = '{"traceEvents": [0]}, ' * 3
+    events = EVENTS[:8_000]
+    text = f'{{"pad": "{"x" * pad}", "a": [{inner}1], "traceEvents": {json.dumps(events)}}}'
+    arrays, rest = fed(text)
+    assert arrays, "read in pieces, not as a whole"
+    assert isinstance(rest, dict)
+    assert [event for array in arrays for event in array] + rest["traceEvents"] == events
+
+
 MEGABYTE = 1 << 20
 
 

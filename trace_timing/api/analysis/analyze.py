@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -14,207 +13,39 @@ from trace_timing import schema
 from trace_timing.api.analysis.capture_level import CaptureLevel, Owned, capture_level
 from trace_timing.api.analysis.executor import spread
 from trace_timing.api.analysis.inputs import Inputs, find_inputs
-from trace_timing.api.analysis.result_cache import Parts, parts_of
+from trace_timing.api.analysis.result import Analysis, frame_of
+from trace_timing.api.analysis.result_cache import ResultCache, result_cache_of
 from trace_timing.api.analysis.shown_timelines import MOST_DETAILS, shown_timelines
-from trace_timing.api.analysis.stage_map_check import unmatched_patterns
+from trace_timing.api.analysis.stage_map_check import doubtful_patterns
+from trace_timing.api.analysis.table_files import StoredTables, TableWriters
 from trace_timing.api.analysis.worker import Outcome, Settings, analyze_trace
-from trace_timing.api.output.table_files import StoredTables, TableWriters
 from trace_timing.atomic_write import remove_abandoned
-from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, NothingReadError
-from trace_timing.records.findings import FigureWarning, Rejection
-from trace_timing.records.manifest import Manifest
-from trace_timing.records.runs import RunRecord
-from trace_timing.report.model import ReportData, SampleDetail, Section
-from trace_timing.stats.capture.growth import LatencyGrowth
-from trace_timing.stats.latency.recording_effect import RecordingEffect
+from trace_timing.errors import NothingReadError
+from trace_timing.records.findings import Rejection
+from trace_timing.report.model import SampleDetail
 from trace_timing.stats.latency.step_latency import with_latencies
 from trace_timing.stats.trace.hta_bridge import require_hta
-from trace_timing.stats.trace.trace_result import RunSummary, TraceResult, TraceSummary
+from trace_timing.stats.trace.trace_result import TraceResult
 from trace_timing.timeline.naming.builtin_maps import stage_map_of
 from trace_timing.timeline.naming.stage_names import DEFAULT_STAGES, StageMap, read_stage_map
-from trace_timing.trace.cache import LIMIT_BYTES
+from trace_timing.trace.files.cache import LIMIT_BYTES
 from trace_timing.trace.kineto.inflating import MOST_INFLATION
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from trace_timing.report.notebook import Figures
-    from trace_timing.stats.capture.statistics import Statistics
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Analysis:
-    """The result of analyze(): tables as pandas DataFrames, and what to say about them.
-
-    Shows itself in a notebook; `figures` has the report's figures to restyle.
-    """
-
-    tables: StoredTables
-    run_summaries: tuple[RunSummary, ...]
-    traces: tuple[TraceSummary, ...]
-    rejections: tuple[Rejection, ...]
-    manifests: tuple[Manifest, ...] = ()
-    #: Of every run of the captures among the inputs, of either role.
-    records: tuple[RunRecord, ...] = ()
-    warnings: tuple[FigureWarning, ...] = ()
-    #: Recorded ÷ control; None where no sample has both.
-    recording_effect: RecordingEffect | None = None
-    #: How a decode step's latency changes with its position; None without controls of steps.
-    growth: LatencyGrowth | None = None
-    #: Timelines of the runs that the report shows in full.
-    details: tuple[SampleDetail, ...] = ()
-
-    @cached_property
-    def samples(self) -> pd.DataFrame:
-        """schema.SAMPLES and metadata columns: a row a sample, its latencies first."""
-        return self._frame("samples")
-
-    @cached_property
-    def runs(self) -> pd.DataFrame:
-        """schema.RUNS, a row a run, recorded or control."""
-        return self._frame("runs")
-
-    @cached_property
-    def stages(self) -> pd.DataFrame:
-        """schema.STAGES, a row a run and stage."""
-        return self._frame("stages")
-
-    @cached_property
-    def device_stages(self) -> pd.DataFrame:
-        """schema.DEVICE_STAGES, a row a run, device and stage."""
-        return self._frame("device_stages")
-
-    @cached_property
-    def steps(self) -> pd.DataFrame:
-        """schema.STEPS, a row a run (or unrecorded sample) and step."""
-        return self._frame("steps")
-
-    @cached_property
-    def step_summary(self) -> pd.DataFrame:
-        """Times of a server's forwards by stage and batch size; empty without such a trace."""
-        from trace_timing.stats.capture.step_summaries import serving_summary
-
-        return serving_summary(self.steps, self.run_summaries, self.traces)
-
-    @cached_property
-    def generate_steps(self) -> pd.DataFrame:
-        """`steps` without those of servers' traces, whose numbers are no positions."""
-        from trace_timing.stats.capture.step_summaries import generate_steps
-
-        return generate_steps(self.steps, self.run_summaries, self.traces)
-
-    @cached_property
-    def kernels(self) -> pd.DataFrame:
-        """schema.KERNELS, a row a run, stage and op name."""
-        return self._frame("kernels")
-
-    def _frame(self, name: str) -> pd.DataFrame:
-        return _frame(self.tables[name])
-
-    @cached_property
-    def statistics(self) -> Statistics:
-        """Noise floor, growth with size and outliers over the runs."""
-        from trace_timing.stats.capture.statistics import statistics
-
-        return statistics(self.samples, self.runs, self.generate_steps, self.records, self.growth)
-
-    @property
-    def figures(self) -> Figures:
-        """The report's figures as plotly figures: `.split()`, `.steps()`, `.timeline("id")` …"""
-        from trace_timing.report.notebook import Figures
-
-        return Figures(self._brief_data)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows of an analysis."""
-        from trace_timing.report.notebook import summary_html
-
-        return summary_html(self._brief_data)
-
-    def __repr__(self) -> str:
-        samples, warnings = self.samples["sample_id"].nunique(), len(self._brief_data.warnings)
-        return f"<Analysis of {samples} samples, {len(self.runs)} runs, {warnings} warnings>"
-
-    @cached_property
-    def _brief_data(self) -> ReportData:
-        return self.report_data(pages=False)
-
-    @property
-    def checks_hold(self) -> bool:
-        """Whether every check holds on every run and trace."""
-        return all(
-            check.holds
-            for checks in (
-                *(r.checks for r in self.run_summaries),
-                *(t.checks for t in self.traces),
-            )
-            for check in checks
-        )
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether no check of integrity failed on any run or trace; warnings are no failure."""
-        each = (*(r.checked for r in self.run_summaries), *(t.checked for t in self.traces))
-        return all(result.level != "FAIL" for results in each for result in results)
-
-    @property
-    def exit_code(self) -> int:
-        """0 good; 1 something rejected, unattributed as a whole, unsound, or a check broken."""
-        attributed = not any(t.all_unattributed for t in self.traces)
-        good = self.checks_hold and self.is_sound and attributed and not self.rejections
-        return EXIT_GOOD if good else EXIT_REJECTED
-
-    def summary(self) -> dict[str, Any]:
-        """What summary.json holds: plain values, ready for JSON."""
-        from trace_timing.report.export import plain, statistics_summary, summary_of
-
-        said = summary_of(
-            self.run_summaries, self.traces, self.rejections, self.manifests, self.warnings
-        )
-        told = statistics_summary(self.statistics)
-        return {**said, "recording_effect": plain(self.recording_effect), **told}
-
-    def report_data(self, *, pages: bool = True) -> ReportData:
-        """Everything the report is drawn from.
-
-        Args:
-            pages: with the further pages and their figures, which the terminal has no use for.
-        """
-        return ReportData(
-            samples=self.samples,
-            runs=self.runs,
-            stages=self.stages,
-            device_stages=self.device_stages,
-            steps=self.steps,
-            # A name is 200 letters long and occurs in every run.
-            kernels=_frame(self.tables.read("kernels", words=("name", "stage", "op"))),
-            summary=self.summary(),
-            details={detail.run: detail for detail in self.details},
-            sections=self._sections() if pages else (),
-        )
-
-    def _sections(self) -> tuple[Section, ...]:
-        from trace_timing.report.html.sections.statistics import statistics_section
-        from trace_timing.report.html.sections.why import why_section
-        from trace_timing.stats.trace.diagnosis import WHY_TABLES
-
-        names = (*WHY_TABLES, "ranks")
-        why = why_section({name: self._frame(name) for name in names}, self.stages)
-        numbers = statistics_section(self.statistics, self.samples)
-        return (why, numbers) if why else (numbers,)
+    pass
 
 
 Progress = Callable[[Outcome, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
-    """How an analysis is done. Its result depends on the settings alone."""
+class Execution:
+    """Options of an analysis that do not change its result, and the settings that do."""
 
     settings: Settings
     jobs: int = 1
     scheduler: str | None = None
-    parts: Parts | None = None
+    parts: ResultCache | None = None
     resume: bool = False
     #: Folder for the tables; None: one that goes with the Analysis.
     tables: Path | None = None
@@ -267,15 +98,11 @@ def analyze(
     found = find_inputs(str(p) for p in paths)
     known_stages = stage_map(stages)
     settings = Settings(
-        stages=known_stages,
-        cache=cache,
-        components=components,
-        hta=hta,
-        max_inflation=max_inflation,
-        debug=debug,
-    )
-    kept, resume = parts_of(parts, settings, resume=resume)
-    way = Way(
+        stages=known_stages, cache=cache, components=components, hta=hta,
+        max_inflation=max_inflation, debug=debug,
+    )  # fmt: skip
+    kept, resume = result_cache_of(parts, settings, resume=resume)
+    execution = Execution(
         settings=settings,
         jobs=jobs,
         scheduler=scheduler,
@@ -284,14 +111,17 @@ def analyze(
         tables=tables,
         progress=progress,
     )
-    analysis = analysis_of(found, way)
+    analysis = analysis_of(found, execution)
     if stages is None:
         return analysis
-    return _with_unmatched(analysis, known_stages, found, max_inflation)
+    return _with_doubtful_patterns(analysis, known_stages, found, max_inflation)
 
 
 def analysis_of(
-    inputs: Inputs, way: Way, *, shown: dict[str, tuple[SampleDetail, ...]] | None = None
+    inputs: Inputs,
+    execution: Execution,
+    *,
+    shown: dict[str, tuple[SampleDetail, ...]] | None = None,
 ) -> Analysis:
     """Analyse what was found. The tables are written as results come; here only summaries stay.
 
@@ -301,8 +131,8 @@ def analysis_of(
         NothingReadError: there is no result.
     """
     shown = {} if shown is None else shown
-    with TableWriters(way.tables) as writers:
-        results, owned, rejections = _results(inputs, way, writers, shown)
+    with TableWriters(execution.tables) as writers:
+        results, owned, rejections = _results(inputs, execution, writers, shown)
         level = capture_level(inputs, owned)
         if not results and not len(level.tables["runs"]):
             raise _nothing_read(rejections)
@@ -311,25 +141,28 @@ def analysis_of(
     tables.replace("steps", with_latencies(tables["steps"], level.samples))
     if len({run.rank for result in results for run in result.runs}) > 1:
         _write_ranks(tables)
-    if way.parts:
-        if way.resume:
-            way.parts.prune(LIMIT_BYTES)
+    if execution.parts:
+        if execution.resume:
+            execution.parts.prune(LIMIT_BYTES)
         else:
-            way.parts.clear()
+            execution.parts.clear()
     analysis = _analysis(inputs, results, rejections, level, tables)
-    details = shown_timelines(inputs, way.settings, analysis.runs, shown)
+    details = shown_timelines(inputs, execution.settings, analysis.runs, shown)
     return replace(analysis, details=details)
 
 
 def _results(
-    inputs: Inputs, way: Way, writers: TableWriters, shown: dict[str, tuple[SampleDetail, ...]]
+    inputs: Inputs,
+    execution: Execution,
+    writers: TableWriters,
+    shown: dict[str, tuple[SampleDetail, ...]],
 ) -> tuple[list[TraceResult], list[Owned], list[Rejection]]:
     """Results without their tables, which are written; what each says of its capture's samples."""
     few = len(inputs.sources) <= MOST_DETAILS
     results: list[TraceResult] = []
     owned: list[Owned] = []
     rejections = list(inputs.rejections)
-    outcomes = each(inputs, replace(way, settings=replace(way.settings, details=few)))
+    outcomes = each(inputs, replace(execution, settings=replace(execution.settings, details=few)))
     for done, outcome in enumerate(outcomes, 1):
         if outcome.result:
             writers.append(outcome.result.tables)
@@ -341,8 +174,8 @@ def _results(
             rejections.append(outcome.rejection)
         if outcome.details:
             shown[outcome.source.name] = outcome.details
-        if way.progress:
-            way.progress(outcome, done, len(inputs.sources))
+        if execution.progress:
+            execution.progress(outcome, done, len(inputs.sources))
     return results, owned, rejections
 
 
@@ -375,14 +208,14 @@ def _nothing_read(rejections: Sequence[Rejection]) -> NothingReadError:
     )
 
 
-def _with_unmatched(
+def _with_doubtful_patterns(
     analysis: Analysis, stages: StageMap, inputs: Inputs, max_inflation: float
 ) -> Analysis:
     readable = {trace.trace for trace in analysis.traces}
     first = next((s.local for s in inputs.sources if s.name in readable), None)
     found = set(analysis.tables["stages"]["stage"].to_pylist())
-    warning = unmatched_patterns(stages, found, first, max_inflation) if first else None
-    return replace(analysis, warnings=(*analysis.warnings, warning)) if warning else analysis
+    warnings = doubtful_patterns(stages, found, first, max_inflation) if first else ()
+    return replace(analysis, warnings=(*analysis.warnings, *warnings)) if warnings else analysis
 
 
 def stage_map(stages: str | Path | StageMap | None) -> StageMap:
@@ -394,18 +227,18 @@ def stage_map(stages: str | Path | StageMap | None) -> StageMap:
     return stage_map_of(stages) if isinstance(stages, str) else read_stage_map(stages)
 
 
-def each(inputs: Inputs, way: Way) -> Iterator[Outcome]:
+def each(inputs: Inputs, execution: Execution) -> Iterator[Outcome]:
     """The outcome of each source, in their order. Those with a part cost no analysis."""
-    parts = way.parts
+    parts = execution.parts
     keys = [parts.key(source) if parts else None for source in inputs.sources]
-    known = [bool(parts and way.resume and parts.has(key)) for key in keys]
+    known = [bool(parts and execution.resume and parts.has(key)) for key in keys]
     waiting = [(n, s) for n, s in enumerate(inputs.sources) if not known[n]]
-    fresh = spread(waiting, way.settings, jobs=way.jobs, scheduler=way.scheduler)
+    fresh = spread(waiting, execution.settings, jobs=execution.jobs, scheduler=execution.scheduler)
     early: dict[int, Outcome] = {}
     for number, source in enumerate(inputs.sources):
         key = keys[number]
         if known[number] and parts and key:
-            yield parts.load(source, key) or analyze_trace(source, way.settings)
+            yield parts.load(source, key) or analyze_trace(source, execution.settings)
             continue
         while number not in early:
             other, outcome = next(fresh)
@@ -415,20 +248,11 @@ def each(inputs: Inputs, way: Way) -> Iterator[Outcome]:
         yield early.pop(number)
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
-    # Nullable integers: a null must not turn nanoseconds into floats.
-    import pandas as pd
-
-    kinds = {pa.int64(): pd.Int64Dtype()}
-    frame: pd.DataFrame = table.to_pandas(types_mapper=kinds.get)
-    return frame
-
-
 def _write_ranks(tables: StoredTables) -> None:
     """The table `ranks` beside those of each trace: it compares the traces of one sample."""
     from trace_timing.stats.capture.ranks import compare_ranks
 
-    frames = (_frame(tables[name]) for name in ("stages", "communication", "spans"))
+    frames = (frame_of(tables[name]) for name in ("stages", "communication", "spans"))
     found = compare_ranks(*frames)[list(schema.RANKS.names)]
     rows = pa.Table.from_pandas(found, schema=schema.RANKS.arrow(), preserve_index=False)
     tables.replace("ranks", rows)

@@ -16,7 +16,7 @@ from trace_timing.records.manifest import MANIFEST_NAME, TRACES_DIR, Manifest, d
 from trace_timing.records.runs import RunRecord, decode_run_record
 from trace_timing.stats.latency.evidence import Capture
 from trace_timing.stats.trace.trace_result import TraceSource
-from trace_timing.trace.reading import KINETO_ENDINGS, STORE_ENDING
+from trace_timing.trace.files.reading import KINETO_ENDINGS, STORE_ENDING
 
 _ENDINGS = (*KINETO_ENDINGS, STORE_ENDING)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trace_timing.errors import TraceError
 from trace_timing.stats.trace.trace_result import TraceSource
-from trace_timing.trace.digest import sha256_of, verify
+from trace_timing.trace.files.digest import sha256_of, verify
 
 _OWN_ONLY = (
     "a record names traces of its own directory: move the file into traces/ there, or name it to "

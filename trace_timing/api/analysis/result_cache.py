@@ -1,6 +1,6 @@
-"""Results on disk, one file a trace, written as they come: what a later analysis goes on from.
+"""Cache of results on disk, one file a trace: what an interrupted or later analysis goes on from.
 
-A part is found by everything its result depends on (the file's place and state, its records, the
+A result is found by everything its result depends on (the file's place and state, its records, the
 settings, this program's code), so a stale one is never read. Arrow and JSON, no pickles:
 an output folder may come from someone else.
 """
@@ -26,7 +26,7 @@ from trace_timing.atomic_write import remove_abandoned, replacing
 from trace_timing.schema.table import packed, unpacked
 from trace_timing.stats.latency.evidence import RecordedRun
 from trace_timing.stats.trace.trace_result import RunSummary, TraceResult, TraceSource, TraceSummary
-from trace_timing.trace.cache import prune
+from trace_timing.trace.files.cache import prune
 from trace_timing.units import NS_PER_S
 
 _ENDING = ".part"
@@ -42,8 +42,8 @@ class _Part(msgspec.Struct, frozen=True):
     recorded: tuple[RecordedRun, ...]
 
 
-class Parts:
-    """The parts in a folder; those of other settings are passed over.
+class ResultCache:
+    """The results in a folder; those of other settings are passed over.
 
     Timelines for the report's figures are not kept: they are large, and of few runs.
     """
@@ -110,11 +110,13 @@ class Parts:
         return self._folder / f"{key}{_ENDING}"
 
 
-def parts_of(folder: Path | None, settings: Settings, *, resume: bool) -> tuple[Parts | None, bool]:
+def result_cache_of(
+    folder: Path | None, settings: Settings, *, resume: bool
+) -> tuple[ResultCache | None, bool]:
     """Where results are kept, and whether they stay there: those in the cache do."""
     if folder is None and settings.cache:
-        return Parts(settings.cache / "results", settings), True
-    return (Parts(folder, settings) if folder else None), resume
+        return ResultCache(settings.cache / "results", settings), True
+    return (ResultCache(folder, settings) if folder else None), resume
 
 
 def fingerprint(source: TraceSource, settings: Settings) -> str | None:

@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from trace_timing.api.analysis.analyze import Analysis, Way, analysis_of, stage_map
+from trace_timing.api.analysis.analyze import Execution, analysis_of, stage_map
 from trace_timing.api.analysis.inputs import find_inputs
-from trace_timing.api.analysis.result_cache import Parts
+from trace_timing.api.analysis.result import Analysis
+from trace_timing.api.analysis.result_cache import ResultCache
 from trace_timing.api.analysis.worker import Settings
 from trace_timing.errors import NothingReadError
 from trace_timing.report.model import SampleDetail
@@ -36,8 +37,10 @@ def watch(
     settings = Settings(stages=stage_map(stages), cache=cache)
     shown: dict[str, tuple[SampleDetail, ...]] = {}
     with tempfile.TemporaryDirectory(prefix="trace-timing-") as folder:
-        parts = Parts(Path(folder), settings)
-        way = Way(settings=settings, parts=parts, resume=True, jobs=jobs, scheduler=scheduler)
+        parts = ResultCache(Path(folder), settings)
+        execution = Execution(
+            settings=settings, parts=parts, resume=True, jobs=jobs, scheduler=scheduler
+        )
         while True:
             found = find_inputs(str(p) for p in paths)
             keys = [parts.key(source) for source in found.sources]
@@ -48,5 +51,5 @@ def watch(
                         shown.pop(source.name, None)
                 inputs = replace(found, sources=tuple(there))
                 with suppress(NothingReadError):
-                    yield analysis_of(inputs, way, shown=shown)
+                    yield analysis_of(inputs, execution, shown=shown)
             idle()

@@ -9,13 +9,14 @@ from trace_timing.api.analysis.recorded_files import sha256_expected
 from trace_timing.errors import TraceError, TraceTimingError
 from trace_timing.records.findings import Rejection
 from trace_timing.report.detail import sample_detail
-from trace_timing.report.model import RunKey, SampleDetail
-from trace_timing.stats.comparison.several_processes import joined
+from trace_timing.report.model import SampleDetail
+from trace_timing.stats.trace.several_processes import joined
 from trace_timing.stats.trace.trace_result import TraceResult, TraceSource, result_of, run_keys
 from trace_timing.timeline.build.processes import LaidOut, lay_out_each
 from trace_timing.timeline.naming.stage_names import DEFAULT_STAGES, StageMap
-from trace_timing.trace.cache import open_through
+from trace_timing.timeline.rows.tables import RunKey
 from trace_timing.trace.events import Trace
+from trace_timing.trace.files.cache import open_through
 from trace_timing.trace.kineto.inflating import MOST_INFLATION
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from trace_timing.api.capture.hooks import Hooks
 from trace_timing.api.capture.manifest import begun, manifest_of
 from trace_timing.api.capture.options import CaptureOptions
-from trace_timing.api.capture.retention import Keep, Keeper
+from trace_timing.api.capture.retention import KeepPolicy, TraceRetention
 from trace_timing.api.capture.session import Session
-from trace_timing.errors import UsageError
+from trace_timing.errors import UsageError, did_you_mean
 from trace_timing.recording.hooks.attach import attach
 from trace_timing.recording.hooks.components import component_ranges
-from trace_timing.recording.model.locate import read_overrides, resolve
+from trace_timing.recording.model.locate import read_overrides, require_module, resolve
 from trace_timing.recording.profiling.detach import attachment_of_process
 from trace_timing.recording.profiling.switch import switch_of_process
 from trace_timing.recording.runs.calls import RunSettings, SinkSlot, devices_of
@@ -47,10 +47,12 @@ def capture(
         changes: fields of `CaptureOptions`, by name.
     Raises:
         UsageError: the directory holds a capture and `resume` is not set; the settings differ
-            from those that it was begun with; another capture is writing into it.
+            from those that it was begun with; another capture is writing into it; the model is no
+            torch module.
         CaptureError: the model's stages cannot be found.
     """
-    chosen = replace(options or CaptureOptions(), **changes)
+    require_module(model)
+    chosen = _chosen(options, changes)
     if chosen.record_steps != "all" and chosen.record_steps < 1:
         raise UsageError(
             f"record_steps is {chosen.record_steps}", remedy="give a number from 1 on, or 'all'"
@@ -58,6 +60,18 @@ def capture(
     shard = shard_of_process()
     with exclusive(Path(directory), rank=shard.rank):
         yield from _sessions(Path(directory), model, chosen, shard)
+
+
+def _chosen(options: CaptureOptions | None, changes: dict[str, Any]) -> CaptureOptions:
+    known = [field.name for field in fields(CaptureOptions)]
+    unknown = [name for name in changes if name not in known]
+    if unknown:
+        raise UsageError(
+            f"capture has no option {unknown[0]}",
+            why=f"its options are {', '.join(known)}",
+            remedy=f"{did_you_mean(unknown[0], known)}see help(trace_timing.capture)",
+        )
+    return replace(options or CaptureOptions(), **changes)
 
 
 def _sessions(
@@ -76,28 +90,22 @@ def _sessions(
     manifest = manifest_of(model, stages, chosen, shard, backend)
     manifest = begun(place, manifest, shard)
     slot = SinkSlot()
-    devices = devices_of(model)
     hooks = Hooks(functools.partial(attach, stages, slot), _details(chosen, model, slot))
-    keeper = Keeper(place, Keep.parse(chosen.keep))
+    switch = switch_for(chosen.profile, backend, switch_of_process())
+    first_device = next(iter(devices_of(model)), None)
     runner = Runner(
         model=model,
         slot=slot,
         session=recorder,
         directory=place,
         settings=RunSettings(
-            profile=chosen.profile,
-            cuda_cache=chosen.cuda_cache,
-            warm_up=chosen.warm_up,
+            profile=chosen.profile, cuda_cache=chosen.cuda_cache, warm_up=chosen.warm_up
         ),
         unhooked=hooks.unhooked,
-        on_trace=keeper.keep,
-        attachment=attachment_of_process(next(iter(devices), None)),
-        planner=StepPlanner(
-            model,
-            chosen.record_steps,
-            switch=switch_for(chosen.profile, backend, switch_of_process()),
-        ),
-        all_agree=functools.partial(all_agree, device=next(iter(devices), "cpu"))
+        on_trace=TraceRetention(place, KeepPolicy.parse(chosen.keep)).apply,
+        attachment=attachment_of_process(first_device),
+        planner=StepPlanner(model, chosen.record_steps, switch=switch),
+        all_agree=functools.partial(all_agree, device=first_device or "cpu")
         if chosen.tensor_parallel
         else lambda says: says,
     )

@@ -11,14 +11,14 @@ JSON, STORE = "json.gz", "parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Keep:
+class KeepPolicy:
     """A policy: so many runs keep their JSON (None: all), and whether stores are made."""
 
     json_runs: int | None
     store: bool
 
     @classmethod
-    def parse(cls, text: str) -> Keep:
+    def parse(cls, text: str) -> KeepPolicy:
         """From `json`, `store`, `both`, or `first:N` (JSON of the first N runs, store of all)."""
         match text.partition(":"):
             case "json", "", "":
@@ -34,15 +34,15 @@ class Keep:
         )
 
 
-class Keeper:
+class TraceRetention:
     """Applies a policy to traces as they come, each stored as JSON first."""
 
-    def __init__(self, directory: CaptureDirectory, keep: Keep) -> None:
+    def __init__(self, directory: CaptureDirectory, keep: KeepPolicy) -> None:
         self._directory = directory
         self._keep = keep
         self._seen = sum(1 for _ in directory.traces.glob(f"*.k{directory.rank}.{JSON}"))
 
-    def keep(self, name: str) -> tuple[str, ...]:
+    def apply(self, name: str) -> tuple[str, ...]:
         """Make the store of a trace, drop its JSON where that is not to stay; what is left.
 
         Raises:
@@ -58,8 +58,8 @@ class Keeper:
         return tuple([JSON] * json_stays + [STORE] * self._keep.store)
 
     def _make_store(self, name: str) -> None:
+        from trace_timing.trace.files.store import write_store
         from trace_timing.trace.kineto.reader import read_trace
-        from trace_timing.trace.store import write_store
 
         path = self._directory.trace_path(name, STORE)
         try:

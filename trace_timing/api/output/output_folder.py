@@ -41,7 +41,12 @@ PARTS = ".parts"
 #: What analyze writes, and removes where a later one does not write it: old ones would lie beside
 #: new tables. Files of training rows are asked for by name and stay.
 _OURS = frozenset(
-    (SUMMARY, REPORT, "samples.csv", "summaries.csv", *(f"{n}.parquet" for n in schema.TABLES))
+    (
+        *(SUMMARY, REPORT, "samples.csv", "summaries.csv", "step_summary.csv"),
+        *(schema.file_of(name) for name in schema.TABLES),
+        # Where tables lay before there was `why/`.
+        *(f"{name}.parquet" for name in schema.TABLES),
+    )
 )
 _REMOVED = ".removed.json"
 SWAP = ".swap"
@@ -147,7 +152,7 @@ def seal(staging: Path) -> dict[str, Any]:
         return {}
     said: dict[str, Any] = json.loads(summary.read_bytes())
     said["files"] = {
-        name: digest((staging / name).read_bytes()) for name in _files(staging) if name != SUMMARY
+        name: digest((staging / name).read_bytes()) for name in files_of(staging) if name != SUMMARY
     }
     summary.write_bytes(msgspec.json.format(msgspec.json.encode(said), indent=2))
     return said
@@ -158,9 +163,10 @@ def digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def _files(folder: Path) -> list[str]:
-    """Every file in it by its path from there, the summary last."""
-    names = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+def files_of(folder: Path) -> list[str]:
+    """Every file of an output by its path from there, the summary last."""
+    paths = (p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    names = [path.as_posix() for path in paths if path.parts[0] != PARTS]
     return sorted(names, key=lambda name: (name == SUMMARY, name))
 
 
@@ -200,15 +206,16 @@ def _roll(swap: Path, real: Path) -> None:
     """Move every file of a committed folder to its place. Can be done again from any point."""
     removed = swap / _REMOVED
     names = json.loads(removed.read_text()) if removed.is_file() else []
-    for name in _files(swap):
+    for name in files_of(swap):
         if name != _REMOVED:
             target = real / name
             target.parent.mkdir(parents=True, exist_ok=True)
             (swap / name).replace(target)
     for name in names:
         (real / name).unlink(missing_ok=True)
-    with suppress(OSError):
-        (real / ANNOTATED).rmdir()  # where nothing is left in it
+    for folder in (ANNOTATED, schema.WHY_FOLDER):
+        with suppress(OSError):
+            (real / folder).rmdir()  # where nothing is left in it
     sync(real)
     shutil.rmtree(swap)
 
@@ -219,7 +226,7 @@ def _outdated(real: Path, staging: Path) -> list[str]:
         return []
     there = [name for name in _OURS if (real / name).is_file()]
     there += [p.relative_to(real).as_posix() for p in _annotated(real)]
-    return sorted(set(there) - set(_files(staging)))
+    return sorted(set(there) - set(files_of(staging)))
 
 
 def _annotated(real: Path) -> list[Path]:
@@ -232,12 +239,15 @@ def _is_all_ours(real: Path, staging: Path) -> bool:
         return False
     if os.path.ismount(real) or Path.cwd().is_relative_to(real):
         return False
-    new = set(_files(staging))
+    new = set(files_of(staging))
     for path in real.iterdir():
         if path.is_symlink():
             return False
         if path.name == ANNOTATED and path.is_dir():
             if len(list(path.iterdir())) != len(_annotated(real)):
+                return False
+        elif path.name == schema.WHY_FOLDER and path.is_dir():
+            if not all(f"{path.name}/{file.name}" in _OURS for file in path.iterdir()):
                 return False
         elif path.name != PARTS and not (path.is_file() and path.name in _OURS | new):
             return False

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from trace_timing.api.output.output_folder import PARTS, SUMMARY, seal, told, whole
+from trace_timing.api.output.output_folder import PARTS, files_of, seal, told, whole
 from trace_timing.errors import UsageError
 from trace_timing.lock import locked
 
@@ -89,9 +89,10 @@ def _upload(folder: Path, url: str) -> None:
     try:
         fs, inner = fsspec.core.url_to_fs(url)
         fs.makedirs(inner, exist_ok=True)
-        files = (f for f in folder.iterdir() if f.is_file())
-        for file in sorted(files, key=lambda f: (f.name == SUMMARY, f.name)):
-            fs.put_file(str(file), f"{inner.rstrip('/')}/{file.name}")
+        for name in files_of(folder):
+            place = f"{inner.rstrip('/')}/{name}"
+            fs.makedirs(place.rpartition("/")[0], exist_ok=True)
+            fs.put_file(str(folder / name), place)
     except (OSError, ValueError, ImportError) as error:
         raise UsageError(
             f"{url}: cannot be written",

@@ -26,12 +26,12 @@ def measure_rates(
     """Best of several: the rate that the device can reach, not the one that it happens to.
 
     Args:
-        device: a torch.device; on the CPU the same is timed by the host's clock.
+        device: a torch.device or its name; on the CPU the same is timed by the host's clock.
         dtype: of the product, bfloat16 unless told.
     """
     import torch
 
-    dtype = dtype or torch.bfloat16
+    device, dtype = torch.device(device), dtype or torch.bfloat16
     source = torch.empty(copy_bytes, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     square = torch.randn(width, width, device=device).to(dtype)

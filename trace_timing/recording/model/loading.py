@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from trace_timing.errors import CaptureError, UsageError
+from trace_timing.errors import CaptureError, UsageError, did_you_mean
 from trace_timing.recording.model import presets
 
 _DTYPES = {
@@ -50,15 +52,66 @@ def load(choice: ModelChoice, *, local_rank: int = 0) -> Loaded:
     """
     if choice.dtype not in _DTYPES:
         raise UsageError(
-            f"unknown dtype {choice.dtype!r}", remedy="choose one of " + ", ".join(_DTYPES)
+            f"unknown dtype {choice.dtype!r}",
+            remedy=did_you_mean(choice.dtype, _DTYPES) + "choose one of " + ", ".join(_DTYPES),
         )
+    _check_device(choice.device)
     if choice.name in presets.PRESETS:
         return _build(choice, local_rank)
-    if choice.name.startswith("random:"):
-        raise UsageError(
-            f"unknown preset {choice.name!r}", remedy="choose one of " + ", ".join(presets.PRESETS)
-        )
+    _refuse_misspelt(choice.name)
     return _load(choice, local_rank)
+
+
+def _check_device(device: str) -> None:
+    """Refuse a device that is none, or is not here, before a model is loaded for it.
+
+    Raises:
+        UsageError: with why it is not here.
+    """
+    if device == "auto":
+        return
+    try:
+        wanted = torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(
+            f"--device {device} is no device",
+            why="torch does not know it",
+            remedy="give auto, cpu, cuda or cuda:N",
+        ) from error
+    if wanted.type != "cuda":
+        return
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if (wanted.index or 0) < count:
+        return
+    why = f"torch {torch.__version__} sees {count} GPU{'' if count == 1 else 's'}"
+    built = torch.version.cuda or torch.version.hip
+    raise UsageError(
+        f"--device {device} is not on this machine",
+        why=why if built else f"torch {torch.__version__} is built for the CPU alone",
+        remedy="give another device, or none; trace-timing doctor looks at driver and torch",
+    )
+
+
+def _refuse_misspelt(name: str) -> None:
+    """Refuse what is nearly a preset's name, or a folder that is not there: no hub has it.
+
+    Raises:
+        UsageError: with the name that was meant.
+    """
+    near = difflib.get_close_matches(name.lower(), presets.PRESETS, n=1, cutoff=0.75)
+    if name.startswith("random:") or (near and not Path(name).exists()):
+        raise UsageError(
+            f"unknown preset {name!r}",
+            remedy=did_you_mean(name, presets.PRESETS)
+            + "choose one of "
+            + ", ".join(presets.PRESETS),
+        )
+    if name.startswith((".", "/", "~")) and not Path(name).exists():
+        raise UsageError(
+            f"there is no folder {name}",
+            why="a path was given, so it is not looked for on the hub",
+            remedy="check the path, or give a hub id as llava-hf/llava-1.5-7b-hf",
+        )
 
 
 def device_of(choice: ModelChoice, local_rank: int = 0) -> str:
@@ -71,13 +124,22 @@ def device_of(choice: ModelChoice, local_rank: int = 0) -> str:
 def _build(choice: ModelChoice, local_rank: int) -> Loaded:
     device = device_of(choice, local_rank)
     default = torch.float32 if device == "cpu" else torch.bfloat16
-    model = presets.build(
-        choice.name,
-        device=device,
-        dtype=_DTYPES[choice.dtype] or default,
-        seed=choice.seed,
-        attention=choice.attn,
-    )
+    try:
+        model = presets.build(
+            choice.name,
+            device=device,
+            dtype=_DTYPES[choice.dtype] or default,
+            seed=choice.seed,
+            attention=choice.attn,
+        )
+    except (ValueError, ImportError) as error:
+        if not choice.attn:
+            raise
+        raise UsageError(
+            f"--attn {choice.attn} cannot be used",
+            why=str(error).splitlines()[0],
+            remedy="give sdpa or eager, or none",
+        ) from error
     return Loaded(model=model, processor=presets.StandInProcessor(model.config))
 
 
@@ -88,7 +150,7 @@ def _load(choice: ModelChoice, local_rank: int) -> Loaded:
     try:
         processor = transformers.AutoProcessor.from_pretrained(choice.name, **options)
         model = _first_class(choice, options | _placement(choice, local_rank))
-    except UsageError:
+    except (UsageError, MemoryError):
         raise
     except Exception as error:  # hub, disk, remote code: whatever it is, the user must see it
         raise CaptureError(

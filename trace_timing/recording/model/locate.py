@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from trace_timing.errors import CaptureError
+import torch
+
+from trace_timing.errors import CaptureError, UsageError
 from trace_timing.recording.model.families import (
     ENCODER_NAMES,
     FAMILIES,
@@ -91,6 +93,24 @@ def resolve(model: Any, overrides: Mapping[str, Any] | None = None) -> ModelStag
         stages = _overridden(stages, overrides)
     _check_encoder(stages, overrides or {})
     return stages
+
+
+def require_module(model: Any) -> None:
+    """Refuse what no hooks can be put on.
+
+    Raises:
+        UsageError: with what to give instead.
+    """
+    if isinstance(model, torch.nn.Module):
+        return
+    kind = type(model).__name__
+    if isinstance(getattr(model, "model", None), torch.nn.Module):
+        remedy = f"give the {kind}'s .model"
+    elif isinstance(model, str):
+        remedy = "load it first, or run: trace-timing capture --model " + model
+    else:
+        remedy = "give what from_pretrained() returned"
+    raise UsageError(f"the model is no torch.nn.Module but a {kind}", remedy=remedy)
 
 
 def read_overrides(path: str | Path) -> Mapping[str, Any]:

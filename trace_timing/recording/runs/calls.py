@@ -47,7 +47,7 @@ class Call:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class MadeRun:
     """What one call gave, and its record."""
 
     output: Any

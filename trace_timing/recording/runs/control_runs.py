@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from trace_timing.recording.profiling.detach import CuptiAttachment
-from trace_timing.recording.runs.calls import Call, Outcome, SinkSlot, synchronize
+from trace_timing.recording.runs.calls import Call, MadeRun, SinkSlot, synchronize
 from trace_timing.recording.runs.control_sink import ControlSink, HostMarks, Marks, StreamMarks
-from trace_timing.recording.storage.run_records import RecordMaker
+from trace_timing.recording.runs.run_records import RecordMaker
 from trace_timing.records.runs import ControlTimes
 
 
@@ -43,7 +43,7 @@ class ControlMaker:
         self._unhooked = unhooked
         self._spare_events: list[Any] = []
 
-    def control(self, call: Call, *, index: int, bare: bool = False, **more: Any) -> Outcome:
+    def control(self, call: Call, *, index: int, bare: bool = False, **more: Any) -> MadeRun:
         """One control, not yet written; `more` goes into its record's `machine`.
 
         Raises:
@@ -55,7 +55,7 @@ class ControlMaker:
         output, times = self._records.guarded(call, beginning, "control", lambda: timed(call.run))
         record = self._records.made(call, beginning, "control", output, more)
         control = replace(times, index=index, bare=bare, cupti=cupti)
-        return Outcome(output=output, record=replace(record, control=control))
+        return MadeRun(output=output, record=replace(record, control=control))
 
     def timed(self, run: Callable[[], Any]) -> tuple[Any, ControlTimes]:
         """Output and times of a run with marks at its stage boundaries.

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 
+from trace_timing.recording.profiling import kineto_log
 from trace_timing.records.manifest import ProfileMode
 
 Backend = Literal["private", "public"]
@@ -106,6 +107,7 @@ class PublicSession:
 
 def open_session(mode: ProfileMode) -> tuple[ProfilerSession, Backend]:
     """The session for a mode, and by which way in: the manifest records it."""
+    kineto_log.silence()
     if available():
         return ScopedSession(mode), "private"
     return PublicSession(), "public"

@@ -14,7 +14,7 @@ from trace_timing.recording.profiling.graphs import watch_replays
 from trace_timing.recording.runs.calls import (
     Call,
     InputShape,
-    Outcome,
+    MadeRun,
     RunSettings,
     SinkSlot,
     devices_of,
@@ -25,12 +25,21 @@ from trace_timing.recording.runs.calls import (
 from trace_timing.recording.runs.control_runs import ControlMaker
 from trace_timing.recording.runs.plan import Enough
 from trace_timing.recording.runs.profiler import ProfilerSession
+from trace_timing.recording.runs.run_records import RecordMaker
 from trace_timing.recording.runs.session_runs import SessionMaker
 from trace_timing.recording.runs.step_planner import StepPlanner
-from trace_timing.recording.runs.warm_up import AllAgree, RunTimes, WarmUp, times_of, warm_up
+from trace_timing.recording.runs.warm_up import (
+    AllAgree,
+    RunTimes,
+    WarmUp,
+    is_first_of_its_lengths,
+    is_late,
+    times_of,
+    warm_up,
+    without_first,
+)
 from trace_timing.recording.storage.directory import CaptureDirectory
-from trace_timing.recording.storage.run_records import RecordMaker
-from trace_timing.records.runs import Role, RunRecord
+from trace_timing.records.runs import ControlTimes, Role, RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,22 +91,14 @@ class Runner:
         self._devices = devices_of(model)
         self.attachment = attachment
         self.records = RecordMaker(model, directory, settings, attachment)
-        shared: dict[str, Any] = {
-            "slot": slot,
-            "records": self.records,
-            "attachment": attachment,
-            "devices": self._devices,
-        }
+        shared: dict[str, Any] = {"slot": slot, "records": self.records}
+        shared |= {"attachment": attachment, "devices": self._devices}
         self.planner = planner or StepPlanner(model, "all")
         self._controls = ControlMaker(**shared, unhooked=unhooked)
         self._sessions = SessionMaker(
-            **shared,
-            session=session,
-            directory=directory,
-            planner=self.planner,
-            on_trace=on_trace,
-            all_agree=all_agree,
-        )
+            **shared, session=session, directory=directory, planner=self.planner,
+            on_trace=on_trace, all_agree=all_agree,
+        )  # fmt: skip
         self.health = self._sessions.health
         #: Of every new input shape so far, how its warm-up went, in order.
         self.warm_ups: list[WarmUp] = []
@@ -145,7 +146,10 @@ class Runner:
         """A sample's controls, written; one at least is planned.
 
         The bare one is made among the others, so that they are complete only with it. Of what they
-        returned only the last is kept: no run shares the memory with outputs of earlier ones.
+        returned only the last is kept: no run shares the memory with outputs of earlier ones, and a
+        static cache finds the place where its CUDA graphs were recorded. After a shortened warm-up
+        the first may be slow for the lengths that it comes to first; then it does not count, and
+        there is one more.
 
         Raises:
             Exception: what the call raised, untouched; the controls before it stay.
@@ -158,20 +162,25 @@ class Runner:
         self._is_after_trace = False
         made: list[RunRecord] = []
         output: Any = None
+        judges = self._settings.warm_up and call.repeatable and call.short is not None
         try:
-            while not self._is_done(made, how):
+            while not self._is_done(made, how) or (judges and self._is_unsure(made)):
                 output = None
                 restore(state)
                 outcome = self._control(call, how, index=len(made))
                 made.append(outcome.record)
                 output = outcome.output
                 del outcome
+                if judges and len(times := _times(made)) == 2:
+                    judges = False
+                    if not self._all_agree(not is_first_of_its_lengths(*times)):
+                        made = without_first(made)
         finally:
             self.records.write(made)
         self.planner.learn(made)
         return MadeControls(records=made, output=output)
 
-    def recorded(self, call: Call) -> Outcome:
+    def recorded(self, call: Call) -> MadeRun:
         """A sample's recorded run, in a session of its own, recorded.
 
         Before the process's first one is a session that nobody keeps.
@@ -214,7 +223,7 @@ class Runner:
     def _times_of(self, call: Call) -> RunTimes:
         return times_of(self._controls.timed(call.short or call.run)[1])
 
-    def _control(self, call: Call, how: Controls, *, index: int) -> Outcome:
+    def _control(self, call: Call, how: Controls, *, index: int) -> MadeRun:
         return self._controls.control(
             call,
             index=index,
@@ -223,9 +232,13 @@ class Runner:
             **self._say_warm_up(),
         )
 
+    def _is_unsure(self, made: Sequence[RunRecord]) -> bool:
+        """Whether a sample's only control may have been the first of its lengths."""
+        times = _times(made)
+        return len(times) == 1 and not self._all_agree(not is_late(times[0]))
+
     def _is_done(self, made: Sequence[RunRecord], how: Controls) -> bool:
-        controls = [record.control for record in made]
-        totals = [times.total_ns for times in controls if times is not None and not times.bare]
+        totals = [times.total_ns for times in _times(made)]
         if len(made) < how.planned + how.bare:
             return False
         if how.enough is None or len(totals) >= how.most:
@@ -235,3 +248,9 @@ class Runner:
     def _say_warm_up(self) -> dict[str, Any]:
         unsaid, self._unsaid = self._unsaid, None
         return {} if unsaid is None else {"warm_up": unsaid.as_dict()}
+
+
+def _times(made: Sequence[RunRecord]) -> list[ControlTimes]:
+    """Of the controls that are not bare, in the order made."""
+    controls = [record.control for record in made]
+    return [times for times in controls if times is not None and not times.bare]

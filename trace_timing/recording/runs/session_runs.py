@@ -15,15 +15,15 @@ from trace_timing.recording.profiling.detach import GRAPHS_RECORDED, UNREAD, Cup
 from trace_timing.recording.profiling.graphs import Replays, watch_replays
 from trace_timing.recording.profiling.machine_state import resident_bytes
 from trace_timing.recording.profiling.session_health import SessionHealth
-from trace_timing.recording.runs.calls import Call, Outcome, SinkSlot, synchronize
+from trace_timing.recording.runs.calls import Call, MadeRun, SinkSlot, synchronize
 from trace_timing.recording.runs.profiler import ProfilerSession, timed
 from trace_timing.recording.runs.profiler_sink import ProfilerSink, SwitchingSink
+from trace_timing.recording.runs.run_records import RecordMaker
 from trace_timing.recording.runs.step_planner import Planned, StepPlanner
 from trace_timing.recording.runs.warm_up import AllAgree
 from trace_timing.recording.storage import kineto_export
 from trace_timing.recording.storage.directory import PARTIAL, CaptureDirectory, sha256
 from trace_timing.recording.storage.kineto_export import Losses
-from trace_timing.recording.storage.run_records import RecordMaker
 from trace_timing.records.runs import run_name
 
 #: Sessions in which a sample may be recorded before it is refused for lost kernels.
@@ -71,7 +71,7 @@ class SessionMaker:
         self._in_session(call, call.short or call.run, Planned())
         self._drop_trace(call)
 
-    def recorded(self, call: Call, **more: Any) -> Outcome:
+    def recorded(self, call: Call, **more: Any) -> MadeRun:
         """One recorded run, tried again where the profiler lost kernels; not yet written.
 
         Args:
@@ -101,11 +101,11 @@ class SessionMaker:
         record = self._records.made(call, beginning, "recorded", output, {"session": costs, **more})
         if fault := _fault(losses):
             self._drop_trace(call)
-            return Outcome(output=output, record=replace(record, status="failed", reason=fault))
+            return MadeRun(output=output, record=replace(record, status="failed", reason=fault))
         name = run_name(call.sample_id, call.repeat, self._directory.rank)
         endings = self._on_trace(name)
         sums = {ending: sha256(self._directory.trace_path(name, ending)) for ending in endings}
-        return Outcome(output=output, record=replace(record, trace=name, sha256=sums))
+        return MadeRun(output=output, record=replace(record, trace=name, sha256=sums))
 
     def _in_session(
         self, call: Call, run: Callable[[], Any], planned: Planned

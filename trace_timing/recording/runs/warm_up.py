@@ -2,23 +2,30 @@
 
 The first run of a new shape took two to three times as long as the next on an H200, also after a
 warm-up of another shape, so it is no control.
+
+Neither is the first of new lengths of the cache: with cuDNN's attention, PyTorch's own choice on an
+H100 and an H200, each decode step to a length that the process had not had took 37 ms more (LLaVA
+8B, 22 ms a step else). A shortened warm-up ends before them, so the first whole run is judged by
+the second.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import median
+from dataclasses import dataclass, replace
+from statistics import fmean, median
 from typing import Any
 
-from trace_timing.records.runs import ControlTimes
+from trace_timing.records.runs import ControlTimes, RunRecord
 from trace_timing.stages import VISION_STAGES
 
 MOST = 5
 SPREAD = 0.10
-#: New tokens of a warm-up run, at most: what a shape needs is paid by its prefill and first steps.
+#: New tokens of a warm-up run, at most.
 TOKENS = 16
+#: Steps after those of the warm-up that take so much longer may be the first of their lengths.
+LATE = 1.25
 RULE = (
     f"median step and prefill of two consecutive runs within {SPREAD:.0%}, at most {MOST} runs "
     f"of at most {TOKENS} new tokens"
@@ -103,19 +110,56 @@ def agree(first: RunTimes, second: RunTimes) -> bool:
 
 def times_of(control: ControlTimes) -> RunTimes:
     """What a warm-up compares, of an unprofiled run's segments."""
-    prefill = 0
-    steps: dict[int, int] = {}
-    for segment in control.segments:
-        if segment.stage in _BEFORE_DECODING:
-            prefill += segment.duration_ns
-        elif segment.step and segment.stage in ("decode", "sampling"):
-            steps[segment.step] = steps.get(segment.step, 0) + segment.duration_ns
+    prefill = sum(s.duration_ns for s in control.segments if s.stage in _BEFORE_DECODING)
+    steps = _steps(control)
     return RunTimes(
         total_ns=control.total_ns,
         prefill_ns=prefill or None,
         step_ns=round(median(steps.values())) if steps else None,
         steps=len(steps),
     )
+
+
+def _steps(control: ControlTimes) -> dict[int, int]:
+    """Of each decode step by number, the time until the next forward begins."""
+    steps: dict[int, int] = {}
+    for segment in control.segments:
+        if segment.step and segment.stage in ("decode", "sampling"):
+            steps[segment.step] = steps.get(segment.step, 0) + segment.duration_ns
+    return steps
+
+
+def is_late(control: ControlTimes) -> bool:
+    """Whether the steps that a shortened warm-up does not reach took longer than those it does.
+
+    By more than `LATE`: then they may have been the first of their lengths, or grow with the cache.
+    """
+    steps = _steps(control)
+    early = [ns for step, ns in steps.items() if step < TOKENS]
+    late = [ns for step, ns in steps.items() if step >= TOKENS]
+    return bool(early and late) and fmean(late) > LATE * median(early)
+
+
+def is_first_of_its_lengths(control: ControlTimes, later: ControlTimes) -> bool:
+    """Whether those steps took longer than in a later run of the same call, by over `SPREAD`."""
+    steps, others = _steps(control), _steps(later)
+    both = [(steps[n], others[n]) for n in steps if n >= TOKENS and n in others]
+    here, there = (sum(side) for side in zip(*both, strict=True)) if both else (0, 0)
+    return is_late(control) and here > (1 + SPREAD) * there
+
+
+def without_first(made: Sequence[RunRecord]) -> list[RunRecord]:
+    """A sample's controls but the first that is not bare, whose time the next record tells."""
+    at = next(i for i, record in enumerate(made) if record.control and not record.control.bare)
+    first, rest = made[at], [*made[:at], *made[at + 1 :]]
+    told = {"first_of_its_lengths_ns": first.control.total_ns if first.control else None}
+    if "warm_up" in first.machine:
+        told["warm_up"] = first.machine["warm_up"]
+    rest[at] = replace(rest[at], machine={**rest[at].machine, **told})
+    return [
+        replace(record, control=replace(record.control, index=index)) if record.control else record
+        for index, record in enumerate(rest)
+    ]
 
 
 def new_tokens_of(inputs: Mapping[str, Any], model: Any) -> int | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,7 +30,7 @@ PARTIAL = ".partial"
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 #: Identity of a run: sample, role, repeat, rank, and which of the controls of one repeat.
-RunKey = tuple[str, Role, int, int, int]
+RecordKey = tuple[str, Role, int, int, int]
 #: A recorded run, or the controls of a repeat: role, sample, repeat.
 GroupKey = tuple[Role, str, int]
 
@@ -38,7 +39,7 @@ class StorageError(CaptureError):
     """The system refused a write: no other sample would fare better, so the capture stops."""
 
 
-def run_key(record: RunRecord) -> RunKey:
+def record_key(record: RunRecord) -> RecordKey:
     """What makes a run the same run after a resume."""
     index = record.control.index if record.control else 0
     return record.sample_id, record.role, record.repeat, record.rank, index
@@ -112,6 +113,38 @@ def exclusive(root: Path, *, rank: int = 0) -> Iterator[None]:
         yield
 
 
+def check_place(root: Path, *, rank: int = 0, resume: bool = False) -> None:
+    """Refuse a directory that cannot take a capture, before a model is loaded for one.
+
+    Raises:
+        UsageError: it holds a capture and `resume` was not asked for, or cannot be written.
+    """
+    directory = CaptureDirectory(root, rank)
+    if directory.runs.exists() and not resume:
+        raise _holds_a_capture(directory)
+    there = next(path for path in (root, *root.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(b"\0" * 4096)
+    except OSError as error:
+        full = error.errno in _FULL_DISK
+        raise UsageError(
+            f"{root}: {'the disk is full' if full else 'cannot be written'}",
+            why=str(error.strerror),
+            remedy="free some space, or give another directory with -o"
+            if full
+            else "give a directory that you may write to with -o",
+        ) from error
+
+
+def _holds_a_capture(directory: CaptureDirectory) -> UsageError:
+    return UsageError(
+        f"{directory.root} holds a capture already",
+        why=f"{directory.runs.name} is there",
+        remedy="add --resume to go on with it, or give another directory",
+    )
+
+
 def open_directory(
     root: Path, *, rank: int = 0, together: int = 1, resume: bool = False
 ) -> CaptureDirectory:
@@ -134,11 +167,7 @@ def open_directory(
     except OSError as error:
         raise refused(error, directory.traces) from error
     if directory.runs.exists() and not resume:
-        raise UsageError(
-            f"{root} holds a capture already",
-            why=f"{directory.runs.name} is there",
-            remedy="add --resume to go on with it, or give another directory",
-        )
+        raise _holds_a_capture(directory)
     if resume:
         _refuse_other_format(directory)
         _mend(directory, together)

@@ -1,1 +1,1 @@
-"""The figures, as plotly figures."""
+"""The figures, as plotly.js takes them."""

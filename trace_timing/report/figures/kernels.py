@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import plotly.graph_objects as go
 
 from trace_timing.report.figures.overview import styled
+from trace_timing.report.figures.plain import Figure
 from trace_timing.report.palette import COLOURS, LABELS, in_order
 from trace_timing.units import NS_PER_MS
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def top_kernels(kernels: pd.DataFrame, *, per_stage: int = 6) -> go.Figure:
+def top_kernels(kernels: pd.DataFrame, *, per_stage: int = 6) -> Figure:
     """The kernels that take the most time, the top few of each stage, over all runs."""
     totals = kernels.groupby(["stage", "name"], observed=True)["total_ns"].sum().reset_index()
-    figure, names = go.Figure(), list[str]()
+    figure, names = Figure(), list[str]()
     for stage in in_order(set(totals["stage"])):
         top = totals[totals["stage"] == stage].nlargest(per_stage, "total_ns")
         figure.add_bar(
@@ -26,7 +26,7 @@ def top_kernels(kernels: pd.DataFrame, *, per_stage: int = 6) -> go.Figure:
             y=np.arange(len(names), len(names) + len(top)),
             orientation="h",
             name=LABELS[stage],
-            marker_color=COLOURS[stage],
+            marker={"color": COLOURS[stage]},
             customdata=[name[:160] for name in top["name"]],
             hovertemplate="%{customdata}<br>%{x:,.3f} ms<extra></extra>",
             meta={"column": "total_ns", "stage": stage},

@@ -1,17 +1,18 @@
-"""The figures, as plotly figures that a notebook user can restyle.
+"""The figures that compare runs and stages.
 
-Each takes tables of trace_timing.schema and returns a go.Figure; times are milliseconds, one
+Each takes tables of trace_timing.schema and returns a plain.Figure; times are milliseconds, one
 colour a stage (palette.COLOURS). `meta` of a trace names the column it shows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import plotly.graph_objects as go
+import numpy.typing as npt
 
+from trace_timing.report.figures.plain import Figure
 from trace_timing.report.palette import COLOURS, LABELS, in_order
 from trace_timing.report.rows import RUN
 from trace_timing.stages import STAGES, Stage
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 #: More runs than this are drawn as one stepped area a stage: a bar each costs the browser seconds.
 BARS_AT_MOST = 150
 
+#: A plain one, or one of plotly's own.
+AnyFigure = TypeVar("AnyFigure", bound=Any)
 
-def styled(figure: go.Figure, *, x: str = "", y: str = "", height: int = 360) -> go.Figure:
+
+def styled(figure: AnyFigure, *, x: str = "", y: str = "", height: int = 360) -> AnyFigure:
     """The look all figures share: no background of their own, room for the labels."""
     figure.update_layout(
-        template="none",
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "system-ui, sans-serif", "size": 13, "color": "#6b7280"},
@@ -42,9 +45,9 @@ def styled(figure: go.Figure, *, x: str = "", y: str = "", height: int = 360) ->
     return figure
 
 
-def split(stages: pd.DataFrame) -> go.Figure:
+def split(stages: pd.DataFrame) -> Figure:
     """One run's window, split by stage: a bar whose pieces sum to it. `stages`: rows of a run."""
-    figure = go.Figure()
+    figure = Figure()
     total = stages["window_ns"].sum()
     windows = stages.dropna(subset=["window_ns"]).set_index("stage")["window_ns"]
     for stage in in_order(set(windows.index)):
@@ -55,25 +58,24 @@ def split(stages: pd.DataFrame) -> go.Figure:
             y=["window"],
             orientation="h",
             name=LABELS[stage],
-            marker_color=COLOURS[stage],
+            marker={"color": COLOURS[stage]},
             meta={"column": "window_ns", "stage": stage},
             text=[f"{LABELS[stage]}<br>{ms:,.1f} ms" if share > 0.09 else ""],
             textposition="inside",
             insidetextanchor="middle",
-            textfont={"color": "#111111" if stage not in _DARK else "#ffffff"},
+            textfont={"color": ink_on(COLOURS[stage])},
             hovertemplate=f"{LABELS[stage]}: %{{x:,.3f}} ms, {share:.1%}<extra></extra>",
         )
     figure.update_layout(barmode="stack", bargap=0.1, meta={"keys": "below"})
     styled(figure, height=140)
-    figure.update_xaxes(range=[0, max(float(total), 1.0) / NS_PER_MS], ticksuffix=" ms", title="")
+    figure.update_xaxes(
+        range=[0, max(float(total), 1.0) / NS_PER_MS], ticksuffix=" ms", title={"text": ""}
+    )
     figure.update_layout(margin={"l": 4, "r": 24, "b": 24})
     return figure.update_yaxes(visible=False)
 
 
-_DARK: tuple[Stage, ...] = ("vision_encoder", "vision", "text_encoder")
-
-
-def sample_stages(stages: pd.DataFrame, samples: pd.DataFrame) -> go.Figure:
+def sample_stages(stages: pd.DataFrame, samples: pd.DataFrame) -> Figure:
     """Every run's stages stacked, runs ordered by their total."""
     order = samples.dropna(subset=["T_total_ms"]).sort_values("T_total_ms", kind="stable")
     keys = list(order[RUN].fillna(0).itertuples(index=False, name=None))
@@ -82,7 +84,7 @@ def sample_stages(stages: pd.DataFrame, samples: pd.DataFrame) -> go.Figure:
     )
     wide = wide.reindex(keys)
     labels = [_run_label(*key) for key in keys]
-    figure = go.Figure()
+    figure = Figure()
     for stage in in_order(set(wide.columns)):
         y = wide[stage].fillna(0).to_numpy(float) / NS_PER_MS
         _stack(figure, stage, labels, y, as_bars=len(keys) <= BARS_AT_MOST)
@@ -98,9 +100,7 @@ def _run_label(sample_id: str, repeat: float, rank: int) -> str:
     return f"{sample_id}{more}"
 
 
-def _stack(
-    figure: go.Figure, stage: Stage, labels: Sequence[str], y: Any, *, as_bars: bool
-) -> None:
+def _stack(figure: Figure, stage: Stage, labels: Sequence[str], y: Any, *, as_bars: bool) -> None:
     common: dict[str, Any] = {
         "name": LABELS[stage],
         "y": y,
@@ -109,7 +109,7 @@ def _stack(
         "hovertemplate": f"{LABELS[stage]} %{{y:,.2f}} ms<extra></extra>",
     }
     if as_bars:
-        figure.add_bar(x=list(labels), marker_color=COLOURS[stage], **common)
+        figure.add_bar(x=list(labels), marker={"color": COLOURS[stage]}, **common)
         return
     figure.add_scatter(
         x=np.arange(len(y)),
@@ -121,27 +121,68 @@ def _stack(
     )
 
 
-def distribution(stages: pd.DataFrame) -> go.Figure:
-    """How each stage's window spreads over the runs: quartiles, and the 5th to 95th percentile."""
-    figure = go.Figure()
+def distribution(stages: pd.DataFrame) -> Figure:
+    """How much each stage's window differs between runs: each ÷ the stage's own median.
+
+    In ms the short stages would be hairlines beside decode. Up to POINTS_AT_MOST runs are points, a
+    box of so few would be made up; of more the box is the quartiles, whiskers the 5th to the 95th
+    percentile.
+    """
+    figure, labels = Figure(), list[str]()
     for stage in in_order(set(stages.dropna(subset=["window_ns"])["stage"])):
-        ms = stages.loc[stages["stage"] == stage, "window_ns"].dropna().to_numpy(float) / NS_PER_MS
-        low, q1, median, q3, high = np.quantile(ms, [0.05, 0.25, 0.5, 0.75, 0.95])
-        figure.add_box(
-            name=LABELS[stage],
-            y=[LABELS[stage]],
-            orientation="h",
-            lowerfence=[low],
-            q1=[q1],
-            median=[median],
-            q3=[q3],
-            upperfence=[high],
-            marker_color=COLOURS[stage],
-            meta={"column": "window_ns", "stage": stage},
-            showlegend=False,
+        mine = stages[(stages["stage"] == stage) & (stages["window_ns"] > 0)]
+        ms = mine["window_ns"].to_numpy(float) / NS_PER_MS
+        if not len(ms):
+            continue
+        labels.append(f"{LABELS[stage]}, {np.median(ms):,.3g} ms")
+        _spread(figure, stage, labels[-1], ms, mine["sample_id"].tolist())
+    styled(figure, x="÷ median of the stage", height=100 + 36 * len(labels))
+    figure.update_xaxes(type="log" if _is_wide(figure) else "linear")
+    return figure.update_yaxes(autorange="reversed", categoryarray=labels, showgrid=False)
+
+
+#: Runs that are drawn one by one.
+POINTS_AT_MOST = 12
+#: Largest ÷ smallest beyond which a linear axis would hide the small.
+_LINEAR_UP_TO = 8.0
+
+
+def _spread(
+    figure: Figure, stage: Stage, label: str, ms: npt.NDArray[np.float64], ids: list[str]
+) -> None:
+    common: dict[str, Any] = {
+        "name": LABELS[stage],
+        "meta": {"column": "window_ns", "stage": stage},
+        "showlegend": False,
+    }
+    middle = float(np.median(ms))
+    if len(ms) <= POINTS_AT_MOST:
+        figure.add_scatter(
+            x=ms / middle,
+            y=[label] * len(ms),
+            mode="markers",
+            marker={"size": 11, "opacity": 0.75, "color": COLOURS[stage]},
+            customdata=ms,
+            text=ids,
+            hovertemplate="%{text}: %{customdata:,.3f} ms, ×%{x:.2f}<extra></extra>",
+            **common,
         )
-    styled(figure, x="window, ms (box: quartiles, whiskers: 5th to 95th percentile)", height=320)
-    return figure.update_yaxes(autorange="reversed")
+        return
+    low, q1, median, q3, high = np.quantile(ms, [0.05, 0.25, 0.5, 0.75, 0.95]) / middle
+    ends = {"lowerfence": [low], "q1": [q1], "median": [median], "q3": [q3], "upperfence": [high]}
+    marker = {"color": COLOURS[stage]}
+    figure.add_box(y=[label], orientation="h", marker=marker, **ends, **common)
+
+
+def _is_wide(figure: Figure) -> bool:
+    values = np.concatenate([np.zeros(0), *map(_shown_values, figure.data)])
+    return len(values) > 0 and float(values.max()) > _LINEAR_UP_TO * float(values.min())
+
+
+def _shown_values(trace: Any) -> npt.NDArray[np.float64]:
+    box = trace["type"] == "box"
+    shown = (*trace["lowerfence"], *trace["upperfence"]) if box else trace["x"]
+    return np.asarray(shown, float)
 
 
 def with_unknown(stages: pd.DataFrame) -> pd.DataFrame:
@@ -150,29 +191,47 @@ def with_unknown(stages: pd.DataFrame) -> pd.DataFrame:
     return stages.assign(unknown_ns=unknown)
 
 
-def run_stages(stages: pd.DataFrame) -> go.Figure:
-    """One run's stages: busy and idle parts of each window, or that these are not known of all.
+def run_stages(stages: pd.DataFrame) -> Figure:
+    """One run's stages: busy and idle parts of each window; the whole where these are not known.
 
     Args:
         stages: rows of a run.
     """
     by_stage = with_unknown(stages).set_index("stage").reindex(list(STAGES))
-    figure = go.Figure()
+    figure = Figure()
     for column, name, pattern in (
         ("busy_ns", "GPU busy", ""),
         ("idle_ns", "GPU idle", "/"),
-        ("unknown_ns", "not known", "."),
+        ("unknown_ns", "window, GPU not known", "."),
     ):
         figure.add_bar(
-            x=[LABELS[stage] for stage in STAGES],
-            y=by_stage[column].astype(float).to_numpy() / NS_PER_MS,
+            y=[LABELS[stage] for stage in STAGES],
+            x=by_stage[column].astype(float).to_numpy() / NS_PER_MS,
+            orientation="h",
             name=name,
             marker={
                 "color": [COLOURS[stage] for stage in STAGES],
                 "pattern": {"shape": pattern, "fillmode": "replace", "size": 6},
             },
-            hovertemplate=f"%{{x}}, {name}: %{{y:,.3f}} ms<extra></extra>",
+            hovertemplate=f"%{{y}}, {name}: %{{x:,.3f}} ms<extra></extra>",
             meta={"column": column},
         )
     figure.update_layout(barmode="stack")
-    return styled(figure, y="ms", height=320)
+    styled(figure, x="ms", height=320)
+    return figure.update_yaxes(autorange="reversed", showgrid=False)
+
+
+def ink_on(colour: str) -> str:
+    """Black or white, whichever is read better on a colour (WCAG 2.2, contrast ratio)."""
+    return "#ffffff" if _luminance(colour) < _EVEN_LUMINANCE else "#000000"
+
+
+#: Where black and white are read as well as each other: (L + 0.05)² = 0.05 × 1.05.
+_EVEN_LUMINANCE = (0.05 * 1.05) ** 0.5 - 0.05
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance of `#rrggbb` (WCAG 2.2)."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import plotly.graph_objects as go
 
 from trace_timing.report.figures.overview import styled
-from trace_timing.report.palette import COLOURS
+from trace_timing.report.figures.plain import Figure
+from trace_timing.report.palette import BUSY_COLOUR, COLOURS, RECORDED_COLOUR
 from trace_timing.units import NS_PER_MS
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 #: steps alone: others have one, but not as recording made it.
 _STEP_LINES = (
     ("latency_ns", "Latency", COLOURS["decode"], "solid"),
-    ("window_ns", "While recorded", "#b6486a", "dashdot"),
-    ("busy_ns", "GPU busy", "#6b7d97", "dot"),
+    ("window_ns", "While recorded", RECORDED_COLOUR, "dashdot"),
+    ("busy_ns", "GPU busy", BUSY_COLOUR, "dot"),
 )
 
 
@@ -31,7 +31,7 @@ MOST_DRAWN = 10_000
 _GROWTH = {"latency": "latency_ns", "busy": "busy_ns"}
 
 
-def decode_by_position(steps: pd.DataFrame, growth: Sequence[Mapping[str, Any]] = ()) -> go.Figure:
+def decode_by_position(steps: pd.DataFrame, growth: Sequence[Mapping[str, Any]] = ()) -> Figure:
     """Decode steps by position: medians over the runs. The latency's band is its 95 % interval (of
     several samples the median of each end), that of others holds half of the runs.
 
@@ -39,14 +39,16 @@ def decode_by_position(steps: pd.DataFrame, growth: Sequence[Mapping[str, Any]] 
         growth: rows of stats.statistics.ScalingFit; those of a step against its position are drawn
             as lines, with what the ends of the slope's interval come to.
     """
-    figure = go.Figure()
+    figure = Figure()
     decode, stride = drawn_steps(steps), drawing_stride(steps)
-    for column, name, colour, dash in _STEP_LINES:
-        known = decode.dropna(subset=[column])
+    for look in _STEP_LINES:
+        known = decode.dropna(subset=[look[0]])
         if len(known):
-            _band(figure, known, column, name, colour, dash, stride)
+            _band(figure, known, look, stride)
     for row in growth:
-        if (row["of"], row["against"]) == ("decode step", "position") and row["time"] in _GROWTH:
+        of_position = (row["of"], row["against"]) == ("decode step", "position")
+        # Without an interval there were too few points: a line would claim a growth or fall.
+        if of_position and row["time"] in _GROWTH and row["slope_lo_us"] is not None:
             _line(figure, row, decode)
     said = "decode step" if stride == 1 else f"decode step, one of {stride} drawn"
     return _from_zero(styled(figure, x=said, y="ms", height=380))
@@ -67,7 +69,7 @@ def drawn_steps(steps: pd.DataFrame) -> pd.DataFrame:
     return decode.assign(window_ns=decode["window_ns"].where(decode["recorded"]))
 
 
-def _line(figure: go.Figure, row: Mapping[str, Any], steps: pd.DataFrame) -> None:
+def _line(figure: Figure, row: Mapping[str, Any], steps: pd.DataFrame) -> None:
     """A line of growth, and a wedge about its middle: the interval of its slope."""
     (look,) = [look for look in _STEP_LINES if look[0] == _GROWTH[row["time"]]]
     _, name, colour, _ = look
@@ -76,10 +78,9 @@ def _line(figure: go.Figure, row: Mapping[str, Any], steps: pd.DataFrame) -> Non
         return
     x = np.array([known.min(), known.max()])
     level = row["intercept_ms"] + row["slope_us"] / 1000 * x.mean()
-    if row["slope_lo_us"] is not None:
-        away = (x - x.mean())[[0, 1, 1, 0]]
-        slopes = np.array([row[f"slope_{end}_us"] for end in ("lo", "lo", "hi", "hi")]) / 1000
-        _filled(figure, x[[0, 1, 1, 0]], level + slopes * away, colour, f"{name}: growth", "growth")
+    away = (x - x.mean())[[0, 1, 1, 0]]
+    slopes = np.array([row[f"slope_{end}_us"] for end in ("lo", "lo", "hi", "hi")]) / 1000
+    _filled(figure, x[[0, 1, 1, 0]], level + slopes * away, colour, f"{name}: growth", "growth")
     figure.add_scatter(
         x=x,
         y=level + row["slope_us"] / 1000 * (x - x.mean()),
@@ -92,7 +93,7 @@ def _line(figure: go.Figure, row: Mapping[str, Any], steps: pd.DataFrame) -> Non
     )
 
 
-def _filled(figure: go.Figure, x: Any, y: Any, colour: str, group: str, column: str) -> None:
+def _filled(figure: Figure, x: Any, y: Any, colour: str, group: str, column: str) -> None:
     figure.add_scatter(
         x=x,
         y=y,
@@ -107,21 +108,38 @@ def _filled(figure: go.Figure, x: Any, y: Any, colour: str, group: str, column: 
     )
 
 
-def _from_zero(figure: go.Figure) -> go.Figure:
-    """Busy and window compare by length, so both begin at 0; steps are whole numbers."""
+def _from_zero(figure: Figure) -> Figure:
+    """Busy and window compare by length, so both begin at 0; steps are whole numbers.
+
+    The axis ends above the highest line: a band that is wider leaves the chart at the top.
+    """
+    lines = [t for t in figure.data if not t["meta"].get("band")]
+    highest = max((float(np.nanmax(t["y"])) for t in lines if _has_numbers(t["y"])), default=0.0)
     figure.update_yaxes(rangemode="tozero")
-    return figure.update_xaxes(tickformat="d", nticks=12, minor_ticks="")
+    if highest:
+        figure.update_yaxes(range=[0, highest * _ROOM_ABOVE])
+    steps = [float(x) for t in lines for x in t["x"]]
+    return figure.update_xaxes(**whole_ticks(min(steps, default=0), max(steps, default=0)))
+
+
+#: The y axis ends so many times as high as the highest line.
+_ROOM_ABOVE = 1.25
+
+
+def _has_numbers(values: Any) -> bool:
+    return bool(np.isfinite(np.asarray(values, float)).any())
+
+
+def whole_ticks(least: float, most: float) -> dict[str, Any]:
+    """Settings of an axis of whole numbers: between 2 and 3 plotly would repeat one of them."""
+    few = most - least <= 12
+    return {"tickformat": "d", "dtick": 1} if few else {"tickformat": "d", "nticks": 12}
 
 
 def _band(
-    figure: go.Figure,
-    steps: pd.DataFrame,
-    column: str,
-    name: str,
-    colour: str,
-    dash: str,
-    stride: int,
+    figure: Figure, steps: pd.DataFrame, look: tuple[str, str, str, str], stride: int
 ) -> None:
+    column, name, colour, dash = look
     grouped = steps.assign(ms=steps[column].astype(float) / NS_PER_MS).groupby("step")["ms"]
     spread = grouped.quantile(np.array([0.25, 0.5, 0.75])).unstack()
     x = spread.index.to_numpy()
@@ -163,10 +181,10 @@ def _faint(colour: str) -> str:
     return f"rgba({red},{green},{blue},0.18)"
 
 
-def run_steps(steps: pd.DataFrame) -> go.Figure:
+def run_steps(steps: pd.DataFrame) -> Figure:
     """One run's decode steps: latency, recorded window and GPU busy. `steps`: rows of a run."""
     decode = drawn_steps(steps).sort_values("step")
-    figure = go.Figure()
+    figure = Figure()
     for column, name, colour, dash in _STEP_LINES:
         figure.add_scatter(
             x=decode["step"].to_numpy(),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
 from trace_timing.arrays import FloatArray, IntArray
 from trace_timing.report.figures.kernels import short
 from trace_timing.report.figures.overview import styled
+from trace_timing.report.figures.plain import Figure
 from trace_timing.report.model import Index, SampleDetail
 from trace_timing.report.palette import BUSY, COLOURS, EMPTY, LABELS, QUEUED, UNKNOWN, in_order
 from trace_timing.stages import Stage
@@ -30,22 +30,16 @@ _STATE_COLOURS = {
 }
 
 
-#: Traces of a figure as plotly.js takes them. plotly's own objects look at every string of every
-#: op, which takes seconds for a run.
+#: Traces of a figure as plotly.js takes them.
 Traces = list[dict[str, Any]]
 
 
-def timeline(detail: SampleDetail) -> go.Figure:
+def timeline(detail: SampleDetail) -> Figure:
     """A row for the stages, one for the device, one a stream, and the host's ranges and marks.
 
     Ops are drawn by WebGL, so that tens of thousands can be zoomed; each is a line from start to
     end whose hover names the kernel. x is ms since the window begins.
     """
-    return go.Figure(timeline_json(detail))
-
-
-def timeline_json(detail: SampleDetail) -> dict[str, Any]:
-    """The same as plotly.js takes it, with numpy arrays for numbers and names."""
     traces: Traces = []
     rows = _Rows()
     _stage_bands(traces, detail, rows.add("stages"))
@@ -56,11 +50,10 @@ def timeline_json(detail: SampleDetail) -> dict[str, Any]:
     _host_ranges(traces, detail, rows)
     if len(detail.mark_start_ns):
         _marks(traces, detail, rows.add("sync, alloc"))
-    return {"data": traces, "layout": _layout(detail, rows).to_plotly_json()["layout"]}
+    return _laid_out(Figure(traces), detail, rows)
 
 
-def _layout(detail: SampleDetail, rows: _Rows) -> go.Figure:
-    figure = go.Figure()
+def _laid_out(figure: Figure, detail: SampleDetail, rows: _Rows) -> Figure:
     styled(figure, x="ms since the window begins", height=120 + 44 * len(rows.names))
     figure.update_xaxes(range=[0, detail.window_ns / NS_PER_MS])
     figure.update_yaxes(
@@ -135,7 +128,9 @@ def _bars(
             "marker": {"color": colour, "line": {"width": 0}},
             "text": list(label),
             "textposition": "none",
-            "hovertemplate": "%{text}: %{x:,.3f} ms from %{base:,.3f}<extra></extra>",
+            # Of a bar with a base, x is its end.
+            "customdata": (end - start) / NS_PER_MS,
+            "hovertemplate": "%{text}: %{customdata:,.3f} ms from %{base:,.3f}<extra></extra>",
             "meta": {"row": "stages" if legend else "host"},
         }
     )
@@ -202,7 +197,8 @@ def _lines(
             "name": name,
             "legendgroup": name,
             "showlegend": row == "device",
-            "text": text if isinstance(text, str) else np.repeat(text, 4),
+            # A text for all would be no text of a point: hovering shows `-`.
+            "text": np.repeat(np.broadcast_to(np.asarray(text, object), (len(start),)), 4),
             "customdata": np.repeat((end - start) / NS_PER_US, 4),
             "hovertemplate": "%{text}<br>%{customdata:,.3f} µs, at %{x:,.4f} ms<extra></extra>",
             "meta": {"row": row, "pieces": len(start)},

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trace_timing.atomic_write import write_whole
 from trace_timing.report import findings
+from trace_timing.report.html.glossary import GLOSSARY
 from trace_timing.report.html.packing import columns, zipped
 from trace_timing.report.model import Section
 from trace_timing.report.palette import COLOURS, LABELS
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     import jinja2
 
 TEMPLATES = Path(__file__).parent / "templates"
+STYLES = ("style.css", "first_screen.css", "timeline.css")
+#: In the order in which they run: each uses what those before it define.
+SCRIPTS = ("unpack.js", "tables.js", "timeline.js", "timeline_draw.js", "app.js")
 
 
 def render(template: str, *, packed: Mapping[str, str], cdn: bool, **words: Any) -> str:
@@ -36,10 +40,9 @@ def render(template: str, *, packed: Mapping[str, str], cdn: bool, **words: Any)
             payloads=packed,
             plotly=None if cdn else packed_plotly(),
             cdn=plotly_cdn() if cdn else None,
-            css=(TEMPLATES / "style.css").read_text("utf-8"),
-            unpack_js=(TEMPLATES / "unpack.js").read_text("utf-8"),
-            tables_js=(TEMPLATES / "tables.js").read_text("utf-8"),
-            app_js=(TEMPLATES / "app.js").read_text("utf-8"),
+            css="".join(map(_text, STYLES)),
+            js="".join(map(_text, SCRIPTS)),
+            glossary=GLOSSARY,
             colours=COLOURS,
             colours_json=json.dumps(COLOURS),
             definitions_json=json.dumps(_definitions()),
@@ -47,6 +50,10 @@ def render(template: str, *, packed: Mapping[str, str], cdn: bool, **words: Any)
             **words,
         )
     )
+
+
+def _text(name: str) -> str:
+    return (TEMPLATES / name).read_text("utf-8")
 
 
 def write_page(html: str, path: Path) -> int:
@@ -76,6 +83,7 @@ def _with_payloads(section: Section, payloads: dict[str, Any]) -> dict[str, Any]
         "sentences": list(section.sentences),
         "figures": figures,
         "tables": tables,
+        "screen": section.screen,
     }
 
 

@@ -77,7 +77,7 @@ def _packed(value: Any, binary: bytearray) -> Any:
     if isinstance(value, np.ndarray):
         return _array(value, binary)
     if isinstance(value, (list, tuple)):
-        if len(value) > SHORT and all(isinstance(v, str) for v in value):
+        if len(value) > SHORT and set(map(type, value)) == {str}:
             return _words(list(value), binary)
         return [_packed(v, binary) for v in value]
     if isinstance(value, np.generic):
@@ -141,4 +141,4 @@ def _words(values: list[str], binary: bytearray) -> Any:
     if len(words) * 2 > len(values):
         return values
     index = {word: i for i, word in enumerate(words)}
-    return {"~s": [words, _array(np.array([index[v] for v in values]), binary)]}
+    return {"~s": [words, _array(np.array(list(map(index.__getitem__, values))), binary)]}

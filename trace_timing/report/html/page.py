@@ -19,8 +19,6 @@ PAGES = {
     "kernels": "Kernels",
     "methods": "Methods",
 }
-#: Those that have nothing to show where no run was recorded.
-_OF_RUNS = ("sample", "kernels")
 
 
 def write_report(data: ReportData, path: Path, *, cdn: bool = False) -> int:
@@ -52,7 +50,9 @@ def report_html(data: ReportData, *, cdn: bool = False) -> str:
 
 
 def _pages(data: ReportData) -> list[dict[str, str]]:
-    shown = [slug for slug in PAGES if slug not in _OF_RUNS or len(data.recorded)]
+    # Of controls alone there is no run to look into; of a host's clock no kernel.
+    empty = {"sample": not len(data.recorded), "kernels": not len(data.kernels)}
+    shown = [slug for slug in PAGES if not empty.get(slug)]
     pages = [{"slug": slug, "title": PAGES[slug]} for slug in shown]
     extra = [{"slug": s.slug, "title": s.title} for s in data.sections]
     place = shown.index("steps") + 1

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trace_timing.report.figures import kernels, overview, steps
-from trace_timing.report.figures.timeline import timeline_json
 from trace_timing.report.html.packing import columns, pack
-from trace_timing.report.model import ReportData, RunKey, SampleDetail
+from trace_timing.report.html.timeline_data import timeline_data
+from trace_timing.report.model import ReportData, SampleDetail
 from trace_timing.report.rows import RUN, median_run, of_run, run_key
+from trace_timing.timeline.rows.tables import RunKey
 from trace_timing.units import NS_PER_MS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Compressed size that all timelines together may take: a report stays below 6 MB.
-DETAILS_BYTES = 2_600_000
+#: Compressed size that all timelines together may take: a report stays below 5 MB.
+DETAILS_BYTES = 2_300_000
 #: Rows of the kernel table, by total time; the file beside the report has all.
 KERNEL_ROWS = 2_000
 
@@ -132,6 +133,6 @@ def _detail(detail: SampleDetail, kernels: pd.DataFrame) -> dict[str, Any]:
     )
     return {
         "note": note,
-        "figure": timeline_json(detail),
+        "timeline": timeline_data(detail),
         "kernels": columns(kernel_totals(kernels).head(200)),
     }

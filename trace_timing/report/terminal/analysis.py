@@ -1,61 +1,102 @@
-"""The same story for the terminal, in some thirty lines."""
+"""An analysis for the terminal: one table and what has to be known with it, in a dozen lines."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from trace_timing.report.findings import about, findings, heading, ms, percent, plus_minus
-from trace_timing.report.latency_rows import LatencyRow, all_recorded, latency_rows
+from trace_timing.report.findings import about, findings, heading, ms, percent, plus_minus, sentence
+from trace_timing.report.headline import worst_first
+from trace_timing.report.latency_rows import (
+    LatencyRow,
+    all_recorded,
+    latency_rows,
+    source_sentence,
+)
+from trace_timing.report.main_finding import main_finding
 from trace_timing.report.model import ReportData
 from trace_timing.report.palette import RICH
 from trace_timing.report.trust import WarningGroup, check_line, warning_groups
 
 #: Columns of the terminal from which the table shows more.
 TINY, NARROW, WIDE = 50, 70, 100
-#: Lines in all. Warnings that do not fit are counted; they stand in summary.json and the page.
-MOST_LINES = 30
+#: Lines under the table, without --verbose.
+MOST_LINES = 12
+#: Of these, those that the command adds: where the files are.
+LINES_OF_FILES = 2
 #: Warnings whose evidence is the answer: the names that the ranges have.
-NAMES_SEEN = ("no_stage_ranges", "pattern_fits_nothing")
-#: Warnings shown however narrow the terminal.
-LEAST_WARNINGS = 2
+NAMES_SEEN = ("no_stage_ranges", "pattern_fits_nothing", "pattern_fits_other_stage")
 
 
-def render(
-    data: ReportData, more: Sequence[str] = (), *, width: int | None = None
-) -> RenderableType:
-    """A stage table with its sentences and warnings, to be printed with a rich Console.
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """What the terminal is told of an analysis."""
+
+    data: ReportData
+    #: A server's steps: they are its answer, so they stand by the table.
+    steps: Sequence[str] = ()
+    #: Sentences on noise, growth and outliers: for --verbose.
+    statistics: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line under the table. Where there is no room, those of the highest number go."""
+
+    text: Text
+    goes: int = 0
+
+
+def render(story: Story, *, width: int = WIDE, verbose: bool = False) -> RenderableType:
+    """A stage table with the few lines that it needs, to be printed with a rich Console.
 
     Args:
-        more: sentences to add to those about the stages.
         width: columns of the terminal; a narrow one gets fewer columns, never cut ones.
+        verbose: every finding, statistic and warning in place of the most important.
     """
-    rows, width = latency_rows(data), WIDE if width is None else width
-    check = check_line(data)
-    said = [Text(heading(data), style="bold")]
-    said += [Text(sentence) for sentence in (*findings(data), *more)]
-    said.append(Text(check.sentence, style="bold red" if check.broken else ""))
-    room = MOST_LINES - len(rows) - 1 - sum(_lines(text, width) for text in said)
-    return Group(
-        said[0],
-        _table(rows, width, recorded=all_recorded(data)),
-        *said[1:],
-        *_warnings(data, room, width),
-    )
+    data = story.data
+    rows = latency_rows(data)
+    table = _table(rows, width, recorded=all_recorded(data), verbose=verbose)
+    if verbose:
+        under = list(_everything(story, width))
+    else:
+        under = _fitting(list(_brief(story, rows, width)), width)
+    return Group(*_heading(data, width), table, *map(Text, story.steps), *under)
 
 
-def _lines(text: Text, width: int) -> int:
-    return len(textwrap.wrap(text.plain, width))
+def _heading(data: ReportData, width: int) -> Iterator[Text]:
+    ran = ran_on(data.summary)
+    told = heading(data)
+    together = f"{ran}: {told}" if ran else told
+    if len(together) <= width:
+        yield Text(together, style="bold")
+        return
+    yield Text(ran, style="bold")
+    yield Text(told, style="bold")
 
 
-def _table(rows: list[LatencyRow], width: int, *, recorded: bool) -> Table:
+def ran_on(summary: Mapping[str, Any]) -> str:
+    """`MODEL on DEVICE`, as far as the traces say; the number of devices where there are more."""
+    model = (summary.get("settings") or {}).get("model") or ""
+    devices = (summary.get("environment") or {}).get("devices") or []
+    names = [d.get("name") if isinstance(d, dict) else str(d) for d in devices]
+    known = list(dict.fromkeys(name for name in names if name))
+    on = ", ".join(known) + (f" × {len(names)}" if len(names) > 1 == len(known) else "")
+    return " on ".join(part for part in (str(model), on) if part)
+
+
+def _table(rows: list[LatencyRow], width: int, *, recorded: bool, verbose: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("stage", no_wrap=True)
     columns = _columns(rows, width, "recorded" if recorded else "latency")
+    if verbose and width >= NARROW:
+        columns["share"] = lambda row: percent(row.share_frac)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
@@ -73,34 +114,104 @@ def _columns(
     columns: dict[str, Callable[[LatencyRow], str]] = {time: lambda row: ms(row.ms)}
     if width >= TINY and any(row.half_frac is not None for row in rows):
         columns["±"] = lambda row: plus_minus(row.half_frac)
-    columns["GPU busy"] = lambda row: about(row.busy_ms, estimated=row.busy_is_estimate)
-    if width >= NARROW:
-        columns["idle"] = lambda row: percent(row.idle_frac)
-        columns["share"] = lambda row: percent(row.share_frac)
+    if any(row.busy_ms is not None for row in rows):
+        columns["GPU busy"] = lambda row: about(row.busy_ms, estimated=row.busy_is_estimate)
+        if width >= NARROW:
+            columns["idle"] = lambda row: percent(row.idle_frac)
     if width >= TINY:
         columns["a token"] = lambda row: "" if row.per_token_ms is None else ms(row.per_token_ms)
     return columns
 
 
-def _warnings(data: ReportData, room: int, width: int) -> list[Text]:
-    """As many warnings as `room` lines take, each with what to do; then how many more there are."""
-    groups = warning_groups(data.warnings)
-    shown: list[Text] = []
-    for group in groups:
-        text = _warning(group)
-        room -= _lines(text, width)
-        if len(shown) >= LEAST_WARNINGS and room < (len(shown) + 1 < len(groups)):
+def _brief(story: Story, rows: list[LatencyRow], width: int) -> Iterator[_Line]:
+    """What matters most, in the order in which it is read."""
+    check = check_line(story.data)
+    if check.broken:
+        yield _Line(Text(check.sentence, style="bold red"))
+    yield _Line(Text(" ".join(_source(story.data, rows))), goes=1)
+    found = main_finding(story.data)
+    yield _Line(Text.assemble((f"{found.headline}. ", "bold"), found.evidence))
+    yield _Line(_remedy(found.next_step, width), goes=2)
+    groups = worst_first(warning_groups(story.data.warnings), story.data)
+    if groups:
+        worst = groups[0]
+        yield _Line(_counted(groups))
+        if worst.code in NAMES_SEEN:
+            yield _Line(Text(_indented(worst.evidence, width, "  ")))
+        if worst.remedy:
+            yield _Line(_remedy(worst.remedy, width), goes=0 if worst.code in NAMES_SEEN else 3)
+
+
+def _source(data: ReportData, rows: Sequence[LatencyRow]) -> Iterator[str]:
+    """Where the figures come from, and what the signs in the table mean."""
+    yield source_sentence(data)
+    if data.host_clock:
+        yield "clock = host: no GPU timeline, so nothing here is about a device."
+        return
+    if all_recorded(data):
+        yield "Unprofiled they lie between GPU busy and these."
+    if any(row.half_frac is not None for row in rows):
+        yield "± is half of the 95 % interval."
+    if any(row.busy_is_estimate for row in rows):
+        yield "≈ is estimated from the steps that were recorded."
+    if not len(data.recorded):
+        yield "No run was recorded."
+
+
+def _counted(groups: Sequence[WarningGroup]) -> Text:
+    """How many warnings, and the worst of them."""
+    first = groups[0]
+    times = f" ({first.times} times)" if first.times > 1 else ""
+    count = "1 warning" if len(groups) == 1 else f"{len(groups)} warnings, the worst"
+    return Text(f"{count}: {first.message}{times}", style="yellow")
+
+
+def _remedy(remedy: str, width: int) -> Text:
+    return Text(_indented(remedy, width, "  do: "))
+
+
+def _indented(text: str, width: int, first: str) -> str:
+    """Wrapped, every further line as far in as the first one's text."""
+    lines = textwrap.wrap(
+        text,
+        max(width, TINY),
+        initial_indent=first,
+        subsequent_indent=" " * len(first),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)
+
+
+def _fitting(lines: list[_Line], width: int) -> list[Text]:
+    """Those that the room is for."""
+    kept = list(lines)
+    while sum(_height(line.text, width) for line in kept) > MOST_LINES - LINES_OF_FILES:
+        expendable = max(kept, key=lambda line: line.goes)
+        if not expendable.goes:
             break
-        shown.append(text)
-    left = len(groups) - len(shown)
-    if left:
-        shown.append(Text(f"and {left} more warning{'' if left == 1 else 's'}: see the report"))
-    return shown
+        kept.remove(expendable)
+    return [line.text for line in kept]
 
 
-def _warning(group: WarningGroup) -> Text:
-    times = f" ({group.times} times)" if group.times > 1 else ""
-    text = Text(f"warning: {group.message}{times}", style="yellow")
-    if group.code in NAMES_SEEN:
-        text.append(f" ({group.evidence})", style="default")
-    return text.append(f" → {group.remedy}" if group.remedy else "", style="default")
+def _height(text: Text, width: int) -> int:
+    return sum(len(textwrap.wrap(line, width)) for line in text.plain.splitlines())
+
+
+def _everything(story: Story, width: int) -> Iterator[Text]:
+    """All findings, statistics, checks, verdicts and warnings."""
+    data, check = story.data, check_line(story.data)
+    yield from map(Text, (*findings(data), *story.statistics))
+    yield Text(check.sentence, style="bold red" if check.broken else "")
+    if data.verdicts is not None:
+        for row in data.verdicts.drop_duplicates(["stage", "code"]).to_dict("records"):
+            yield Text(f"{row['sample_id']}: {row['sentence']}", style="bold")
+            yield Text(_indented(sentence(row["evidence"]), width, "  "))
+            yield _remedy(row["remedy"], width)
+    for group in worst_first(warning_groups(data.warnings), data):
+        times = f" ({group.times} times)" if group.times > 1 else ""
+        yield Text(f"warning: {group.message}{times}", style="yellow")
+        where = f" at {group.where}" if group.where else ""
+        yield Text(_indented(f"{group.code}{where}: {group.evidence}", width, "  "))
+        if group.remedy:
+            yield _remedy(group.remedy, width)

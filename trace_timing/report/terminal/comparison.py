@@ -9,10 +9,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from trace_timing.stats.comparison.capture_effect import FEWEST
 from trace_timing.stats.comparison.compare import ComparedRow, ComparisonResult
 from trace_timing.stats.comparison.figures import Level
 from trace_timing.stats.comparison.gates import GateOutcome
+from trace_timing.stats.methods.paired_test import FEWEST
 
 #: Kinds and kernels that are shown, by what they changed; --json has all.
 SHOWN = 8

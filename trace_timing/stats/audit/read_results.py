@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from trace_timing.errors import TraceError, UsageError
+from trace_timing.errors import TraceError, UsageError, did_you_mean
 
 ROWS = "per_sample_results"
 #: Without these nothing can be audited; all times in ms.
@@ -47,7 +47,7 @@ class OlderResults:
             raise UsageError(
                 f"{self.source.name} has no column {name}",
                 why=f"it has {', '.join(_columns(self.records))}",
-                remedy="name one of these",
+                remedy=f"{did_you_mean(name, _columns(self.records))}name one of these",
             )
         return [_hashable(record.get(own)) for record in self.records]
 
@@ -67,7 +67,8 @@ def read_older(path: Path, names: Mapping[str, str] | None = None) -> OlderResul
         raise UsageError(
             f"cannot map {', '.join(unknown)}",
             why=f"the audit reads {', '.join(KNOWN)}",
-            remedy="write --map KNOWN=COLUMN with one of these on the left",
+            remedy=did_you_mean(unknown[0], KNOWN)
+            + "write --map KNOWN=COLUMN with one of these on the left",
         )
     header, records = _load(path)
     if not records:
@@ -89,12 +90,21 @@ def _load(path: Path) -> tuple[dict[str, Any], list[Record]]:
                 return _from_json(path)
     except FileNotFoundError as error:
         raise UsageError(f"{path} does not exist", remedy="check the path") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
+        deep = isinstance(error, RecursionError)
         raise TraceError(
             f"{path} cannot be read as results",
-            why=str(error),
+            why="lists or objects in it are nested too deeply" if deep else _why(path, error),
             remedy=f"give JSON with a list {ROWS}, a JSON list, JSON lines, CSV or Parquet",
         ) from error
+
+
+def _why(path: Path, error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 (byte {error.start + 1} is 0x{error.object[error.start]:02x})"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)
 
 
 def _from_json(path: Path) -> tuple[dict[str, Any], list[Record]]:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy import special
 
 from trace_timing.arrays import FloatArray
 from trace_timing.records.runs import ControlTimes
 from trace_timing.stats.latency.sample_table import Sample
 from trace_timing.stats.latency.times import decode_times
 from trace_timing.stats.methods.intervals import LEVEL, Interval
+from trace_timing.stats.methods.student import student_quantile
 from trace_timing.stats.methods.trend import fit_line
 from trace_timing.units import NS_PER_MS
 
@@ -80,5 +80,5 @@ def _interval(slopes: FloatArray) -> Interval | None:
     n = len(slopes)
     if n < 3:
         return None
-    half = float(special.stdtrit(n - 1, (1 + LEVEL) / 2)) * slopes.std(ddof=1) / np.sqrt(n)
+    half = student_quantile(n - 1, (1 + LEVEL) / 2) * slopes.std(ddof=1) / np.sqrt(n)
     return Interval(float(slopes.mean() - half), float(slopes.mean() + half))

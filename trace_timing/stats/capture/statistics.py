@@ -13,6 +13,7 @@ from trace_timing.arrays import FloatArray
 from trace_timing.records.runs import RunRecord
 from trace_timing.stats.capture.growth import LatencyGrowth
 from trace_timing.stats.capture.noise import NoiseFloor, noise_floors
+from trace_timing.stats.capture.repeats import Repeats, repeats_of_controls
 from trace_timing.stats.latency.evidence import FAULTS
 from trace_timing.stats.methods.outliers import Outlier, find_outliers
 from trace_timing.stats.methods.trend import LineFit, fit_line
@@ -68,6 +69,7 @@ class Statistics:
     noise_floor: tuple[NoiseFloor, ...]
     scaling: tuple[ScalingFit, ...]
     outliers: tuple[Outlier, ...]
+    repeats: tuple[Repeats, ...] = ()
 
 
 def statistics(
@@ -88,6 +90,7 @@ def statistics(
         noise_floor=noise_floors(runs),
         scaling=scaling_fits(samples, steps, growth),
         outliers=find_outliers(runs, records),
+        repeats=repeats_of_controls(runs),
     )
 
 

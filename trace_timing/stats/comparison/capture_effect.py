@@ -17,9 +17,7 @@ from scipy import special
 
 from trace_timing.arrays import FloatArray
 from trace_timing.stats.methods.intervals import LEVEL, Interval
-
-#: Fewer samples (or runs, unpaired) of a capture have no spread worth the name.
-FEWEST = 4
+from trace_timing.stats.methods.paired_test import FEWEST
 
 
 @dataclass(frozen=True)

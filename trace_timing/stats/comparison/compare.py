@@ -13,7 +13,7 @@ from scipy import special
 
 from trace_timing.arrays import FloatArray
 from trace_timing.errors import UsageError
-from trace_timing.stats.comparison.capture_effect import FEWEST, CaptureEffect, capture_effect
+from trace_timing.stats.comparison.capture_effect import CaptureEffect, capture_effect
 from trace_timing.stats.comparison.comparability import (
     Difference,
     are_unprofiled,
@@ -36,7 +36,7 @@ from trace_timing.stats.comparison.figures import (
 )
 from trace_timing.stats.methods.intervals import LEVEL, Interval
 from trace_timing.stats.methods.multiple_testing import ALPHA, shares, weighted_holm
-from trace_timing.stats.methods.paired_test import Effect, grouped_effect, paired_effect
+from trace_timing.stats.methods.paired_test import FEWEST, Effect, grouped_effect, paired_effect
 
 #: `…, or drift`: of one recording a side, whose difference may be the machine's.
 Verdict = Literal[
@@ -154,10 +154,7 @@ def compare(
     states = told if steady else None
     figures = [*stage_figures(a_samples, b_samples, basis, paired, states)]
     if not figures:
-        raise UsageError(
-            f"no {basis} times in both {a.source} and {b.source}",
-            remedy="compare another figure: --figure latency",
-        )
+        raise _nothing_in_both(a, b, basis)
     if paired:
         kernels = [
             [(t.kernels, rows) for t, rows in zip(side, samples, strict=True)]
@@ -179,6 +176,13 @@ def compare(
         rows=judge_figures(figures, paired=paired, margin_frac=margin_frac, forbidden=unlike),
         only_a=only_a,
         only_b=only_b,
+    )
+
+
+def _nothing_in_both(a: Tables, b: Tables, basis: Basis) -> UsageError:
+    return UsageError(
+        f"no {basis} times in both {a.source} and {b.source}",
+        remedy="compare another figure: --figure latency",
     )
 
 

@@ -109,11 +109,7 @@ def compare_steps(
     cells = [[with_cells(tables.steps) for tables in side] for side in sides]
     figures = [*_figures(cells[0], cells[1], basis)]
     if not figures:
-        raise UsageError(
-            f"no forwards of {a.source} and {b.source} match by stage, batch size and context",
-            why=f"a batch size needs {TYPICAL.fewest} steps in every recording",
-            remedy="record both under the same load, and for longer",
-        )
+        raise _no_match(a, b)
     unlike = step_differences(*sides)
     only_a, only_b = one_sided_kernels(*([t.kernels for t in side] for side in sides))
     single = min(map(len, sides)) == 1
@@ -137,6 +133,14 @@ def compare_steps(
         only_a=only_a,
         only_b=only_b,
         subject="steps",
+    )
+
+
+def _no_match(a: StepTables, b: StepTables) -> UsageError:
+    return UsageError(
+        f"no forwards of {a.source} and {b.source} match by stage, batch size and context",
+        why=f"a batch size needs {TYPICAL.fewest} steps in every recording",
+        remedy="record both under the same load, and for longer",
     )
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from trace_timing.stages import NUMBERED_STAGES
-from trace_timing.stats.comparison.capture_effect import FEWEST, Drift
+from trace_timing.stats.comparison.capture_effect import Drift
 from trace_timing.stats.comparison.machine_state import launch_costs, state_rows
 from trace_timing.stats.latency.busy_times import busy_ms
+from trace_timing.stats.methods.paired_test import FEWEST
 from trace_timing.timeline.breakdown.op_kinds import kind_of_copy, kind_of_kernel
 from trace_timing.units import NS_PER_MS
 

@@ -6,7 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trace_timing.errors import EXIT_GOOD, EXIT_REJECTED, EXIT_WITHHELD, UsageError
+from trace_timing.errors import (
+    EXIT_GOOD,
+    EXIT_REJECTED,
+    EXIT_WITHHELD,
+    UsageError,
+    did_you_mean,
+)
 from trace_timing.stats.comparison.compare import ComparedRow, ComparisonResult
 
 SHOWN_LEVELS = ("total", "stage", "minor stage", "undisturbed step", "per token", "busy")
@@ -66,7 +72,8 @@ def check_gate(gate: Gate, result: ComparisonResult) -> GateOutcome:
         raise UsageError(
             f"no row {gate.name!r} to fail on",
             why=f"the comparison has {', '.join(names)}",
-            remedy="name one of these, or a kind or kernel as it prints them",
+            remedy=did_you_mean(gate.name, names)
+            + "name one of these, or a kind or kernel as it prints them",
         )
     beyond = row.ratio - 1 > gate.limit_frac
     slower = row.verdict == "slower" and beyond

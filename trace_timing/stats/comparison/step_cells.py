@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from trace_timing.arrays import FloatArray
-from trace_timing.stats.comparison.capture_effect import FEWEST, middles
+from trace_timing.stats.comparison.capture_effect import middles
+from trace_timing.stats.methods.paired_test import FEWEST
 
 #: Tokens that differ by less than a twelfth or so share a cell, eight cells a doubling; what they
 #: still differ by within their cells widens the error.

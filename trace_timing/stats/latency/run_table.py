@@ -7,10 +7,10 @@ from typing import Any
 
 from trace_timing.records.runs import ControlTimes, RunRecord
 from trace_timing.stats.latency.evidence import cupti_state, detach_works
+from trace_timing.stats.latency.record_columns import record_columns
 from trace_timing.stats.latency.sample_latency import counted_controls
 from trace_timing.stats.latency.sample_table import Sample
 from trace_timing.stats.latency.times import decode_steps_of, in_ms, times_of_control
-from trace_timing.stats.trace.record_columns import record_columns
 
 
 def control_rows(samples: tuple[Sample, ...]) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ from trace_timing.records.manifest import Manifest
 from trace_timing.records.runs import ControlTimes
 from trace_timing.stages import Stage
 from trace_timing.stats.latency.evidence import Capture, RecordedRun, SampleEvidence, evidence_of
+from trace_timing.stats.latency.record_columns import part_columns
 from trace_timing.stats.latency.sample_latency import (
     NO_TIMES,
     Latency,
@@ -24,13 +25,12 @@ from trace_timing.stats.latency.sample_latency import (
 from trace_timing.stats.latency.scaled import Cut, Scale, fit_scale, scaled_by_total, scaled_latency
 from trace_timing.stats.latency.times import (
     decode_steps_of,
+    first_token_of_control,
     in_ms,
     mean_times,
     stages_of_control,
-    times_of_control,
 )
 from trace_timing.stats.methods.control_mean import PooledSpread
-from trace_timing.stats.trace.record_columns import part_columns
 from trace_timing.units import NS_PER_MS
 
 #: Reasons that qualify a scaled latency and do not make it unusable.
@@ -132,10 +132,11 @@ def _control_cut(sample: SampleEvidence, steps: frozenset[int] | None) -> Cut:
         steps: numbers of the decode steps to hold against recorded ones; None for all.
     """
     controls = counted_controls(sample.unprofiled)
+    first = [ns for control in controls if (ns := first_token_of_control(control)) is not None]
     whole = Cut(
         by_stage=_means([stages_of_control(control) for control in controls]),
         steps=decode_steps_of(controls[0]),
-        ttft_ns=mean_times([times_of_control(control) for control in controls])["T_TTFT"],
+        ttft_ns=sum(first) / len(first) if first else None,
     )
     if steps is None:
         return whole

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from math import exp, log
 
 import numpy as np
-from scipy import special
 
 from trace_timing.arrays import FloatArray
 from trace_timing.stages import Stage
 from trace_timing.stats.latency.sample_latency import NAMES, NO_TIMES, Latency
 from trace_timing.stats.latency.times import Times, times_of_stages
+from trace_timing.stats.methods.student import student_quantile
 
 #: Fewer samples with both say nothing of how far a prediction may be off.
 FEWEST = 3
@@ -196,7 +196,7 @@ def _half(errors: FloatArray) -> float:
     """Half-width of the interval about 0 that a further error lies in, 95 %, by Student's t."""
     n = len(errors)
     spread = float(np.sqrt((errors**2).sum() / (n - 1)))
-    return float(special.stdtrit(n - 1, (1 + _LEVEL) / 2)) * spread * float(np.sqrt(1 + 1 / n))
+    return student_quantile(n - 1, (1 + _LEVEL) / 2) * spread * float(np.sqrt(1 + 1 / n))
 
 
 def _total(run: Cut) -> float:

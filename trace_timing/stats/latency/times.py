@@ -63,7 +63,7 @@ def times_of_control(control: ControlTimes) -> Times:
     if not control.segments:
         return {**times_of_stages({}, 0), "T_rest": None, "T_total": control.total_ns}
     times = times_of_stages(stages_of_control(control), decode_steps_of(control))
-    return {**times, "T_TTFT": _first_token(control)}
+    return {**times, "T_TTFT": first_token_of_control(control)}
 
 
 def stages_of_control(
@@ -110,7 +110,7 @@ def decode_steps_of(control: ControlTimes) -> int:
     return len({part.step for part in control.segments if part.stage == "decode"})
 
 
-def _first_token(control: ControlTimes) -> int | None:
+def first_token_of_control(control: ControlTimes) -> int | None:
     """generate() begins → sampling[0] ends, in ns; None where there is no such segment."""
     reached, found = 0, None
     for part in control.segments:

@@ -21,10 +21,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from trace_timing.arrays import FloatArray, IntArray
 from trace_timing.stats.methods.intervals import LEVEL
+from trace_timing.stats.methods.student import student_quantile
 
 #: Below this many controls a sample's own spread is not used at all.
 FEWEST = 3
@@ -169,8 +169,8 @@ def multiplier(count: int, pooled: PooledSpread | None) -> float:
     table = float(np.interp(count, known, [MULTIPLIERS[k] for k in known]))
     own = _freedom(count) if count >= FEWEST else 0
     prior = 0 if pooled is None else min(PRIOR_FREEDOM, pooled.freedom)
-    here, there = special.stdtrit([own + prior, own + PRIOR_FREEDOM], (1 + LEVEL) / 2)
-    return table * float(here / there)
+    here, there = (student_quantile(own + n, (1 + LEVEL) / 2) for n in (prior, PRIOR_FREEDOM))
+    return table * here / there
 
 
 def _own_variance(stages: FloatArray, totals: FloatArray) -> FloatArray:

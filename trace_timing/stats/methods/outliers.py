@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,10 @@ MAD_TO_SIGMA = 0.6745
 CLOCK_DROP_FRAC = 0.05
 #: Of three values two are often close by chance, and the third then stands out.
 FEWEST_TO_STAND_OUT_OF = 5
+_READ = (
+    "sample_id", "rank", "role", "repeat", "index", "cupti", "T_total_ms", "T_decode_per_token_ms",
+)  # fmt: skip
+_Row = dict[Any, Any]
 
 
 def mad(values: FloatArray) -> float:
@@ -92,46 +97,56 @@ def find_outliers(runs: pd.DataFrame, records: Sequence[RunRecord] = ()) -> tupl
         records: of runs of either role.
     """
     known = causes(records)
-    rows = runs[runs["bare"].fillna(False) != True]  # noqa: E712
-    rows = rows.assign(attached=rows["cupti"] == "attached")
-    alike = ["role", "attached"]
-    same = ["sample_id", "rank", *alike]
-    size = rows.groupby(same)["T_total_ms"].transform("size")
-    repeated = rows[size >= FEWEST_TO_STAND_OUT_OF]
+    by_sample: dict[tuple[Any, ...], list[_Row]] = {}
+    by_kind: dict[tuple[Any, ...], list[_Row]] = {}
+    for row in _counted(runs):
+        kind = (row["role"], row["attached"])
+        by_sample.setdefault((row["sample_id"], row["rank"], *kind), []).append(row)
+        by_kind.setdefault(kind, []).append(row)
     groups = [
-        *(("T_total_ms", "its sample's", group) for _, group in repeated.groupby(same)),
-        *(("T_decode_per_token_ms", "all", group) for _, group in rows.groupby(alike)),
+        *(("T_total_ms", "its sample's", by_sample[key]) for key in sorted(by_sample)),
+        *(("T_decode_per_token_ms", "all", by_kind[key]) for key in sorted(by_kind)),
     ]
     return tuple(
-        outlier
-        for time, among, group in groups
-        for outlier in _among(group[group[time].notna()], time, among, known)
+        outlier for time, among, group in groups for outlier in _among(group, time, among, known)
     )
 
 
+def _counted(runs: pd.DataFrame) -> list[_Row]:
+    """The runs that are no bare controls, as rows: a data frame a sample takes a millisecond."""
+    rows = runs.loc[runs["bare"].fillna(False) != True, list(_READ)]  # noqa: E712
+    found: list[_Row] = rows.assign(attached=rows["cupti"] == "attached").to_dict("records")
+    return found
+
+
 def _among(
-    runs: pd.DataFrame, time: str, among: str, known: Mapping[RunId, tuple[str, ...]]
+    runs: Sequence[_Row], time: str, among: str, known: Mapping[RunId, tuple[str, ...]]
 ) -> Iterator[Outlier]:
-    values = np.asarray(runs[time].astype(float), np.float64)
-    if len(values) < FEWEST_TO_STAND_OUT_OF:
+    timed = [run for run in runs if not pd.isna(run[time])]
+    if len(timed) < FEWEST_TO_STAND_OUT_OF:
         return
+    values = np.array([run[time] for run in timed], np.float64)
     far, median = outliers(values), float(np.median(values))
-    for run, ms in zip(runs[far].to_dict("records"), values[far], strict=True):
+    for run in (timed[i] for i in np.flatnonzero(far)):
         sample_id, rank = str(run["sample_id"]), int(run["rank"])
-        repeat = 0 if pd.isna(run["repeat"]) else int(run["repeat"])
+        repeat = _whole(run["repeat"], missing=0)
         role = str(run["role"])
-        index = -1 if pd.isna(run["index"]) else int(run["index"])
+        index = _whole(run["index"], missing=-1)
         yield Outlier(
             sample_id=sample_id,
             role=role,
             repeat=repeat,
             rank=rank,
             time=time,
-            ms=float(ms),
+            ms=float(run[time]),
             median_ms=median,
             among=among,
             causes=known.get((sample_id, repeat, rank, role, index), ()),
         )
+
+
+def _whole(value: Any, *, missing: int) -> int:
+    return missing if pd.isna(value) else int(value)
 
 
 def _rose(record: RunRecord, figure: str) -> bool:

@@ -13,12 +13,13 @@ import numpy as np
 from scipy import special
 
 from trace_timing.arrays import FloatArray, IntArray
-from trace_timing.stats.comparison.capture_effect import FEWEST
 from trace_timing.stats.methods.intervals import LEVEL, SEED, Interval
 
 #: From this many pairs on, ranks (they shrug off host stalls); below, Student's t, because ranks
 #: of n pairs know no p below 2^(1 − n) and a family of verdicts needs smaller ones.
 RANKED_FROM = 20
+#: Fewer pairs, or values of a group, have no spread worth the name.
+FEWEST = 4
 MOST_AVERAGES = 2_000_000
 
 

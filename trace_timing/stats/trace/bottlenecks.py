@@ -129,14 +129,7 @@ def _sync_loop(e: StageEvidence) -> Iterator[Verdict]:
     loop = e.loop
     if loop is None or not e.syncs_in_a_loop:
         return
-    evidence = (
-        f"{loop.call_count:,} {loop.call} ({loop.call_count / e.forwards:,.0f} a forward, "
-        f"{loop.run_call_count:,} in the run); {loop.after_compaction:,} of {loop.syncs:,} "
-        f"synchronizations follow a compaction (nonzero), {loop.after_gemm:,} a matrix product; "
-        f"{loop.ops_between_median:.0f} GPU ops lie between two (median); the GPU idles "
-        f"{ms_from_ns(loop.drained_ns):.1f} ms ({loop.drained_ns / e.window_ns:.0%}) in the gaps "
-        f"around them"
-    )
+    evidence = _loop_evidence(e, loop)
     # An expert loop asks for each expert's tokens and multiplies for those that have some.
     if loop.after_compaction > loop.syncs / 2 and loop.after_gemm:
         yield Verdict(
@@ -165,6 +158,17 @@ def _sync_loop(e: StageEvidence) -> Iterator[Verdict]:
         evidence=evidence,
         remedy="keep what the host asks for (.item(), .tolist(), nonzero, bool(tensor)) on the "
         "device, or ask once for all",
+    )
+
+
+def _loop_evidence(e: StageEvidence, loop: SyncLoop) -> str:
+    return (
+        f"{loop.call_count:,} {loop.call} ({loop.call_count / e.forwards:,.0f} a forward, "
+        f"{loop.run_call_count:,} in the run); {loop.after_compaction:,} of {loop.syncs:,} "
+        f"synchronizations follow a compaction (nonzero), {loop.after_gemm:,} a matrix product; "
+        f"{loop.ops_between_median:.0f} GPU ops lie between two (median); the GPU idles "
+        f"{ms_from_ns(loop.drained_ns):.1f} ms ({loop.drained_ns / e.window_ns:.0%}) in the gaps "
+        f"around them"
     )
 
 

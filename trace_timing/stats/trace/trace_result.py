@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from trace_timing.records.runs import RunRecord
 from trace_timing.schema.table import packed, unpacked
 from trace_timing.stages import Stage
 from trace_timing.stats.latency.evidence import FAULTS, RecordedRun
+from trace_timing.stats.latency.record_columns import part_columns, record_columns
 from trace_timing.stats.latency.recorded_times import (
     busy_times,
     decode_steps,
@@ -25,7 +26,6 @@ from trace_timing.stats.latency.recorded_times import (
 )
 from trace_timing.stats.latency.times import in_ms
 from trace_timing.stats.trace.diagnosis import WHY_TABLES, why
-from trace_timing.stats.trace.record_columns import part_columns, record_columns
 from trace_timing.stats.trace.unread import clock_host
 from trace_timing.stats.trace.warnings import (
     check_warnings,
@@ -281,7 +281,7 @@ def _why_tables(
             record=source.record,
             hta=hta,
         )
-        for name, some in taken_apart.rows(asdict(run.key)).items():
+        for name, some in taken_apart.rows(run.key._asdict()).items():
             rows[name] += some
     return {
         name: pa.Table.from_pylist(some, schema=schema.TABLES[name].arrow())

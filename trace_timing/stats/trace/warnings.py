@@ -23,7 +23,7 @@ _UNATTRIBUTED_REMEDY = {
 
 
 def trace_warnings(trace: Trace, timeline: TraceTimeline) -> Iterator[FigureWarning]:
-    """What the recording itself gives reason to warning, its integrity apart."""
+    """What the recording itself gives reason to warn of, its integrity apart."""
     yield from _unattributed(trace, timeline)
     yield from _switches(timeline, check_integrity(trace))
     yield from unread(trace, timeline)
@@ -126,7 +126,7 @@ def _switches(timeline: TraceTimeline, integrity: Integrity) -> Iterator[FigureW
 
 
 def run_warnings(run: RunTimeline, no_device: FigureWarning) -> Iterator[FigureWarning]:
-    """What one run gives reason to warning, its checks and integrity apart.
+    """What one run gives reason to warn of, its checks and integrity apart.
 
     Args:
         no_device: what is said where it is timed by the host's clock.

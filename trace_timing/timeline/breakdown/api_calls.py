@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from trace_timing.api_call_names import CallRole, role_of_call
 from trace_timing.arrays import IntArray, distinct_codes
-from trace_timing.memoize import once
+from trace_timing.memoize import cached_per_object
 from trace_timing.timeline.build.intervals import Intervals, outermost
 from trace_timing.timeline.build.model import RunTimeline
 from trace_timing.trace.events import Kind, Trace
@@ -58,7 +58,7 @@ class Calls:
         return Intervals(self.start_ns, self.end_ns, np.arange(len(self), dtype=np.int64))
 
 
-@once
+@cached_per_object
 def calls_of_run(trace: Trace, run: RunTimeline) -> Calls:
     """The outermost API calls that a run's generating thread begins in its window.
 

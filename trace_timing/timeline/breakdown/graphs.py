@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_timing.arrays import BoolArray, IntArray
-from trace_timing.memoize import once
+from trace_timing.memoize import cached_per_object
 from trace_timing.stages import Stage
 from trace_timing.timeline.breakdown.grouping import stage_of_key, stages_of
 from trace_timing.timeline.build.metrics import sums
@@ -145,7 +145,7 @@ def _joint_codes(*columns: npt.NDArray[Any]) -> IntArray:
     return code
 
 
-@once
+@cached_per_object
 def _replayed(trace: Trace, run: RunTimeline) -> BoolArray:
     launch = run.ops.launch_row
     graphs = calls_that(trace, np.maximum(launch, 0), {"graph_launch"})

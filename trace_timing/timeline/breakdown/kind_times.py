@@ -30,7 +30,7 @@ def kind_times(trace: Trace, run: RunTimeline) -> tuple[KindTime, ...]:
     """Ops, their summed durations and their busy time by stage and kind.
 
     Ops and kernel_sum_ns follow the op's own stage. busy_ns follows the tiling: an instant in
-    which several ops run belongs to the one launched first, as in design section 2.
+    which several ops run belongs to the one launched first, as in tiling (docs/architecture.md).
     """
     kind = kinds_of_run(trace, run).astype(np.int64)
     stages = stages_of(run)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trace_timing.arrays import BoolArray, FloatArray, IntArray, distinct_codes, sorted_distinct
-from trace_timing.memoize import once
+from trace_timing.memoize import cached_per_object
 from trace_timing.stages import Stage
 from trace_timing.timeline.breakdown.grouping import stage_of_key, stages_of
 from trace_timing.timeline.build.intervals import union
@@ -83,7 +83,7 @@ def queue_figures(run: RunTimeline) -> tuple[QueueFigures, ...]:
     return tuple(rows)
 
 
-@once
+@cached_per_object
 def ran_dry(tiles: Tiles) -> BoolArray:
     """By tile: whether it is idle and the queue has been empty since an op last ran."""
     busy = tiles.state == State.BUSY

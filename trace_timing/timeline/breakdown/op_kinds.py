@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_timing.arrays import distinct_codes
-from trace_timing.memoize import once
+from trace_timing.memoize import cached_per_object
 from trace_timing.timeline.build.model import RunTimeline
 from trace_timing.trace.events import Kind, Trace
 
@@ -179,7 +179,7 @@ def op_kinds(trace: Trace, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]
     return found
 
 
-@once
+@cached_per_object
 def kinds_of_run(trace: Trace, run: RunTimeline) -> npt.NDArray[np.uint8]:
     """`op_kinds` of the run's ops."""
     return op_kinds(trace, run.ops.row)

@@ -1,4 +1,4 @@
-"""Attribution: each GPU op to the stage that launched it (design section 2).
+"""Attribution: each GPU op to the stage that launched it (docs/architecture.md).
 
 By launch time, not run time: the host runs ahead of the device.
 """

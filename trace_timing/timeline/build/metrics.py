@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from trace_timing.api_call_names import ALLOCATING, SYNCHRONIZING
 from trace_timing.arrays import IntArray
-from trace_timing.memoize import once
+from trace_timing.memoize import cached_per_object
 from trace_timing.timeline.build.attribution import HostMap
 from trace_timing.timeline.build.model import (
     Cells,
@@ -88,7 +88,7 @@ def sums(group: npt.NDArray[np.integer], values: IntArray, count: int) -> IntArr
     return total
 
 
-@once
+@cached_per_object
 def run_figures(run: RunTimeline) -> DeviceFigures:
     """The figures of a run's keys over the union of its devices."""
     return device_figures(run.cells, run.ops, len(run.keys))
@@ -124,7 +124,7 @@ def _launches(ops: RunOps, keys: int) -> IntArray:
     return np.bincount(used, minlength=keys).astype(np.int64)
 
 
-@once
+@cached_per_object
 def host_figures(trace: Trace, hosts: HostMap, run: RunTimeline) -> HostFigures:
     """Sum API calls and exclusive range times by the run's keys.
 

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_timing.arrays import BoolArray, IntArray, marks_until
-from trace_timing.memoize import once
+from trace_timing.memoize import cached_per_object
 from trace_timing.records.runs import Clock
 from trace_timing.stages import STEP_STAGES, Stage, range_name
+from trace_timing.timeline.naming.stage_names import BatchSize
 from trace_timing.trace.marks import NO_SPANS, Spans
 
 Keys = npt.NDArray[np.int32]
@@ -130,21 +131,6 @@ class HostTimeline:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchSize:
-    """What the name of a server's forward says of its batch; None: the name does not say it.
-
-    A context request is one whose prompt is being read, a generation request one that is given
-    tokens. Tokens are those that the forward reads, not those that it gives.
-    """
-
-    batch_size: int | None = None
-    context_requests: int | None = None
-    context_tokens: int | None = None
-    generation_requests: int | None = None
-    generation_tokens: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class StageRange:
     """One range of the trace that stands for a stage (or for generate: key None)."""
 
@@ -231,7 +217,7 @@ def outside_of(keys: Sequence[StageKey], *, known: bool) -> int:
     return next(i for i, k in enumerate(keys) if k.stage == wanted and k.step is None)
 
 
-@once
+@cached_per_object
 def forward_keys(run: RunTimeline) -> tuple[int, ...]:
     """Keys of the run's numbered forwards, by begin: those that `steps` has rows for.
 

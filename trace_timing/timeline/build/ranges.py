@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trace_timing.arrays import distinct_codes
+from trace_timing.arrays import IntArray, distinct_codes
 from trace_timing.errors import AttributionError
 from trace_timing.stages import NUMBERED_STAGES, RECORDING_GUARD, RECORDING_OFF, STEP_STAGES, Stage
 from trace_timing.timeline.build.model import NOT_COUNTED, HostTimeline, StageKey, StageRange
@@ -61,11 +61,34 @@ def find_ranges(trace: Trace, stage_map: StageMap) -> FoundRanges:
     known = [found for found in meaning.values() if found is not None]
     meaning |= {n: _GAP for n, name in names.items() if known and name in _MARKS}
     serving = stage_map.serving and all(found.stage != "generate" for found in known)
+    keys, all_ranges = _ranges_by_begin(trace, rows, meaning, serving=serving)
+    generate = [r for r in all_ranges if r.key is None]
+    stages = [r for r in all_ranges if r.key is not None]
+    stages, crossings = _uncrossed(stages, generate, tuple(keys))
+    return FoundRanges(
+        tuple(keys),
+        tuple(stages),
+        tuple(generate),
+        tuple(names[n] for n, found in meaning.items() if found is None),
+        stage_map,
+        serving,
+        _cautions(stage_map, names.values()),
+        crossings,
+    )
+
+
+def _ranges_by_begin(
+    trace: Trace, rows: IntArray, meaning: Mapping[int, NamedStage | None], *, serving: bool
+) -> tuple[dict[StageKey, int], list[StageRange]]:
+    """The keys that occur, numbered, and the ranges that have a meaning, by begin.
+
+    Of generate ranges the outermost alone. Of equal begins the longer range comes first.
+    """
+    events = trace.events
     rows = rows[np.lexsort((-events.dur_ns[rows], events.start_ns[rows]))]
     numbering = _ServerNumbering() if serving else _RunNumbering()
     keys: dict[StageKey, int] = {}
-    stages: list[StageRange] = []
-    generate: list[StageRange] = []
+    ranges: list[StageRange] = []
     generating_until: dict[int, int] = {}
     gaps = marks_of(trace).both.hold(events.start_ns[rows]).tolist()
     for row, in_gap in zip(rows, gaps, strict=True):
@@ -82,19 +105,10 @@ def find_ranges(trace: Trace, stage_map: StageMap) -> FoundRanges:
         if in_gap and numbered and numbered.step is None:
             numbered = StageKey(numbered.stage, NOT_COUNTED)
         key = None if numbered is None else keys.setdefault(numbered, len(keys))
-        item = StageRange(key=key, thread=thread, start_ns=start, end_ns=end, batch=found.batch)
-        (generate if key is None else stages).append(item)
-    stages, crossings = _uncrossed(stages, generate, tuple(keys))
-    return FoundRanges(
-        tuple(keys),
-        tuple(stages),
-        tuple(generate),
-        tuple(names[n] for n, found in meaning.items() if found is None),
-        stage_map,
-        serving,
-        _cautions(stage_map, names.values()),
-        crossings,
-    )
+        ranges.append(
+            StageRange(key=key, thread=thread, start_ns=start, end_ns=end, batch=found.batch)
+        )
+    return keys, ranges
 
 
 def _refuse_bad_ranges(bad: Mapping[str, str], said: Mapping[str, NamedStage | None]) -> None:

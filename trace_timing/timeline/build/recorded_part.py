@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 
 from trace_timing.arrays import BoolArray, FloatArray, IntArray
-from trace_timing.memoize import once
+from trace_timing.memoize import cached_per_object
 from trace_timing.stages import NUMBERED_STAGES, Stage
 from trace_timing.timeline.build.model import NOT_COUNTED, RunTimeline, StageKey
 
@@ -38,7 +38,7 @@ def recorded_part(run: RunTimeline) -> RunTimeline:
     return _recorded_part(run) if run.unrecorded else run
 
 
-@once
+@cached_per_object
 def _recorded_part(run: RunTimeline) -> RunTimeline:
     keys = tuple(
         StageKey(NOT_RECORDED, key.step) if number in run.unrecorded else key

@@ -205,8 +205,6 @@ def _run(
     host = host_timelines(ranges).get(thread, _NO_STAGES)
     chosen = np.flatnonzero(home == ordinal)
     mine = _run_ops(trace, ops, chosen)
-    orphans = ops.reason[chosen] == RECORDING_SWITCH
-    devices = sorted_distinct(mine.device).tolist()
     outside = outside_of(keys, known=bool(found.stages or found.generate))
     cells = tile_ops(window, mine, host, outside_key=outside)
     return RunTimeline(
@@ -221,16 +219,25 @@ def _run(
         host=host,
         ops=mine,
         cells=cells,
-        device_cells={
-            d: cells
-            if len(devices) == 1
-            else tile_ops(window, mine.take(mine.device == d), host, outside_key=outside)
-            for d in devices
-        },
+        device_cells=_device_cells(cells, window, mine, host, outside),
         clock="device" if len(ops.row) else "host",
-        unrecorded=unrecorded_keys(trace, keys, ranges, hosts, mine, orphans),
+        unrecorded=unrecorded_keys(
+            trace, keys, ranges, hosts, mine, ops.reason[chosen] == RECORDING_SWITCH
+        ),
         gaps=marks_of(trace).both,
     )
+
+
+def _device_cells(
+    cells: Cells, window: tuple[int, int], ops: RunOps, host: HostTimeline, outside: int
+) -> dict[int, Cells]:
+    """The tiling of each device alone; of the only one it is that of all."""
+    devices: list[int] = sorted_distinct(ops.device).tolist()
+    if len(devices) == 1:
+        return {devices[0]: cells}
+    return {
+        d: tile_ops(window, ops.take(ops.device == d), host, outside_key=outside) for d in devices
+    }
 
 
 _NO_STAGES = HostTimeline(np.empty(0, np.int64), np.empty(0, np.int32))

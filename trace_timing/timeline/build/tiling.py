@@ -1,4 +1,4 @@
-"""Tiling: every instant of a window goes to exactly one stage (design section 2).
+"""Tiling: every instant of a window goes to exactly one stage (docs/architecture.md).
 
 The window is cut at every instant where something changes. A cell that an op covers belongs to the
 op launched first among those running; an idle cell with work queued, to the stage of the next op
@@ -36,8 +36,7 @@ def tile(
     """
     start, end = window
     if end <= start:
-        nothing = np.empty(0, np.int64)
-        return Cells(nothing, np.empty(0, np.int32), np.empty(0, np.uint8), nothing, nothing)
+        return _no_cells()
     instants = np.concatenate([start_ns, end_ns, launch_ns, host.boundary_ns, [start, end]])
     edges, place = distinct_and_places(np.clip(instants, start, end, out=instants))
     left = edges[:-1]
@@ -51,11 +50,14 @@ def tile(
     cell_key = np.where(busy, np.append(key, NONE)[owner], _host_key(left, host, outside_key))
     # The next op to start; of several that start together the one launched first.
     cell_key[queued] = key[order_by(start_ns, launch_ns)[started[queued]]]
-    state = np.full(len(left), State.EMPTY, np.uint8)
-    state[queued] = State.QUEUED
-    state[busy] = State.BUSY
+    state = np.where(busy, State.BUSY, np.where(queued, State.QUEUED, State.EMPTY))
     depth = count_until(launched, len(left)) - started
-    return Cells(edges, cell_key.astype(np.int32), state, owner, depth)
+    return Cells(edges, cell_key.astype(np.int32), state.astype(np.uint8), owner, depth)
+
+
+def _no_cells() -> Cells:
+    nothing = np.empty(0, np.int64)
+    return Cells(nothing, np.empty(0, np.int32), np.empty(0, np.uint8), nothing, nothing)
 
 
 def _host_key(left: IntArray, host: HostTimeline, outside_key: int) -> Keys:

@@ -5,11 +5,10 @@ Each file says of every name that it takes in which file and versions of the pro
 
 from __future__ import annotations
 
-import difflib
 from functools import cache
 from importlib.resources import files
 
-from trace_timing.errors import UsageError
+from trace_timing.errors import UsageError, did_you_mean
 from trace_timing.timeline.naming.stage_names import StageMap, parse_stage_map, read_stage_map
 
 #: In the order in which `auto` prefers them where it knows equally many names by two.
@@ -49,8 +48,7 @@ def stage_map_of(text: str) -> StageMap:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
         names = (AUTO, *BUILT_IN)
-        near = difflib.get_close_matches(text.lower(), names, n=1, cutoff=0.6)
-        meant = f"did you mean {near[0]}? " if near else ""
+        meant = did_you_mean(text, names)
         raise UsageError(
             f"no stage map {text}",
             why="it is neither a file nor a built-in map",

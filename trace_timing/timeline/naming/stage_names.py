@@ -10,9 +10,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from trace_timing.errors import AttributionError, UsageError
+from trace_timing.errors import AttributionError, UsageError, did_you_mean
 from trace_timing.stages import GENERATE, NUMBERED_STAGES, STAGES, STEP_STAGES, Stage
-from trace_timing.timeline.build.model import BatchSize
 from trace_timing.timeline.naming.patterns import MOST_NAME_CHARS, LimitedPattern, Pattern
 
 if sys.version_info >= (3, 11):
@@ -27,6 +26,23 @@ _MOST_DIGITS = 18
 _MOST_SECONDS_A_TRACE = 10
 #: Stages that a range can stand for; the other two are what is left over.
 RANGE_STAGES: tuple[Stage, ...] = tuple(s for s in STAGES if s not in ("other", "unattributed"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSize:
+    """What the name of a server's forward says of its batch; None: the name does not say it.
+
+    A context request is one whose prompt is being read, a generation request one that is given
+    tokens. Tokens are those that the forward reads, not those that it gives.
+    """
+
+    batch_size: int | None = None
+    context_requests: int | None = None
+    context_tokens: int | None = None
+    generation_requests: int | None = None
+    generation_tokens: int | None = None
+
+
 #: Group of a pattern → field of BatchSize.
 _GROUPS = {f.name.replace("batch_size", "batch"): f.name for f in fields(BatchSize)}
 
@@ -242,7 +258,8 @@ def _compile(
     known: dict[str, Stage | Generate] = {s: s for s in RANGE_STAGES} | {"generate": "generate"}
     if stage not in known:
         raise UsageError(
-            f"{source}: {stage!r} is not a stage", remedy=f"use one of {', '.join(known)}"
+            f"{source}: {stage!r} is not a stage",
+            remedy=f"{did_you_mean(stage, known)}use one of {', '.join(known)}",
         )
     texts: Iterable[object] = given if isinstance(given, list) else [given]
     return [(_pattern(stage, text, source, own=own), known[stage]) for text in texts]

@@ -1,10 +1,10 @@
-"""Runs → rows of the stage, device, step and kernel tables (trace_timing.schema has the columns)."""
+"""Runs → rows of the stage, device, step and kernel tables (columns: trace_timing.schema)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from trace_timing.timeline.build.metrics import (
     run_figures,
     sums,
 )
-from trace_timing.timeline.build.model import BatchSize, Cells, RunTimeline, forward_keys
+from trace_timing.timeline.build.model import Cells, RunTimeline, forward_keys
 from trace_timing.timeline.build.recorded_part import (
     estimate_of_stage,
     partly_recorded,
@@ -29,6 +29,7 @@ from trace_timing.timeline.build.recorded_part import (
     recorded_steps,
 )
 from trace_timing.timeline.build.runs import TraceTimeline
+from trace_timing.timeline.naming.stage_names import BatchSize
 from trace_timing.trace.events import Kind, Trace
 
 OP_WORDS = {Kind.KERNEL: "kernel", Kind.MEMCPY: "memcpy", Kind.MEMSET: "memset"}
@@ -38,13 +39,12 @@ _NO_CELLS = Cells(
 )
 
 
-@dataclass(frozen=True)
-class RunKey:
+class RunKey(NamedTuple):
     """What identifies a run in every table; `repeat` is None for ops in no run."""
 
     sample_id: str
     repeat: int | None
-    rank: int
+    rank: int = 0
 
     def columns(self, rows: int) -> dict[str, list[Any]]:
         """The key columns, the same in each of `rows` rows."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from trace_timing.api_call_names import CallRole
 from trace_timing.arrays import BoolArray, IntArray
-from trace_timing.memoize import once
+from trace_timing.memoize import cached_per_object
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import Kind, Trace
 from trace_timing.trace.integrity.check import Found, passed, told
@@ -95,7 +95,7 @@ def _late(trace: Trace, *, below: bool) -> Found:
     )
 
 
-@once
+@cached_per_object
 def _waits(trace: Trace) -> _Waits:
     found = [_device_waits(trace), _copy_waits(trace)]
     return _Waits(
@@ -228,7 +228,7 @@ def _waited(trace: Trace, linked: LinkedOps, wait: IntArray) -> Found:
     )
 
 
-@once
+@cached_per_object
 def _idle_waits(trace: Trace) -> IntArray:
     """Of each linked op, how long it was launched and no op ran on any device before it started.
 

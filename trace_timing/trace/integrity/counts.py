@@ -1,4 +1,4 @@
-"""Faults of a recording that its own events betray (facts.md: known to go wrong)."""
+"""Faults of a recording that its own events betray (docs/integrity.md)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from trace_timing.api_call_names import LAUNCHING
 from trace_timing.arrays import BoolArray, IntArray
-from trace_timing.memoize import once
+from trace_timing.memoize import cached_per_object
 from trace_timing.trace.calls import calls_that, captured
 from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.trace.links import gpu_op_rows
@@ -35,7 +35,7 @@ class Integrity:
     launches_at_switches: int = 0
 
 
-@once
+@cached_per_object
 def check_integrity(trace: Trace) -> Integrity:
     """Look for corrupt durations and lost ops."""
     overlong = _overlong(trace)
@@ -89,7 +89,7 @@ class Launches:
         return self.row[self.missing & ~self.at_switch]
 
 
-@once
+@cached_per_object
 def launches(trace: Trace) -> Launches:
     """Every launch, and whether an op belongs to it; what only builds a graph is none."""
     events = trace.events

@@ -8,7 +8,7 @@ import numpy as np
 
 from trace_timing.api_call_names import role_of_call
 from trace_timing.arrays import BoolArray, IntArray
-from trace_timing.memoize import once
+from trace_timing.memoize import cached_per_object
 from trace_timing.trace.events import NONE, Trace
 from trace_timing.trace.links import gpu_op_rows, launch_rows
 
@@ -26,7 +26,7 @@ class LinkedOps:
         return len(self.op)
 
 
-@once
+@cached_per_object
 def linked_ops(trace: Trace) -> LinkedOps:
     """Ops with their launches (links.launch_rows)."""
     events = trace.events

@@ -106,14 +106,16 @@ def test_nodes_told_by_order_are_said_to_be_so() -> None:
 def test_a_real_capture_with_components_is_drawn_by_layer() -> None:
     analysis = analyze(WHY_TRACES / "components")
     (section,) = [s for s in analysis.report_data().sections if s.slug == "why"]
-    layers = section.figures["Busy time by layer: Decode"]
+    layers = section.figures["Which layers keep it busy? Decode"].plotly()
     assert {bar.name for bar in layers.data} == {"attention", "experts", "norm", "router"}
     assert all(len(bar.x) == 16 for bar in layers.data)
     in_layers_ms = sum(sum(bar.y) for bar in layers.data)
     table = analysis.tables["components"].to_pandas()
     own = table[(table["stage"] == "decode") & table["layer"].notna()]
     assert abs(in_layers_ms * 1e6 - own["busy_ns"].sum()) < 1
-    depth = section.figures["Ops launched and not started: components"]
+    depth = section.figures[
+        "How far is the host ahead? Ops launched and not started: components"
+    ].plotly()
     assert max(depth.data[0].y) == analysis.tables["queue"].to_pandas()["max_depth"].max()
 
 
@@ -122,11 +124,11 @@ def test_bars_of_a_stage_sum_to_its_busy_and_idle_time(h200: Path) -> None:
     (section,) = [s for s in analysis.report_data().sections if s.slug == "why"]
     stages = analysis.stages.set_index("stage")
     for title, column in (
-        ("Busy time by kind of work", "busy_ns"),
-        ("Idle time by cause", "idle_ns"),
+        ("What does the GPU do in each stage?", "busy_ns"),
+        ("What does the GPU wait for in each stage?", "idle_ns"),
     ):
-        bars = section.figures[title].data
+        bars = section.figures[title].plotly().data
         stage_of = {label: stage for stage, label in LABELS.items()}
-        for i, stage in enumerate(stage_of[label] for label in bars[0].x):
-            height_ms = sum(bar.y[i] for bar in bars)
+        for i, stage in enumerate(stage_of[label] for label in bars[0].y):
+            height_ms = sum(bar.x[i] for bar in bars)
             assert abs(height_ms * 1e6 - stages.loc[stage, column]) < 1, (title, stage)

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from trace_timing.report.figures.overview import styled
 from trace_timing.report.findings import sentence
+from trace_timing.report.html.sections.audit_screen import audit_screen
 from trace_timing.report.model import Section
 from trace_timing.report.terminal.audit import (
     against_sentences,
@@ -25,12 +26,20 @@ from trace_timing.stats.audit.step_count import Fencepost
 _VALID, _INVALID = "#0072b2", "#d55e00"
 
 
-def audit_sections(results: Sequence[AuditResult]) -> tuple[Section, ...]:
-    """The pages of an audit; the first says how many rows of each file are valid."""
+def audit_sections(
+    results: Sequence[AuditResult], captured: pd.DataFrame | None = None
+) -> tuple[Section, ...]:
+    """The pages of an audit; the first says how many rows of each file are valid.
+
+    Args:
+        captured: schema.SAMPLES of the capture that results are held against.
+    """
     if len(results) == 1:
-        return (audit_section(results[0], slug="audit", title="Audit"),)
-    numbered = enumerate(results, 1)
-    pages = [audit_section(r, slug=f"file-{i}", title=f"File {i}") for i, r in numbered]
+        return (audit_section(results[0], slug="audit", title="Audit", captured=captured),)
+    pages = [
+        audit_section(result, slug=f"file-{i}", title=f"File {i}", captured=captured)
+        for i, result in enumerate(results, 1)
+    ]
     return (_overview(results), *pages)
 
 
@@ -55,7 +64,9 @@ def _counts(group: AuditGroup) -> dict[str, Any]:
     return row
 
 
-def audit_section(result: AuditResult, *, slug: str, title: str) -> Section:
+def audit_section(
+    result: AuditResult, *, slug: str, title: str, captured: pd.DataFrame | None = None
+) -> Section:
     """One file: what its rows are worth, why, the fencepost, and every row."""
     tables = {
         "Reasons": pd.DataFrame(
@@ -80,6 +91,9 @@ def audit_section(result: AuditResult, *, slug: str, title: str) -> Section:
         sentences=_sentences(result),
         tables={name: table for name, table in tables.items() if len(table)},
         figures=_figures(result),
+        screen=None
+        if result.against is None or captured is None
+        else audit_screen(result, result.against, captured),
     )
 
 

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from trace_timing.report.figures.overview import styled
+from trace_timing.report.figures.plain import Figure
 from trace_timing.report.model import Section
-from trace_timing.report.palette import COLOURS
+from trace_timing.report.palette import BUSY_COLOUR, COLOURS, RECORDED_COLOUR
 from trace_timing.report.terminal.statistics import statistics_lines
+from trace_timing.stats.capture.growth_groups import prefill_groups, step_groups
 from trace_timing.stats.capture.statistics import ScalingFit, Statistics
 from trace_timing.stats.capture.summaries import summary_table
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 #: Kind of time → colour and dash, as the step figures have them.
 _LOOKS = {
     "latency": (COLOURS["decode"], "solid"),
-    "recorded": ("#b6486a", "dashdot"),
-    "busy": ("#6b7d97", "dot"),
+    "recorded": (RECORDED_COLOUR, "dashdot"),
+    "busy": (BUSY_COLOUR, "dot"),
 }
 _SIZES = {
     "input_tokens": "input tokens",
@@ -31,14 +29,17 @@ _SIZES = {
 }
 
 
-def statistics_section(statistics: Statistics, samples: pd.DataFrame) -> Section:
+def statistics_section(
+    statistics: Statistics, samples: pd.DataFrame, steps: pd.DataFrame
+) -> Section:
     """The section `statistics`.
 
     Args:
-        samples: schema.SAMPLES.
+        samples, steps: schema.SAMPLES and STEPS.
     """
     tables = {
         "Times over samples": summary_table(samples),
+        "Controls of one input": pd.DataFrame([one.row() for one in statistics.repeats]),
         "Noise floor": pd.DataFrame(
             [
                 {"figure": f.figure, "floor_frac": f.frac, "of": f.of, "samples": f.samples}
@@ -60,15 +61,21 @@ def statistics_section(statistics: Statistics, samples: pd.DataFrame) -> Section
             *statistics_lines(statistics),
             "Medians with 95 % intervals (order statistics, from six values on); a sample's ranks "
             "are reduced to their median first, so n counts samples. mad is the median absolute "
-            "deviation.",
+            "deviation, cv the standard deviation ÷ mean. Controls of one input: cv and "
+            "percentiles of a run ÷ its sample's median, over all samples; half_width_K is that "
+            "of the 95 % interval of a sample with K controls.",
         ),
         tables={title: table for title, table in tables.items() if len(table)},
-        figures=_figures(statistics.scaling),
+        figures={
+            **_figures(statistics.scaling),
+            **_by_configuration(samples, steps),
+            **_narrowing(statistics),
+        },
     )
 
 
-def _figures(fits: Sequence[ScalingFit]) -> dict[str, go.Figure]:
-    found: dict[str, go.Figure] = {}
+def _figures(fits: Sequence[ScalingFit]) -> dict[str, Figure]:
+    found: dict[str, Figure] = {}
     for fit in fits:
         title = f"{fit.of.capitalize()} against {_SIZES[fit.against]}"
         if title not in found:
@@ -77,13 +84,35 @@ def _figures(fits: Sequence[ScalingFit]) -> dict[str, go.Figure]:
     return found
 
 
-def _figure(size: str) -> go.Figure:
-    import plotly.graph_objects as go
+def _by_configuration(samples: pd.DataFrame, steps: pd.DataFrame) -> dict[str, Figure]:
+    """Growth by configuration, with the intervals; none of what has no latency."""
+    from trace_timing.report.figures.growth import by_configuration
 
-    return styled(go.Figure(), x=size, y="ms", height=320)
+    groups = {
+        ("Prefill", "input_tokens"): prefill_groups(samples),
+        ("Decode step", "position"): step_groups(samples, steps),
+    }
+    return {
+        f"{of} against {_SIZES[size]}, by configuration": by_configuration(
+            found, x=_SIZES[size], lines=size == "position"
+        )
+        for (of, size), found in groups.items()
+        if found
+    }
 
 
-def _add(figure: go.Figure, fit: ScalingFit) -> None:
+def _narrowing(statistics: Statistics) -> dict[str, Figure]:
+    from trace_timing.report.figures.growth import narrowing
+
+    title = "How the interval narrows with the controls of a sample"
+    return {title: narrowing(statistics.repeats)} if statistics.repeats else {}
+
+
+def _figure(size: str) -> Figure:
+    return styled(Figure(), x=size, y="ms", height=320)
+
+
+def _add(figure: Figure, fit: ScalingFit) -> None:
     colour, dash = _LOOKS[fit.kind]
     figure.add_scatter(
         x=fit.x,
@@ -95,6 +124,9 @@ def _add(figure: go.Figure, fit: ScalingFit) -> None:
         hovertemplate=f"{fit.kind}, {_SIZES[fit.against]} %{{x}}: %{{y:,.3f}} ms<extra></extra>",
         meta={"column": f"{fit.kind}_ms"},
     )
+    if fit.line.slope_interval is None:
+        # Through so few points a line would claim a growth or fall that nobody can tell.
+        return
     ends = [float(min(fit.x)), float(max(fit.x))]
     figure.add_scatter(
         x=ends,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trace_timing.report.figures.overview import styled
+from trace_timing.report.figures.plain import Figure
 from trace_timing.report.model import Section
 from trace_timing.report.palette import LABELS, PARTS
 from trace_timing.schema import TABLES
@@ -15,7 +16,6 @@ from trace_timing.units import NS_PER_MS
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
 
 #: A row a node and graph: a page of all would hold tens of thousands.
 MOST_NODES = 500
@@ -37,9 +37,9 @@ MOST_PARTS = len(PARTS)
 _MEAN_MS = "ms, mean over runs"
 #: Title, table, what is stacked, what is summed.
 FIGURES = (
-    ("Busy time by kind of work", "kinds", "op_kind", "busy_ns"),
-    ("Idle time by cause", "idle", "cause", "idle_ns"),
-    ("Busy time by part of the model", "components", "component", "busy_ns"),
+    ("What does the GPU do in each stage?", "kinds", "op_kind", "busy_ns"),
+    ("What does the GPU wait for in each stage?", "idle", "cause", "idle_ns"),
+    ("Which part of the model keeps it busy?", "components", "component", "busy_ns"),
 )
 
 
@@ -101,7 +101,7 @@ def _most_frequent(values: pd.Series) -> object:
     return next(iter(values.mode()), None)
 
 
-def _figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, go.Figure]]:
+def _figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
     for title, name, part, value in FIGURES:
         if len(tables[name]):
             yield title, _bars(tables[name], part, value)
@@ -110,7 +110,7 @@ def _figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, go.Figur
         yield _depth(tables["queue_depth"])
 
 
-def _by_layer(components: pd.DataFrame) -> Iterator[tuple[str, go.Figure]]:
+def _by_layer(components: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
     """Stacked bars, one a layer, for each stage of which ops lie in layers."""
     layered = components[components["layer"].notna()]
     runs = components[_RUN].drop_duplicates().shape[0]
@@ -119,26 +119,23 @@ def _by_layer(components: pd.DataFrame) -> Iterator[tuple[str, go.Figure]]:
         ns = own.groupby(["layer", "component"])["busy_ns"].sum().astype(float)
         mean_ms = ns.unstack(fill_value=0) / runs / NS_PER_MS
         figure = styled(_stacked(_largest(mean_ms), mean_ms.index.tolist()), x="layer", y=_MEAN_MS)
-        yield f"Busy time by layer: {LABELS[stage]}", figure
+        yield f"Which layers keep it busy? {LABELS[stage]}", figure
 
 
-def _depth(queue_depth: pd.DataFrame) -> tuple[str, go.Figure]:
+def _depth(queue_depth: pd.DataFrame) -> tuple[str, Figure]:
     """Depth over the longest run: mean and maximum in each part of its window."""
-    import plotly.graph_objects as go
-
     longest = queue_depth.nlargest(1, "start_ns")[_RUN]
     own = queue_depth.merge(longest, on=_RUN).sort_values("bin")
     at_ms = own["start_ns"] / NS_PER_MS
-    lines = [
-        go.Scatter(name=name, x=at_ms, y=own[column], mode="lines", line={"shape": "hv"})
-        for name, column in (("most", "max_depth"), ("mean", "mean_depth"))
-    ]
+    figure = Figure()
+    for name, column in (("most", "max_depth"), ("mean", "mean_depth")):
+        figure.add_scatter(name=name, x=at_ms, y=own[column], mode="lines", line={"shape": "hv"})
     name = own["sample_id"].iloc[0]
-    figure = styled(go.Figure(lines), x="ms since the run began", y="ops queued")
-    return f"Ops launched and not started: {name}", figure
+    figure = styled(figure, x="ms since the run began", y="ops queued")
+    return f"How far is the host ahead? Ops launched and not started: {name}", figure
 
 
-def _bars(table: pd.DataFrame, part: str, value: str) -> go.Figure:
+def _bars(table: pd.DataFrame, part: str, value: str) -> Figure:
     """Stacked bars, one a stage: the mean over runs of what each part takes, in ms."""
     runs = table[_RUN].drop_duplicates().shape[0]
     each = table.groupby([*_RUN, "stage", part])[value].sum().astype(float)
@@ -146,18 +143,25 @@ def _bars(table: pd.DataFrame, part: str, value: str) -> go.Figure:
     mean_ms = each.groupby(level=["stage", part]).sum().unstack(fill_value=0) / runs / NS_PER_MS
     order = [stage for stage in STAGES if stage in mean_ms.index]
     labels = [LABELS[stage] for stage in order]
-    return styled(_stacked(_largest(mean_ms.loc[order]), labels), y=_MEAN_MS)
+    # Lying bars: the stages' names stand beside them, upright on a phone too.
+    figure = _stacked(_largest(mean_ms.loc[order]), labels, lying=True)
+    styled(figure, x=_MEAN_MS, height=130 + 34 * len(labels))
+    return figure.update_yaxes(autorange="reversed", showgrid=False)
 
 
-def _stacked(parts: pd.DataFrame, labels: Sequence[Any]) -> go.Figure:
+def _stacked(parts: pd.DataFrame, labels: Sequence[Any], *, lying: bool = False) -> Figure:
     """A bar for each row, its columns upon each other."""
-    import plotly.graph_objects as go
-
-    bars = [
-        go.Bar(name=str(name), x=labels, y=parts[name], marker={"color": colour})
-        for name, colour in zip(parts, PARTS, strict=False)
-    ]
-    return go.Figure(bars, {"barmode": "stack"})
+    along, across = ("x", "y") if lying else ("y", "x")
+    figure = Figure().update_layout(barmode="stack")
+    for name, colour in zip(parts, PARTS, strict=False):
+        figure.add_bar(
+            name=str(name),
+            orientation="h" if lying else "v",
+            marker={"color": colour},
+            hovertemplate=f"%{{{across}}}, {name}: %{{{along}:,.3f}} ms<extra></extra>",
+            **{along: parts[name], across: labels},
+        )
+    return figure
 
 
 def _of_recorded_steps(stages: pd.DataFrame) -> list[str]:

@@ -22,12 +22,16 @@ function plotly() {
   return plotlyReady;
 }
 
+// The timeline, once a run was looked at.
+let view = null;
+
 // ---- theme
 const root = document.documentElement;
 function css(name) { return getComputedStyle(root).getPropertyValue(name).trim(); }
 function setTheme(theme) {
   root.dataset.theme = theme;
   document.querySelectorAll(".js-plotly-plot").forEach((el) => Plotly.relayout(el, themed(el.layout)));
+  if (view?.data) view.draw();
 }
 const wanted = matchMedia("(prefers-color-scheme: dark)");
 setTheme(wanted.matches ? "dark" : "light");
@@ -69,11 +73,25 @@ async function draw(el, figure, config = {}) {
 async function drawPage(page) {
   for (const el of page.querySelectorAll("[data-figure]")) {
     if (el.dataset.drawn) continue;
-    await draw(el, await load("figure-" + el.dataset.figure));
+    const figure = await load("figure-" + el.dataset.figure);
+    await draw(el, figure);
+    offerColours(el, figure);
     if (el.dataset.figure === "samples" && el.on) {
       el.on("plotly_click", (event) => open(event.points[0].customdata));
     }
   }
+}
+
+// A figure with traces for several columns of the metadata shows those of the one chosen.
+function offerColours(el, figure) {
+  const columns = figure.layout.meta?.colour_by ?? [];
+  if (columns.length < 2 || !el.layout) return;
+  const label = document.createElement("label"), select = document.createElement("select");
+  select.append(...columns.map((name) => new Option(name, name)));
+  label.append("Colours by ", select);
+  el.before(label);
+  select.addEventListener("change", () =>
+    Plotly.restyle(el, { visible: figure.data.map((trace) => trace.meta.colour_by === select.value) }));
 }
 
 // ---- pages
@@ -148,22 +166,25 @@ async function drawSample(name) {
     ...fact("decode steps", "decode_steps"), ...fact("of these recorded", "recorded_steps"),
     ...fact("GPU ops", "gpu_ops"), ...fact("clock", "clock"), ...fact("checks hold", "checks_hold"),
   ].join(" ");
+  await drawTimeline(at);
   const templates = await load("templates");
   const stages = await load("stages"), steps = await load("steps");
   await draw($("run-stages"), fillStages(templates.stages, rowsOf(stages, at)));
-  await draw($("run-steps"), fillSteps(templates.steps, rowsOf(steps, at)));
-  await drawTimeline(at);
+  const stepFigure = fillSteps(templates.steps, rowsOf(steps, at));
+  $("run-steps-part").hidden = !stepFigure.data.length;
+  if (stepFigure.data.length) await draw($("run-steps"), stepFigure);
 }
 // The look comes from the figure that Python made; only the numbers are this run's.
 function fillStages(figure, rows) {
   const out = structuredClone(figure), stage = rows("stage"), ORDER = Object.keys(COLOURS);
   for (const trace of out.data) {
     const values = rows(trace.meta.column);
-    const present = ORDER.filter((s) => stage.includes(s)), all = trace.x;
-    trace.x = present.map((s) => all[ORDER.indexOf(s)]);
+    const present = ORDER.filter((s) => stage.includes(s)), all = trace.y;
+    trace.y = present.map((s) => all[ORDER.indexOf(s)]);
     trace.marker = { ...trace.marker, color: present.map((s) => COLOURS[s]) };
-    trace.y = present.map((s) => { const v = values[stage.indexOf(s)]; return v === undefined || v === null ? null : v / 1e6; });
+    trace.x = present.map((s) => { const v = values[stage.indexOf(s)]; return v === undefined || v === null ? null : v / 1e6; });
   }
+  out.data = out.data.filter((trace) => trace.x.some((v) => v !== null));
   return out;
 }
 function fillSteps(figure, rows) {
@@ -173,36 +194,48 @@ function fillSteps(figure, rows) {
     trace.y = rows(trace.meta.column).map((v) => (v === null ? null : v / 1e6));
   }
   out.data = out.data.filter((trace) => trace.y.some((v) => v !== null));
+  const x = rows("step"), y = out.data.flatMap((trace) => trace.y).filter((v) => v !== null);
+  const few = Math.max(...x) - Math.min(...x) <= 12;
+  Object.assign(out.layout.xaxis, few ? { tickformat: "d", dtick: 1 } : { tickformat: "d", nticks: 12, dtick: undefined });
+  if (y.length) out.layout.yaxis.range = [0, 1.25 * Math.max(...y)];
   return out;
 }
 async function drawTimeline(at) {
   const script = $("data-detail-" + at);
   $("timeline-part").hidden = !script;
   $("run-kernels").replaceChildren();
+  $("run-kernels-part").hidden = true;
   if (!script) return;
-  const detail = await load("detail-" + at);
+  const detail = await load("detail-" + at), begun = performance.now();
   $("timeline-note").textContent = detail.note;
-  $("timeline").dataset.whole = detail.figure.layout.xaxis.range.join(",");
-  await draw($("timeline"), detail.figure, { scrollZoom: true });
+  view ??= new TimelineView($("timeline"), $("timeline-canvas"), $("timeline-tip"), $("timeline-said"));
+  view.show(detail.timeline);
+  $("timeline").dataset.drawnMs = performance.now() - begun;
+  showKeys(detail.timeline);
+  if (!detail.kernels.name?.length) return;
+  $("run-kernels-part").hidden = false;
   new Table($("run-kernels"), detail.kernels);
 }
-function moveTimeline(key) {
-  const el = $("timeline");
-  if (!el.layout) return false;
-  const [from, to] = el.layout.xaxis.range.map(Number), width = to - from, middle = (from + to) / 2;
-  const move = { ArrowLeft: -0.2, ArrowRight: 0.2 }[key];
-  const zoom = { "+": 0.5, "=": 0.5, "-": 2 }[key];
-  if (move) Plotly.relayout(el, { "xaxis.range": [from + move * width, to + move * width] });
-  else if (zoom) Plotly.relayout(el, { "xaxis.range": [middle - zoom * width / 2, middle + zoom * width / 2] });
-  else if (key === "0") Plotly.relayout(el, { "xaxis.range": el.dataset.whole.split(",").map(Number) });
-  else return false;
-  return true;
+// The colours of what occurs: stages, then causes of idle time.
+function showKeys(d) {
+  const stages = [...new Set(d.tiles.key.map((key) => d.stages[key]))];
+  const causes = [...new Set(d.idle.cause)].sort((a, b) => a - b);
+  const chip = (colour, text, title) => {
+    const span = document.createElement("span"), key = document.createElement("span");
+    key.className = "key"; key.style.background = colour; span.title = title;
+    span.append(key, text.replace("_", " "));
+    return span;
+  };
+  $("timeline-keys").replaceChildren(
+    ...Object.keys(d.colours).filter((s) => stages.includes(s)).map((s) => chip(d.colours[s], s, "stage")),
+    ...causes.map((c) => chip(d.cause_colours[c], `idle: ${d.causes[c]}`, d.cause_words[c])),
+  );
 }
 $("timeline")?.addEventListener("keydown", (event) => {
-  if (moveTimeline(event.key)) event.preventDefault();
+  if (!event.ctrlKey && !event.metaKey && !event.altKey && view?.data && view.key(event.key)) event.preventDefault();
 });
 document.querySelectorAll("[data-move]").forEach((button) => {
-  button.addEventListener("click", () => moveTimeline(button.dataset.move));
+  button.addEventListener("click", () => view?.data && view.key(button.dataset.move));
 });
 
 // ---- routes
@@ -242,3 +275,24 @@ $("print-all").addEventListener("click", async () => {
   root.classList.remove("all-pages");
 });
 addEventListener("DOMContentLoaded", route);
+// ---- texts to paste
+async function copyText(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const area = document.createElement("textarea");
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  if (!done) throw new Error("the browser does not allow it");
+}
+document.querySelectorAll("[data-copy]").forEach((button) => {
+  button.addEventListener("click", async () => {
+    try {
+      await copyText(button.dataset.text);
+      $("copied").textContent = `${button.dataset.copy} copied`;
+    } catch (error) {
+      $("copied").textContent = `not copied: ${error.message}`;
+    }
+  });
+});

@@ -13,8 +13,8 @@ import pytest
 from tests.trace.kineto_files import CALL, KERNEL, write
 from trace_timing.errors import TraceError
 from trace_timing.trace.events import NONE, Events, Trace, TraceInfo
+from trace_timing.trace.files.store import compact, read_store, without_cpu_ops, write_store
 from trace_timing.trace.kineto.reader import read_trace
-from trace_timing.trace.store import compact, read_store, without_cpu_ops, write_store
 
 
 def assert_same(one: Trace, other: Trace) -> None:
@@ -111,7 +111,7 @@ def test_a_store_of_another_version_is_refused_by_number(
     trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("trace_timing.trace.store.STORE_VERSION", 99)
+        patch.setattr("trace_timing.trace.files.store.STORE_VERSION", 99)
         write_store(trace, tmp_path / "new.parquet")
     with pytest.raises(TraceError, match="version 99"):
         read_store(tmp_path / "new.parquet")
@@ -128,7 +128,7 @@ def test_a_store_from_before_graphs_were_told_apart_is_refused_with_a_remedy(
     trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("trace_timing.trace.store.STORE_VERSION", 1)
+        patch.setattr("trace_timing.trace.files.store.STORE_VERSION", 1)
         write_store(trace, tmp_path / "old.parquet")
     with pytest.raises(TraceError, match="version 1") as caught:
         read_store(tmp_path / "old.parquet")

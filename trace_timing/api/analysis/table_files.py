@@ -29,7 +29,10 @@ _MOST_WAITING = 32
 
 
 class StoredTables(Mapping[str, pa.Table]):
-    """schema.TABLES by name, each read from its file whenever it is asked for."""
+    """schema.TABLES by name, each read from its file whenever it is asked for.
+
+    A table without rows that is not one of schema.MAIN_TABLES has no file.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -45,22 +48,29 @@ class StoredTables(Mapping[str, pa.Table]):
         """
         if name not in schema.TABLES:
             raise KeyError(name)
-        path = self.folder / f"{name}.parquet"
+        path = self._path(name)
+        if name not in schema.MAIN_TABLES and not path.exists():
+            return schema.TABLES[name].documented.empty_table()
         with pq.ParquetFile(path, read_dictionary=list(words)) as file:
             return file.read()
 
     def replace(self, name: str, table: pa.Table) -> None:
         """Put another table in the place of one."""
-        with replacing(self.folder / f"{name}.parquet", durable=False) as partial:
-            pq.write_table(schema.check(table, schema.TABLES[name]), partial, compression="zstd")
+        checked = schema.check(table, schema.TABLES[name])
+        with replacing(self._path(name), durable=False) as partial:
+            pq.write_table(checked, partial, compression="zstd")
 
     def copy_to(self, folder: Path) -> None:
         """Put copies into another folder, each whole or not at all."""
         if folder.resolve() == self.folder.resolve():
             return
         for name in self:
-            with replacing(folder / f"{name}.parquet", durable=False) as partial:
-                shutil.copyfile(self.folder / f"{name}.parquet", partial)
+            if (own := self._path(name)).exists():
+                with replacing(folder / schema.file_of(name), durable=False) as partial:
+                    shutil.copyfile(own, partial)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / schema.file_of(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(schema.TABLES)
@@ -93,12 +103,16 @@ class TableWriters:
             with self._open:
                 if failure[0] is None:
                     for name, rows in self._waiting.items():
-                        if rows or name not in self._writers:
+                        if any(map(len, rows)) or self._is_due_empty(name):
                             self._flush(name)
         except BaseException:
             self._files.__exit__(*sys.exc_info())
             raise
         self._files.__exit__(*failure)  # type: ignore[arg-type]
+        if failure[0] is None:
+            for name in self._waiting.keys() - self._writers.keys():
+                # Of an earlier analysis into the same folder.
+                (self.tables.folder / schema.file_of(name)).unlink(missing_ok=True)
 
     def append(self, tables: Mapping[str, pa.Table]) -> None:
         """Add the rows of one trace."""
@@ -111,11 +125,15 @@ class TableWriters:
             elif len(waiting) >= _MOST_WAITING:
                 self._waiting[name] = [_concatenated(waiting).combine_chunks()]
 
+    def _is_due_empty(self, name: str) -> bool:
+        """Whether a table is written although it has no row."""
+        return name in schema.MAIN_TABLES and name not in self._writers
+
     def _flush(self, name: str) -> None:
         rows = _joined(name, self._waiting[name])
         self._waiting[name] = []
         if name not in self._writers:
-            place = self.tables.folder / f"{name}.parquet"
+            place = self.tables.folder / schema.file_of(name)
             path = self._files.enter_context(replacing(place, durable=False))
             writer = pq.ParquetWriter(path, rows.schema, compression="zstd")
             self._writers[name] = self._open.enter_context(writer)

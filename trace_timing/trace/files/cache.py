@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from trace_timing.errors import TraceError
-from trace_timing.trace.digest import sha256_of, verify
 from trace_timing.trace.events import Trace
+from trace_timing.trace.files.digest import sha256_of, verify
+from trace_timing.trace.files.reading import STORE_ENDING, open_trace, opened, read_opened
+from trace_timing.trace.files.store import STORE_VERSION, read_store, write_store
 from trace_timing.trace.kineto.inflating import MOST_INFLATION
-from trace_timing.trace.reading import STORE_ENDING, open_trace, opened, read_opened
-from trace_timing.trace.store import STORE_VERSION, read_store, write_store
 
 #: Oldest use goes first beyond this; two thousand MolmoE samples take 1 GB.
 LIMIT_BYTES = 4 * 10**9

@@ -8,11 +8,11 @@ from typing import BinaryIO, cast
 
 from trace_timing.errors import TraceError
 from trace_timing.malloc_settings import reuse_freed_memory
-from trace_timing.trace.digest import sha256_of, verify
 from trace_timing.trace.events import Trace
+from trace_timing.trace.files.digest import sha256_of, verify
+from trace_timing.trace.files.store import PARQUET_MAGIC, read_store_stream, without_cpu_ops
 from trace_timing.trace.kineto.inflating import MOST_INFLATION
 from trace_timing.trace.kineto.reader import read_stream
-from trace_timing.trace.store import PARQUET_MAGIC, read_store_stream, without_cpu_ops
 
 STORE_ENDING = ".parquet"
 KINETO_ENDINGS = (".json", ".json.gz")

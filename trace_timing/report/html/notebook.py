@@ -17,11 +17,12 @@ from trace_timing.report.findings import (
     plus_minus,
 )
 from trace_timing.report.latency_rows import LatencyRow, all_recorded, latency_rows
-from trace_timing.report.model import ReportData, RunKey
+from trace_timing.report.model import ReportData
 from trace_timing.report.palette import COLOURS
 from trace_timing.report.rows import median_run, of_run
 from trace_timing.report.trust import check_line, warning_groups
 from trace_timing.schema import SAMPLE_PARTS
+from trace_timing.timeline.rows.tables import RunKey
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -116,33 +117,34 @@ class Figures:
         """One run's window by stage; without a sample, the run whose total is the median."""
         from trace_timing.report.figures.overview import split
 
-        return split(of_run(self.data.stages, self._run(sample_id, repeat)))
+        return split(of_run(self.data.stages, self._run(sample_id, repeat))).plotly()
 
     def samples(self) -> go.Figure:
         """Every run's stages stacked, shortest to longest."""
         from trace_timing.report.figures.overview import sample_stages
 
-        return sample_stages(self.data.stages, self.data.recorded)
+        return sample_stages(self.data.stages, self.data.recorded).plotly()
 
     def distribution(self) -> go.Figure:
         """How each stage's window spreads over the runs."""
         from trace_timing.report.figures.overview import distribution
 
-        return distribution(self.data.stages)
+        return distribution(self.data.stages).plotly()
 
     def steps(self, sample_id: str | None = None, repeat: int = 0) -> go.Figure:
         """Decode latency by position over all runs; with a sample, that run's own steps."""
         from trace_timing.report.figures.steps import decode_by_position, run_steps
 
         if sample_id is None:
-            return decode_by_position(self.data.steps, self.data.summary.get("scaling") or ())
-        return run_steps(of_run(self.data.steps, self._run(sample_id, repeat)))
+            growth = self.data.summary.get("scaling") or ()
+            return decode_by_position(self.data.steps, growth).plotly()
+        return run_steps(of_run(self.data.steps, self._run(sample_id, repeat))).plotly()
 
     def kernels(self, per_stage: int = 6) -> go.Figure:
         """The operations of each stage that take the most time."""
         from trace_timing.report.figures.kernels import top_kernels
 
-        return top_kernels(self.data.kernels, per_stage=per_stage)
+        return top_kernels(self.data.kernels, per_stage=per_stage).plotly()
 
     def timeline(self, sample_id: str | None = None, repeat: int = 0) -> go.Figure:
         """One run's timeline: stages, device, streams, host ranges, synchronizing calls.
@@ -160,7 +162,7 @@ class Figures:
                 why=f"kept: {kept}",
                 remedy="analyse its trace alone",
             )
-        return timeline(self.data.details[key])
+        return timeline(self.data.details[key]).plotly()
 
     def _run(self, sample_id: str | None, repeat: int) -> RunKey:
         known = median_run(self.data.recorded)

@@ -13,7 +13,7 @@ from tests.paths import SAMPLE_TRACES
 from tests.report.synthetic import report_data, sample_name
 from trace_timing.errors import UsageError
 from trace_timing.records.findings import FigureWarning
-from trace_timing.report.notebook import Figures, summary_html
+from trace_timing.report.html.notebook import Figures, summary_html
 from trace_timing.schema import SAMPLE_TIMES
 
 

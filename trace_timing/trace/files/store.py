@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import msgspec
 import numpy as np
@@ -20,6 +20,9 @@ from trace_timing.atomic_write import replacing
 from trace_timing.errors import TraceError
 from trace_timing.trace.events import DTYPES, NONE, Events, Kind, Trace, TraceInfo, absent
 from trace_timing.trace.processes import tell_processes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: Raised whenever a reader of the older version would misread the newer file: 3 has `process`, 4
 #: says what was left out for its damage.
@@ -52,16 +55,32 @@ def write_store(trace: Trace, path: str | Path, *, durable: bool = True) -> None
     """Write a trace to a Parquet file, atomically: a reader sees the whole file or none.
 
     Args:
-        durable: as in `atomic.replacing`.
+        durable: as in `atomic_write.replacing`.
 
     Source of the encodings: measured on MolmoE's 132,417 events, 0.57 MB against 1.18 MB with
     dictionaries for all columns, and faster both ways. Zstandard would take 6 % off and a quarter
     longer to read.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    trace = compact(trace)
+    table = _stored_table(compact(trace))
+    delta = [name for name in table.column_names if name in _DELTA]
+    with replacing(Path(path), durable=durable) as partial:
+        pq.write_table(
+            table,
+            partial,
+            compression="lz4",
+            use_dictionary=[name for name in table.column_names if name not in _DELTA],
+            column_encoding=dict.fromkeys(delta, "DELTA_BINARY_PACKED"),
+            row_group_size=max(len(table), 1),
+            dictionary_pagesize_limit=2**28,
+            write_page_checksum=True,
+        )
+
+
+def _stored_table(trace: Trace) -> pa.Table:
+    import pyarrow as pa
+
     header = Header(
         version=STORE_VERSION,
         info=trace.info,
@@ -81,18 +100,7 @@ def write_store(trace: Trace, path: str | Path, *, durable: bool = True) -> None
     header = msgspec.structs.replace(header, checksum=_checksum(trace, msgspec.json.encode(header)))
     # Columns that can hold no null need no levels, which take a third of the time to read.
     schema = [pa.field(name, column.type, nullable=False) for name, column in columns.items()]
-    table = pa.table(columns, pa.schema(schema, {_KEY: msgspec.json.encode(header)}))
-    with replacing(Path(path), durable=durable) as partial:
-        pq.write_table(
-            table,
-            partial,
-            compression="lz4",
-            use_dictionary=[name for name in columns if name not in _DELTA],
-            column_encoding={name: "DELTA_BINARY_PACKED" for name in columns if name in _DELTA},
-            row_group_size=max(len(table), 1),
-            dictionary_pagesize_limit=2**28,
-            write_page_checksum=True,
-        )
+    return pa.table(columns, pa.schema(schema, {_KEY: msgspec.json.encode(header)}))
 
 
 def read_store(path: str | Path) -> Trace:

@@ -10,13 +10,13 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from tests.trace.test_store import assert_same
+from tests.trace.files.test_store import assert_same
 from trace_timing.errors import TraceError
-from trace_timing.trace import cache
-from trace_timing.trace.cache import open_cached, prune
+from trace_timing.trace.files import cache
+from trace_timing.trace.files.cache import open_cached, prune
+from trace_timing.trace.files.reading import open_trace
+from trace_timing.trace.files.store import write_store
 from trace_timing.trace.kineto.reader import read_trace
-from trace_timing.trace.reading import open_trace
-from trace_timing.trace.store import write_store
 
 
 @pytest.fixture

@@ -1,0 +1,214 @@
+"""The timeline in a real Chromium: its sums are the tables', its names and flows the trace's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import trace_timing
+from tests.paths import SAMPLE_TRACES
+from tests.report.browsing import Visit
+from trace_timing.api.analysis.analyze import Analysis
+from trace_timing.report.figures.kernels import short
+from trace_timing.report.html.page import write_report
+from trace_timing.report.model import SampleDetail
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+#: All of its steps were recorded.
+SAMPLE = "medium"
+
+
+@pytest.fixture(scope="module")
+def analysis() -> Analysis:
+    return trace_timing.analyze(SAMPLE_TRACES)
+
+
+@pytest.fixture(scope="module")
+def report(analysis: Analysis, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("timeline") / "report.html"
+    write_report(analysis.report_data(), path)
+    return path
+
+
+@pytest.fixture
+def page(visit: Visit) -> Any:
+    page = visit.go(f"sample={SAMPLE}")
+    page.locator("#timeline").scroll_into_view_if_needed()
+    return page
+
+
+@pytest.fixture
+def detail(analysis: Analysis) -> SampleDetail:
+    return next(d for d in analysis.details if d.run.sample_id == SAMPLE)
+
+
+def sums(page: Any) -> dict[tuple[str, str], int]:
+    """What the table under the timeline shows, in ns by stage and column."""
+    cells = page.evaluate(
+        "[...document.querySelectorAll('.sums tbody td')].map((td) => "
+        "[td.parentElement.dataset.stage, td.dataset.column, Number(td.dataset.ns), "
+        "td.textContent])"
+    )
+    assert all(text == f"{ns / 1e6:.3f}" for _, _, ns, text in cells)
+    return {(stage, column): ns for stage, column, ns, _ in cells}
+
+
+def drag(page: Any, left: float, right: float) -> None:
+    """Select from one share of the canvas's width to another, on the row of stages."""
+    box = page.locator("#timeline-canvas").bounding_box()
+    page.mouse.move(box["x"] + left * box["width"], box["y"] + 30)
+    page.mouse.down()
+    page.mouse.move(box["x"] + right * box["width"], box["y"] + 30)
+    page.mouse.up()
+
+
+def test_the_whole_run_selected_sums_to_the_tables_to_the_nanosecond(
+    page: Any, analysis: Analysis
+) -> None:
+    page.evaluate("view.select(0, view.data.window_ns)")
+    shown = sums(page)
+    stages = analysis.stages[analysis.stages["sample_id"] == SAMPLE].set_index("stage")
+    for stage, row in stages.iterrows():
+        assert shown.get((stage, "GPU busy"), 0) == row["busy_ns"], stage
+        assert shown.get((stage, "idle"), 0) == row["idle_ns"], stage
+    idle = analysis.tables["idle"].to_pandas()
+    causes = idle[idle["sample_id"] == SAMPLE].groupby(["stage", "cause"])["idle_ns"].sum()
+    for (stage, cause), ns in causes.items():
+        assert shown.get((stage, cause), 0) == ns, (stage, cause)
+
+
+def test_a_dragged_span_sums_to_its_length(page: Any, detail: SampleDetail) -> None:
+    drag(page, 0.3, 0.7)
+    shown = sums(page)
+    low, high = page.evaluate("view.span")
+    assert shown["all", "GPU busy"] + shown["all", "idle"] == high - low
+    busy = sum(
+        max(min(end, high) - max(start, low), 0)
+        for start, end, state in zip(
+            detail.tile_start_ns.tolist(),
+            detail.tile_end_ns.tolist(),
+            detail.tile_state.tolist(),
+            strict=True,
+        )
+        if state == 0
+    )
+    assert shown["all", "GPU busy"] == busy
+    page.keyboard.press("Escape")
+    assert page.locator(".sums").count() == 0
+
+
+def test_rows_stand_in_the_order_of_causes(page: Any) -> None:
+    kinds = page.evaluate("[...new Set(view.rows.map((row) => row.kind))]")
+    assert kinds == ["stage", "range", "call", "mark", "queue", "op", "idle"]
+
+
+def test_steps_are_numbered_and_every_op_is_there(page: Any, detail: SampleDetail) -> None:
+    names = page.evaluate("view.rows[0].id.map((i) => view.rows[0].look(i).name)")
+    assert {f"decode {i}" for i in range(1, 12)} <= set(names)
+    ops = page.evaluate(
+        "view.rows.filter((r) => r.kind === 'op').reduce((n, r) => n + r.id.length, 0)"
+    )
+    assert ops == len(detail.op_start_ns)
+
+
+def centre_of_op(page: Any, number: int) -> tuple[float, float, int]:
+    """Zoom to an op and give where on the screen it is, and its index."""
+    x, y, op = page.evaluate(
+        """(n) => {
+          const row = view.rows.find((r) => r.kind === 'op'), i = n;
+          view.setRange(row.start[i] - 2e5, row.end[i] + 2e5);
+          return [view.x((row.start[i] + row.end[i]) / 2), row.y + row.height / 2, row.id[i]];
+        }""",
+        number,
+    )
+    box = page.locator("#timeline-canvas").bounding_box()
+    return box["x"] + x, box["y"] + y, op
+
+
+def test_an_op_is_named_on_hover_and_its_launch_is_shown_on_click(
+    page: Any, detail: SampleDetail
+) -> None:
+    x, y, op = centre_of_op(page, 5_000)
+    page.mouse.move(x, y)
+    name = detail.names[detail.op_name[op]]
+    said = page.locator("#timeline-tip").inner_text()
+    assert said.startswith(name if len(name) <= 90 else short(name, 90))
+    us = (detail.op_end_ns[op] - detail.op_start_ns[op]) / 1000
+    assert f"{us:,.3f}".rstrip("0").rstrip(".") + " µs" in said
+    page.mouse.click(x, y)
+    call = int(detail.op_call[op])
+    assert page.locator("#timeline").get_attribute("data-flow") == f"{call},{op}"
+    before = (detail.op_start_ns[op] - detail.call_start_ns[call]) / 1000
+    assert f"launched {before:,.3f}".rstrip("0") in page.locator("#timeline-said").inner_text()
+
+
+def test_every_launch_precedes_its_op(detail: SampleDetail) -> None:
+    known = detail.op_call >= 0
+    assert known.mean() > 0.99
+    launched = detail.call_start_ns[detail.op_call[known]]
+    assert (launched < detail.op_start_ns[known]).mean() > 0.999
+    assert np.all(np.diff(detail.call_start_ns) >= 0)
+    names = {detail.names[i] for i in np.unique(detail.call_name)}
+    assert any("LaunchKernel" in name for name in names)
+
+
+def test_the_queue_is_as_deep_as_the_tables_say(page: Any, analysis: Analysis) -> None:
+    most = page.evaluate("view.rows.find((r) => r.kind === 'queue').queue.most")
+    depth = analysis.tables["queue_depth"].to_pandas()
+    assert most == depth.loc[depth["sample_id"] == SAMPLE, "max_depth"].max()
+
+
+def test_ten_notches_lead_from_all_to_a_millisecond(page: Any) -> None:
+    box = page.locator("#timeline-canvas").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 40)
+    scrolled = page.evaluate("scrollY")
+    for _ in range(10):
+        page.mouse.wheel(0, -100)
+        page.wait_for_timeout(30)
+    assert page.evaluate("scrollY") == scrolled, "the page itself stays"
+    length = page.evaluate("view.to - view.from")
+    assert length == pytest.approx(1e6, rel=0.01)
+
+
+@pytest.mark.parametrize(("into", "back"), [("w", "s"), ("+", "-")])
+def test_keys_zoom_and_move(page: Any, into: str, back: str) -> None:
+    read = "[view.from, view.to]"
+    whole = page.evaluate(read)
+    page.focus("#timeline")
+    page.keyboard.press(into)
+    page.keyboard.press(into)
+    low, high = page.evaluate(read)
+    assert high - low < (whole[1] - whole[0]) / 3
+    page.keyboard.press("d")
+    assert page.evaluate(read)[0] > low
+    page.keyboard.press("a")
+    assert page.evaluate(read) == pytest.approx([low, high])
+    page.keyboard.press(back)
+    assert page.evaluate("view.to - view.from") > high - low
+    page.keyboard.press("0")
+    assert page.evaluate(read) == whole
+
+
+def test_it_is_drawn_anew_in_the_other_theme(page: Any) -> None:
+    pixel = (
+        "[...document.querySelector('#timeline-canvas').getContext('2d')"
+        ".getImageData(8, 4, 90, 240).data].join()"
+    )
+    before = page.evaluate(pixel)
+    page.click("#theme")
+    assert page.evaluate(pixel) != before
+
+
+def test_the_first_drawing_is_quick(browser: Any, report: Path) -> None:
+    """The least of three: what it takes, and not what else the machine does."""
+    drawn = []
+    for _ in range(3):
+        visit = Visit(browser, report, viewport={"width": 1440, "height": 900})
+        page = visit.go(f"sample={SAMPLE}")
+        drawn.append(float(page.locator("#timeline").get_attribute("data-drawn-ms")))
+        visit.context.close()
+    print(f"timeline of {SAMPLE} drawn in {min(drawn):.0f} ms")
+    assert min(drawn) <= 1_000

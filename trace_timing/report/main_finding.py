@@ -1,0 +1,131 @@
+"""The one finding that matters: is the host or the GPU the limit, and what to do next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trace_timing.report.findings import (
+    DEVICE_BOUND_BUSY_FRAC,
+    HOST_BOUND_BUSY_FRAC,
+    ms,
+    percent,
+)
+from trace_timing.report.headline import headline
+from trace_timing.report.latency_rows import LatencyRow, all_recorded, latency_rows
+from trace_timing.report.model import ReportData
+from trace_timing.schema import SAMPLE_PARTS
+from trace_timing.stages import Stage
+
+Limit = Literal["host", "gpu", "both", "unknown"]
+LIMITS: dict[Limit, str] = {"host": "host", "gpu": "GPU", "both": "both", "unknown": ""}
+#: Verdicts that tell why the host keeps the GPU waiting; the others are of the GPU's own work.
+_HOST_CODES = ("expert_sync_loop", "sync_bound", "allocator", "host_bound")
+_FASTER_GPU = (
+    "less or cheaper work for the GPU: a smaller type, a faster attention, fewer image tokens; "
+    "the page Kernels names what takes the time"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MainFinding:
+    """What bounds the longest stage, in a sentence, and what to do about it."""
+
+    limit: Limit
+    stage: Stage | None
+    #: Few words to begin with: `The host is the limit`.
+    headline: str
+    evidence: str
+    next_step: str
+
+
+def limit_of(idle_frac: float | None) -> Limit:
+    """Whether host or GPU is the limit of a stage that leaves the GPU idle so much of its time."""
+    if idle_frac is None:
+        return "unknown"
+    busy = 1 - idle_frac
+    if busy < HOST_BOUND_BUSY_FRAC:
+        return "host"
+    return "gpu" if busy >= DEVICE_BOUND_BUSY_FRAC else "both"
+
+
+def main_finding(data: ReportData) -> MainFinding:
+    """What bounds the stage that takes most of the time."""
+    parts = [row for row in latency_rows(data) if row.time in SAMPLE_PARTS and row.share_frac]
+    named = [row for row in parts if row.time != "T_rest"]
+    if not named:
+        return _nothing_named()
+    longest = max(parts, key=lambda row: row.share_frac or 0)
+    limit = limit_of(longest.idle_frac)
+    if limit == "unknown" or longest.busy_ms is None:
+        return _without_gpu(data, longest)
+    return MainFinding(
+        limit=limit,
+        stage=longest.stage,
+        headline={
+            "host": "The host is the limit",
+            "gpu": "The GPU is the limit",
+            "both": "Host and GPU are both the limit",
+        }[limit],
+        evidence=_evidence(data, longest),
+        next_step=_next_step(data, longest, limit),
+    )
+
+
+def _nothing_named() -> MainFinding:
+    return MainFinding(
+        limit="unknown",
+        stage=None,
+        headline="No stage is known",
+        evidence="The trace holds no range that stands for a stage, so its time cannot be divided.",
+        next_step="name the ranges with --stages FILE, or record with trace-timing capture",
+    )
+
+
+def _without_gpu(data: ReportData, longest: LatencyRow) -> MainFinding:
+    takes = f"{longest.label} takes the largest part ({percent(longest.share_frac)})"
+    on_cpu = set(data.samples["device"].dropna()) == {"CPU"}
+    if on_cpu:
+        return MainFinding(
+            limit="unknown",
+            stage=longest.stage,
+            headline="The model ran on the CPU",
+            evidence=f"{takes}; there is no GPU to wait for.",
+            next_step="to time a GPU, capture on a machine that has one",
+        )
+    return MainFinding(
+        limit="unknown",
+        stage=longest.stage,
+        headline="Host or GPU: cannot tell",
+        evidence=f"{takes}; what was recorded does not tell how much of it the GPU works.",
+        next_step="record with CPU and CUDA activities on, as trace-timing capture does",
+    )
+
+
+def _evidence(data: ReportData, row: LatencyRow) -> str:
+    name, time, busy = row.label.lower(), row.ms, row.busy_ms
+    steps = data.samples.dropna(subset=["T_decode_per_token_ms", "T_decode_per_token_busy_ms"])
+    if row.time == "T_LLM_decode" and len(steps):
+        name = "a decode step"
+        time = float(steps["T_decode_per_token_ms"].median())
+        busy = float(steps["T_decode_per_token_busy_ms"].median())
+    recorded = " while recorded" if all_recorded(data) else ""
+    share = "" if row.share_frac is None else f", and {row.label.lower()} is "
+    share += "" if row.share_frac is None else f"{percent(row.share_frac)} of the time"
+    return (
+        f"In {name} the GPU works {ms(busy)} of {ms(time)}{recorded} "
+        f"({percent(None if busy is None else busy / time)}){share}."
+    )
+
+
+def _next_step(data: ReportData, row: LatencyRow, limit: Limit) -> str:
+    """The remedy of the stage's verdict, where it fits the limit."""
+    verdicts = data.verdicts
+    if verdicts is not None and len(verdicts):
+        if limit == "gpu":
+            verdicts = verdicts[~verdicts["code"].isin(_HOST_CODES)]
+        if said := headline([row], verdicts, data.recorded):
+            return said.remedy
+    if limit == "gpu":
+        return _FASTER_GPU
+    return "the page Why tells what the GPU waits for"

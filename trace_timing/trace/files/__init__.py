@@ -1,0 +1,1 @@
+"""Trace files: opened, cached, verified; the compact store."""
