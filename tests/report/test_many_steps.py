@@ -27,7 +27,7 @@ def test_one_in_so_many_is_drawn_and_the_axis_says_so() -> None:
     drawn = drawn_steps(many)
     assert len(drawn) == 10_000
     assert drawn["step"].tolist()[:3] == [0, 10, 20]
-    figure = decode_by_position(many)
+    figure = decode_by_position(many).plotly()
     (window,) = (t for t in figure.data if t.name == "While recorded" and not t.fill)
     assert len(window.x) == 10_000
     assert not np.isnan(np.asarray(window.y, float)).any()
@@ -37,5 +37,5 @@ def test_one_in_so_many_is_drawn_and_the_axis_says_so() -> None:
 def test_up_to_the_most_every_step_is_drawn() -> None:
     assert drawing_stride(steps(MOST_DRAWN)) == 1
     assert len(drawn_steps(steps(MOST_DRAWN))) == MOST_DRAWN
-    assert decode_by_position(steps(5)).layout.xaxis.title.text == "decode step"
+    assert decode_by_position(steps(5)).plotly().layout.xaxis.title.text == "decode step"
     assert drawing_stride(steps(0)) == 1

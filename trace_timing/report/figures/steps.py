@@ -41,10 +41,10 @@ def decode_by_position(steps: pd.DataFrame, growth: Sequence[Mapping[str, Any]] 
     """
     figure = Figure()
     decode, stride = drawn_steps(steps), drawing_stride(steps)
-    for column, name, colour, dash in _STEP_LINES:
-        known = decode.dropna(subset=[column])
+    for look in _STEP_LINES:
+        known = decode.dropna(subset=[look[0]])
         if len(known):
-            _band(figure, known, column, name, colour, dash, stride)
+            _band(figure, known, look, stride)
     for row in growth:
         of_position = (row["of"], row["against"]) == ("decode step", "position")
         # Without an interval there were too few points: a line would claim a growth or fall.
@@ -137,14 +137,9 @@ def whole_ticks(least: float, most: float) -> dict[str, Any]:
 
 
 def _band(
-    figure: Figure,
-    steps: pd.DataFrame,
-    column: str,
-    name: str,
-    colour: str,
-    dash: str,
-    stride: int,
+    figure: Figure, steps: pd.DataFrame, look: tuple[str, str, str, str], stride: int
 ) -> None:
+    column, name, colour, dash = look
     grouped = steps.assign(ms=steps[column].astype(float) / NS_PER_MS).groupby("step")["ms"]
     spread = grouped.quantile(np.array([0.25, 0.5, 0.75])).unstack()
     x = spread.index.to_numpy()
