@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -131,6 +132,23 @@ def hostile_place(rng: random.Random, events: list[Event]) -> None:
     event[rng.choice(["pid", "tid"])] = rng.choice([*HOSTILE_NUMBERS, "[TP01] 5", "stream 7"])
 
 
+def place_of_another(rng: random.Random, events: list[Event]) -> None:
+    """The process, or process and thread, of another event."""
+    event, other = _timed(rng, events), _timed(rng, events)
+    for field in rng.choice([["pid"], ["pid", "tid"]]):
+        if field in other:
+            event[field] = other[field]
+
+
+def process_renamed(rng: random.Random, events: list[Event]) -> None:
+    """A process or device under another name wherever it stands."""
+    pid = _timed(rng, events).get("pid")
+    new = rng.choice(["[TP01] 5", "[TP07] 0", "Rank 3", 4243, "4242", 0, 1, "x-12"])
+    for event in events:
+        if event.get("pid") == pid:
+            event["pid"] = new
+
+
 def other_thread(rng: random.Random, events: list[Event]) -> None:
     """Another thread of the process."""
     _timed(rng, events)["tid"] = rng.choice([77, 78, "77", 77.0, 5])
@@ -217,9 +235,9 @@ def many_launches_as_one(rng: random.Random, events: list[Event]) -> None:
 
 FIELD_MUTATIONS: tuple[Mutation, ...] = (
     hostile_time, other_time, shifted, hostile_argument, no_arguments, other_correlation,
-    hostile_place, other_thread, other_name, other_category, other_phase, field_gone, event_gone,
-    event_twice, shuffled, range_added, crossing_step, crossing_step, joined_by_zero,
-    unmapped_bad_range, many_launches_as_one,
+    hostile_place, place_of_another, process_renamed, other_thread, other_name, other_category,
+    other_phase, field_gone, event_gone, event_twice, shuffled, range_added, crossing_step,
+    crossing_step, joined_by_zero, unmapped_bad_range, many_launches_as_one,
 )  # fmt: skip
 
 # Text ----------------------------------------------------------------------------------------
@@ -308,6 +326,13 @@ def other_layout(rng: random.Random, text: str) -> tuple[bytes, bool]:
     return json.dumps(json.loads(text), indent=indent, separators=spaces).encode(), False
 
 
+def number_too_large(rng: random.Random, text: str) -> tuple[bytes, bool]:
+    """A number that is none of any type."""
+    found = rng.choice(list(re.finditer(r'": (-?\d+(?:\.\d+)?)', text)))
+    number = rng.choice(["1e999", "-1e999", "9" * 400, "17e507"])
+    return (text[: found.start(1)] + number + text[found.end(1) :]).encode(), False
+
+
 def token_inserted(rng: random.Random, text: str) -> tuple[bytes, bool]:
     """A token where none belongs."""
     at = rng.randrange(len(text))
@@ -318,4 +343,5 @@ def token_inserted(rng: random.Random, text: str) -> tuple[bytes, bool]:
 TEXT_MUTATIONS: tuple[Callable[[random.Random, str], tuple[bytes, bool]], ...] = (
     bad_text_in_unneeded, bad_text_in_unneeded, deep_in_unneeded, non_finite_in_argument, byte_mark,
     bytes_flipped, bytes_flipped, cut_short, hole, twice, other_layout, token_inserted,
+    number_too_large,
 )  # fmt: skip

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.trace.merged_ranks import labelled, offset, rank_events
+
 Event = dict[str, Any]
 
 #: Of one device, of a device that is kept busy, of graphs, of several threads and devices.
@@ -25,8 +27,16 @@ _RANGES = 9
 def small_traces(repository: Path) -> list[str]:
     """Text of each, laid out as Kineto does; and some written by hand."""
     recorded = [laid_out(*cut(repository / source)) for source in SOURCES]
-    hand = [by_hand(runs=2), by_hand(stages=False), by_hand(generate=False)]
+    hand = [by_hand(runs=2), by_hand(stages=False), by_hand(generate=False), *merged()]
     return [*recorded, *(laid_out({}, events) for events in hand)]
+
+
+def merged() -> list[list[Event]]:
+    """Two ranks in one file: told apart by labels, by offsets, and by correlation ids alone."""
+    first, second = rank_events(), rank_events(pid=4243, shift_us=7)
+    later = rank_events(pid=4243, shift_us=7, first_id=901, device=1)
+    by_label = labelled(first, "[TP00]") + labelled(second, "[TP01]")
+    return [by_label, offset(first, 0) + offset(second, 1), first + later]
 
 
 def laid_out(header: dict[str, Any], events: list[Event]) -> str:

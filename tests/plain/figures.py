@@ -48,6 +48,8 @@ class Event:
     end: int
     correlation: int
     place: int
+    #: Of a GPU op its device; −1 where the file names none.
+    device: int = -1
 
 
 @dataclass(frozen=True)
@@ -89,18 +91,25 @@ Figures = dict[tuple[int | None, str], Row]
 
 
 def figures(text: str) -> Figures:
-    """The figures of a trace of one process.
+    """The figures of a trace of one process (tests.plain.processes takes several).
 
     Raises:
         Unreadable, NotJudged, Refused: as they say.
     """
     trace = read(text)
+    if len({e.thread[0] for e in (*trace.ranges, *trace.calls)}) > 1:
+        raise NotJudged("several processes")
+    return figures_of(trace)
+
+
+def figures_of(trace: Trace) -> Figures:
+    """The figures of one process's events."""
     generate, stages = ranges_of(trace)
     return tiled(trace, generate, stages)
 
 
 def read(text: str) -> Trace:
-    """The events that count."""
+    """The events that count, of all processes."""
     try:
         document = json.loads(text, parse_float=Decimal, parse_int=Decimal)
     except (ValueError, RecursionError) as error:
@@ -108,7 +117,7 @@ def read(text: str) -> Trace:
     events = document if isinstance(document, list) else document.get("traceEvents")
     if not isinstance(events, list) or not all(isinstance(e, dict) for e in events):
         raise Refused("no list of events")
-    trace, pids, device_pids = Trace(), set(), {}
+    trace = Trace()
     for place, event in enumerate(events):
         category = str(event.get("cat")).lower() if event.get("ph") == "X" else ""
         if category not in RANGES | CALLS | OPS:
@@ -126,13 +135,9 @@ def read(text: str) -> Trace:
         thread = (word(event.get("pid")), word(event.get("tid")))
         one = Event(name, thread, start, start + dur, whole(args.get("correlation")), place)
         if category in OPS:
-            trace.ops.append(one)
-            device_pids.setdefault(whole(args.get("device")), set()).add(thread[0])
+            trace.ops.append(replace(one, device=device_of(args, event.get("pid"))))
         else:
             (trace.ranges if category in RANGES else trace.calls).append(one)
-            pids.add(thread[0])
-    if len(pids) > 1 or any(len(some) > 1 for some in device_pids.values()):
-        raise NotJudged("several processes")
     if not (trace.ranges or trace.calls or trace.ops):
         raise Refused("nothing to time")
     return trace
@@ -159,11 +164,23 @@ def word(value: Any) -> str:
 
 def whole(value: Any) -> int:
     """A correlation id; -1 for none."""
+    found = number(value)
+    return -1 if found == 0 else found
+
+
+def number(value: Any) -> int:
+    """A whole number, -1 for none and for what CUPTI writes for none."""
     try:
-        number = int(value, 0) if isinstance(value, str) else int(value)
+        found = int(value, 0) if isinstance(value, str) else int(value)
     except (TypeError, ValueError, OverflowError):
         return -1
-    return -1 if number in (0, 2**32 - 1, 2**64 - 1) or not -LIMIT_NS <= number < 2**64 else number
+    return -1 if found in (2**32 - 1, 2**64 - 1) or not -LIMIT_NS <= found < 2**64 else found
+
+
+def device_of(args: dict[str, Any], pid: Any) -> int:
+    """An op's device: its argument, else the number that stands for its process."""
+    device, track = number(args.get("device")), number(pid)
+    return device if device != -1 else track if 0 <= track < 2**31 - 1 else -1
 
 
 def stage_of(name: str) -> str | None:

@@ -11,6 +11,7 @@ from tests.trace.files.test_store import assert_same
 from tests.trace.kineto_files import write
 from tests.trace.merged_ranks import Event, document, labelled, offset, rank_events, without
 from trace_timing.errors import AttributionError, TraceError
+from trace_timing.timeline.build.processes import lay_out_each
 from trace_timing.trace.events import GPU_OP_KINDS, NONE, Kind, Trace
 from trace_timing.trace.files.store import read_store, write_store
 from trace_timing.trace.kineto.reader import read_trace
@@ -164,6 +165,15 @@ def test_ranks_are_numbered_by_their_label_else_in_order() -> None:
     assert ranks_of(["[TP00-DP00] 1", "[TP00-DP01] 2"]) == (0, 1)
     assert ranks_of(["399", "4242"]) == (0, 1)
     assert (label_of("[TP01] 4243"), label_of("4243"), label_of("-1")) == ("[TP01]", "", "")
+
+
+def test_a_stray_call_or_range_of_another_process_numbers_no_rank_anew(tmp_path: Path) -> None:
+    call = next(e for e in FIRST if e["name"] == "cudaDeviceSynchronize")
+    stray_range = {**FIRST[-1], "pid": 1, "tid": 1, "name": "theirs"}
+    for stray in ({**call, "pid": 1, "args": {"correlation": 9999}}, stray_range):
+        (part, timeline), *more = lay_out_each(read(tmp_path, [*FIRST, stray]))
+        assert (part.info.rank, part.info.processes, more) == (0, ("4242",), [])
+        assert [run.window_end_ns - run.window_start_ns for run in timeline.runs] == [129_000]
 
 
 def test_rank_ten_comes_after_rank_nine(tmp_path: Path) -> None:

@@ -240,16 +240,18 @@ def ranks_of(pids: Sequence[str]) -> tuple[int, ...]:
 def by_process(trace: Trace) -> tuple[Trace, ...]:
     """A trace for each process that has a range or a GPU op; the trace itself where it has one.
 
-    Each has its rank as `info.rank` and its pid alone in `info.processes`.
+    Each has its rank as `info.rank` and its pid alone in `info.processes`. A process with neither
+    is no rank, so that a stray call of one does not number the others anew.
     """
     pids = trace.info.processes
     if len(pids) <= 1:
         return (trace,)
-    traces = []
-    for number, (pid, rank) in enumerate(zip(pids, ranks_of(pids), strict=True)):
+    found: dict[str, Events] = {}
+    for number, pid in enumerate(pids):
         events = trace.events.take(np.flatnonzero(trace.events.process == number))
         if len(events.rows(Kind.RANGE, *GPU_OP_KINDS)):
-            events = replace(events, process=absent("process", len(events)))
-            info = replace(trace.info, rank=rank, processes=(pid,))
-            traces.append(replace(trace, events=events, info=info))
-    return tuple(traces)
+            found[pid] = replace(events, process=absent("process", len(events)))
+    return tuple(
+        replace(trace, events=events, info=replace(trace.info, rank=rank, processes=(pid,)))
+        for (pid, events), rank in zip(found.items(), ranks_of(tuple(found)), strict=True)
+    )

@@ -120,6 +120,38 @@ def _outside() -> Trace:
     return made.forward("decode[5]").built.trace()
 
 
+def _generate_goes_on() -> Trace:
+    made = call(2)
+    made.built.range("generate", T0, T0 + 3 * made.at)
+    return made.built.trace()
+
+
+def _last_stage_goes_on() -> Trace:
+    made = call(2)
+    made.built.range("sampling[3]", T0 + made.at, T0 + 3 * made.at)
+    return made.built.trace()
+
+
+def _generate_elsewhere() -> Trace:
+    made = call(2)
+    made.built.range("generate", T0, T0 + made.at + 5_000, thread=3)
+    return made.built.trace()
+
+
+def _part_elsewhere() -> Trace:
+    made = call(2)
+    made.built.range("vision", T0 + 1_000, T0 + 9_000, thread=3)
+    return made.end()
+
+
+def _ungenerated(*names: str | None, ops: int = OPS) -> Trace:
+    """Forwards in no generate range; the last has so many ops."""
+    made = Call()
+    for name in names[:-1]:
+        made.forward(name)
+    return made.forward(names[-1], ops=ops).built.trace()
+
+
 def _at_zero() -> Trace:
     made = call(4)
     made.built.range("decode[5]", 0, 10_000)
@@ -193,6 +225,26 @@ def _buffer_request() -> Trace:
         (_step_lost, {"stage_without_ops": "FAIL"}),
         (_half_lost, {"few_ops": "WARN"}),
         (_buffer_request, {"profiler_overhead": "WARN"}),
+        (_generate_goes_on, {"range_outlasts": "WARN"}),
+        (_last_stage_goes_on, {"no_generate": "WARN", "range_outlasts": "WARN"}),
+        (_generate_elsewhere, {"ranges_on_other_thread": "WARN"}),
+        (_part_elsewhere, {"ranges_on_other_thread": "WARN"}),
+        (
+            lambda: _ungenerated("prefill", None, "decode[2]", "decode[3]"),
+            {"no_generate": "WARN", "forward_without_range": "WARN"},
+        ),
+        (
+            lambda: _ungenerated(None, "decode[1]", "decode[2]", "decode[3]"),
+            {"no_generate": "WARN", "forward_without_range": "WARN"},
+        ),
+        (
+            lambda: _ungenerated("prefill", "decode[1]", "decode[2]", ops=0),
+            {"no_generate": "WARN", "stage_without_ops": "FAIL"},
+        ),
+        (
+            lambda: _ungenerated("prefill", "decode[1]", "decode[2]", "decode[3]", ops=2),
+            {"no_generate": "WARN", "few_ops": "WARN"},
+        ),
     ],
 )
 def test_each_fault_is_found(broken: Callable[[], Trace], expected: dict[str, str]) -> None:
@@ -249,6 +301,17 @@ def test_overhead_is_found_after_a_range_that_is_not_looked_at() -> None:
     made.built.range("recording_off", T0 + 1_000, T0 + 2_000)
     made.built.add(Kind.OVERHEAD, "Activity Buffer Request", T0 + 120_000, T0 + 180_000)
     assert found(made.end())["profiler_overhead"] == "WARN"
+
+
+def test_two_calls_at_once_on_two_threads_have_each_their_own_ranges() -> None:
+    built = TraceBuilder()
+    for thread, begin in ((0, T0), (1, T0 + 40_000)):
+        built.range("generate", begin, begin + 200_000, thread=thread)
+        for number, name in enumerate(("prefill", "decode[1]")):
+            at = begin + 10_000 + 90_000 * number
+            built.range(name, at, at + 80_000, thread=thread)
+            built.op(at + 6_000, at + 70_000, launch=at + 1_000, thread=thread, stream=7 + thread)
+    assert "ranges_on_other_thread" not in found(built.trace())
 
 
 def test_others_number_steps_from_where_they_like() -> None:

@@ -116,6 +116,7 @@ def _noted(note: str) -> Trace:
             {"op_after_sync": "FAIL", "long_last_op": "WARN"},
         ),
         (lambda: sound(last_ns=1_600_000, sync_at=None).trace(), {"long_last_op": "WARN"}),
+        (lambda: sound(last_ns=0).trace(), {"zero_length_op": "WARN"}),
         (lambda: _late_copy(20_000), {"early_return": "WARN"}),
         (lambda: _late_copy(90_000), {"op_after_sync": "FAIL"}),
         (lambda: _far_op(2_000_000), {"long_wait": "WARN"}),

@@ -81,6 +81,23 @@ def test_a_timed_event_that_cannot_be_read_costs_the_trace(
     assert event["cat"] in caught.value.why
 
 
+@pytest.mark.parametrize("number", ["1e999", "-17e507", "9" * 400])
+def test_a_number_beyond_every_type_is_damage_too(tmp_path: Path, number: str) -> None:
+    """As an id of a call it costs the trace; where nothing is timed by it, the event."""
+    for event, costs in ((CALL, True), ({**CALL, "cat": "python_function"}, False)):
+        text = json.dumps({"traceEvents": [KERNEL, event]}).replace(
+            '"correlation": 7}}]', f'"correlation": {number}}}}}]'
+        )
+        assert number in text
+        path = tmp_path / "trace.json"
+        path.write_text(text)
+        if costs and number != "9" * 400:
+            with pytest.raises(TraceError, match="damaged text"):
+                read_trace(path)
+        else:
+            assert read_trace(path).events.kind.tolist()[0] == Kind.KERNEL
+
+
 def test_a_kernel_whose_name_is_put_right_keeps_its_times(tmp_path: Path) -> None:
     trace = read(tmp_path, with_name(b"gemm\xe9_\\x", KERNEL, before=0, after=0))
     assert (trace.names, trace.events.dur_ns.tolist()) == (("gemm�_\\x",), [3125])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from trace_timing.errors import AttributionError
 from trace_timing.timeline.build.runs import TraceTimeline, lay_out
 from trace_timing.timeline.naming.stage_names import DEFAULT_STAGES, StageMap
 from trace_timing.trace.events import GPU_OP_KINDS, Trace
-from trace_timing.trace.processes import by_process
+from trace_timing.trace.processes import by_process, ranks_of
 
 LaidOut = tuple[tuple[Trace, TraceTimeline], ...]
 
@@ -37,7 +39,21 @@ def lay_out_each(trace: Trace, stage_map: StageMap = DEFAULT_STAGES) -> LaidOut:
     useful = tuple(
         (part, timeline) for part, timeline in each if timeline.has_ranges or _has_ops(part)
     )
-    return useful or each
+    return _ranked(useful or each)
+
+
+def _ranked(parts: LaidOut) -> LaidOut:
+    """The parts with ranks of their own: a process that is left out is none."""
+    pids = tuple(pid for part, _ in parts for pid in part.info.processes)
+    if len(pids) < len(parts):
+        return parts  # one process, whose rank the file may say
+    wanted = zip(parts, ranks_of(pids), strict=True)
+    return tuple(
+        (part, timeline)
+        if part.info.rank == rank
+        else (replace(part, info=replace(part.info, rank=rank)), timeline)
+        for (part, timeline), rank in wanted
+    )
 
 
 def _has_ops(trace: Trace) -> bool:

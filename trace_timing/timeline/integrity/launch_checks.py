@@ -59,10 +59,10 @@ def _lost(trace: Trace, count: int) -> Found:
 
 
 def without_ops(subject: RunSubject) -> Found:
-    """Forwards of a generate() call in which nothing was launched."""
+    """Forwards in which nothing was launched; a server may have such."""
     forwards = subject.ranges("prefill", "decode", recorded=True)
-    if not subject.is_generate or subject.run.clock == "host" or not forwards:
-        return passed("no forward of a generate() call on a device")
+    if not subject.is_call or subject.run.clock == "host" or not forwards:
+        return passed("no forward of a call on a device")
     counts = subject.ops_by_key()
     keys = list(dict.fromkeys(r.key for r in forwards if r.key is not None))
     empty = [subject.run.keys[k] for k in keys if not counts[k]]
@@ -70,6 +70,30 @@ def without_ops(subject: RunSubject) -> Found:
         return passed(f"{len(keys)} forwards, {min(counts[k] for k in keys)} ops at least")
     names = [key.label for key in empty]
     return Found(count=len(empty), evidence=f"{some(names)}: no op", stage=empty[0].stage)
+
+
+def outlasting_range(subject: RunSubject) -> Found:
+    """A range, generate or the stage that ends last, that is mostly after all else in the run."""
+    run, events = subject.run, subject.trace.events
+    begin, end = run.generate_start_ns, run.generate_end_ns
+    inner = list(run.ranges)
+    if end is None and inner:
+        last_range = max(inner, key=lambda r: r.end_ns)
+        inner.remove(last_range)
+        begin, end = run.window_start_ns, last_range.end_ns
+    if begin is None or end is None or run.window_end_ns > end:
+        return passed("a GPU op ends last")
+    edges = [edge for item in inner for edge in (item.start_ns, item.end_ns)]
+    calls = events.end_ns[events.rows(Kind.CALL)]
+    times = np.concatenate([calls, run.ops.end_ns, np.array(edges, np.int64)])
+    times = times[(times > begin) & (times <= end)]
+    last = int(times.max()) if len(times) else end
+    if end - last <= last - begin:
+        return passed(f"{end - last} ns after the last stage, call and op")
+    return Found(
+        count=1,
+        evidence=f"{end - last} ns after the last stage, call and op, {last - begin} ns up to it",
+    )
 
 
 def few_ops(subject: RunSubject) -> Found:
@@ -80,7 +104,7 @@ def few_ops(subject: RunSubject) -> Found:
         for r in subject.ranges("decode", recorded=True)
         if r.key is not None and counts[r.key]
     }
-    if len(keys) < _LEAST_STEPS or not subject.is_generate:
+    if len(keys) < _LEAST_STEPS or not subject.is_call:
         return passed(f"{len(keys)} decode steps with ops")
     usual = median(int(counts[k]) for k in keys)
     few = sorted(k for k in keys if counts[k] < FEW_FRAC * usual)
@@ -119,10 +143,10 @@ def late_first_launch(subject: RunSubject) -> Found:
 
 
 def forward_without_range(subject: RunSubject) -> Found:
-    """As many ops between two stages as a forward has: a range is missing."""
+    """As many ops before, between or after stages as a forward has: a range may be missing."""
     run, counts = subject.run, subject.ops_by_key()
     decode = {r.key for r in subject.ranges("decode", recorded=True) if r.key is not None}
-    if not decode or not subject.is_generate:
+    if not decode or not subject.is_call:
         return passed("no decode steps to compare with")
     usual = median(int(counts[k]) for k in decode)
     other = np.array([key == StageKey("other") for key in run.keys], np.bool_)[run.ops.key]

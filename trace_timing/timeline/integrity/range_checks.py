@@ -31,6 +31,29 @@ def outside_generate(subject: TraceSubject) -> Found:
     return Found(count=len(outside), evidence=f"{len(outside)} ranges: {some(list(names))}")
 
 
+def on_other_thread(subject: RunSubject) -> Found:
+    """Stage ranges of the run on another thread than the one that its idle time goes by."""
+    run, hosts = subject.run, subject.timeline.hosts
+    if not subject.is_call:
+        return passed("no stage ranges of a call")
+    others = [
+        r
+        for r in run.ranges
+        if r.thread != run.generating_thread
+        and subject.key(r).stage != "other"
+        and not ((hosts.run_thread == r.thread) & (hosts.run_start_ns <= r.start_ns)
+                 & (r.start_ns < hosts.run_end_ns)).any()
+    ]  # fmt: skip
+    if not others:
+        return passed(f"{len(run.ranges)} ranges, all on the generating thread")
+    names = list(dict.fromkeys(subject.key(r).label for r in others))
+    return Found(
+        count=len(others),
+        evidence=f"{len(others)} of {len(run.ranges)} ranges: {some(names)}",
+        stage=subject.key(others[0]).stage,
+    )
+
+
 def at_zero(subject: TraceSubject) -> Found:
     """Stage and generate ranges with the timestamp 0 in a trace of other times."""
     timeline = subject.timeline

@@ -34,8 +34,12 @@ class RunSubject:
     @property
     def is_generate(self) -> bool:
         """Whether it is a generate() call with stages: what has steps 1, 2, 3 …"""
-        run = self.run
-        return run.generate_start_ns is not None and bool(run.ranges) and not self.timeline.serving
+        return self.is_call and self.run.generate_start_ns is not None
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it is one call of a model, with or without a generate range, and no server."""
+        return bool(self.run.ranges) and not self.timeline.serving
 
     def key(self, item: StageRange) -> StageKey:
         """The stage and step of a range."""

@@ -85,6 +85,23 @@ RUN_CHECKS: tuple[Check[RunSubject], ...] = (
         find=range_checks.repeated_steps,
     ),
     Check(
+        code="range_outlasts",
+        level="WARN",
+        message="The run's last range goes on long after all else in it: its end may be wrong.",
+        bound="longer after the last stage, call and op than up to there",
+        remedy="look at it in a viewer; the host's time there is in the range's stage or `other`",
+        find=launch_checks.outlasting_range,
+    ),
+    Check(
+        code="ranges_on_other_thread",
+        level="WARN",
+        message="Stage ranges are on another thread than the run's: idle time in them goes to the "
+        "stages of the run's own thread.",
+        bound="any that is in no generate range of its own thread",
+        remedy="put the ranges on the thread that calls generate()",
+        find=range_checks.on_other_thread,
+    ),
+    Check(
         code="prefill_missing",
         level="FAIL",
         message="The run has decode steps and no prefill.",
@@ -112,8 +129,8 @@ RUN_CHECKS: tuple[Check[RunSubject], ...] = (
     Check(
         code="forward_without_range",
         level="WARN",
-        message="As much was launched between two stages as in a forward: a range may be missing.",
-        bound="half the ops of the median decode step",
+        message="As much was launched in no stage as in a forward: a range may be missing.",
+        bound="half the ops of the median decode step, before, between or after stages",
         remedy=_RANGES_REMEDY,
         find=launch_checks.forward_without_range,
     ),
@@ -121,7 +138,7 @@ RUN_CHECKS: tuple[Check[RunSubject], ...] = (
         code="stage_without_ops",
         level="FAIL",
         message="Forwards have no op at all: the profiler lost launches and ops of them.",
-        bound="0 ops in a prefill or decode range of a generate() call on a device",
+        bound="0 ops in a prefill or decode range on a device, servers apart",
         remedy=_LOST_REMEDY,
         find=launch_checks.without_ops,
     ),

@@ -35,6 +35,16 @@ def overlong_ops(trace: Trace) -> Found:
     )
 
 
+def zero_length_ops(trace: Trace) -> Found:
+    """Ops that take no time, which in whole µs a short one may well."""
+    events, ops = trace.events, gpu_op_rows(trace.events)
+    empty = ops[events.dur_ns[ops] == 0]
+    if not len(empty) or trace.info.rounded_to_us:
+        return passed(f"{len(ops)} GPU ops")
+    first = told(trace, int(empty[0]))
+    return Found(count=len(empty), evidence=f"{len(empty)} of {len(ops)} ops, the first {first}")
+
+
 def doubled_events(trace: Trace) -> Found:
     """Ops, or calls, of one name, place, start and length: of one stream, or one thread."""
     events = trace.events

@@ -67,6 +67,14 @@ TRACE_CHECKS: tuple[Check[Trace], ...] = (
         find=op_checks.out_of_order,
     ),
     Check(
+        code="zero_length_op",
+        level="WARN",
+        message="Ops have no length: what they took is missing in their stages.",
+        bound="0 ns, in a trace whose times are not whole µs",
+        remedy=_AGAIN,
+        find=op_checks.zero_length_ops,
+    ),
+    Check(
         code="long_last_op",
         level="WARN",
         message="The last op of a stream is far longer than all others: its end may be wrong.",

@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 
 from trace_timing.trace.kineto.columns import Columns
+from trace_timing.trace.kineto.decoding import decode_loosely
 from trace_timing.trace.kineto.header import header_of
 from trace_timing.trace.kineto.pieces import PIECE_BYTES, Rest
-from trace_timing.trace.kineto.text import UNREADABLE, repaired
+from trace_timing.trace.kineto.text import UNREADABLE
 
 _BETWEEN = re.compile(rb"\}([ \t\n\r]*,[ \t\n\r]*)\{")
 _LIST_END = re.compile(rb'\][ \t\n\r]*(?:,[ \t\n\r]*"|\}[ \t\n\r]*\Z)')
@@ -114,13 +115,10 @@ def _sorted_out(events: bytes) -> list[tuple[bytes, bool]] | None:
     return found if damaged < min(len(found), _MOST_DAMAGED) else None
 
 
-class _Object(msgspec.Struct):
-    """Any object."""
-
-
 def _readable(text: bytes) -> bool:
+    """Whether the decoder takes it: JSON alone is not enough, a number may be beyond all types."""
     try:
-        msgspec.json.decode(text, type=_Object)
+        decode_loosely(_array([text]))
     except UNREADABLE:
-        return _decoded(repaired(text)[0]) is not None
+        return False
     return True

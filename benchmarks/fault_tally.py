@@ -1,0 +1,58 @@
+"""What a fault may do to what was written, and how often it did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+
+
+@dataclass
+class Damage:
+    """Counts of what no fault may do."""
+
+    #: Results that were there and are not, or cannot be read.
+    lost: int = 0
+    #: Results that are there twice.
+    doubled: int = 0
+    #: Files, or a file and its record, of different runs side by side.
+    mixed: int = 0
+    #: Ended otherwise than in words and an exit code, or left files behind for good.
+    unclean: int = 0
+
+    def __iadd__(self, other: Damage) -> Damage:
+        for item in fields(self):
+            setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
+        return self
+
+    @property
+    def any(self) -> bool:
+        """Whether anything was."""
+        return any(getattr(self, item.name) for item in fields(self))
+
+
+@dataclass
+class Tally:
+    """One fault of one command."""
+
+    fault: str
+    command: str
+    times: int = 0
+    damage: Damage = field(default_factory=Damage)
+    #: How often the fault came while the command ran; or why it could not be made here.
+    note: str = ""
+
+    def line(self) -> str:
+        """A row of the table."""
+        d = self.damage
+        counts = f"{d.lost:5} {d.doubled:8} {d.mixed:6} {d.unclean:8}"
+        return f"{self.fault:34} {self.command:9} {self.times:6} {counts}  {self.note}".rstrip()
+
+
+def table(tallies: Iterable[Tally]) -> str:
+    """All rows, and their sum."""
+    rows = list(tallies)
+    total = Tally("all", "", sum(row.times for row in rows))
+    for row in rows:
+        total.damage += row.damage
+    heads = f"{'fault':34} {'command':9} {'times':>6} {'lost':>5} {'doubled':>8} {'mixed':>6}"
+    return "\n".join([f"{heads} {'unclean':>8}", *(row.line() for row in (*rows, total))])
