@@ -17,7 +17,6 @@ from queue import Queue
 from tests.mutation.mutants import Mutant
 from tests.mutation.trial import Outcome, make_copy, run_mutant
 from tests.paths import REPOSITORY
-from tests.test_codes import all_codes
 
 PROCESSES = 2
 TIMEOUT_S = 400.0
@@ -64,6 +63,9 @@ def _texts(path: Path) -> Iterator[str]:
 
 def main() -> int:
     """0 where every silenced code is noticed."""
+    # Not at the top: forked trials import this module, and the package is to be the mutant's.
+    from tests.test_codes import all_codes
+
     codes = all_codes()
     with tempfile.TemporaryDirectory(prefix="codes-") as folder:
         copies: Queue[Path] = Queue()

@@ -76,6 +76,7 @@ def run_mutant(
             if status:
                 fate = "timed out" if by is None else "killed"
                 break
+            by = None
     seconds = time.monotonic() - began
     return Outcome(mutant=mutant, fate=fate, by=by, tests=count, seconds=round(seconds, 1))
 
@@ -108,7 +109,9 @@ def _run_tests(copy: Path, tests: Sequence[str], timeout: float) -> tuple[int, s
             return receiver.recv()
         except EOFError:
             pass
-    return 1, f"the process ended with status {process.exitcode}"
+    # A signal (below 0) is a crash that the mutant caused; else the trial itself went wrong.
+    crashed = (process.exitcode or 0) < 0
+    return 1 if crashed else -1, f"the process ended with status {process.exitcode}"
 
 
 def _in_fork(copy: str, tests: list[str], sender: multiprocessing.connection.Connection) -> None:
