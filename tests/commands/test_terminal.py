@@ -108,6 +108,18 @@ def test_names_and_messages_reach_an_ascii_stream_written_out(tmp_path: Path) ->
     assert "\\u4f60" in text
 
 
+def test_a_full_stdout_is_told_in_a_line_and_the_files_are_there(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            command(tmp_path), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    first, *rest = done.stderr.splitlines()
+    assert first == "error: stdout cannot be written"
+    assert len(rest) == 2
+    assert (tmp_path / "out" / "samples.csv").exists()
+
+
 def test_a_pipe_gets_no_escape_sequence(tmp_path: Path) -> None:
     done = subprocess.run(command(tmp_path), capture_output=True, check=True)
     assert b"\x1b" not in done.stdout + done.stderr

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
 
+from trace_timing.errors import UsageError
 from trace_timing.untrusted_text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.text import Text
@@ -58,8 +61,25 @@ def say(text: str, *, err: bool = False) -> None:
     """One line on stdout, or on stderr."""
     # Not click.echo: to an ASCII stream it writes UTF-8.
     stream = sys.stderr if err else sys.stdout
-    stream.write(f"{printable(text)}\n")
-    stream.flush()
+    with _told_if_full(stream):
+        stream.write(f"{printable(text)}\n")
+        stream.flush()
+
+
+@contextmanager
+def _told_if_full(stream: TextIO) -> Iterator[None]:
+    """What a stream cannot take, in a line: it is a file on a full disk, say."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # Python flushes it once more
+        raise UsageError(
+            f"{stream.name.strip('<>')} cannot be written",
+            why=error.strerror or str(error),
+            remedy="send it where there is room; files that -o asked for are written",
+        ) from error
 
 
 def say_json(data: bytes) -> None:
@@ -67,8 +87,9 @@ def say_json(data: bytes) -> None:
     text = data.decode()
     # Those below U+0020 JSON itself escapes; newlines between its values stay.
     escaped = "".join(_json_escape(c) if "\x7f" <= c <= "\x9f" else c for c in text)
-    sys.stdout.buffer.write(escaped.encode() + b"\n")
-    sys.stdout.flush()
+    with _told_if_full(sys.stdout):
+        sys.stdout.buffer.write(escaped.encode() + b"\n")
+        sys.stdout.flush()
 
 
 def _json_escape(character: str) -> str:
@@ -80,7 +101,8 @@ def show(console: Console, *renderables: RenderableType) -> None:
     from rich.text import Text
 
     for item in renderables:
-        console.print(Inert(_fit(Text(item) if isinstance(item, str) else item, console)))
+        with _told_if_full(sys.stdout):
+            console.print(Inert(_fit(Text(item) if isinstance(item, str) else item, console)))
 
 
 def _fit(item: Any, console: Console) -> Any:
