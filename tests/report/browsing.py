@@ -46,9 +46,11 @@ class Visit:
         return self.ready(name.split("=")[0])
 
     def ready(self, name: str) -> Any:
+        """Wait for a page; what is below its first screen is drawn, too."""
         self.page.wait_for_function(
             "name => document.documentElement.dataset.ready === name", arg=name, timeout=30_000
         )
+        self.page.evaluate("n => drawPage(document.getElementById('page-' + n))", name)
         return self.page
 
 

@@ -137,7 +137,8 @@ def distribution(stages: pd.DataFrame) -> Figure:
         labels.append(f"{LABELS[stage]}, {np.median(ms):,.3g} ms")
         _spread(figure, stage, labels[-1], ms, mine["sample_id"].tolist())
     styled(figure, x="÷ median of the stage", height=100 + 36 * len(labels))
-    figure.update_xaxes(type="log" if _is_wide(figure) else "linear")
+    if _is_wide(figure):
+        figure.update_xaxes(type="log", dtick="D2")
     return figure.update_yaxes(autorange="reversed", categoryarray=labels, showgrid=False)
 
 

@@ -53,6 +53,8 @@ function withTheme(layout) {
     if (out.xaxis?.title?.text?.includes("(")) out.xaxis.title.text = out.xaxis.title.text.split("(")[0];
     if (out.meta?.runs) out.xaxis.showticklabels = false;
     if (out.meta?.keys === "below") out.showlegend = false;
+    // Above the plot the legend would be higher than it.
+    out.legend = { ...out.legend, font: { size: 11 }, y: -0.22, yanchor: "top" };
     const names = out.yaxis?.ticktext;
     if (names) out.yaxis.ticktext = names.map((name) => (name.length > 18 ? name.slice(0, 17) + "…" : name));
   }
@@ -70,15 +72,34 @@ async function draw(el, figure, config = {}) {
   await P.react(el, figure.data, withTheme(figure.layout), { ...CONFIG, ...config });
   el.dataset.drawn = "yes";
 }
-async function drawPage(page) {
-  for (const el of page.querySelectorAll("[data-figure]")) {
-    if (el.dataset.drawn) continue;
-    const figure = await load("figure-" + el.dataset.figure);
-    await draw(el, figure);
-    offerColours(el, figure);
-    if (el.dataset.figure === "samples" && el.on) {
-      el.on("plotly_click", (event) => open(event.points[0].customdata));
-    }
+// What is not in sight is drawn when it comes near: a page opens as fast as its first screen.
+const waiting = new Map(), NEAR_PX = 250;
+function later(el, draws) { waiting.set(el, draws); }
+async function drawWaiting(page, isWanted) {
+  for (const [el, draws] of [...waiting]) {
+    if (!page.contains(el) || !isWanted(el) || !waiting.delete(el)) continue;
+    await draws();
+  }
+}
+const isNear = (el) => !el.closest("[hidden]") && el.getBoundingClientRect().top < innerHeight + NEAR_PX;
+const drawPage = (page) => drawWaiting(page, (el) => !el.closest("[hidden]"));
+const drawNear = (page) => drawWaiting(page, isNear);
+let scrolling = false;
+addEventListener("scroll", () => {
+  if (scrolling || !waiting.size) return;
+  scrolling = true;
+  requestAnimationFrame(async () => {
+    scrolling = false;
+    const page = document.querySelector(".page:not([hidden])");
+    if (page) await drawNear(page);
+  });
+}, { passive: true });
+async function drawFigure(el) {
+  const figure = await load("figure-" + el.dataset.figure);
+  await draw(el, figure);
+  offerColours(el, figure);
+  if (el.dataset.figure === "samples" && el.on) {
+    el.on("plotly_click", (event) => open(event.points[0].customdata));
   }
 }
 
@@ -128,7 +149,7 @@ const builders = {
     const table = new Table($("kernel-table"), await load("kernels"));
     searchable($("kernel-filter"), $("kernel-count"), table);
   },
-  async steps() { new Table($("step-table"), await load("positions")); },
+  async steps() { if ($("step-table")) new Table($("step-table"), await load("positions")); },
   async sample() {
     await loadRuns();
     $("choose").replaceChildren(...runNames.map((name) => new Option(name, name)));
@@ -142,7 +163,10 @@ const built = new Map();
 function build(name, page) {
   if (!built.has(name)) {
     built.set(name, (async () => {
-      for (const el of page.querySelectorAll("[data-table]")) new Table(el, await load(el.dataset.table));
+      for (const el of page.querySelectorAll("[data-figure]")) later(el, () => drawFigure(el));
+      for (const el of page.querySelectorAll("[data-table]")) {
+        later(el, async () => new Table(el, await load(el.dataset.table)));
+      }
       await builders[name]?.();
     })());
   }
@@ -169,10 +193,10 @@ async function drawSample(name) {
   await drawTimeline(at);
   const templates = await load("templates");
   const stages = await load("stages"), steps = await load("steps");
-  await draw($("run-stages"), fillStages(templates.stages, rowsOf(stages, at)));
+  later($("run-stages"), () => draw($("run-stages"), fillStages(templates.stages, rowsOf(stages, at))));
   const stepFigure = fillSteps(templates.steps, rowsOf(steps, at));
   $("run-steps-part").hidden = !stepFigure.data.length;
-  if (stepFigure.data.length) await draw($("run-steps"), stepFigure);
+  if (stepFigure.data.length) later($("run-steps"), () => draw($("run-steps"), stepFigure));
 }
 // The look comes from the figure that Python made; only the numbers are this run's.
 function fillStages(figure, rows) {
@@ -185,6 +209,9 @@ function fillStages(figure, rows) {
     trace.x = present.map((s) => { const v = values[stage.indexOf(s)]; return v === undefined || v === null ? null : v / 1e6; });
   }
   out.data = out.data.filter((trace) => trace.x.some((v) => v !== null));
+  const host = out.data.every((trace) => trace.meta.column === "unknown_ns");
+  $("h-run-stages").textContent = host ? "How long is each stage?" : "How much of each stage does the GPU work?";
+  if (host) for (const trace of out.data) Object.assign(trace, { name: "window", marker: { color: trace.marker.color } });
   return out;
 }
 function fillSteps(figure, rows) {
@@ -214,7 +241,7 @@ async function drawTimeline(at) {
   showKeys(detail.timeline);
   if (!detail.kernels.name?.length) return;
   $("run-kernels-part").hidden = false;
-  new Table($("run-kernels"), detail.kernels);
+  later($("run-kernels"), () => new Table($("run-kernels"), detail.kernels));
 }
 // The colours of what occurs: stages, then causes of idle time.
 function showKeys(d) {
@@ -252,9 +279,9 @@ async function route() {
     }
     else a.removeAttribute("aria-current");
   });
-  await build(name, page);
-  await drawPage(page);
+  await build(page.id.slice(5), page);
   if (name === "sample") await drawSample(value ? decodeURIComponent(value) : runNames[0]);
+  await drawNear(page);
   root.dataset.ready = name;
 }
 addEventListener("hashchange", () => { root.dataset.ready = ""; scrollTo(0, 0); route(); });
@@ -266,7 +293,7 @@ async function showAll() {
   root.classList.add("all-pages");
   for (const page of document.querySelectorAll(".page:not(#page-sample)")) {
     await build(page.id.replace("page-", ""), page);
-    await drawPage(page);
+    await drawWaiting(page, () => true);
   }
 }
 $("print-all").addEventListener("click", async () => {
@@ -277,26 +304,8 @@ $("print-all").addEventListener("click", async () => {
 // The first screen needs no plotly: what other pages need is made ready while it is read.
 addEventListener("DOMContentLoaded", async () => {
   await route();
-  (window.requestIdleCallback ?? setTimeout)(() => plotly());
-});
-// ---- texts to paste
-async function copyText(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  const area = document.createElement("textarea");
-  area.value = text;
-  document.body.append(area);
-  area.select();
-  const done = document.execCommand("copy");
-  area.remove();
-  if (!done) throw new Error("the browser does not allow it");
-}
-document.querySelectorAll("[data-copy]").forEach((button) => {
-  button.addEventListener("click", async () => {
-    try {
-      await copyText(button.dataset.text);
-      $("copied").textContent = `${button.dataset.copy} copied`;
-    } catch (error) {
-      $("copied").textContent = `not copied: ${error.message}`;
-    }
+  (window.requestIdleCallback ?? setTimeout)(async () => {
+    await plotly();
+    root.dataset.charts = "ready";
   });
 });
