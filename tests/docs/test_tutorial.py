@@ -59,7 +59,7 @@ def test_it_can_be_read_where_nothing_runs(stored: Any) -> None:
     nbconvert = pytest.importorskip("nbconvert")
     page, _ = nbconvert.HTMLExporter(template_name="basic").from_notebook_node(stored)
     assert page.count("data:image/png;base64,") == 2
-    for words in ("The host is the limit", "T_LLM_prefill_ms", "decode step = 6."):
+    for words in ("The host is the limit", "T_LLM_prefill_ms", "decode step = "):
         assert words in page
 
 
