@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -171,6 +172,7 @@ class MolmoE(nn.Module):
     def __init__(self, sizes: Sizes = Sizes()) -> None:
         super().__init__()
         self.sizes, self.config = sizes, Config(sizes)
+        self.active_blocks = sizes.layers
         self.transformer = nn.ModuleDict(
             {
                 "wte": nn.Embedding(sizes.vocabulary, sizes.width),
@@ -196,15 +198,31 @@ class MolmoE(nn.Module):
         finally:
             torch.set_default_dtype(before)
 
+    def set_knobs(self, *, top: int, blocks: int) -> None:
+        """Send each token to `top` experts, and run the first `blocks` layers only."""
+        self.active_blocks = blocks
+        for block in self.transformer["blocks"]:
+            block.mlp.top = top
+
     def forward(
-        self, input_ids: torch.Tensor, images: torch.Tensor | None = None, cache: Any = None
+        self,
+        input_ids: torch.Tensor,
+        images: torch.Tensor | None = None,
+        cache: Any = None,
+        features: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Logits of the last position."""
+        """Logits of the last position.
+
+        Args:
+            features: what the vision backbone made of the images, where that was run before.
+        """
         hidden = self.transformer["wte"](input_ids)
         if images is not None:
-            features = self.vision_backbone(images).flatten(0, 1)
-            hidden[input_ids == IMAGE] += features
-        for layer, block in enumerate(self.transformer["blocks"]):
+            features = self.vision_backbone(images)
+        if features is not None:
+            hidden[input_ids == IMAGE] += features.flatten(0, 1)
+        blocks = islice(self.transformer["blocks"], self.active_blocks)
+        for layer, block in enumerate(blocks):
             hidden = block(hidden, cache, layer)
         return self.transformer["ff_out"](self.transformer["ln_f"](hidden[:, -1:]))
 
