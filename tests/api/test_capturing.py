@@ -261,7 +261,11 @@ def test_a_wrapped_loop_that_may_be_repeated_has_its_controls(
         wrapped = session.wrap(experiment_of(tiny, inputs, calls), repeatable=True)
         wrapped(5)
     assert calls == [5] * 4
-    assert [r.role for r in records(tmp_path)] == ["control"] * 3 + ["recorded"]
+    found = records(tmp_path)
+    assert [r.role for r in found] == ["control"] * 3 + ["recorded"]
+    # Its output begins with the prompt, which its first forward had.
+    assert {r.tokens_in for r in found} == {inputs["input_ids"].shape[1]}
+    assert {r.tokens_out for r in found} == {3}
 
 
 def test_a_warm_up_makes_at_most_16_tokens_and_controls_make_all(

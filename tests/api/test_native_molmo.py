@@ -35,6 +35,12 @@ def test_a_native_models_stages_are_timed_inside_a_wrapped_function(tmp_path: Pa
     assert {"vision_encoder", "projector", "prefill", "decode", "sampling"} <= stages
     assert result.steps.query("stage == 'decode'")["step"].tolist() == [1, 2, 3]
     assert result.laws_hold
+    # What the function returns begins with the prompt, which is not among the new tokens.
+    (sample,) = result.samples.to_dict("records")
+    assert sample["input_tokens"] == tiny.inputs["input_ids"].shape[1]
+    assert sample["output_tokens"] == 4
+    assert sample["decode_steps"] == 3
+    assert set(result.runs["output_tokens"]) == {4}
 
 
 def test_the_manifest_says_what_such_a_model_is_made_of(tmp_path: Path) -> None:

@@ -98,10 +98,15 @@ class Session:
         @functools.wraps(function)
         def recorded(*args: Any, **kwargs: Any) -> T:
             name = sample_id(*args, **kwargs) if sample_id else f"call-{self._calls():06d}"
-            run = functools.partial(self._in_generate, function, *args, **kwargs)
-            known = meta(*args, **kwargs) if meta else {}
+            seen: dict[str, Any] = {}
+            run = functools.partial(self._in_generate, seen, function, *args, **kwargs)
             call = self._call(
-                name, run, meta=known, shape=shape_of(*args, **kwargs), repeatable=repeatable
+                name,
+                run,
+                meta=meta(*args, **kwargs) if meta else {},
+                inputs=seen,
+                shape=shape_of(*args, **kwargs),
+                repeatable=repeatable,
             )
             output: T = self._own_loop(call)
             return output
@@ -288,7 +293,7 @@ class Session:
         repeat: int | None = None,
         **more: Any,
     ) -> Call:
-        known = inputs or {}
+        known = {} if inputs is None else inputs
         return Call(
             sample_id=sample_id,
             repeat=self._repeats[sample_id] if repeat is None else repeat,
@@ -316,9 +321,18 @@ class Session:
         if self._place.rank == 0:
             self._place.write_manifest(self._manifest)
 
-    def _in_generate(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        with self._hooks.generate_range():
-            return function(*args, **kwargs)
+    def _in_generate(
+        self, seen: dict[str, Any], function: Callable[..., T], *args: Any, **kwargs: Any
+    ) -> T:
+        """Call the function in a generate range; `seen` is told the prompt that it had.
+
+        By it the new tokens are told from the prompt in what the function returns.
+        """
+        with self._hooks.generate_range() as generation:
+            output = function(*args, **kwargs)
+        if generation is not None and generation.prompt is not None:
+            seen["input_ids"] = generation.prompt
+        return output
 
     def _calls(self) -> int:
         self._repeats[""] += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from trace_timing.recording.boundaries import Boundary, GenerationFacts, Sink
 from trace_timing.recording.patches import Patches
@@ -38,6 +38,7 @@ class Generation:
         self._counts = {"prefills": 0, "decode_steps": 0, "visions": 0, "drafts": 0}
         self._draft_forwards = 0
         self.sequences: int | None = None
+        self._prompts: list[Any] = []
         #: Wrappers on objects that live as long as this call, such as a candidate generator.
         self.patches = Patches()
 
@@ -79,6 +80,21 @@ class Generation:
         """A generate() inside an own loop or another generate() ends, and its sampling with it."""
         if not self._drafting and not self._forward_depth:
             self.close_to(_IN_GENERATE)
+
+    @property
+    def awaits_prompt(self) -> bool:
+        """Nothing was given ids, and no forward was made."""
+        return not self._prompts and not self._counts["prefills"]
+
+    def given(self, ids: Any) -> None:
+        """A generate() in this call, the call itself or its first forward was given these ids."""
+        if not any(ids is known for known in self._prompts):
+            self._prompts.append(ids)
+
+    @property
+    def prompt(self) -> Any:
+        """The ids that the call begins with; None where there were none or several."""
+        return self._prompts[0] if len(self._prompts) == 1 else None
 
     def begin_forward(self) -> None:
         """A module that makes forwards is called; the outermost of nested ones counts."""

@@ -193,6 +193,7 @@ class _Wrapping:
             if (outer := attachment.current) is not None:
                 return _nested(outer, original, args, kwargs)
             with attachment.generate_range() as generation:
+                _note_prompt(generation, args, kwargs)
                 output = original(*args, **kwargs)
                 if generation is not None:
                     generation.sequences = _rows(output)
@@ -254,6 +255,8 @@ def _forward_paths(stages: ModelStages) -> list[str]:
 def _forward(
     generation: Generation, original: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
+    if generation.awaits_prompt:  # a loop of its own, without a generate()
+        _note_prompt(generation, args, kwargs)
     generation.begin_forward()
     returned = False
     try:
@@ -348,12 +351,23 @@ def _nested(
     outer: Generation, original: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     outer.restart()
+    _note_prompt(outer, args, kwargs)
     try:
         output = original(*args, **kwargs)
     finally:
         outer.rest()
     outer.sequences = _rows(output)
     return output
+
+
+def _note_prompt(
+    generation: Generation | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """Tell the generation which ids a generate() or forward was given, if it was given any."""
+    first = args[0] if args else kwargs.get("inputs")
+    ids = kwargs.get("input_ids", first)
+    if generation is not None and isinstance(ids, torch.Tensor) and not ids.is_floating_point():
+        generation.given(ids)
 
 
 def _rows(output: Any) -> int | None:
