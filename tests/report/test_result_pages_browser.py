@@ -17,6 +17,7 @@ from tests.stats.older_rows import older_file
 from trace_timing.api.analysis import Analysis, analyze
 from trace_timing.api.loaded import load
 from trace_timing.report.page import write_report
+from trace_timing.report.statistics_section import statistics_section
 from trace_timing.stats.audit import AuditResult, audit
 from trace_timing.stats.compared_figures import Tables
 from trace_timing.stats.comparison import ComparisonResult, compare
@@ -144,6 +145,32 @@ def test_the_statistics_are_the_summary_tables(
     assert len(busy) == 3 + 11 + 12, "of `long` 12 of 127 steps were recorded"
     assert busy == [ns / 1e6 for ns in steps.loc[steps["recorded"], "busy_ns"]]
     assert visit.said == []
+    visit.context.close()
+
+
+def test_the_reader_chooses_what_growth_is_coloured_by(
+    browser: Any, folder: Path, analysis: Analysis
+) -> None:
+    samples = analysis.samples.assign(tier=["low", "high", "high"])
+    data = replace(
+        analysis.report_data(),
+        sections=[statistics_section(analysis.statistics, samples, analysis.steps)],
+    )
+    write_report(data, folder / "coloured.html")
+    visit = opened(browser, folder / "coloured.html")
+    page = visit.go("statistics")
+    figure = page.locator(".figure[aria-label^='Prefill'][aria-label$='configuration']")
+    choice = figure.locator("xpath=preceding-sibling::label[1]/select")
+    assert "tier" in choice.locator("option").all_inner_texts()
+    choice.select_option("tier")
+    shown = figure.evaluate(
+        "el => el.data.filter(t => t.visible).map(t => [t.name, Array.from(t.y)])"
+    )
+    prefill = analysis.samples["T_LLM_prefill_ms"]
+    assert {name: set(y) for name, y in shown} == {
+        value: set(prefill[samples["tier"] == value]) for value in ("low", "high")
+    }
+    assert (violations(page), visit.said) == ([], [])
     visit.context.close()
 
 

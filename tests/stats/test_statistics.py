@@ -72,8 +72,9 @@ def test_the_sample_traces_lines_are_scipys(analysis: Analysis) -> None:
 
 
 def test_they_are_said_in_a_line_each_and_stand_in_the_summary(analysis: Analysis) -> None:
-    noise, growth, steps, outliers = statistics_lines(analysis.statistics)
+    noise, repeats, growth, steps, outliers = statistics_lines(analysis.statistics)
     assert noise.startswith("Noise floor: controls of one input differ by 2.2% in total")
+    assert repeats.startswith("How many controls a sample: of its total 3 give ± ")
     assert "first: short, T_total_ms 125.39 against 106.05" in outliers
     assert "prefill +12.09 µs an input token (3 points, too few for an interval)" in growth
     assert steps.startswith("A decode step's latency ")
@@ -85,6 +86,7 @@ def test_they_are_said_in_a_line_each_and_stand_in_the_summary(analysis: Analysi
         "prefill",
         "decode",
     ]
+    assert {row["time"] for row in summary["repeats"]} >= {"T_total", "T_decode_per_token"}
     assert {(row["of"], row["time"]) for row in summary["scaling"]} >= {("decode step", "busy")}
     assert len(summary["outliers"]) == len(analysis.statistics.outliers)
 

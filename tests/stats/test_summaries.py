@@ -22,6 +22,10 @@ def test_a_summary_by_hand() -> None:
     assert found is not None
     assert (found.n, found.median, found.mean, found.mad) == (10, 5.5, 5.5, 2.5)
     assert (found.p90, found.p95, found.p99) == pytest.approx((9.1, 9.55, 9.91))
+    assert found.cv_frac == pytest.approx(np.std(range(1, 11), ddof=1) / 5.5)
+    alone = summarise(np.array([3.0]))
+    assert alone is not None
+    assert alone.cv_frac is None
     assert summarise(np.array([np.nan])) is None
 
 
@@ -41,6 +45,7 @@ def test_the_sample_traces_are_summarised_as_numpy_and_scipy_do(sample_rows: pd.
         assert (row["p90_ms"], row["p95_ms"], row["p99_ms"]) == pytest.approx(
             tuple(np.percentile(values, [90, 95, 99]))
         )
+        assert row["cv_frac"] == pytest.approx(stats.variation(values, ddof=1))
         assert row["mad_ms"] == pytest.approx(stats.median_abs_deviation(values))
         # Three values have no interval that holds whatever their distribution.
         assert pd.isna(row["median_lo_ms"])

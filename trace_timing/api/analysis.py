@@ -195,7 +195,7 @@ class Analysis:
 
         names = (*WHY_TABLES, "ranks")
         why = why_section({name: self._frame(name) for name in names}, self.stages)
-        numbers = statistics_section(self.statistics, self.samples)
+        numbers = statistics_section(self.statistics, self.samples, self.generate_steps)
         return (why, numbers) if why else (numbers,)
 
 

@@ -78,9 +78,10 @@ def summary_of(
 
 
 def statistics_summary(statistics: Statistics) -> dict[str, Any]:
-    """The keys `noise_floor`, `scaling` and `outliers` of summary.json, as plain values."""
+    """Keys of summary.json, as plain values: `noise_floor`, `repeats`, `scaling`, `outliers`."""
     return {
         "noise_floor": plain(statistics.noise_floor),
+        "repeats": [one.row() for one in statistics.repeats],
         "scaling": [fit.row() for fit in statistics.scaling],
         "outliers": plain(statistics.outliers),
     }

@@ -12,6 +12,7 @@ from trace_timing.report.figures import styled
 from trace_timing.report.model import Section
 from trace_timing.report.palette import COLOURS
 from trace_timing.report.statistics_text import statistics_lines
+from trace_timing.stats.growth_groups import prefill_groups, step_groups
 from trace_timing.stats.statistics import ScalingFit, Statistics
 from trace_timing.stats.summaries import summary_table
 
@@ -31,14 +32,17 @@ _SIZES = {
 }
 
 
-def statistics_section(statistics: Statistics, samples: pd.DataFrame) -> Section:
+def statistics_section(
+    statistics: Statistics, samples: pd.DataFrame, steps: pd.DataFrame
+) -> Section:
     """The section `statistics`.
 
     Args:
-        samples: schema.SAMPLES.
+        samples, steps: schema.SAMPLES and STEPS.
     """
     tables = {
         "Times over samples": summary_table(samples),
+        "Controls of one input": pd.DataFrame([one.row() for one in statistics.repeats]),
         "Noise floor": pd.DataFrame(
             [
                 {"figure": f.figure, "floor_frac": f.frac, "of": f.of, "samples": f.samples}
@@ -60,10 +64,16 @@ def statistics_section(statistics: Statistics, samples: pd.DataFrame) -> Section
             *statistics_lines(statistics),
             "Medians with 95 % intervals (order statistics, from six values on); a sample's ranks "
             "are reduced to their median first, so n counts samples. mad is the median absolute "
-            "deviation.",
+            "deviation, cv the standard deviation ÷ mean. Controls of one input: cv and "
+            "percentiles of a run ÷ its sample's median, over all samples; half_width_K is that "
+            "of the 95 % interval of a sample with K controls.",
         ),
         tables={title: table for title, table in tables.items() if len(table)},
-        figures=_figures(statistics.scaling),
+        figures={
+            **_figures(statistics.scaling),
+            **_by_configuration(samples, steps),
+            **_narrowing(statistics),
+        },
     )
 
 
@@ -75,6 +85,30 @@ def _figures(fits: Sequence[ScalingFit]) -> dict[str, go.Figure]:
             found[title] = _figure(_SIZES[fit.against])
         _add(found[title], fit)
     return found
+
+
+def _by_configuration(samples: pd.DataFrame, steps: pd.DataFrame) -> dict[str, go.Figure]:
+    """Growth by configuration, with the intervals; none of what has no latency."""
+    from trace_timing.report.growth_figures import by_configuration
+
+    groups = {
+        ("Prefill", "input_tokens"): prefill_groups(samples),
+        ("Decode step", "position"): step_groups(samples, steps),
+    }
+    return {
+        f"{of} against {_SIZES[size]}, by configuration": by_configuration(
+            found, x=_SIZES[size], lines=size == "position"
+        )
+        for (of, size), found in groups.items()
+        if found
+    }
+
+
+def _narrowing(statistics: Statistics) -> dict[str, go.Figure]:
+    from trace_timing.report.growth_figures import narrowing
+
+    title = "How the interval narrows with the controls of a sample"
+    return {title: narrowing(statistics.repeats)} if statistics.repeats else {}
 
 
 def _figure(size: str) -> go.Figure:

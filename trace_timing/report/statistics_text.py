@@ -6,15 +6,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trace_timing.report.sentences import percent, sentence
+from trace_timing.stats.repeats import TOTAL, controls_for
 from trace_timing.stats.statistics import Statistics
 
+#: Half-width that the number of controls is told for, and the numbers whose half-width is told.
+_WANTED, _TOLD = 0.05, (3, 10, 30)
 _PER = {"input_tokens": "an input token"}
 
 
 def statistics_lines(statistics: Statistics) -> list[str]:
-    """A sentence each on the noise floor, growth and outliers, where there is one to say."""
+    """A sentence each on noise, repeats, growth and outliers, where there is one to say."""
     rows = [fit.row() for fit in statistics.scaling]
-    said = [_noise(statistics), _growth(rows), step_growth(rows), _outliers(statistics)]
+    said = [
+        _noise(statistics),
+        _repeats(statistics),
+        _growth(rows),
+        step_growth(rows),
+        _outliers(statistics),
+    ]
     return [line for line in said if line]
 
 
@@ -31,6 +40,20 @@ def _noise(statistics: Statistics) -> str:
         f"Noise floor: {total.of} of one input differ by {percent(total.frac)} in total{more} "
         f"(MAD ÷ median, {total.samples} sample{'' if total.samples == 1 else 's'}); smaller "
         "differences are noise."
+    )
+
+
+def _repeats(statistics: Statistics) -> str:
+    """How many controls of a sample a precision of its total takes."""
+    total = next((one for one in statistics.repeats if one.time == TOTAL), None)
+    if total is None:
+        return ""
+    known = ", ".join(f"{k} give ± {percent(total.half_widths[k])}" for k in _TOLD)
+    wanted = controls_for(total, _WANTED)
+    more = "more than 30 are" if wanted is None else f"{wanted} {'is' if wanted == 1 else 'are'}"
+    return (
+        f"How many controls a sample: of its total {known} (95 %, on average); {more} needed for "
+        f"± {percent(_WANTED)}."
     )
 
 

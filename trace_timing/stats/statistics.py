@@ -13,6 +13,7 @@ from trace_timing.records import RunRecord
 from trace_timing.stats.growth import LatencyGrowth
 from trace_timing.stats.noise import NoiseFloor, noise_floors
 from trace_timing.stats.outliers import Outlier, find_outliers
+from trace_timing.stats.repeats import Repeats, repeats_of_controls
 from trace_timing.stats.sample_evidence import FAULTS
 from trace_timing.stats.scaling import LineFit, fit_line
 from trace_timing.units import NS_PER_MS, FloatArray
@@ -67,6 +68,7 @@ class Statistics:
     noise_floor: tuple[NoiseFloor, ...]
     scaling: tuple[ScalingFit, ...]
     outliers: tuple[Outlier, ...]
+    repeats: tuple[Repeats, ...] = ()
 
 
 def statistics(
@@ -87,6 +89,7 @@ def statistics(
         noise_floor=noise_floors(runs),
         scaling=scaling_fits(samples, steps, growth),
         outliers=find_outliers(runs, records),
+        repeats=repeats_of_controls(runs),
     )
 
 

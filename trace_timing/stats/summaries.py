@@ -28,6 +28,8 @@ class Summary:
     p95: float
     p99: float
     mad: float
+    #: Standard deviation ÷ mean; None of one value, and where the mean is 0.
+    cv_frac: float | None
     outliers: int
 
 
@@ -46,8 +48,15 @@ def summarise(values: FloatArray) -> Summary | None:
         p95=float(p95),
         p99=float(p99),
         mad=mad(known),
+        cv_frac=_variation(known),
         outliers=int(outliers(known).sum()) if len(known) >= FEWEST_TO_STAND_OUT_OF else 0,
     )
+
+
+def _variation(values: FloatArray) -> float | None:
+    if len(values) < 2 or not values.mean():
+        return None
+    return float(values.std(ddof=1) / values.mean())
 
 
 def summary_table(samples: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
@@ -93,5 +102,6 @@ def _flat(summary: Summary) -> dict[str, Any]:
         "p95_ms": summary.p95,
         "p99_ms": summary.p99,
         "mad_ms": summary.mad,
+        "cv_frac": summary.cv_frac,
         "outliers": summary.outliers,
     }

@@ -69,11 +69,25 @@ async function draw(el, figure, config = {}) {
 async function drawPage(page) {
   for (const el of page.querySelectorAll("[data-figure]")) {
     if (el.dataset.drawn) continue;
-    await draw(el, await load("figure-" + el.dataset.figure));
+    const figure = await load("figure-" + el.dataset.figure);
+    await draw(el, figure);
+    offerColours(el, figure);
     if (el.dataset.figure === "samples" && el.on) {
       el.on("plotly_click", (event) => open(event.points[0].customdata));
     }
   }
+}
+
+// A figure with traces for several columns of the metadata shows those of the one chosen.
+function offerColours(el, figure) {
+  const columns = figure.layout.meta?.colour_by ?? [];
+  if (columns.length < 2 || !el.layout) return;
+  const label = document.createElement("label"), select = document.createElement("select");
+  select.append(...columns.map((name) => new Option(name, name)));
+  label.append("Colours by ", select);
+  el.before(label);
+  select.addEventListener("change", () =>
+    Plotly.restyle(el, { visible: figure.data.map((trace) => trace.meta.colour_by === select.value) }));
 }
 
 // ---- pages

@@ -1,0 +1,110 @@
+"""How much runs of one input differ, stage by stage, and how many controls a precision takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from trace_timing import schema
+from trace_timing.stats.control_mean import MULTIPLIERS, multiplier, pooled_spread
+from trace_timing.units import FloatArray
+
+#: The median of fewer runs is one of them, or lies between two.
+FEWEST_RUNS = 3
+#: Numbers of controls that a half-width is given for.
+COUNTS = (1, 2, 3, 5, 10, 20, max(MULTIPLIERS))
+TIMES = tuple(schema.SAMPLE_TIMES)
+TOTAL = "T_total"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeats:
+    """Of one time: how controls of one input differ, over the samples of a capture."""
+
+    time: str
+    samples: int
+    runs: int
+    #: Standard deviation ÷ mean within a sample, pooled over the samples.
+    cv_frac: float
+    #: Percentiles of run ÷ median of its sample's runs; None where no sample has three.
+    p95_ratio: float | None
+    p99_ratio: float | None
+    #: Controls of a sample → half the width of its 95 % interval ÷ the time.
+    half_widths: Mapping[int, float]
+
+    def row(self) -> dict[str, Any]:
+        """A table's row."""
+        return {
+            "time": self.time,
+            "samples": self.samples,
+            "runs": self.runs,
+            "cv_frac": self.cv_frac,
+            "p95_ratio": self.p95_ratio,
+            "p99_ratio": self.p99_ratio,
+            **{f"half_width_{k}_frac": half for k, half in self.half_widths.items()},
+        }
+
+
+def repeats_of_controls(runs: pd.DataFrame) -> tuple[Repeats, ...]:
+    """A member for each time that two controls of one sample have.
+
+    The half-widths are those that `control_mean.interval` gives on average: its multiplier for so
+    many controls times the spread pooled over the capture.
+
+    Args:
+        runs: schema.RUNS. Controls that are bare or have the profiler attached are left out.
+    """
+    groups = list(_controls(runs))
+    total = TIMES.index(TOTAL)
+    pooled = pooled_spread((times, times[:, total]) for times in groups)
+    if pooled is None:
+        return ()
+    found = []
+    for place, time in enumerate(TIMES):
+        mine = [g[:, place] for g in groups if np.isfinite(g[:, place]).all()]
+        spread = float(pooled.relative[place])
+        # Nothing is said of a stage that took no time, as the vision part of a prompt of text.
+        if not mine or not math.isfinite(spread) or not any(values.any() for values in mine):
+            continue
+        p95, p99 = _tail(mine)
+        found.append(
+            Repeats(
+                time=time,
+                samples=len(mine),
+                runs=sum(map(len, mine)),
+                cv_frac=spread,
+                p95_ratio=p95,
+                p99_ratio=p99,
+                half_widths={k: math.sinh(multiplier(k, pooled) * spread) for k in COUNTS},
+            )
+        )
+    return tuple(found)
+
+
+def controls_for(repeats: Repeats, half_width_frac: float) -> int | None:
+    """The least of COUNTS with an interval as narrow; None where none is."""
+    enough = (k for k, half in repeats.half_widths.items() if half <= half_width_frac)
+    return min(enough, default=None)
+
+
+def _controls(runs: pd.DataFrame) -> Iterator[FloatArray]:
+    """(K, TIMES) in ms of each sample and rank with two controls, NaN for what it does not have."""
+    alike = (runs["role"] == "control") & (runs["cupti"] != "attached") & (runs["bare"] == False)  # noqa: E712
+    columns = [f"{name}_ms" for name in TIMES]
+    known = runs[alike].dropna(subset=[f"{TOTAL}_ms"])
+    for _, group in known.groupby(["sample_id", "rank"], sort=False):
+        if len(group) >= 2:
+            yield group[columns].astype("Float64").to_numpy(np.float64, na_value=np.nan)
+
+
+def _tail(samples: list[FloatArray]) -> tuple[float | None, float | None]:
+    ratios = [v / np.median(v) for v in samples if len(v) >= FEWEST_RUNS and np.median(v) > 0]
+    if not ratios:
+        return None, None
+    p95, p99 = np.percentile(np.concatenate(ratios), [95, 99])
+    return float(p95), float(p99)
