@@ -187,6 +187,23 @@ def test_the_first_run_to_new_lengths_is_no_control(
     assert "first_of_its_lengths_ns" not in again[0].machine
 
 
+def test_a_longer_call_of_a_shape_that_is_warm_comes_to_new_lengths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a wrapped function, which is warmed up whole: by the first call of its shape, however
+    short that is."""
+    bench, lengths = bench_in(tmp_path, warm_up=True), Lengths(monkeypatch)
+    for name, steps in (("a", 4), ("b", 12), ("c", 12), ("d", 7)):
+        bench.controls(name, 2, lambda n=steps: lengths.run(bench, n), shape=(("ids", (1, 4)),))
+    found = {name: [r for r in bench.records() if r.sample_id == name] for name in "abcd"}
+    assert {len(records) for records in found.values()} == {2}
+    counted = {name: {r.control.total_ns // 22_000_000 for r in found[name]} for name in "abcd"}
+    assert counted == {"a": {3}, "b": {11}, "c": {11}, "d": {6}}
+    dropped = [name for name in "abcd" if "first_of_its_lengths_ns" in found[name][0].machine]
+    assert dropped == ["b"]
+    assert found["b"][0].machine["first_of_its_lengths_ns"] == (3 * 22 + 8 * 58) * 1_000_000
+
+
 def test_without_warm_up_every_run_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench, lengths = bench_in(tmp_path), Lengths(monkeypatch)
     found = long_controls(bench, "a", lengths, 2)

@@ -110,7 +110,8 @@ class Runner:
         self.health = self._sessions.health
         #: Of every new input shape so far, how its warm-up went, in order.
         self.warm_ups: list[WarmUp] = []
-        self._warm_shapes: set[InputShape] = set()
+        #: Input shapes that were run, with the most decode steps that a run of each has made.
+        self._warm_shapes: dict[InputShape, int] = {}
         #: How the warm-up before the next record went, until that record says so.
         self._unsaid: WarmUp | None = None
         self._had_session = False
@@ -128,11 +129,10 @@ class Runner:
         Raises:
             Exception: what the call raised, untouched; recorded as failed.
         """
-        # An unknown shape may be new with every sample.
-        shape = call.shape or ((call.sample_id, ()),)
+        shape = _shape_of(call)
         if shape in self._warm_shapes or not self._settings.warm_up:
             return
-        self._warm_shapes.add(shape)
+        self._warm_shapes[shape] = 0
         if not call.repeatable:
             self._unsaid = WarmUp(runs=(), agreed=False)
             return
@@ -141,11 +141,12 @@ class Runner:
             with watch_replays() as replays:
                 self._unsaid = warm_up(lambda: self._times_of(call), self._all_agree)
         except BaseException as error:
-            self._warm_shapes.discard(shape)
+            del self._warm_shapes[shape]
             self._failed_warming(call, error, role)
             raise
         if replays.seen:
             self.attachment.forbid(GRAPHS_SEEN)
+        self._warm_shapes[shape] = max(run.steps for run in self._unsaid.runs)
         self.warm_ups.append(self._unsaid)
         self._is_after_trace = False
         restore(state)
@@ -155,24 +156,22 @@ class Runner:
 
         The bare one is made among the others, so that they are complete only with it. Of what they
         returned only the last is kept: no run shares the memory with outputs of earlier ones, and a
-        static cache finds the place where its CUDA graphs were recorded. After a shortened warm-up
-        the first may be slow for the lengths that it comes to first; then it does not count, and
-        there is one more.
+        static cache finds the place where its CUDA graphs were recorded. Where the warm-up was of a
+        shorter call, the first may be slow for the lengths that it comes to first; then it does
+        not count, and there is one more.
 
         Raises:
             Exception: what the call raised, untouched; the controls before it stay.
         """
         self.warm(call, "control")
         state = random_state()
-        if self._is_after_trace and call.repeatable:
-            # A run right after a stored trace took 4 % to 6 % longer (measured attached).
-            self._controls.plain(call)
-        self._is_after_trace = False
+        self._leave_trace_behind(call)
         made: list[RunRecord] = []
         output: Any = None
-        judges = self._settings.warm_up and call.repeatable and call.short is not None
+        judges = self._settings.warm_up and call.repeatable
+        reached = self._warm_shapes.get(_shape_of(call), 0)
         try:
-            while not self._is_done(made, how) or (judges and self._is_unsure(made)):
+            while not self._is_done(made, how) or (judges and self._is_unsure(made, reached)):
                 output = None
                 restore(state)
                 outcome = self._control(call, how, index=len(made))
@@ -181,10 +180,12 @@ class Runner:
                 del outcome
                 if judges and len(times := _times(made)) == 2:
                     judges = False
-                    if not self._all_agree(not is_first_of_its_lengths(*times)):
-                        made = without_first(made)
+                    is_first = is_first_of_its_lengths(times[0], times[1], reached)
+                    made = made if self._all_agree(not is_first) else without_first(made)
         finally:
             self.records.write(made)
+        steps = (times_of(control).steps for control in _times(made))
+        self._warm_shapes[_shape_of(call)] = max(reached, *steps, 0)
         self.planner.learn(made)
         return MadeControls(records=made, output=output)
 
@@ -213,6 +214,12 @@ class Runner:
         """Record that a run could not be made at all."""
         self.records.failed(call, reason, role)
 
+    def _leave_trace_behind(self, call: Call) -> None:
+        # A run right after a stored trace took 4 % to 6 % longer (measured attached).
+        if self._is_after_trace and call.repeatable:
+            self._controls.plain(call)
+        self._is_after_trace = False
+
     def _open_profiler(self, call: Call) -> None:
         if self._had_session or not self._settings.warm_up or not call.repeatable:
             return
@@ -240,10 +247,10 @@ class Runner:
             **self._say_warm_up(),
         )
 
-    def _is_unsure(self, made: Sequence[RunRecord]) -> bool:
+    def _is_unsure(self, made: Sequence[RunRecord], reached: int) -> bool:
         """Whether a sample's only control may have been the first of its lengths."""
         times = _times(made)
-        return len(times) == 1 and not self._all_agree(not is_late(times[0]))
+        return len(times) == 1 and not self._all_agree(not is_late(times[0], reached))
 
     def _is_done(self, made: Sequence[RunRecord], how: Controls) -> bool:
         totals = [times.total_ns for times in _times(made)]
@@ -256,6 +263,11 @@ class Runner:
     def _say_warm_up(self) -> dict[str, Any]:
         unsaid, self._unsaid = self._unsaid, None
         return {} if unsaid is None else {"warm_up": unsaid.as_dict()}
+
+
+def _shape_of(call: Call) -> InputShape:
+    """The call's input shape; one that is unknown may be new with every sample."""
+    return call.shape or ((call.sample_id, ()),)
 
 
 def _times(made: Sequence[RunRecord]) -> list[ControlTimes]:

@@ -5,8 +5,8 @@ warm-up of another shape, so it is no control.
 
 Neither is the first of new lengths of the cache: with cuDNN's attention, PyTorch's own choice on an
 H100 and an H200, each decode step to a length that the process had not had took 37 ms more (LLaVA
-8B, 22 ms a step else). A shortened warm-up ends before them, so the first whole run is judged by
-the second.
+8B, 22 ms a step else). A shortened warm-up, or that of a shorter call, ends before them, so the
+first longer run is judged by the second.
 """
 
 from __future__ import annotations
@@ -128,23 +128,28 @@ def _steps(control: ControlTimes) -> dict[int, int]:
     return steps
 
 
-def is_late(control: ControlTimes) -> bool:
-    """Whether the steps that a shortened warm-up does not reach took longer than those it does.
+def is_late(control: ControlTimes, reached: int = TOKENS - 1) -> bool:
+    """Whether the steps beyond those that the process had before took longer than those.
 
     By more than `LATE`: then they may have been the first of their lengths, or grow with the cache.
+
+    Args:
+        reached: steps that runs of this input shape had before; as many as a shortened warm-up.
     """
     steps = _steps(control)
-    early = [ns for step, ns in steps.items() if step < TOKENS]
-    late = [ns for step, ns in steps.items() if step >= TOKENS]
-    return bool(early and late) and fmean(late) > LATE * median(early)
+    early = [ns for step, ns in steps.items() if step <= reached]
+    late = [ns for step, ns in steps.items() if step > reached]
+    return bool(late) and (not early or fmean(late) > LATE * median(early))
 
 
-def is_first_of_its_lengths(control: ControlTimes, later: ControlTimes) -> bool:
+def is_first_of_its_lengths(
+    control: ControlTimes, later: ControlTimes, reached: int = TOKENS - 1
+) -> bool:
     """Whether those steps took longer than in a later run of the same call, by over `SPREAD`."""
     steps, others = _steps(control), _steps(later)
-    both = [(steps[n], others[n]) for n in steps if n >= TOKENS and n in others]
+    both = [(steps[n], others[n]) for n in steps if n > reached and n in others]
     here, there = (sum(side) for side in zip(*both, strict=True)) if both else (0, 0)
-    return is_late(control) and here > (1 + SPREAD) * there
+    return is_late(control, reached) and here > (1 + SPREAD) * there
 
 
 def without_first(made: Sequence[RunRecord]) -> list[RunRecord]:
