@@ -21,11 +21,12 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from benchmarks.latency_model_samples import Sample, build, features, prepared, samples
+from benchmarks.latency_model_samples import TOKENS, Sample, build, features, prepared, samples
 from benchmarks.molmoe import MolmoE
 
-#: Unmeasured runs of an input shape, or of more tokens, than the process has had.
-WARM_UP = 2
+#: Output tokens of the unmeasured runs of an input shape that the process has not had: with cuDNN's
+#: attention the first step to each length of the cache is slow, so one goes to every length.
+WARM_UP = (max(TOKENS), min(TOKENS))
 
 
 class Worker:
@@ -80,22 +81,18 @@ class Marks:
 
 
 class WarmModel:
-    """A model that has run each input shape, to as many tokens, before it is measured with it.
-
-    With cuDNN's attention the first step to each length of the cache is slow as well.
-    """
+    """A model that has run each input shape before it is measured with it."""
 
     def __init__(self, model: MolmoE) -> None:
         self._model = model
-        self._tokens: dict[tuple[int, int], int] = {}
+        self._warm: set[tuple[int, int]] = set()
 
     def prepared(self, sample: Sample) -> Mapping[str, Any]:
         """The sample's inputs, with the model's knobs set and its shape warm."""
         inputs, shape = prepared(self._model, sample), (sample.crops, sample.words)
-        if self._tokens.get(shape, 0) < sample.tokens:
-            self._tokens[shape] = sample.tokens
-            for _ in range(WARM_UP):
-                self._model.generate(**inputs, max_new_tokens=sample.tokens)
+        for tokens in () if shape in self._warm else WARM_UP:
+            self._model.generate(**inputs, max_new_tokens=tokens)
+        self._warm.add(shape)
         return inputs
 
 
