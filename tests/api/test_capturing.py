@@ -329,6 +329,25 @@ def test_a_resume_with_other_settings_is_refused(
         pass
 
 
+@pytest.mark.parametrize("name", ["device", "torch"])
+def test_a_resume_on_another_machine_is_refused(tmp_path: Path, tiny: Loaded, name: str) -> None:
+    """Its rows would say that they are of the machine that the manifest speaks of."""
+    with trace_timing.capture(tmp_path, tiny.model):
+        pass
+    told = json.loads((tmp_path / "manifest.json").read_text())
+    if name == "device":
+        told["environment"]["devices"] = [{"name": "NVIDIA H200"}]
+    else:
+        told["environment"]["packages"]["torch"] = "2.4.0"
+    (tmp_path / "manifest.json").write_text(json.dumps(told))
+    with (
+        pytest.raises(UsageError, match=f"another {name}") as refused,
+        trace_timing.capture(tmp_path, tiny.model, resume=True),
+    ):
+        pass
+    assert ("NVIDIA H200" if name == "device" else "2.4.0") + " then" in str(refused.value)
+
+
 def test_the_manifest_says_what_the_distance_to_the_limit_needs(
     tmp_path: Path, tiny: Loaded, inputs: dict[str, Any]
 ) -> None:

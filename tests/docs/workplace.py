@@ -29,7 +29,7 @@ print(len(urllib.request.urlopen(address, timeout=20).read()), "bytes read by th
 
 
 def workplace(folder: Path) -> Path:
-    """Fill `folder`: two captures, samples, older results, someone else's trace, a command."""
+    """Fill `folder`: captures, samples, labels, older results, another's trace, a command."""
     samples = ROOT / "sample_traces"
     again = (f"{side}-{k}" for side in ("before", "after") for k in (2, 3))
     for name in ("sample_traces", "before", "after", *again):
@@ -43,6 +43,8 @@ def workplace(folder: Path) -> Path:
     text = re.sub(rb'"decode\[(\d+)\]"', rb'"decode_step_\1"', text)
     (folder / "their_trace.json.gz").write_bytes(gzip.compress(text, 1))
     (folder / "old_results.json").write_text(json.dumps(_older_results()))
+    labels = ROOT / "benchmarks" / "results" / "2026-11-26-h200-latency-model"
+    shutil.copytree(labels, folder / "latency-model")
     tools = folder / "bin"
     tools.mkdir()
     _executable(tools / "trace-timing", f'exec "{sys.executable}" -m trace_timing "$@"')

@@ -78,10 +78,31 @@ def begun(place: CaptureDirectory, manifest: Manifest, shard: Shard) -> Manifest
     before = place.read_manifest()
     if before is not None:
         _check_same(before, manifest)
+        if shard.rank == 0:
+            _check_same_machine(before.environment, manifest.environment)
         return before
     if shard.rank == 0:
         place.write_manifest(manifest)
     return manifest
+
+
+def _check_same_machine(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """One manifest speaks for all rows: of which device and versions they are."""
+    begun_on, is_on = _machine(before), _machine(now)
+    for name, then in begun_on.items():
+        if then != is_on[name]:
+            raise UsageError(
+                f"this capture was begun with another {name}",
+                why=f"{then or 'none'} then, {is_on[name] or 'none'} now",
+                remedy="resume on the machine it was begun on, or give another directory",
+            )
+
+
+def _machine(environment: Mapping[str, Any]) -> dict[str, str]:
+    packages = environment.get("packages") or {}
+    names = {device["name"] for device in environment.get("devices") or ()}
+    versions = {name: packages.get(name) or "" for name in ("torch", "transformers")}
+    return {"device": ", ".join(sorted(names)), **versions}
 
 
 def _check_same(before: Manifest, now: Manifest) -> None:
