@@ -51,11 +51,10 @@ class Labels:
     #: Number of each row's configuration, and the fold in which it is left out.
     configuration: npt.NDArray[np.int64]
     fold: npt.NDArray[np.int64]
-    #: By label set: subtraction, captured, truth (half A).
+    #: By label set: subtraction, captured, and the truth's halves A and B.
     sets: Mapping[str, Targets]
-    #: Half B of the truth, which everything is held against, with the measured total.
-    held: Targets
-    held_total_ms: Floats
+    #: The totals that were measured of each half.
+    total_ms: Mapping[str, Floats]
     #: Rows whose subtraction came out below zero.
     negative: Bools
 
@@ -89,10 +88,9 @@ def read_labels(folder: Path) -> Labels:
         sets={
             "subtraction": _of_subtraction(older, tokens),
             "captured": _of_capture(captured),
-            "truth": _of_truth(halves["A"], tokens),
+            **{half: _of_truth(times, tokens) for half, times in halves.items()},
         },
-        held=_of_truth(halves["B"], tokens),
-        held_total_ms=halves["B"]["T_total_ms"].to_numpy(np.float64),
+        total_ms={h: times["T_total_ms"].to_numpy(np.float64) for h, times in halves.items()},
         negative=(older.T_total - older.T_vision_total - older.T_LLM_prefill < 0).to_numpy(),
     )
 

@@ -6,7 +6,7 @@ import html
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -15,9 +15,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from benchmarks.latency_model_data import Floats, Labels
-
-if TYPE_CHECKING:
-    from benchmarks.latency_model_fit import Predictions
+from benchmarks.latency_model_errors import Predictions, pairs
 
 TITLES = {
     "subtraction": "trained on labels by subtraction",
@@ -60,7 +58,8 @@ def write_page(
     drawn = figure.to_html(full_html=False, include_plotlyjs=True)
     path.write_text(
         f"{HEAD}<p>{html.escape(where)}. Each point is a sample of a configuration that its "
-        "estimator never saw, against the mean of runs of a process that never profiles.</p>"
+        "estimator never saw, against the mean of runs of a process that never profiles; each "
+        "sample stands there twice, once for each half of these runs.</p>"
         f"{drawn}<h2>Errors</h2>{table}<h2>What audit counts</h2>"
         f"<pre>{html.escape(json.dumps(audits, indent=1))}</pre>",
         encoding="utf-8",
@@ -79,15 +78,14 @@ def against_truth(
         len(ROWS), len(TITLES), column_titles=titles, shared_yaxes=True, horizontal_spacing=0.03
     )
     for row, (quantity, name) in enumerate(ROWS.items(), 1):
-        true = getattr(labels.held, quantity)
         for column, labelled in enumerate(TITLES, 1):
             place = {"row": row, "col": column}
-            values = {kind: predicted[labelled, kind][quantity] for kind in kinds}
             for kind in kinds:
+                made, true = pairs(labels, predicted, labelled, kind, quantity)
                 shown = row == column == 1
-                _points(figure, true, values[kind], labels, kind, shown=shown, **place)
-            if labelled == "subtraction":
-                _wrong(figure, true, list(values.values()), labels, shown=row == 1, **place)
+                _points(figure, true, made, labels, kind, shown=shown, **place)
+                if labelled == "subtraction":
+                    _wrong(figure, true, made, labels, shown=shown and kind == kinds[0], **place)
             ends = [float(true.min()), float(true.max())]
             line = go.Scatter(x=ends, y=ends, mode="lines", showlegend=False, hoverinfo="skip")
             figure.add_trace(line.update(line={"color": "#888", "width": 1}), **place)
@@ -120,7 +118,7 @@ def _points(
         legendgroup=kind,
         showlegend=shown,
         marker={"color": colour, "symbol": symbol, "size": 6, "opacity": 0.7},
-        text=list(labels.sample_ids),
+        text=list(labels.sample_ids) * 2,
         hovertemplate="%{text}: %{y:.2f} predicted, %{x:.2f} true<extra></extra>",
     )
     figure.add_trace(points, **place)
@@ -129,7 +127,7 @@ def _points(
 def _wrong(
     figure: go.Figure,
     true: Floats,
-    values: Sequence[Floats],
+    values: Floats,
     labels: Labels,
     *,
     shown: bool,
@@ -138,9 +136,10 @@ def _wrong(
     """A ring around the rows whose parts exceeded their total."""
     if not labels.negative.any():
         return
+    wrong = np.tile(labels.negative, 2)
     rings = go.Scatter(
-        x=np.tile(true[labels.negative], len(values)),
-        y=np.array(values)[:, labels.negative].ravel(),
+        x=true[wrong],
+        y=values[wrong],
         mode="markers",
         name=WRONG,
         legendgroup=WRONG,

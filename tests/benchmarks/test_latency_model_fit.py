@@ -14,9 +14,10 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
-from benchmarks import latency_model_fit as fit
+from benchmarks import latency_model_errors as judging
 from benchmarks.latency_model_data import Labels, read_labels
 from benchmarks.latency_model_estimators import ESTIMATORS, left_out
+from benchmarks.latency_model_fit import _older_files, audited
 from benchmarks.latency_model_samples import samples
 
 #: ms by which the subtraction of these files is too low, before it is clamped.
@@ -113,23 +114,23 @@ def test_true_labels_err_by_what_the_estimator_does_and_false_ones_by_more(
     labels: Labels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = "linear with products"
-    monkeypatch.setattr(fit, "ESTIMATORS", {name: ESTIMATORS[name]})
-    every = fit.errors(labels, fit.predictions(labels))
-    themselves = {(e.labels, e.quantity): e for e in every if e.estimator == fit.NONE}
+    monkeypatch.setattr(judging, "ESTIMATORS", {name: ESTIMATORS[name]})
+    every = judging.errors(labels, judging.predictions(labels))
+    themselves = {(e.labels, e.quantity): e for e in every if e.estimator == judging.NONE}
     found = {(e.labels, e.quantity): e for e in every if e.estimator == name}
-    assert themselves["captured", "total"].mae_ms < 1e-9
+    assert themselves["captured", "total"].over_truth == pytest.approx(0.5), "no noise of its own"
     assert 0 < themselves["truth", "total"].mae_ms < 1e-2, "the floor"
-    assert found["captured", "per_token"].mae_ms < 1e-6
-    assert found["captured", "prefill_total"].mae_ms < 1e-6
+    assert found["captured", "per_token"].mae_ms < 0.02
+    assert found["captured", "prefill_total"].mae_ms < 0.02
     per_token = found["subtraction", "per_token"]
     assert per_token.bias_ms < -2
     assert per_token.mae_ms > 100 * found["truth", "per_token"].mae_ms
-    assert found["subtraction", "prefill_total"].mae_ms < 1e-6, "this bias is in decode alone"
+    assert found["subtraction", "prefill_total"].mae_ms < 0.02, "this bias is in decode alone"
 
 
 @pytest.mark.slow
 def test_the_rows_marked_are_those_that_audit_counts(folder: Path, labels: Labels) -> None:
-    counts = {name: fit.audited(path) for name, path in fit._older_files(folder)}
+    counts = {name: audited(path) for name, path in _older_files(folder)}
     assert counts["subtraction.json"]["negative"] == labels.negative.sum() > 0
     assert counts["with a full forward as the prefill"]["negative"] > labels.negative.sum()
 
@@ -137,6 +138,6 @@ def test_the_rows_marked_are_those_that_audit_counts(folder: Path, labels: Label
 def test_the_ratio_of_errors_has_an_interval_by_configuration() -> None:
     groups = np.repeat(np.arange(27), 3)
     errors = np.random.default_rng(1).uniform(1, 2, 81)
-    assert fit.ratio_interval(2 * errors, errors, groups) == pytest.approx((2, 2))
-    low, high = fit.ratio_interval(errors, errors[::-1], groups)
+    assert judging.ratio_interval(2 * errors, errors, groups) == pytest.approx((2, 2))
+    low, high = judging.ratio_interval(errors, errors[::-1], groups)
     assert low < 1 < high
