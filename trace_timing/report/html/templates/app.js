@@ -178,6 +178,8 @@ const rowsOf = (table, at) => {
   const from = table.first[at], to = table.first[at + 1];
   return (name) => table[name].slice(from, to);
 };
+// Of very many runs the page carries some timelines alone.
+const runShownFirst = () => runNames.find((_, i) => $("data-detail-" + i)) ?? runNames[0];
 async function drawSample(name) {
   const at = Math.max(0, runNames.indexOf(name));
   $("choose").value = runNames[at];
@@ -230,6 +232,7 @@ function fillSteps(figure, rows) {
 async function drawTimeline(at) {
   const script = $("data-detail-" + at);
   $("timeline-part").hidden = !script;
+  $("timeline-missing").hidden = Boolean(script);
   $("run-kernels").replaceChildren();
   $("run-kernels-part").hidden = true;
   if (!script) return;
@@ -280,7 +283,7 @@ async function route() {
     else a.removeAttribute("aria-current");
   });
   await build(page.id.slice(5), page);
-  if (name === "sample") await drawSample(value ? decodeURIComponent(value) : runNames[0]);
+  if (name === "sample") await drawSample(value ? decodeURIComponent(value) : runShownFirst());
   await drawNear(page);
   root.dataset.ready = name;
 }
