@@ -1,244 +1,305 @@
-"""What a run's time is made of, a table each: kinds of work, idle causes, queue, graphs, parts."""
+"""What a run's time is made of: rows of the tables that say why, and the tables made of them.
+
+A row is a dataclass, its columns are its fields: type, unit and definition are written once.
+"""
 
 from __future__ import annotations
 
-from trace_timing.schema.common import RUN_KEY, STAGE, STAGE_OF_PART
-from trace_timing.schema.table import Column, Table
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
-#: Why a run took its time: timeline.{kinds,idle,queue,sync_loops,communication,graphs}, verdicts.
-KINDS = Table(
-    "kinds",
-    ("sample_id", "repeat", "rank", "stage", "op_kind"),
-    (
-        *RUN_KEY,
-        STAGE_OF_PART,
-        Column("op_kind", "string", "", "Kind of work, told by the op's name."),
-        Column("gpu_ops", "int64", "count", "Ops of that kind."),
-        Column("kernel_sum_ns", "int64", "ns", "Sum of their durations; kinds sum to the stage."),
-        Column(
-            "busy_ns",
-            "int64",
+from trace_timing.schema.common import RUN_KEY, STAGE, STAGE_OF_PART
+from trace_timing.schema.table import Column, Meaning, Table, columns_of
+from trace_timing.stages import Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class KindTime:
+    """One kind of work in one stage."""
+
+    stage: Annotated[Stage, STAGE_OF_PART]
+    op_kind: Annotated[str, Meaning("", "Kind of work, told by the op's name.")]
+    gpu_ops: Annotated[int, Meaning("count", "Ops of that kind.")]
+    kernel_sum_ns: Annotated[int, Meaning("ns", "Sum of their durations; kinds sum to the stage.")]
+    busy_ns: Annotated[
+        int,
+        Meaning(
             "ns",
-            "Busy time of the stage in which such an op was the one launched first; kinds sum to "
-            "the stage.",
+            "Busy time of the stage in which such an op was the one launched first; kinds "
+            "sum to the stage.",
         ),
-    ),
+    ]
+
+
+KINDS = Table(
+    "kinds", ("sample_id", "repeat", "rank", "stage", "op_kind"), (*RUN_KEY, *columns_of(KindTime))
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdleCause:
+    """One cause, and one call where the cause is a call."""
+
+    stage: Annotated[Stage, STAGE_OF_PART]
+    cause: Annotated[
+        str,
+        Meaning(
+            "",
+            "Launched and not started: onto an idle device `launch_latency`, onto a busy "
+            "one `device_gap`. With an empty queue, what the generating thread does: a "
+            "`sync`, `alloc`, `copy`, `launch`, `api` call, or none (`host`). `tail`: after "
+            "the run's last op.",
+        ),
+    ]
+    call: Annotated[str | None, Meaning("", "The API call, where the cause is one.")]
+    count: Annotated[int, Meaning("count", "Calls begun in the stage; else idle intervals.")]
+    call_ns: Annotated[int | None, Meaning("ns", "Host time inside those calls.")]
+    idle_ns: Annotated[int, Meaning("ns", "Idle time of this cause; causes sum to the stage.")]
+
 
 IDLE = Table(
     "idle",
     ("sample_id", "repeat", "rank", "stage", "cause", "call"),
-    (
-        *RUN_KEY,
-        STAGE_OF_PART,
-        Column(
-            "cause",
-            "string",
-            "",
-            "Launched and not started: onto an idle device `launch_latency`, onto a busy one "
-            "`device_gap`. With an empty queue, what the generating thread does: a `sync`, "
-            "`alloc`, `copy`, `launch`, `api` call, or none "
-            "(`host`). `tail`: after the run's last op.",
-        ),
-        Column("call", "string", "", "The API call, where the cause is one.", nullable=True),
-        Column("count", "int64", "count", "Calls begun in the stage; else idle intervals."),
-        Column("call_ns", "int64", "ns", "Host time inside those calls.", nullable=True),
-        Column("idle_ns", "int64", "ns", "Idle time of this cause; causes sum to the stage."),
-    ),
+    (*RUN_KEY, *columns_of(IdleCause)),
 )
 
-QUEUE = Table(
-    "queue",
-    ("sample_id", "repeat", "rank", "stage"),
-    (
-        *RUN_KEY,
-        STAGE_OF_PART,
-        Column("gpu_ops", "int64", "count", "Ops of the stage."),
-        Column("mean_depth", "float64", "count", "Ops launched, not started; mean over time."),
-        Column("max_depth", "int64", "count", "Most ops launched and not started."),
-        Column("launches", "int64", "count", "Calls that launched them; a graph counts once."),
-        Column("starved_launches", "int64", "count", "Those made when no op was left to run."),
-        Column(
-            "launch_bound_ns",
-            "int64",
+
+@dataclass(frozen=True, kw_only=True)
+class QueueFigures:
+    """How far ahead the host was in one stage."""
+
+    stage: Annotated[Stage, STAGE_OF_PART]
+    gpu_ops: Annotated[int, Meaning("count", "Ops of the stage.")]
+    mean_depth: Annotated[float, Meaning("count", "Ops launched, not started; mean over time.")]
+    max_depth: Annotated[int, Meaning("count", "Most ops launched and not started.")]
+    launches: Annotated[int, Meaning("count", "Calls that launched them; a graph counts once.")]
+    starved_launches: Annotated[int, Meaning("count", "Those made when no op was left to run.")]
+    launch_bound_ns: Annotated[
+        int,
+        Meaning(
             "ns",
-            "Idle time until an op of such a launch started: with `device_gap` and `tail` of the "
-            "table `idle` it sums to the stage's idle time.",
+            "Idle time until an op of such a launch started: with `device_gap` and `tail` "
+            "of the table `idle` it sums to the stage's idle time.",
         ),
-        Column(
-            "launch_bound_frac", "float64", "fraction", "Its share of the window.", nullable=True
-        ),
-        Column(
-            "latency_p50_ns",
-            "float64",
+    ]
+    launch_bound_frac: Annotated[float | None, Meaning("fraction", "Its share of the window.")]
+    latency_p50_ns: Annotated[
+        float | None,
+        Meaning(
             "ns",
             "Launch begins → op starts, of starved launches, median.",
-            nullable=True,
         ),
-        Column("latency_p95_ns", "float64", "ns", "Its 95th percentile.", nullable=True),
-    ),
+    ]
+    latency_p95_ns: Annotated[float | None, Meaning("ns", "Its 95th percentile.")]
+
+
+QUEUE = Table(
+    "queue", ("sample_id", "repeat", "rank", "stage"), (*RUN_KEY, *columns_of(QueueFigures))
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthBin:
+    """The queue in one part of the run's window."""
+
+    bin: Annotated[int, Meaning("", "Number of the part: 200 equal ones make the window.")]
+    start_ns: Annotated[int, Meaning("ns", "Where it begins, since the window's begin.")]
+    mean_depth: Annotated[float, Meaning("count", "Ops launched, not started; mean over the part.")]
+    max_depth: Annotated[int, Meaning("count", "Most at once in it.")]
+
 
 QUEUE_DEPTH = Table(
-    "queue_depth",
-    ("sample_id", "repeat", "rank", "bin"),
-    (
-        *RUN_KEY,
-        Column("bin", "int64", "", "Number of the part: 200 equal ones make the window."),
-        Column("start_ns", "int64", "ns", "Where it begins, since the window's begin."),
-        Column("mean_depth", "float64", "count", "Ops launched, not started; mean over the part."),
-        Column("max_depth", "int64", "count", "Most at once in it."),
-    ),
+    "queue_depth", ("sample_id", "repeat", "rank", "bin"), (*RUN_KEY, *columns_of(DepthBin))
 )
 
-SYNC_LOOPS = Table(
-    "sync_loops",
-    ("sample_id", "repeat", "rank", "stage"),
-    (
-        *RUN_KEY,
-        STAGE_OF_PART,
-        Column("syncs", "int64", "count", "Synchronizing calls of the generating thread."),
-        Column("call", "string", "", "The most frequent of them."),
-        Column("call_count", "int64", "count", "How often it comes in the stage."),
-        Column("run_call_count", "int64", "count", "How often it comes in the run."),
-        Column("forwards", "int64", "count", "Forwards in the stage: steps, else 1."),
-        Column("ops_between_median", "float64", "count", "Ops launched between two syncs."),
-        Column("after_compaction", "int64", "count", "Syncs with a nonzero launched just before."),
-        Column("after_gemm", "int64", "count", "Syncs with a matrix product launched before."),
-        Column("after_copy_to_host", "int64", "count", "Syncs with a copy to the host before."),
-        Column(
-            "drained_ns",
-            "int64",
+
+@dataclass(frozen=True, kw_only=True)
+class SyncLoop:
+    """What lies between the synchronizing calls of one stage."""
+
+    stage: Annotated[Stage, STAGE_OF_PART]
+    syncs: Annotated[int, Meaning("count", "Synchronizing calls of the generating thread.")]
+    call: Annotated[str, Meaning("", "The most frequent of them.")]
+    call_count: Annotated[int, Meaning("count", "How often it comes in the stage.")]
+    run_call_count: Annotated[int, Meaning("count", "How often it comes in the run.")]
+    forwards: Annotated[int, Meaning("count", "Forwards in the stage: steps, else 1.")]
+    ops_between_median: Annotated[float, Meaning("count", "Ops launched between two syncs.")]
+    after_compaction: Annotated[int, Meaning("count", "Syncs with a nonzero launched just before.")]
+    after_gemm: Annotated[int, Meaning("count", "Syncs with a matrix product launched before.")]
+    after_copy_to_host: Annotated[int, Meaning("count", "Syncs with a copy to the host before.")]
+    drained_ns: Annotated[
+        int,
+        Meaning(
             "ns",
             "Idle time in gaps in which such a call returned: the most that could be won.",
         ),
-    ),
+    ]
+
+
+SYNC_LOOPS = Table(
+    "sync_loops", ("sample_id", "repeat", "rank", "stage"), (*RUN_KEY, *columns_of(SyncLoop))
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Communication:
+    """Hidden + exposed = the instants in which NCCL runs."""
+
+    stage: Annotated[Stage, STAGE_OF_PART]
+    device: Annotated[int, Meaning("", "Device index in the trace.")]
+    nccl_ops: Annotated[int, Meaning("count", "Collectives and transfers.")]
+    hidden_ns: Annotated[int, Meaning("ns", "Time in them while another op of the device runs.")]
+    exposed_ns: Annotated[int, Meaning("ns", "Time in them alone.")]
+
 
 COMMUNICATION = Table(
     "communication",
     ("sample_id", "repeat", "rank", "stage", "device"),
-    (
-        *RUN_KEY,
-        STAGE_OF_PART,
-        Column("device", "int64", "", "Device index in the trace."),
-        Column("nccl_ops", "int64", "count", "Collectives and transfers."),
-        Column("hidden_ns", "int64", "ns", "Time in them while another op of the device runs."),
-        Column("exposed_ns", "int64", "ns", "Time in them alone."),
-    ),
+    (*RUN_KEY, *columns_of(Communication)),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphUse:
+    """What graph launches did in one stage."""
+
+    stage: Annotated[Stage, STAGE_OF_PART]
+    graph_launches: Annotated[int, Meaning("count", "Replays of a CUDA or HIP graph.")]
+    graph_ops: Annotated[int, Meaning("count", "Ops that they ran.")]
+    kernel_sum_ns: Annotated[int, Meaning("ns", "Sum of their durations.")]
+    nodes: Annotated[int | None, Meaning("count", "Distinct nodes by id, where recorded.")]
+
 
 GRAPHS = Table(
-    "graphs",
-    ("sample_id", "repeat", "rank", "stage"),
-    (
-        *RUN_KEY,
-        STAGE_OF_PART,
-        Column("graph_launches", "int64", "count", "Replays of a CUDA or HIP graph."),
-        Column("graph_ops", "int64", "count", "Ops that they ran."),
-        Column("kernel_sum_ns", "int64", "ns", "Sum of their durations."),
-        Column("nodes", "int64", "count", "Distinct nodes by id, where recorded.", nullable=True),
-    ),
+    "graphs", ("sample_id", "repeat", "rank", "stage"), (*RUN_KEY, *columns_of(GraphUse))
 )
 
-GRAPH_NODES = Table(
-    "graph_nodes",
-    # With the op's name, so that a mean over runs that number their graphs otherwise mixes no ops.
-    ("sample_id", "repeat", "rank", "stage", "told_by", "graph", "node", "name"),
-    (
-        *RUN_KEY,
-        STAGE_OF_PART,
-        Column(
-            "told_by",
-            "string",
+
+@dataclass(frozen=True, kw_only=True)
+class GraphNode:
+    """One node of a graph over all its replays in a stage."""
+
+    stage: Annotated[Stage, STAGE_OF_PART]
+    told_by: Annotated[
+        Literal["ids", "order"],
+        Meaning(
             "",
-            "`ids` that the trace has, else `order`: replays of the same ops in the same order are "
-            "one graph.",
+            "`ids` that the trace has, else `order`: replays of the same ops in the same "
+            "order are one graph.",
         ),
-        Column(
-            "graph",
-            "int64",
+    ]
+    graph: Annotated[
+        int | None,
+        Meaning(
             "",
-            "Id of the graph, empty where only nodes have ids; told by order, its number in the "
-            "run by first launch, from 0.",
-            nullable=True,
+            "Id of the graph, empty where only nodes have ids; told by order, its number in "
+            "the run by first launch, from 0.",
         ),
-        Column(
-            "node",
-            "int64",
+    ]
+    node: Annotated[
+        int,
+        Meaning(
             "",
             "Id of the node, unique in its graph; told by order, its place in the replay, from 0.",
         ),
-        Column("name", "string", "", "Op that it runs; of the first replay."),
-        Column("count", "int64", "count", "Replays of it."),
-        Column("total_ns", "int64", "ns", "Sum of their durations; nodes sum to `graphs`."),
-    ),
+    ]
+    name: Annotated[str, Meaning("", "Op that it runs; of the first replay.")]
+    count: Annotated[int, Meaning("count", "Replays of it.")]
+    total_ns: Annotated[int, Meaning("ns", "Sum of their durations; nodes sum to `graphs`.")]
+
+
+GRAPH_NODES = Table(
+    "graph_nodes",
+    ("sample_id", "repeat", "rank", "stage", "told_by", "graph", "node", "name"),
+    (*RUN_KEY, *columns_of(GraphNode)),
 )
 
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What bounds a stage, in a sentence, with its evidence and the remedy that fits."""
+
+    stage: Annotated[Stage, STAGE_OF_PART]
+    code: Annotated[str, Meaning("", "What bounds the stage: host_bound, expert_sync_loop …")]
+    sentence: Annotated[str, Meaning("", "The verdict in a sentence.")]
+    evidence: Annotated[str, Meaning("", "The figures it rests on.")]
+    remedy: Annotated[str, Meaning("", "What would shorten the stage.")]
+
+
 VERDICTS = Table(
-    "verdicts",
-    ("sample_id", "repeat", "rank", "stage", "code"),
-    (
-        *RUN_KEY,
-        STAGE_OF_PART,
-        Column("code", "string", "", "What bounds the stage: host_bound, expert_sync_loop …"),
-        Column("sentence", "string", "", "The verdict in a sentence."),
-        Column("evidence", "string", "", "The figures it rests on."),
-        Column("remedy", "string", "", "What would shorten the stage."),
-    ),
+    "verdicts", ("sample_id", "repeat", "rank", "stage", "code"), (*RUN_KEY, *columns_of(Verdict))
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComponentTime:
+    """One part of one layer in one stage."""
+
+    stage: Annotated[Stage, STAGE_OF_PART]
+    component: Annotated[
+        str,
+        Meaning(
+            "",
+            "attention, mlp, router, experts, norm, head, or `rest`.",
+        ),
+    ]
+    layer: Annotated[int | None, Meaning("", "Number of the layer it lies in.")]
+    gpu_ops: Annotated[int, Meaning("count", "Ops that it launched.")]
+    kernel_sum_ns: Annotated[int, Meaning("ns", "Sum of their durations; parts sum to the stage.")]
+    busy_ns: Annotated[int, Meaning("ns", "Busy time that is theirs; parts sum to the stage.")]
+    source: Annotated[
+        str,
+        Meaning(
+            "",
+            "What tells the part: `ranges` of `capture --detail components`, else "
+            "`cpu_ops`, their order in a full profile, or `cannot tell:` and why.",
+        ),
+    ]
+
 
 COMPONENTS = Table(
     "components",
     ("sample_id", "repeat", "rank", "stage", "component", "layer"),
-    (
-        *RUN_KEY,
-        STAGE_OF_PART,
-        Column(
-            "component", "string", "", "attention, mlp, router, experts, norm, head, or `rest`."
-        ),
-        Column("layer", "int64", "", "Number of the layer it lies in.", nullable=True),
-        Column("gpu_ops", "int64", "count", "Ops that it launched."),
-        Column("kernel_sum_ns", "int64", "ns", "Sum of their durations; parts sum to the stage."),
-        Column("busy_ns", "int64", "ns", "Busy time that is theirs; parts sum to the stage."),
-        Column(
-            "source",
-            "string",
+    (*RUN_KEY, *columns_of(ComponentTime)),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """How far a stage is from what the device can do."""
+
+    stage: Annotated[Stage, STAGE_OF_PART]
+    weight_bytes: Annotated[int, Meaning("bytes", "Weights that its forwards must read.")]
+    kv_bytes: Annotated[int, Meaning("bytes", "KV cache that they must read or write.")]
+    flops: Annotated[int, Meaning("count", "Multiplications and additions of its products.")]
+    floor_ns: Annotated[int, Meaning("ns", "Least time for these at the device's measured rates.")]
+    bound_by: Annotated[
+        Literal["memory", "compute"],
+        Meaning(
             "",
-            "What tells the part: `ranges` of `capture --detail components`, else `cpu_ops`, their "
-            "order in a full profile, or `cannot tell:` and why.",
+            "`memory` or `compute`, the longer of the two.",
         ),
-    ),
-)
+    ]
+    busy_ns: Annotated[int, Meaning("ns", "Busy time of the stage.")]
+    window_ns: Annotated[int, Meaning("ns", "Its window.")]
+    floor_frac: Annotated[float | None, Meaning("fraction", "Floor ÷ busy.")]
+    holds: Annotated[bool, Meaning("", "Floor ≤ busy ≤ window; else an assumption is wrong.")]
 
-LIMITS = Table(
-    "limits",
-    ("sample_id", "repeat", "rank", "stage"),
-    (
-        *RUN_KEY,
-        STAGE_OF_PART,
-        Column("weight_bytes", "int64", "bytes", "Weights that its forwards must read."),
-        Column("kv_bytes", "int64", "bytes", "KV cache that they must read or write."),
-        Column("flops", "int64", "count", "Multiplications and additions of its products."),
-        Column("floor_ns", "int64", "ns", "Least time for these at the device's measured rates."),
-        Column("bound_by", "string", "", "`memory` or `compute`, the longer of the two."),
-        Column("busy_ns", "int64", "ns", "Busy time of the stage."),
-        Column("window_ns", "int64", "ns", "Its window."),
-        Column("floor_frac", "float64", "fraction", "Floor ÷ busy.", nullable=True),
-        Column("holds", "bool", "", "Floor ≤ busy ≤ window; else an assumption is wrong."),
-    ),
-)
 
-SPANS = Table(
-    "spans",
-    ("sample_id", "repeat", "rank", "stage"),
-    (
-        *RUN_KEY,
-        STAGE,
-        Column("begin_unix_ns", "int64", "ns", "Its first instant, since 1970."),
-        Column("end_unix_ns", "int64", "ns", "Its last. Ranks of one host share this clock."),
-    ),
-)
+LIMITS = Table("limits", ("sample_id", "repeat", "rank", "stage"), (*RUN_KEY, *columns_of(Limit)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A stage from its first instant to its last."""
+
+    stage: Annotated[Stage, STAGE]
+    begin_unix_ns: Annotated[int, Meaning("ns", "Its first instant, since 1970.")]
+    end_unix_ns: Annotated[int, Meaning("ns", "Its last. Ranks of one host share this clock.")]
+
+
+SPANS = Table("spans", ("sample_id", "repeat", "rank", "stage"), (*RUN_KEY, *columns_of(Span)))
+
 
 RANKS = Table(
     "ranks",
@@ -276,20 +337,26 @@ RANKS = Table(
     ),
 )
 
-HTA = Table(
-    "hta",
-    ("sample_id", "repeat", "rank", "stage", "measure", "item"),
-    (
-        *RUN_KEY,
-        STAGE,
-        Column(
-            "measure",
-            "string",
+
+@dataclass(frozen=True, kw_only=True)
+class BesideHta:
+    """One figure of one stage, by either program."""
+
+    stage: Annotated[Stage, STAGE]
+    measure: Annotated[
+        str,
+        Meaning(
             "",
             "idle_ns, busy_ns, kernel_sum_ns, launches, launch_latency_p50_ns or max_queue.",
         ),
-        Column("item", "string", "", "Kernel, kind or cause that it is of.", nullable=True),
-        Column("ours", "float64", "", "Our figure, in the measure's unit.", nullable=True),
-        Column("hta", "float64", "", "HolisticTraceAnalysis's.", nullable=True),
-    ),
+    ]
+    item: Annotated[str | None, Meaning("", "Kernel, kind or cause that it is of.")]
+    ours: Annotated[float | None, Meaning("", "Our figure, in the measure's unit.")]
+    hta: Annotated[float | None, Meaning("", "HolisticTraceAnalysis's.")]
+
+
+HTA = Table(
+    "hta",
+    ("sample_id", "repeat", "rank", "stage", "measure", "item"),
+    (*RUN_KEY, *columns_of(BesideHta)),
 )

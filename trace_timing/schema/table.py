@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from trace_timing.errors import TraceTimingError
 
@@ -25,6 +25,38 @@ class Column:
     unit: Unit
     definition: str
     nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """Unit and definition of a dataclass's field that is a column: `Annotated[int, Meaning(…)]`."""
+
+    unit: Unit
+    definition: str
+
+
+_TYPES: dict[object, ColumnType] = {
+    int: "int64", float: "float64", str: "string", bool: "bool",
+}  # fmt: skip
+
+
+def columns_of(row: type) -> tuple[Column, ...]:
+    """The columns of a dataclass's fields, in order; a field that may be None is nullable.
+
+    A field is annotated with its Meaning, or with the Column itself.
+    """
+    hints = get_type_hints(row, include_extras=True)
+    return tuple(_column(field.name, hints[field.name]) for field in fields(row))
+
+
+def _column(name: str, hint: Any) -> Column:
+    annotated, meaning = get_args(hint)
+    if isinstance(meaning, Column):
+        return meaning
+    options = get_args(annotated)
+    nullable = type(None) in options
+    kind = options[0] if nullable else str if get_origin(annotated) is Literal else annotated
+    return Column(name, _TYPES[kind], meaning.unit, meaning.definition, nullable)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.paths import DATA
+from trace_timing.schema.breakdown import Communication, IdleCause, KindTime, QueueFigures, SyncLoop
 from trace_timing.stages import Stage
 from trace_timing.stats.trace.bottlenecks import StageEvidence, verdicts
 from trace_timing.stats.trace.diagnosis import why
-from trace_timing.timeline.breakdown.communication import Communication
-from trace_timing.timeline.breakdown.idle_causes import IdleCause
-from trace_timing.timeline.breakdown.kind_times import KindTime
-from trace_timing.timeline.breakdown.launch_queue import QueueFigures
-from trace_timing.timeline.breakdown.sync_loops import SyncLoop
 from trace_timing.timeline.build.runs import lay_out
 from trace_timing.trace.files.reading import open_trace
 from trace_timing.trace.kineto.reader import read_trace

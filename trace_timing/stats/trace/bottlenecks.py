@@ -13,13 +13,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from trace_timing.schema.breakdown import (
+    Communication,
+    GraphUse,
+    IdleCause,
+    KindTime,
+    QueueFigures,
+    SyncLoop,
+    Verdict,
+)
 from trace_timing.stages import Stage
-from trace_timing.timeline.breakdown.communication import Communication
-from trace_timing.timeline.breakdown.graphs import GraphUse
-from trace_timing.timeline.breakdown.idle_causes import Cause, IdleCause
-from trace_timing.timeline.breakdown.kind_times import KindTime
-from trace_timing.timeline.breakdown.launch_queue import QueueFigures
-from trace_timing.timeline.breakdown.sync_loops import SyncLoop
+from trace_timing.timeline.breakdown.idle_causes import Cause
 from trace_timing.units import ms_from_ns
 
 VerdictCode = Literal[
@@ -100,17 +104,6 @@ class StageEvidence:
     def idle_in(self, *causes: Cause) -> int:
         """Idle time of these causes."""
         return sum(row.idle_ns for row in self.causes if row.cause in causes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What bounds a stage, in a sentence, with its evidence and the remedy that fits."""
-
-    stage: Stage
-    code: VerdictCode
-    sentence: str
-    evidence: str
-    remedy: str
 
 
 def verdicts(stage: StageEvidence) -> tuple[Verdict, ...]:

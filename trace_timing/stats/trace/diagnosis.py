@@ -9,24 +9,34 @@ from typing import Any, TypeVar
 from trace_timing.arrays import IntArray
 from trace_timing.records.manifest import Manifest
 from trace_timing.records.runs import RunRecord
-from trace_timing.stages import NUMBERED_STAGES, Stage
-from trace_timing.stats.trace.bottlenecks import StageEvidence, Verdict, verdicts
-from trace_timing.stats.trace.hta_beside import BesideHta, beside_hta
-from trace_timing.stats.trace.roofline import Limit, limits
-from trace_timing.timeline.breakdown.communication import Communication, communication
-from trace_timing.timeline.breakdown.components import ComponentTime, component_times
-from trace_timing.timeline.breakdown.graphs import GraphNode, GraphUse, graph_nodes, graph_use
-from trace_timing.timeline.breakdown.grouping import forwards, stage_of_key, stages_of
-from trace_timing.timeline.breakdown.idle_causes import IdleCause, idle_causes
-from trace_timing.timeline.breakdown.kind_times import KindTime, kind_times
-from trace_timing.timeline.breakdown.launch_queue import (
+from trace_timing.schema.breakdown import (
+    BesideHta,
+    Communication,
+    ComponentTime,
     DepthBin,
+    GraphNode,
+    GraphUse,
+    IdleCause,
+    KindTime,
+    Limit,
     QueueFigures,
-    depth_over_time,
-    queue_figures,
+    Span,
+    SyncLoop,
+    Verdict,
 )
-from trace_timing.timeline.breakdown.spans import Span, spans
-from trace_timing.timeline.breakdown.sync_loops import SyncLoop, sync_loops
+from trace_timing.stages import NUMBERED_STAGES, Stage
+from trace_timing.stats.trace.bottlenecks import StageEvidence, verdicts
+from trace_timing.stats.trace.hta_beside import beside_hta
+from trace_timing.stats.trace.roofline import limits
+from trace_timing.timeline.breakdown.communication import communication
+from trace_timing.timeline.breakdown.components import component_times
+from trace_timing.timeline.breakdown.graphs import graph_nodes, graph_use
+from trace_timing.timeline.breakdown.grouping import forwards, stage_of_key, stages_of
+from trace_timing.timeline.breakdown.idle_causes import idle_causes
+from trace_timing.timeline.breakdown.kind_times import kind_times
+from trace_timing.timeline.breakdown.launch_queue import depth_over_time, queue_figures
+from trace_timing.timeline.breakdown.spans import spans
+from trace_timing.timeline.breakdown.sync_loops import sync_loops
 from trace_timing.timeline.build.metrics import run_figures, sums
 from trace_timing.timeline.build.model import RunTimeline
 from trace_timing.timeline.build.recorded_part import (

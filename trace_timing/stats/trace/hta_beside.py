@@ -9,31 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from trace_timing.arrays import BoolArray
-from trace_timing.stages import Stage
+from trace_timing.schema.breakdown import BesideHta, IdleCause, KindTime, QueueFigures
 from trace_timing.stats.trace.hta_bridge import HtaFigures, hta_figures
 from trace_timing.timeline.breakdown.grouping import stage_of_key, stages_of
-from trace_timing.timeline.breakdown.idle_causes import IdleCause
-from trace_timing.timeline.breakdown.kind_times import KindTime
-from trace_timing.timeline.breakdown.launch_queue import QueueFigures
-from trace_timing.timeline.breakdown.op_kinds import OpKind
 from trace_timing.timeline.build.model import RunTimeline
 from trace_timing.trace.events import NONE, Trace
 
 #: Kernels of a stage that are compared by name.
 TOP_KERNELS = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class BesideHta:
-    """A row of the table `hta`: one figure of one stage, by either program."""
-
-    stage: Stage
-    measure: str
-    #: Kernel name, kind of work or cause that the figure is of; None where it is of all.
-    item: str | None
-    #: None where the program has no such figure.
-    ours: float | None
-    hta: float | None
 
 
 def beside_hta(
@@ -102,7 +85,7 @@ def _compared(ours: _Ours, hta: HtaFigures) -> Iterator[_Compared]:
     yield "max_queue", None, ours.queue.max_depth, longest
 
 
-_TYPE_OF_KIND: Mapping[OpKind, str] = {
+_TYPE_OF_KIND: Mapping[str, str] = {
     "nccl": "COMMUNICATION",
     "memset": "MEMORY",
     **dict.fromkeys(

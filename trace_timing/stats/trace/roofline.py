@@ -23,12 +23,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from trace_timing.records.manifest import HardwareRates, Manifest
 from trace_timing.records.runs import RunRecord
+from trace_timing.schema.breakdown import Limit
 from trace_timing.stages import Stage
 from trace_timing.units import NS_PER_S
 
@@ -45,24 +46,6 @@ class Work:
     def moved_bytes(self) -> int:
         """Weights and KV cache."""
         return self.weight_bytes + self.kv_bytes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limit:
-    """A row of the table `limits`."""
-
-    stage: Stage
-    weight_bytes: int
-    kv_bytes: int
-    flops: int
-    floor_ns: int
-    bound_by: Literal["memory", "compute"]
-    busy_ns: int
-    window_ns: int
-    #: Share of the busy time that the floor explains. Above 1 an assumption is wrong: see `holds`.
-    floor_frac: float | None
-    #: Whether floor ≤ busy ≤ window.
-    holds: bool
 
 
 @dataclass(frozen=True, kw_only=True)

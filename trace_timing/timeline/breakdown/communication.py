@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from trace_timing.stages import Stage
+from trace_timing.schema.breakdown import Communication
 from trace_timing.timeline.breakdown.grouping import stage_of_key, stages_of
 from trace_timing.timeline.breakdown.op_kinds import OP_KINDS, kinds_of_run
 from trace_timing.timeline.build.intervals import NONE, cut, owners, union
 from trace_timing.timeline.build.model import RunTimeline
 from trace_timing.trace.events import Trace
-
-
-@dataclass(frozen=True, kw_only=True)
-class Communication:
-    """A row of the table `communication`: hidden + exposed = the instants in which NCCL runs."""
-
-    stage: Stage
-    device: int
-    nccl_ops: int
-    #: Instants in which a collective runs and another op of the device as well; and alone.
-    hidden_ns: int
-    exposed_ns: int
 
 
 def communication(trace: Trace, run: RunTimeline) -> tuple[Communication, ...]:

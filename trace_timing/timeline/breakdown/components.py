@@ -9,11 +9,11 @@ an op launched in none is `rest`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import numpy as np
 
 from trace_timing.arrays import IntArray
+from trace_timing.schema.breakdown import ComponentTime
 from trace_timing.stages import Stage
 from trace_timing.timeline.breakdown.cpu_op_structure import REST, Part, Structure, structure
 from trace_timing.timeline.breakdown.grouping import stages_of
@@ -23,20 +23,6 @@ from trace_timing.timeline.build.ranges import host_timelines
 from trace_timing.trace.events import NONE, Kind, Trace
 
 RANGE_NAME = re.compile(r"component:(?P<part>\w+)(?:\[(?P<layer>\d+)\])?")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComponentTime:
-    """A row of the table `components`: one part of one layer in one stage."""
-
-    stage: Stage
-    component: str
-    layer: int | None
-    gpu_ops: int
-    kernel_sum_ns: int
-    busy_ns: int
-    #: What tells the part: `ranges`, `cpu_ops`, or `cannot tell: …` with the reason.
-    source: str
 
 
 def component_times(trace: Trace, run: RunTimeline) -> tuple[ComponentTime, ...]:

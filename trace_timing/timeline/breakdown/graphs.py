@@ -9,15 +9,14 @@ runs the same ops each time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trace_timing.arrays import BoolArray, IntArray
 from trace_timing.memoize import cached_per_object
-from trace_timing.stages import Stage
+from trace_timing.schema.breakdown import GraphNode, GraphUse
 from trace_timing.timeline.breakdown.grouping import stage_of_key, stages_of
 from trace_timing.timeline.build.metrics import sums
 from trace_timing.timeline.build.model import RunOps, RunTimeline
@@ -26,33 +25,6 @@ from trace_timing.trace.events import NONE, Trace
 
 #: What Kineto writes as graph and as node of an op that no graph replayed.
 _NO_GRAPH = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class GraphUse:
-    """A row of the table `graphs`: what graph launches did in one stage."""
-
-    stage: Stage
-    graph_launches: int
-    graph_ops: int
-    kernel_sum_ns: int
-    #: Distinct nodes among them, by their ids; None where the trace has none.
-    nodes: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class GraphNode:
-    """A row of the table `graph_nodes`: one node of a graph over all its replays in a stage."""
-
-    stage: Stage
-    told_by: Literal["ids", "order"]
-    #: Id of its graph (None: not recorded); told by order, a number by first launch in the run.
-    graph: int | None
-    #: Its id; told by order, its place in the replay.
-    node: int
-    name: str
-    count: int
-    total_ns: int
 
 
 def graph_use(trace: Trace, run: RunTimeline) -> tuple[GraphUse, ...]:

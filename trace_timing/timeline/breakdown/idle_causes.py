@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from trace_timing.arrays import BoolArray, IntArray, number_codes
+from trace_timing.schema.breakdown import IdleCause
 from trace_timing.stages import Stage
 from trace_timing.timeline.breakdown.api_calls import CALL_CLASSES, Calls, calls_of_run
 from trace_timing.timeline.breakdown.grouping import stage_of_key, stages_of
@@ -39,21 +40,6 @@ DEFINITIONS: dict[Cause, str] = {
     "api": "Queue empty, the generating thread inside any other API call.",
     "tail": "After the run's last op ended.",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class IdleCause:
-    """A row of the table `idle`: one cause, and one call where the cause is a call."""
-
-    stage: Stage
-    cause: Cause
-    #: Name of the API call; None where the cause is none.
-    call: str | None
-    #: Calls of that name that begin while the host is in the stage; idle intervals for the rest.
-    count: int
-    #: Host time inside those calls, idle or not; None where the cause is no call.
-    call_ns: int | None
-    idle_ns: int
 
 
 @dataclass(frozen=True)

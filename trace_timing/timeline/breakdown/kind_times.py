@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from trace_timing.arrays import IntArray
-from trace_timing.stages import Stage
+from trace_timing.schema.breakdown import KindTime
 from trace_timing.timeline.breakdown.grouping import stage_of_key, stages_of
-from trace_timing.timeline.breakdown.op_kinds import OP_KINDS, OpKind, kinds_of_run
+from trace_timing.timeline.breakdown.op_kinds import OP_KINDS, kinds_of_run
 from trace_timing.timeline.build.metrics import sums
 from trace_timing.timeline.build.model import RunTimeline
 from trace_timing.trace.events import NONE, Trace
-
-
-@dataclass(frozen=True, kw_only=True)
-class KindTime:
-    """A row of the table `kinds`: one kind of work in one stage."""
-
-    stage: Stage
-    op_kind: OpKind
-    gpu_ops: int
-    kernel_sum_ns: int
-    busy_ns: int
 
 
 def kind_times(trace: Trace, run: RunTimeline) -> tuple[KindTime, ...]:

@@ -2,55 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from trace_timing.arrays import BoolArray, FloatArray, IntArray, distinct_codes, sorted_distinct
 from trace_timing.memoize import cached_per_object
-from trace_timing.stages import Stage
+from trace_timing.schema.breakdown import DepthBin, QueueFigures
 from trace_timing.timeline.breakdown.grouping import stage_of_key, stages_of
 from trace_timing.timeline.build.intervals import union
 from trace_timing.timeline.build.metrics import run_figures, sums
 from trace_timing.timeline.build.model import Cells, RunTimeline, State, Tiles
 
-
-@dataclass(frozen=True, kw_only=True)
-class QueueFigures:
-    """A row of the table `queue`: how far ahead the host was in one stage."""
-
-    stage: Stage
-    gpu_ops: int
-    #: Time-weighted over the stage's window; 0 where it has no window.
-    mean_depth: float
-    max_depth: int
-    #: Calls that launched them: a graph launch counts once.
-    launches: int
-    #: Launches when every earlier op of the run had ended: the device had nothing to do.
-    starved_launches: int
-    #: Idle time that ended when such an op started: the most that a host that keeps up could win.
-    launch_bound_ns: int
-    #: Its share of the stage's window; None where that is empty.
-    launch_bound_frac: float | None
-    #: Launch begins → op starts, of starved launches: others wait for their predecessors.
-    latency_p50_ns: float | None
-    latency_p95_ns: float | None
-
-
 #: Parts of a run's window in the table `queue_depth`: enough for a curve on a page, and as many
 #: rows for a run of a thousand tokens as for one of ten.
 DEPTH_BINS = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class DepthBin:
-    """A row of the table `queue_depth`: the queue in one part of the run's window."""
-
-    bin: int
-    #: Since the window's begin.
-    start_ns: int
-    mean_depth: float
-    max_depth: int
 
 
 def queue_figures(run: RunTimeline) -> tuple[QueueFigures, ...]:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from trace_timing.stages import Stage
+from trace_timing.schema.breakdown import Span
 from trace_timing.timeline.breakdown.grouping import stage_of_key, stages_of
 from trace_timing.timeline.build.model import RunTimeline
 from trace_timing.trace.events import Trace
 
 #: Timestamps past this many ns (2001) count from 1970; from a machine's start they are far less.
 _SINCE_1970_NS = 10**18
-
-
-@dataclass(frozen=True, kw_only=True)
-class Span:
-    """A row of the table `spans`: a stage from its first instant to its last."""
-
-    stage: Stage
-    begin_unix_ns: int
-    end_unix_ns: int
 
 
 def spans(trace: Trace, run: RunTimeline) -> tuple[Span, ...]:

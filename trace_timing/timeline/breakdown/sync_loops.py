@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from trace_timing.arrays import BoolArray, IntArray, marks_until
-from trace_timing.stages import Stage
+from trace_timing.schema.breakdown import SyncLoop
 from trace_timing.timeline.breakdown.api_calls import CALL_CLASSES, calls_of_run
 from trace_timing.timeline.breakdown.grouping import forwards, stage_of_key, stages_of
 from trace_timing.timeline.breakdown.op_kinds import OP_KINDS, kinds_of_run
@@ -23,31 +22,6 @@ from trace_timing.trace.events import Trace
 
 #: What `nonzero`, `where(mask)` and `masked_select` launch: CUB's select, PyTorch's own compaction.
 COMPACTION = re.compile(r"deviceselect|devicecompact|nonzero|flag_kernel", re.IGNORECASE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SyncLoop:
-    """What lies between the synchronizing calls of one stage."""
-
-    stage: Stage
-    syncs: int
-    #: The call that synchronizes most often, and how often.
-    call: str
-    call_count: int
-    #: Of the whole run, that call's count.
-    run_call_count: int
-    #: Forwards in the stage: decode steps, 1 for a stage without numbers.
-    forwards: int
-    #: Ops launched since the sync before, median.
-    ops_between_median: float
-    #: Syncs since whose predecessor a compaction (nonzero) was launched; a matrix product was.
-    after_compaction: int
-    after_gemm: int
-    #: Syncs since whose predecessor a copy to the host was launched.
-    after_copy_to_host: int
-    #: Idle time of the stage in gaps in which such a call returned: the host had let the device
-    #: run dry, so this is the most that doing without the calls could win.
-    drained_ns: int
 
 
 def sync_loops(trace: Trace, run: RunTimeline) -> tuple[SyncLoop, ...]:

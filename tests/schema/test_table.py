@@ -1,0 +1,29 @@
+"""Columns of a table are the annotated fields of its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from trace_timing.schema.table import Column, Meaning, columns_of
+
+STAGE = Column("stage", "string", "", "A stage.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    stage: Annotated[str, STAGE]
+    kind: Annotated[Literal["one", "other"], Meaning("", "A kind.")]
+    took_ns: Annotated[int | None, Meaning("ns", "A time.")]
+    share: Annotated[float, Meaning("fraction", "A share.")]
+    good: Annotated[bool, Meaning("", "A judgement.")]
+
+
+def test_types_units_and_definitions_come_from_the_fields_in_order() -> None:
+    assert columns_of(Row) == (
+        STAGE,
+        Column("kind", "string", "", "A kind."),
+        Column("took_ns", "int64", "ns", "A time.", nullable=True),
+        Column("share", "float64", "fraction", "A share."),
+        Column("good", "bool", "", "A judgement."),
+    )
