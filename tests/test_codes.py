@@ -40,11 +40,15 @@ def all_codes() -> dict[str, str]:
     """Code → a module that gives it."""
     found: dict[str, str] = {}
     package = REPOSITORY / "trace_timing"
-    for path in sorted(package.rglob("*.py")):
-        module = str(path.relative_to(package))
-        for code in codes_of(path):
-            for one in COMPUTED[module] if code is None else {code}:
-                found.setdefault(one, module)
+    given = {
+        str(path.relative_to(package)): list(codes_of(path))
+        for path in sorted(package.rglob("*.py"))
+    }
+    for module, codes in given.items():
+        found |= {code: module for code in codes if code is not None}
+    for module, codes in given.items():
+        for code in sorted(COMPUTED[module]) if None in codes else ():
+            found.setdefault(code, module)
     return found
 
 

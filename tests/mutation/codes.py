@@ -1,4 +1,4 @@
-"""`python -m tests.mutation.codes`: silence each warning code in turn; some test must notice.
+"""`python -m tests.mutation.codes [CODE …]`: silence each warning code; a test must notice.
 
 A code is silenced by another word in its place, in a copy of the repository; the test modules that
 name it are run. Exit code 1 where any of them pass all the same.
@@ -26,9 +26,6 @@ def silenced(code: str, module: str) -> tuple[Mutant, str]:
     """The module with every text that is this code replaced."""
     path = REPOSITORY / "trace_timing" / module
     text = path.read_text()
-    if f'"{code}"' not in text:  # named elsewhere: one of a computed code's
-        (path,) = (p for p in (REPOSITORY / "trace_timing").rglob("*.py") if _declares(p, code))
-        text = path.read_text()
     mutant = Mutant(
         module=str(path.relative_to(REPOSITORY)),
         line=text[: text.index(f'"{code}"')].count("\n") + 1,
@@ -40,10 +37,6 @@ def silenced(code: str, module: str) -> tuple[Mutant, str]:
         in_function=False,
     )
     return mutant, text.replace(f'"{code}"', f'"{code}_silenced"')
-
-
-def _declares(path: Path, code: str) -> bool:
-    return f'"{code}"' in path.read_text() and path.name == "attribution.py"
 
 
 def tests_of(code: str) -> list[str]:
@@ -66,7 +59,8 @@ def main() -> int:
     # Not at the top: forked trials import this module, and the package is to be the mutant's.
     from tests.test_codes import all_codes
 
-    codes = all_codes()
+    wanted = sys.argv[1:]
+    codes = {c: module for c, module in all_codes().items() if not wanted or c in wanted}
     with tempfile.TemporaryDirectory(prefix="codes-") as folder:
         copies: Queue[Path] = Queue()
         for number in range(PROCESSES):
