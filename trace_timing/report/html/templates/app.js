@@ -312,3 +312,24 @@ addEventListener("DOMContentLoaded", async () => {
     root.dataset.charts = "ready";
   });
 });
+// ---- texts to paste
+async function copyText(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const area = document.createElement("textarea");
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  if (!done) throw new Error("the browser does not allow it");
+}
+document.querySelectorAll("[data-copy]").forEach((button) => {
+  button.addEventListener("click", async () => {
+    try {
+      await copyText(button.dataset.text);
+      $("copied").textContent = `${button.dataset.copy} copied`;
+    } catch (error) {
+      $("copied").textContent = `not copied: ${error.message}`;
+    }
+  });
+});
