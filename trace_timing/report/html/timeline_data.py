@@ -27,10 +27,7 @@ def timeline_data(detail: SampleDetail) -> dict[str, Any]:
         "clock": detail.clock,
         "keys": [key.label for key in detail.keys],
         "stages": [key.stage for key in detail.keys],
-        "names": [
-            name if len(name) <= _NAME_LENGTH else short(name, _NAME_LENGTH)
-            for name in detail.names
-        ],
+        "names": [_brief(name) for name in detail.names],
         "lanes": [list(lane) for lane in detail.lanes],
         "causes": list(CAUSES),
         "cause_words": [DEFINITIONS[cause] for cause in CAUSES],
