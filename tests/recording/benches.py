@@ -31,11 +31,15 @@ class Model(torch.nn.Module):
 
 
 class FakeSession:
-    """Writes a trace of LAUNCHES kernels and loses the first `loses(session number)` of all."""
+    """Writes a trace of LAUNCHES kernels and so many decode steps, and loses the first
+    `loses(session number)` of all kernels."""
 
-    def __init__(self, loses: Any = lambda number: 0, graph_calls: Sequence[str] = ()) -> None:
+    def __init__(
+        self, loses: Any = lambda number: 0, graph_calls: Sequence[str] = (), steps: int = 0
+    ) -> None:
         self.loses = loses
         self.graph_calls = graph_calls
+        self.steps = steps
         self.number = -1
         self.pads = 0
 
@@ -57,6 +61,9 @@ class FakeSession:
             if i >= lost:
                 kernel = {"cat": "kernel", "name": "k", "ts": i + 5, "dur": 1}
                 events.append({"ph": "X", **kernel, "args": args})
+        for step in range(1, self.steps + 1):
+            named = {"cat": "user_annotation", "name": f"decode[{step}]", "ts": step, "dur": 1}
+            events.append({"ph": "X", **named, "args": {}})
         for name in self.graph_calls:
             call = {"cat": "cuda_runtime", "name": name, "ts": 50, "dur": 1, "args": {}}
             events.append({"ph": "X", **call})

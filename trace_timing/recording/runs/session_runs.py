@@ -15,6 +15,7 @@ from trace_timing.recording.profiling.detach import GRAPHS_RECORDED, UNREAD, Cup
 from trace_timing.recording.profiling.graphs import Replays, watch_replays
 from trace_timing.recording.profiling.machine_state import resident_bytes
 from trace_timing.recording.profiling.session_health import SessionHealth
+from trace_timing.recording.profiling.trace_size import TraceSize
 from trace_timing.recording.runs.calls import Call, MadeRun, SinkSlot, synchronize
 from trace_timing.recording.runs.profiler import ProfilerSession, timed
 from trace_timing.recording.runs.profiler_sink import ProfilerSink, SwitchingSink
@@ -64,6 +65,7 @@ class SessionMaker:
         self._on_trace = on_trace
         self._all_agree = all_agree
         self._pads = 0
+        self._size = TraceSize()
         self.health = SessionHealth()
 
     def throwaway(self, call: Call) -> None:
@@ -77,11 +79,13 @@ class SessionMaker:
         Args:
             more: goes into its record's `machine`.
         Raises:
+            CaptureError: its trace would be too large to open; the call was not made.
             Exception: what the call raised, untouched, after the run was recorded as failed.
             StorageError: the trace could not be written.
         """
         beginning = self._records.begin()
         planned = self._planner.plan(call, self._attachment)
+        self._records.guarded(call, beginning, "recorded", lambda: self._refuse_too_large(planned))
         for attempt in range(1, ATTEMPTS + 1):
             output, losses, costs = self._records.guarded(
                 call, beginning, "recorded", lambda: self._in_session(call, call.run, planned)
@@ -107,6 +111,10 @@ class SessionMaker:
         sums = {ending: sha256(self._directory.trace_path(name, ending)) for ending in endings}
         return MadeRun(output=output, record=replace(record, trace=name, sha256=sums))
 
+    def _refuse_too_large(self, planned: Planned) -> None:
+        if not self._all_agree(self._size.fits(planned.steps)):
+            raise self._size.too_large(planned.steps or 0, fewer=planned.why_all is None)
+
     def _in_session(
         self, call: Call, run: Callable[[], Any], planned: Planned
     ) -> tuple[Any, Losses, dict[str, Any]]:
@@ -121,12 +129,15 @@ class SessionMaker:
             raise
         stop = timed(self._session.stop)
         begin = time.perf_counter_ns()
-        losses = self._store(call)
+        losses, json_bytes = self._store(call)
         store = time.perf_counter_ns() - begin
         if losses.graphs:
             self._attachment.forbid(GRAPHS_RECORDED)
         self._attachment.after_session()
-        return output, losses, {"start_ns": start, "stop_ns": stop, "store_ns": store}
+        if planned.plan is None:
+            self._size.learn(json_bytes, losses.decode_steps)
+        costs = {"start_ns": start, "stop_ns": stop, "store_ns": store, "json_bytes": json_bytes}
+        return output, losses, costs
 
     def _watched(self, run: Callable[[], Any], planned: Planned) -> Any:
         """Make the run with ranges at its stages; its device work is done when this returns."""
@@ -162,12 +173,13 @@ class SessionMaker:
             raw.unlink(missing_ok=True)
         return kineto_export.inspect(text, name=call.sample_id), text
 
-    def _store(self, call: Call) -> Losses:
+    def _store(self, call: Call) -> tuple[Losses, int]:
+        """Store the session's trace; what is missing of it, and the size of its JSON."""
         losses, text = self._saved(call)
         name = run_name(call.sample_id, call.repeat, self._directory.rank)
         path = self._directory.trace_path(name, "json.gz")
         kineto_export.store_compressed(kineto_export.clean(text, name), path)
-        return losses
+        return losses, len(text)
 
     def _drop_trace(self, call: Call) -> None:
         name = run_name(call.sample_id, call.repeat, self._directory.rank)

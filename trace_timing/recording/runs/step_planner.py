@@ -31,6 +31,8 @@ class Planned:
     switch: RecordingSwitch | None = None
     #: Why every step, where fewer were wanted.
     why_all: str | None = None
+    #: Decode steps to record, as far as is known before the run.
+    steps: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For the run's record."""
@@ -74,23 +76,21 @@ class StepPlanner:
 
     def plan(self, call: Call, attachment: CuptiAttachment) -> Planned:
         """What is to be recorded of a call's run."""
-        if self._wanted == "all":
-            return Planned()
         expected = self._expected.get(call.sample_id)
         if expected is None:
             tokens = new_tokens_of(call.inputs, self._model)
             expected = None if tokens is None else tokens - 1
-        plan = plan_steps(expected, self._wanted)
+        plan = None if self._wanted == "all" else plan_steps(expected, self._wanted)
         if plan is None:
-            return Planned()
+            return Planned(steps=expected)
         why = self._why_not
         if attachment.why_not in (GRAPHS_SEEN, GRAPHS_RECORDED):
             why = GRAPHS
         if why is None and self._switch is not None:
-            return Planned(plan=plan, switch=self._switch)
+            return Planned(plan=plan, switch=self._switch, steps=plan.recorded)
         # Of a call whose steps are not known this may be said of a short one.
         self.whole[why or ""] += 1
-        return Planned(why_all=why)
+        return Planned(why_all=why, steps=expected)
 
 
 def switch_for(

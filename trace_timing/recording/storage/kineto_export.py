@@ -50,10 +50,10 @@ class Losses:
     """What a session's trace holds, and what of it is missing.
 
     `lost` counts kernel launches inside `generate` without their kernel, those into a graph that
-    is being captured apart; `ranges` the
-    `generate` ranges, `generate_ns` their length on the host; `graphs` counts calls that launch or
-    instantiate a CUDA or HIP graph, wherever they lie. CUPTI builds are known that drop a
-    session's first ops (pytorch#192021).
+    is being captured apart; `ranges` the `generate` ranges, `generate_ns` their length on the host,
+    `decode_steps` the ranges of decode steps; `graphs` counts calls that launch or instantiate a
+    CUDA or HIP graph, wherever they lie. CUPTI builds are known that drop a session's first ops
+    (pytorch#192021).
     """
 
     launches: int
@@ -63,6 +63,7 @@ class Losses:
     lost_at_switches: int
     ranges: int
     generate_ns: int
+    decode_steps: int = 0
     graphs: int = 0
 
 
@@ -96,6 +97,9 @@ def inspect(text: bytes, *, name: str) -> Losses:
         lost_at_switches=switched,
         ranges=len(windows),
         generate_ns=round(sum(end - begin for begin, end in windows) * 1000),
+        decode_steps=sum(
+            event.cat == "user_annotation" and event.name.startswith("decode[") for event in events
+        ),
         graphs=sum(_is_of_graph(event) for event in events),
     )
 
