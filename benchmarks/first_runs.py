@@ -1,6 +1,6 @@
 """What the first long run of a process pays, and what outputs that a caller keeps cost.
 
-    python benchmarks/first_runs.py          # LLaVA 1B, not yet run on a GPU in this form
+    python benchmarks/first_runs.py          # LLaVA 1B
 
 `lengths`: by attention backend, medians of the steps that two warm-ups of 16 tokens came to, and
 of those to new lengths of the cache, in the first and the second run of 64 tokens. `outputs`:

@@ -34,7 +34,8 @@ def test_a_resumed_run_labels_the_samples_that_are_missing(tmp_path: Path) -> No
     ids = set(captured["sample_id"])
     assert len(captured) == len(older) == 3
     assert {row["sample_id"] for row in older} == ids
-    assert captured["usable"].all()
+    # Two controls beside other tests may differ by more than a label may; no other reason is right.
+    assert set(captured.loc[~captured["usable"], "reasons"]) <= {"controls_interval_wide"}
     assert set(captured["latency_source"]) == {"control"}
     assert (truth.groupby(["sample_id", "half"]).size() == 2).all()
     assert truth["sample_id"].nunique() == 3
