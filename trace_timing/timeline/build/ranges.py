@@ -123,22 +123,36 @@ def _refuse_bad_ranges(bad: Mapping[str, str], said: Mapping[str, NamedStage | N
 
 
 class _RunNumbering:
-    """Decode and sampling ranges whose names carry no number get one by order within the run."""
+    """Numbers decode and sampling ranges without a number in their name by order within the run.
+
+    As in attribution, a range is of the generate() call open on its own thread, else of one open on
+    another thread. Between calls the last count goes on.
+    """
 
     def __init__(self) -> None:
-        self._seen: Counter[Stage] = Counter()
+        self._seen: dict[int, Counter[Stage]] = {}  # by generating thread
+        self._open_until: dict[int, int] = {}
+        self._last_thread = NONE
 
     def key(self, found: NamedStage, thread: int, start_ns: int, end_ns: int) -> StageKey | None:
         """The key of the next range by begin; None for generate."""
         if found.stage == "generate":
-            self._seen.clear()
+            self._seen[thread], self._open_until[thread] = Counter(), end_ns
+            self._last_thread = thread
             return None
         if found.step is not None or found.stage not in NUMBERED_STAGES:
             return StageKey(found.stage, found.step)
+        seen = self._seen.setdefault(self._generating_thread(thread, start_ns), Counter())
         first = 1 if found.stage == "decode" else 0
-        step = first + self._seen[found.stage]
-        self._seen[found.stage] += 1
+        step = first + seen[found.stage]
+        seen[found.stage] += 1
         return StageKey(found.stage, step)
+
+    def _generating_thread(self, thread: int, start_ns: int) -> int:
+        generating = [t for t, end in self._open_until.items() if start_ns < end]
+        if thread in generating:
+            return thread
+        return min(generating, default=self._last_thread)
 
 
 class _ServerNumbering:

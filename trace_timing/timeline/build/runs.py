@@ -98,7 +98,11 @@ def lay_out(trace: Trace, stage_map: StageMap = DEFAULT_STAGES) -> TraceTimeline
     ops = attribute(trace, found, hosts, keys)
     windows = _windows(trace, found, ops)
     home = _homes(trace, ops, windows)
-    runs = tuple(_run(trace, found, hosts, ops, home, keys, i, w) for i, w in enumerate(windows))
+    by_run = _ranges_by_run(found, hosts)
+    runs = tuple(
+        _run(trace, found, hosts, ops, home, by_run.get(i, ()), keys, i, w)
+        for i, w in enumerate(windows)
+    )
     missing = ops.reason != NONE
     starts = np.array([w[0] for w in windows[1:]], np.int64)
     ends = np.array([w[1] for w in windows[:-1]], np.int64)
@@ -114,7 +118,7 @@ def lay_out(trace: Trace, stage_map: StageMap = DEFAULT_STAGES) -> TraceTimeline
         has_ranges=bool(found.stages or found.generate),
         crossings=found.crossings,
         overlapping_runs=int((np.maximum.accumulate(ends) > starts).sum()) if len(starts) else 0,
-        outside=_outside(found),
+        outside=_outside(found, by_run.get(NONE, ())),
         stage_map=found.stage_map.name,
         serving=found.serving,
         cautions=found.cautions,
@@ -195,12 +199,12 @@ def _run(
     hosts: HostMap,
     ops: Attribution,
     home: IntArray,
+    ranges: tuple[StageRange, ...],
     keys: tuple[StageKey, ...],
     ordinal: int,
     window: tuple[int, int],
 ) -> RunTimeline:
     generate = found.generate[ordinal] if found.generate else None
-    ranges = tuple(r for r in found.stages if generate is None or _within(r, generate))
     thread = generate.thread if generate else busiest_thread(ranges)
     host = host_timelines(ranges).get(thread, _NO_STAGES)
     chosen = np.flatnonzero(home == ordinal)
@@ -252,16 +256,19 @@ def tile_ops(
     )
 
 
-def _within(item: StageRange, generate: StageRange) -> bool:
-    return generate.start_ns <= item.start_ns < generate.end_ns
+def _ranges_by_run(found: FoundRanges, hosts: HostMap) -> dict[int, tuple[StageRange, ...]]:
+    """The stage ranges by the run that they begin in, NONE for none: placed as launches are."""
+    thread = np.array([r.thread for r in found.stages], np.int32)
+    start_ns = np.array([r.start_ns for r in found.stages], np.int64)
+    ranges: dict[int, list[StageRange]] = {}
+    for item, run in zip(found.stages, hosts.runs_at(thread, start_ns).tolist(), strict=True):
+        ranges.setdefault(run, []).append(item)
+    return {run: tuple(items) for run, items in ranges.items()}
 
 
-def _outside(found: FoundRanges) -> tuple[StageRange, ...]:
-    """Stage ranges outside every generate range; the recorder's marks are none."""
-    if not found.generate:
-        return ()
-    ours = [r for r in found.stages if r.key is not None and found.keys[r.key].stage != "other"]
-    return tuple(r for r in ours if not any(_within(r, g) for g in found.generate))
+def _outside(found: FoundRanges, ranges: tuple[StageRange, ...]) -> tuple[StageRange, ...]:
+    """Those of the ranges in no run that stand for a stage; the recorder's marks do not."""
+    return tuple(r for r in ranges if r.key is not None and found.keys[r.key].stage != "other")
 
 
 def _run_ops(trace: Trace, ops: Attribution, chosen: IntArray) -> RunOps:
