@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
 from trace_timing.schema.common import CLOCK, RUN_KEY, STAGE, STAGE_OF_PART
-from trace_timing.schema.table import Column, Table
+from trace_timing.schema.table import Column, Meaning, Table, columns_of
+from trace_timing.stages import Stage
 
 _DEVICE_FIGURES = (
     Column(
@@ -42,6 +44,44 @@ _RECORDED = Column(
     "whole, and the other figures are sums over what was recorded, guard steps included.",
 )
 
+
+@dataclass(frozen=True, kw_only=True)
+class StageSteps:
+    """How much of a stage was recorded, its figures a recorded step, estimates for all steps."""
+
+    recorded: Annotated[bool, _RECORDED]
+    steps: Annotated[int | None, Meaning("count", "Of decode and sampling: steps.")] = None
+    recorded_steps: Annotated[
+        int | None,
+        Meaning(
+            "count",
+            "Of these, the ones that were recorded and are counted: not the guard step after a "
+            "gap in the recording.",
+        ),
+    ] = None
+    busy_per_step_ns: Annotated[
+        float | None, Meaning("ns", "Busy time of a recorded step: their mean.")
+    ] = None
+    kernel_sum_per_step_ns: Annotated[
+        float | None, Meaning("ns", "Sum of the durations of a recorded step's ops: their mean.")
+    ] = None
+    gpu_ops_per_step: Annotated[
+        float | None, Meaning("count", "Ops of a recorded step: their mean.")
+    ] = None
+    busy_estimate_ns: Annotated[
+        float | None,
+        Meaning(
+            "ns",
+            "Where busy_ns is null since not all was recorded: its estimate over all steps, those "
+            "between recorded ones on the line between them.",
+        ),
+    ] = None
+    gpu_ops_estimate: Annotated[
+        float | None,
+        Meaning("count", "Likewise, of gpu_ops, which then counts recorded ops alone."),
+    ] = None
+
+
 STAGES = Table(
     "stages",
     ("sample_id", "repeat", "rank", "stage"),
@@ -50,52 +90,7 @@ STAGES = Table(
         STAGE,
         *_DEVICE_FIGURES,
         *_HOST_FIGURES,
-        _RECORDED,
-        Column("steps", "int64", "count", "Of decode and sampling: steps.", nullable=True),
-        Column(
-            "recorded_steps",
-            "int64",
-            "count",
-            "Of these, the ones that were recorded and are counted: not the guard step after a "
-            "gap in the recording.",
-            nullable=True,
-        ),
-        Column(
-            "busy_per_step_ns",
-            "float64",
-            "ns",
-            "Busy time of a recorded step: their mean.",
-            nullable=True,
-        ),
-        Column(
-            "kernel_sum_per_step_ns",
-            "float64",
-            "ns",
-            "Sum of the durations of a recorded step's ops: their mean.",
-            nullable=True,
-        ),
-        Column(
-            "gpu_ops_per_step",
-            "float64",
-            "count",
-            "Ops of a recorded step: their mean.",
-            nullable=True,
-        ),
-        Column(
-            "busy_estimate_ns",
-            "float64",
-            "ns",
-            "Where busy_ns is null since not all was recorded: its estimate over all steps, those "
-            "between recorded ones on the line between them.",
-            nullable=True,
-        ),
-        Column(
-            "gpu_ops_estimate",
-            "float64",
-            "count",
-            "Likewise, of gpu_ops, which then counts recorded ops alone.",
-            nullable=True,
-        ),
+        *columns_of(StageSteps),
         Column("reason", "string", "", "Why ops are unattributed, comma-separated.", nullable=True),
         CLOCK,
     ),
@@ -114,19 +109,32 @@ DEVICE_STAGES = Table(
     ),
 )
 
-_BATCH = tuple(
-    Column(name, "int64", "count", f"{definition} As the range's name says.", nullable=True)
-    for name, definition in (
-        ("batch_size", "Requests in a server's forward, or their sum over both kinds."),
-        ("context_requests", "Of them, those whose prompt is read."),
-        ("context_tokens", "Tokens of prompts that it reads."),
-        ("generation_requests", "Of them, those that are given tokens."),
-        (
-            "generation_tokens",
-            "Tokens that it reads for these: one each, more with speculative decoding.",
-        ),
-    )
-)
+
+def _in_name(definition: str) -> Meaning:
+    return Meaning("count", f"{definition} As the range's name says.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSize:
+    """The batch of a server's forward, as the name of its range gives it; None: not in the name.
+
+    A context request is one whose prompt is being read, a generation request one that is given
+    tokens. Tokens are those that the forward reads, not those that it gives.
+    """
+
+    batch_size: Annotated[
+        int | None, _in_name("Requests in a server's forward, or their sum over both kinds.")
+    ] = None
+    context_requests: Annotated[int | None, _in_name("Of them, those whose prompt is read.")] = None
+    context_tokens: Annotated[int | None, _in_name("Tokens of prompts that it reads.")] = None
+    generation_requests: Annotated[
+        int | None, _in_name("Of them, those that are given tokens.")
+    ] = None
+    generation_tokens: Annotated[
+        int | None,
+        _in_name("Tokens that it reads for these: one each, more with speculative decoding."),
+    ] = None
+
 
 STEPS = Table(
     "steps",
@@ -152,7 +160,7 @@ STEPS = Table(
             "Positions that its attention reads: the prompt, and the tokens so far.",
             nullable=True,
         ),
-        *_BATCH,
+        *columns_of(BatchSize),
         Column(
             "recorded",
             "bool",
@@ -182,17 +190,24 @@ STEPS = Table(
     ),
 )
 
+OpWord = Literal["kernel", "memcpy", "memset"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelTime:
+    """All ops of one name in one stage."""
+
+    stage: Annotated[Stage, STAGE_OF_PART]
+    name: Annotated[str, Meaning("", "Name of the op as the trace gives it.")]
+    op: Annotated[OpWord, Meaning("", "`kernel`, `memcpy` or `memset`.")]
+    count: Annotated[int, Meaning("count", "Ops of that name in the stage.")]
+    total_ns: Annotated[int, Meaning("ns", "Sum of their durations.")]
+    mean_ns: Annotated[float, Meaning("ns", "Mean duration.")]
+    max_ns: Annotated[int, Meaning("ns", "Longest.")]
+
+
 KERNELS = Table(
     "kernels",
     ("sample_id", "repeat", "rank", "stage", "name"),
-    (
-        *RUN_KEY,
-        STAGE_OF_PART,
-        Column("name", "string", "", "Name of the op as the trace gives it."),
-        Column("op", "string", "", "`kernel`, `memcpy` or `memset`."),
-        Column("count", "int64", "count", "Ops of that name in the stage."),
-        Column("total_ns", "int64", "ns", "Sum of their durations."),
-        Column("mean_ns", "float64", "ns", "Mean duration."),
-        Column("max_ns", "int64", "ns", "Longest."),
-    ),
+    (*RUN_KEY, *columns_of(KernelTime)),
 )

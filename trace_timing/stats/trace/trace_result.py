@@ -47,7 +47,7 @@ from trace_timing.timeline.rows.tables import (
     RunKey,
     device_columns,
     join,
-    kernel_columns,
+    kernel_times,
     stage_columns,
     step_columns,
     stray_columns,
@@ -261,19 +261,20 @@ def _tables(
         "stages": lambda r: stage_columns(trace, timeline, r.timeline, r.key),
         "device_stages": lambda r: device_columns(r.timeline, r.key),
         "steps": lambda r: step_columns(trace, timeline, r.timeline, r.key),
-        "kernels": lambda r: kernel_columns(trace, r.timeline, r.key),
     }
     tables = {
         name: join([make(r) for r in runs], schema.TABLES[name]) for name, make in makers.items()
     }
-    return {**tables, **_why_tables(trace, runs, source, hta=hta)}
+    return {**tables, **_tables_of_rows(trace, runs, source, hta=hta)}
 
 
-def _why_tables(
+def _tables_of_rows(
     trace: Trace, runs: Sequence[_Run], source: TraceSource, *, hta: bool
 ) -> dict[str, pa.Table]:
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in WHY_TABLES}
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("kernels", *WHY_TABLES)}
     for run in runs:
+        run_key = run.key._asdict()
+        rows["kernels"] += [{**run_key, **vars(r)} for r in kernel_times(trace, run.timeline)]
         taken_apart = why(
             trace,
             run.timeline,
@@ -281,7 +282,7 @@ def _why_tables(
             record=source.record,
             hta=hta,
         )
-        for name, some in taken_apart.rows(run.key._asdict()).items():
+        for name, some in taken_apart.rows(run_key).items():
             rows[name] += some
     return {
         name: pa.Table.from_pylist(some, schema=schema.TABLES[name].arrow())

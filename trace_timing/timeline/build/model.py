@@ -14,8 +14,8 @@ import numpy.typing as npt
 from trace_timing.arrays import BoolArray, IntArray, marks_until
 from trace_timing.memoize import cached_per_object
 from trace_timing.records.runs import Clock
+from trace_timing.schema.stages import BatchSize
 from trace_timing.stages import STEP_STAGES, Stage, range_name
-from trace_timing.timeline.naming.stage_names import BatchSize
 from trace_timing.trace.marks import NO_SPANS, Spans
 
 Keys = npt.NDArray[np.int32]

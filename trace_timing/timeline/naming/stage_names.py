@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trace_timing.errors import AttributionError, UsageError, did_you_mean
+from trace_timing.schema.stages import BatchSize
 from trace_timing.stages import GENERATE, NUMBERED_STAGES, STAGES, STEP_STAGES, Stage
 from trace_timing.timeline.naming.patterns import MOST_NAME_CHARS, LimitedPattern, Pattern
 
@@ -26,21 +27,6 @@ _MOST_DIGITS = 18
 _MOST_SECONDS_A_TRACE = 10
 #: Stages that a range can stand for; the other two are what is left over.
 RANGE_STAGES: tuple[Stage, ...] = tuple(s for s in STAGES if s not in ("other", "unattributed"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchSize:
-    """What the name of a server's forward says of its batch; None: the name does not say it.
-
-    A context request is one whose prompt is being read, a generation request one that is given
-    tokens. Tokens are those that the forward reads, not those that it gives.
-    """
-
-    batch_size: int | None = None
-    context_requests: int | None = None
-    context_tokens: int | None = None
-    generation_requests: int | None = None
-    generation_tokens: int | None = None
 
 
 #: Group of a pattern → field of BatchSize.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from trace_timing import schema
 from trace_timing.arrays import BoolArray, IntArray, number_codes
+from trace_timing.schema.stages import BatchSize, KernelTime, OpWord, StageSteps
 from trace_timing.stages import NUMBERED_STAGES, STAGES, Stage
 from trace_timing.timeline.build.metrics import (
     DeviceFigures,
@@ -29,10 +30,13 @@ from trace_timing.timeline.build.recorded_part import (
     recorded_steps,
 )
 from trace_timing.timeline.build.runs import TraceTimeline
-from trace_timing.timeline.naming.stage_names import BatchSize
 from trace_timing.trace.events import Kind, Trace
 
-OP_WORDS = {Kind.KERNEL: "kernel", Kind.MEMCPY: "memcpy", Kind.MEMSET: "memset"}
+_OP_WORDS: Mapping[Kind, OpWord] = {
+    Kind.KERNEL: "kernel",
+    Kind.MEMCPY: "memcpy",
+    Kind.MEMSET: "memset",
+}
 _NOTHING = np.empty(0, np.int64)
 _NO_CELLS = Cells(
     _NOTHING, _NOTHING.astype(np.int32), _NOTHING.astype(np.uint8), _NOTHING, _NOTHING
@@ -92,7 +96,7 @@ def stage_columns(
         "stage": [STAGES[r] for r in rows],
         **_known(run, rows, _device_columns(device, rows, run.clock)),
         **_host_columns(host, rows),
-        **_part_columns(run, [STAGES[r] for r in rows]),
+        **_step_columns_of_stages(run, [STAGES[r] for r in rows]),
         "reason": [reason if STAGES[r] == "unattributed" else None for r in rows],
         "clock": [run.clock] * len(rows),
     }
@@ -114,7 +118,7 @@ def stray_columns(timeline: TraceTimeline, key: RunKey) -> Columns:
         "stage": [STAGES[r] for r in rows],
         **_device_columns(device, rows, "device"),
         **dict.fromkeys(("window_ns", "busy_ns", "idle_ns", "queued_ns"), [None] * len(rows)),
-        **{c: [0] * len(rows) for c in ("syncs", "sync_wait_ns", "allocs", "alloc_ns", "host_ns")},
+        **{field.name: [0] * len(rows) for field in fields(HostFigures)},
         "recorded": [True] * len(rows),
         "reason": [",".join(sorted(timeline.unattributed))] * len(rows),
         "clock": ["device"] * len(rows),
@@ -190,7 +194,7 @@ def step_intervals(run: RunTimeline, key_rows: IntArray) -> list[int | None]:
     return [ends[key] - begins[key] if key in ends else None for key in key_rows.tolist()]
 
 
-def kernel_columns(trace: Trace, run: RunTimeline, key: RunKey) -> Columns:
+def kernel_times(trace: Trace, run: RunTimeline) -> list[KernelTime]:
     """`kernels`: one row a stage and op name, the longest total first within a stage.
 
     Of a stage recorded in part: those of its recorded steps.
@@ -208,17 +212,27 @@ def kernel_columns(trace: Trace, run: RunTimeline, key: RunKey) -> Columns:
     stage, name = np.divmod(rest, len(trace.names))
     order = np.lexsort((name, -total, stage))
     stage, name, op_kind = stage[order], name[order], op_kind[order]
-    data = {
-        **key.columns(len(order)),
-        "stage": [STAGES[s] for s in stage],
-        "name": [trace.names[n] for n in name],
-        "op": [OP_WORDS[Kind(k)] for k in op_kind],
-        "count": count[order].tolist(),
-        "total_ns": total[order].tolist(),
-        "mean_ns": (total[order] / count[order]).tolist(),
-        "max_ns": longest[order].tolist(),
-    }
-    return Columns(schema.KERNELS, data)
+    figures = zip(
+        stage.tolist(),
+        name.tolist(),
+        op_kind.tolist(),
+        count[order].tolist(),
+        total[order].tolist(),
+        longest[order].tolist(),
+        strict=True,
+    )
+    return [
+        KernelTime(
+            stage=STAGES[s],
+            name=trace.names[n],
+            op=_OP_WORDS[Kind(k)],
+            count=count,
+            total_ns=total,
+            mean_ns=total / count,
+            max_ns=longest,
+        )
+        for s, n, k, count, total, longest in figures
+    ]
 
 
 def _present(figures: DeviceFigures) -> BoolArray:
@@ -252,10 +266,7 @@ def _device_columns(figures: DeviceFigures, rows: IntArray, clock: str) -> dict[
 
 
 def _host_columns(figures: HostFigures, rows: IntArray) -> dict[str, list[Any]]:
-    return {
-        name: getattr(figures, name)[rows].tolist()
-        for name in ("syncs", "sync_wait_ns", "allocs", "alloc_ns", "host_ns")
-    }
+    return {field.name: getattr(figures, field.name)[rows].tolist() for field in fields(figures)}
 
 
 def _whole(run: RunTimeline, rows: IntArray) -> list[bool]:
@@ -291,40 +302,33 @@ def _of_recorded(
     }
 
 
-def _part_columns(run: RunTimeline, stages: Sequence[Stage]) -> dict[str, list[Any]]:
-    """How much of each stage was recorded, its figures a recorded step, and estimates of all."""
+def _step_columns_of_stages(run: RunTimeline, stages: Sequence[Stage]) -> dict[str, list[Any]]:
     partly = partly_recorded(run)
     figures = None if run.clock == "host" else run_figures(run)
-    rows = [_part_row(run, stage, stage in partly, figures) for stage in stages]
-    names = ("recorded", *_PART_COLUMNS)
-    return {name: [row.get(name) for row in rows] for name in names}
+    rows = [_stage_steps(run, stage, stage in partly, figures) for stage in stages]
+    return {f.name: [getattr(row, f.name) for row in rows] for f in fields(StageSteps)}
 
 
-_PART_COLUMNS = (
-    "steps",
-    "recorded_steps",
-    "busy_per_step_ns",
-    "kernel_sum_per_step_ns",
-    "gpu_ops_per_step",
-    "busy_estimate_ns",
-    "gpu_ops_estimate",
-)
-
-
-def _part_row(
+def _stage_steps(
     run: RunTimeline, stage: Stage, in_part: bool, figures: DeviceFigures | None
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"recorded": not in_part}
+) -> StageSteps:
+    row = StageSteps(recorded=not in_part)
     if stage in NUMBERED_STAGES:
         steps = recorded_steps(run, stage)
-        row |= {"steps": len(steps.steps), "recorded_steps": int(steps.recorded.sum())}
+        row = replace(row, steps=len(steps.steps), recorded_steps=int(steps.recorded.sum()))
         if figures is not None:
-            row["busy_per_step_ns"] = steps.per_step(figures.busy_ns)
-            row["kernel_sum_per_step_ns"] = steps.per_step(figures.kernel_sum_ns)
-            row["gpu_ops_per_step"] = steps.per_step(figures.gpu_ops)
+            row = replace(
+                row,
+                busy_per_step_ns=steps.per_step(figures.busy_ns),
+                kernel_sum_per_step_ns=steps.per_step(figures.kernel_sum_ns),
+                gpu_ops_per_step=steps.per_step(figures.gpu_ops),
+            )
     if in_part and figures is not None:
-        row["busy_estimate_ns"] = estimate_of_stage(run, stage, figures.busy_ns)
-        row["gpu_ops_estimate"] = estimate_of_stage(run, stage, figures.gpu_ops)
+        row = replace(
+            row,
+            busy_estimate_ns=estimate_of_stage(run, stage, figures.busy_ns),
+            gpu_ops_estimate=estimate_of_stage(run, stage, figures.gpu_ops),
+        )
     return row
 
 
