@@ -215,12 +215,26 @@ GRAPH_NODES = Table(
 )
 
 
+VerdictCode = Literal[
+    "expert_sync_loop",
+    "sync_bound",
+    "allocator",
+    "exposed_communication",
+    "copies",
+    "host_bound",
+    "held_up",
+    "device_bound",
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What bounds a stage, in a sentence, with its evidence and the remedy that fits."""
 
     stage: Annotated[Stage, STAGE_OF_PART]
-    code: Annotated[str, Meaning("", "What bounds the stage: host_bound, expert_sync_loop …")]
+    code: Annotated[
+        VerdictCode, Meaning("", "What bounds the stage: host_bound, expert_sync_loop …")
+    ]
     sentence: Annotated[str, Meaning("", "The verdict in a sentence.")]
     evidence: Annotated[str, Meaning("", "The figures it rests on.")]
     remedy: Annotated[str, Meaning("", "What would shorten the stage.")]

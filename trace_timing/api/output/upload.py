@@ -24,15 +24,6 @@ class Delivery:
     #: Where the files will be; None for a URL.
     place: Path | None = None
 
-    def path_of(self, wanted: Path) -> Path:
-        """Where to write a file that is to be at a path: with the output, if it is to lie in it."""
-        if self.place is None:
-            return wanted
-        inside = wanted.resolve().is_relative_to(self.place.resolve())
-        return (
-            self.folder / wanted.resolve().relative_to(self.place.resolve()) if inside else wanted
-        )
-
 
 @contextmanager
 def delivered(output: str, *, in_place: bool = False) -> Iterator[Delivery]:

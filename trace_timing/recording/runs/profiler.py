@@ -1,10 +1,9 @@
-"""One profiler session around one generate(): start, stop, save, and what it cost."""
+"""One profiler session around one generate(): start, stop, save."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, Literal, Protocol
@@ -28,15 +27,6 @@ class ProfilerSession(Protocol):
 
     def save(self, path: Path) -> None:
         """Write what the last session recorded as Kineto JSON."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SessionCost:
-    """Host time that one session took outside the run."""
-
-    start_ns: int
-    stop_ns: int
-    save_ns: int = 0
 
 
 class ScopedSession:

@@ -29,20 +29,12 @@ from trace_timing.records.runs import Role, RunRecord, decode_run_record, runs_n
 PARTIAL = ".partial"
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-#: Identity of a run: sample, role, repeat, rank, and which of the controls of one repeat.
-RecordKey = tuple[str, Role, int, int, int]
 #: A recorded run, or the controls of a repeat: role, sample, repeat.
 GroupKey = tuple[Role, str, int]
 
 
 class StorageError(CaptureError):
     """The system refused a write: no other sample would fare better, so the capture stops."""
-
-
-def record_key(record: RunRecord) -> RecordKey:
-    """What makes a run the same run after a resume."""
-    index = record.control.index if record.control else 0
-    return record.sample_id, record.role, record.repeat, record.rank, index
 
 
 @dataclass(frozen=True)

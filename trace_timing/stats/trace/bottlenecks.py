@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from trace_timing.schema.breakdown import (
     Communication,
@@ -25,17 +24,6 @@ from trace_timing.schema.breakdown import (
 from trace_timing.stages import Stage
 from trace_timing.timeline.breakdown.idle_causes import Cause
 from trace_timing.units import ms_from_ns
-
-VerdictCode = Literal[
-    "expert_sync_loop",
-    "sync_bound",
-    "allocator",
-    "exposed_communication",
-    "copies",
-    "host_bound",
-    "held_up",
-    "device_bound",
-]
 
 #: A stage shorter than this share of its run: no remedy for it would be noticed.
 LEAST_STAGE_FRAC = 0.01
