@@ -23,14 +23,14 @@ NO_STAGE_RANGES, LAUNCH_MISSING, OUTSIDE_GENERATE, RECORDING_SWITCH = range(len(
 
 @dataclass(frozen=True)
 class Placement:
-    """Where n host instants (launches, calls) belong.
+    """The run and stage of n host instants (launches, calls).
 
     `run` is NONE outside every run; `key` is NONE inside a run but in no stage range.
     """
 
     run: IntArray
     key: Keys
-    #: Takes the generating thread's stage, since its own thread has no ranges.
+    #: Whether `key` is the generating thread's, since the own thread has no ranges.
     borrowed: BoolArray
 
 
@@ -38,7 +38,7 @@ class Placement:
 class HostMap:
     """Which run and which stage each host thread is in, over time.
 
-    Without a generate range there is one run, and it has no bounds.
+    Without a generate range there is one run, and every instant is in it.
     """
 
     timelines: Mapping[int, HostTimeline]
@@ -103,7 +103,7 @@ def host_map(found: FoundRanges) -> HostMap:
 
 @dataclass(frozen=True)
 class Attribution:
-    """Where n GPU ops (ordered by start) belong."""
+    """The run and stage of n GPU ops, ordered by start."""
 
     row: IntArray
     launch_row: IntArray

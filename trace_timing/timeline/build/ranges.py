@@ -1,4 +1,4 @@
-"""Nested host ranges → the innermost stage of each thread over time."""
+"""Find the stage ranges of a trace, and the innermost stage of each thread over time."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from trace_timing.timeline.naming.stage_names import NamedStage, StageMap
 from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.trace.marks import marks_of
 
-#: Where recording was off, the host is at least in no other stage's counted part.
+#: The recorder's marks count as ranges of `other`, so that the time in them goes to no stage.
 _MARKS = (RECORDING_OFF, RECORDING_GUARD)
 _GAP = NamedStage("other", NOT_COUNTED)
 
 
 @dataclass(frozen=True)
 class FoundRanges:
-    """The ranges of a trace that mean something.
+    """The stage and generate ranges of a trace.
 
     `stages` are in order of begin (of equal begins the longer, the outer one, first); `generate`
     holds the outermost generate ranges alone, by begin.
@@ -32,9 +32,9 @@ class FoundRanges:
     keys: tuple[StageKey, ...]
     stages: tuple[StageRange, ...]
     generate: tuple[StageRange, ...]
-    #: Range names that no stage claims, for messages: seen, but not ours.
+    #: Range names that the stage map does not know, for messages.
     unclaimed: tuple[str, ...]
-    #: What the names were read with: of several candidates the one chosen.
+    #: The map that the names were read with; of several candidates, the chosen one.
     stage_map: StageMap
     #: The trace is a server's: no generate range, and every forward is a step.
     serving: bool
@@ -80,9 +80,9 @@ def find_ranges(trace: Trace, stage_map: StageMap) -> FoundRanges:
 def _ranges_by_begin(
     trace: Trace, rows: IntArray, meaning: Mapping[int, NamedStage | None], *, serving: bool
 ) -> tuple[dict[StageKey, int], list[StageRange]]:
-    """The keys that occur, numbered, and the ranges that have a meaning, by begin.
+    """The keys that occur, numbered, and their ranges, by begin; of equal begins the longer first.
 
-    Of generate ranges the outermost alone. Of equal begins the longer range comes first.
+    Of generate ranges only the outermost.
     """
     events = trace.events
     rows = rows[np.lexsort((-events.dur_ns[rows], events.start_ns[rows]))]
@@ -192,8 +192,10 @@ def _cautions(stage_map: StageMap, names: Iterable[str]) -> dict[str, str]:
 def _uncrossed(
     stages: Sequence[StageRange], generate: Sequence[StageRange], keys: Sequence[StageKey]
 ) -> tuple[list[StageRange], tuple[str, ...]]:
-    """The stage ranges, properly nested: of two of one stage that cross the earlier ends where the
-    later begins, which leaves the stage's time as it is; and what crosses, in words.
+    """The stage ranges, made to nest, and a description of each crossing.
+
+    Of two ranges of one stage that cross, the earlier is ended where the later begins, which does
+    not change the stage's time.
 
     Raises:
         AttributionError: ranges of different stages, or of a stage and generate(), cross.
@@ -262,6 +264,7 @@ def host_timelines(ranges: Sequence[StageRange]) -> Mapping[int, HostTimeline]:
 
 
 def _step_function(ranges: Sequence[StageRange]) -> HostTimeline:
+    """The innermost stage of one thread over time, by a stack of the open ranges."""
     times: list[int] = []
     keys: list[int] = []
     stack: list[StageRange] = []
@@ -280,6 +283,7 @@ def _step_function(ranges: Sequence[StageRange]) -> HostTimeline:
 
 
 def _switch(times: list[int], keys: list[int], instant: int, key: int | None) -> None:
+    """Note that the thread is in `key` from this instant on."""
     value = NONE if key is None else key
     if times and times[-1] == instant:
         keys[-1] = value

@@ -1,4 +1,4 @@
-"""Runs → rows of the stage, device, step and kernel tables (columns: trace_timing.schema)."""
+"""Make the rows of `stages`, `device_stages`, `steps` and `kernels` (trace_timing.schema)."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def step_columns(
     run: RunTimeline,
     key: RunKey,
 ) -> Columns:
-    """`steps`: one row a numbered forward of the run (timeline.layout.forward_keys), in order."""
+    """`steps`: one row a numbered forward of the run (`model.forward_keys`), in order."""
     device, host = run_figures(run), host_figures(trace, timeline.hosts, run)
     rows = np.array(forward_keys(run), np.int64)
     batches = {r.key: r.batch or BatchSize() for r in reversed(run.ranges)}
@@ -183,9 +183,9 @@ def step_columns(
 
 
 def step_intervals(run: RunTimeline, key_rows: IntArray) -> list[int | None]:
-    """Forward begins → next forward of any kind begins, of the steps with these keys.
+    """Ns from the begin of each of these forwards to that of the next forward of any kind.
 
-    The last one ends with generate(); without a generate range it has none.
+    Of the last one to the end of generate(); None without a generate range.
     """
     forwards = forward_keys(run)
     begins = {r.key: r.start_ns for r in reversed(run.ranges)}
@@ -197,7 +197,7 @@ def step_intervals(run: RunTimeline, key_rows: IntArray) -> list[int | None]:
 def kernel_times(trace: Trace, run: RunTimeline) -> list[KernelTime]:
     """`kernels`: one row a stage and op name, the longest total first within a stage.
 
-    Of a stage recorded in part: those of its recorded steps.
+    Of a partly recorded stage, those of its recorded steps.
     """
     events, ops = trace.events, run.ops.take(recorded_keys(run)[run.ops.key])
     stage = groups_by_stage(run.keys, STAGES)[ops.key]
@@ -236,10 +236,12 @@ def kernel_times(trace: Trace, run: RunTimeline) -> list[KernelTime]:
 
 
 def _present(figures: DeviceFigures) -> BoolArray:
+    """Which stages have device time or ops."""
     return (figures.window_ns > 0) | (figures.gpu_ops > 0)
 
 
 def _ranged(run: RunTimeline, groups: IntArray, count: int) -> BoolArray:
+    """Which stages the run has ranges of."""
     present = np.zeros(count, np.bool_)
     present[[groups[item.key] for item in run.ranges if item.key is not None]] = True
     return present
@@ -270,7 +272,7 @@ def _host_columns(figures: HostFigures, rows: IntArray) -> dict[str, list[Any]]:
 
 
 def _whole(run: RunTimeline, rows: IntArray) -> list[bool]:
-    """Whether all of each of these stages was recorded."""
+    """Whether each of these stages was recorded as a whole."""
     partly = partly_recorded(run)
     return [STAGES[r] not in partly for r in rows]
 
@@ -278,7 +280,7 @@ def _whole(run: RunTimeline, rows: IntArray) -> list[bool]:
 def _known(
     run: RunTimeline, rows: IntArray, columns: Mapping[str, list[Any]]
 ) -> dict[str, list[Any]]:
-    """The columns of stages, with what the device did null where it is not known of all of it."""
+    """The columns of stages, with the device's times null where a stage was partly recorded."""
     unknown = ("busy_ns", "idle_ns", "queued_ns")
     whole = _whole(run, rows)
     return {
@@ -292,7 +294,7 @@ def _known(
 def _of_recorded(
     run: RunTimeline, keys: IntArray, columns: Mapping[str, list[Any]]
 ) -> dict[str, list[Any]]:
-    """The columns of steps, with all but the host's time null where a step was not recorded."""
+    """The columns of steps; where a step was not recorded, all but window and host time null."""
     known = recorded_keys(run)[keys]
     return {
         name: values
