@@ -1,4 +1,4 @@
-"""Warnings about a capture's latencies as a whole: which evidence they lack, and the remedy."""
+"""Warnings about a capture's latencies: which evidence is missing or weak, and the remedy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trace_timing.stats.latency.sample_table import Sample
 from trace_timing.stats.latency.times import Times, mean_times
 from trace_timing.units import NS_PER_MS
 
-#: Time of the sample table → its stages, in which more GPU work than latency would be absurd.
+#: Time of the sample table → its stages; their busy time should not exceed the latency.
 _STAGES = {
     "T_vision_total": ("vision_encoder", "projector", "vision"),
     "T_LLM_prefill": ("prefill",),
@@ -21,7 +21,7 @@ CONTROLS_FIRST = "capture with --order controls-first, which measures before the
 
 
 def latency_warnings(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
-    """The worst first: what makes latencies unusable, then what qualifies them."""
+    """The worst first: those that make latencies unusable, then those that qualify them."""
     yield from _attached(samples)
     yield from _without_control(samples)
     yield from _wide(samples)
@@ -106,7 +106,7 @@ def _scaled(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
 
 
 def _busy_above(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
-    """GPU work longer than the unprofiled stage: recording stretched the device's work too."""
+    """Busy time above the latency: recording stretched the device's work too."""
     for name, stages in _STAGES.items():
         over = [s for s in samples if s.latency.source == "control" and _excess(s, name) > 0]
         if not over:

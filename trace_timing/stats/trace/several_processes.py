@@ -1,4 +1,4 @@
-"""Results of the processes of one trace → the result of the trace. Nothing is summed over ranks."""
+"""Join the results of a trace's processes into one. Figures are never summed over ranks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SEVERITY: tuple[IntegrityLevel, ...] = ("PASS", "WARN", "FAIL")
 
 
 def joined(results: Sequence[TraceResult], pids: Sequence[str]) -> TraceResult:
-    """One result of a trace from those of its processes; of one process its own.
+    """One result of a trace from those of its processes.
 
     Args:
-        pids: of the processes, in the results' order.
+        pids: the processes' pids, in the results' order.
     """
     if len(results) == 1:
         return results[0]
@@ -34,7 +34,7 @@ def joined(results: Sequence[TraceResult], pids: Sequence[str]) -> TraceResult:
 
 
 def _summary(results: Sequence[TraceResult], pids: Sequence[str]) -> TraceSummary:
-    """Of all processes: checks and warnings of each, the worst clocks, counts added up."""
+    """The trace's summary: all processes' checks and warnings, the worst clocks, summed counts."""
     said = [r.summary for r in results]
     ranks = [r.runs[0].rank for r in results]
     unattributed: Counter[str] = Counter()
@@ -72,7 +72,7 @@ def _several(sample_id: str, ranks: Sequence[int], pids: Sequence[str]) -> Figur
 def _checked(
     each: Sequence[tuple[IntegrityResult, ...]], pids: Sequence[str]
 ) -> tuple[IntegrityResult, ...]:
-    """Of each check the worst result, which names its process, in the table's order."""
+    """The worst result of each check, in the table's order, with its process in the evidence."""
     worst = []
     for results in zip(*each, strict=True):
         number = max(range(len(results)), key=lambda n: _SEVERITY.index(results[n].level))

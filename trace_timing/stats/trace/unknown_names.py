@@ -1,4 +1,4 @@
-"""Names that no table of patterns knows: what they leave untold, as a warning where it is much."""
+"""Warn where names that no pattern knows take much of the kernel or call time."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from trace_timing.records.findings import FigureWarning
 from trace_timing.timeline.breakdown.op_kinds import OP_KINDS, op_kinds
 from trace_timing.trace.events import Kind, Trace
 
-#: Of the kernel time, or of the time in API calls: an unknown call that waits or allocates takes
-#: long. The recorded traces leave 0 % and at most 0.6 % (NCCL's queries, one a collective).
+#: Least share of kernel time, or of the time in API calls, for a warning: an unknown call that
+#: waits or allocates takes long. The recorded traces have 0 % and at most 0.6 % (NCCL's queries,
+#: one a collective).
 MOST_UNKNOWN_FRAC = 0.02
 _NAMED = 3
 
 
 def unknown_names(trace: Trace) -> Iterator[FigureWarning]:
-    """Warnings about the kinds of work, and about causes and costs of API calls."""
+    """Warnings about unknown kernels and unknown API calls."""
     events = trace.events
     kernels = events.rows(Kind.KERNEL)
     other = kernels[op_kinds(trace, kernels) == OP_KINDS.index("other")]
@@ -47,7 +48,7 @@ def unknown_names(trace: Trace) -> Iterator[FigureWarning]:
 
 
 def _most(trace: Trace, rows: IntArray) -> str:
-    """The names that take most time among some events."""
+    """The names with the most time among these events, for a message."""
     total = np.zeros(len(trace.names), np.int64)
     np.add.at(total, trace.events.name[rows], trace.events.dur_ns[rows])
     most = np.argsort(-total, kind="stable")[:_NAMED]

@@ -23,7 +23,7 @@ _UNATTRIBUTED_REMEDY = {
 
 
 def trace_warnings(trace: Trace, timeline: TraceTimeline) -> Iterator[FigureWarning]:
-    """What the recording itself gives reason to warn of, its integrity apart."""
+    """Warnings about a trace's recording, its integrity checks apart."""
     yield from _unattributed(trace, timeline)
     yield from _switches(timeline, check_integrity(trace))
     yield from unread(trace, timeline)
@@ -93,7 +93,7 @@ def _remedy_by_names(names: Sequence[str]) -> str:
 
 
 def integrity_warnings(results: Iterable[IntegrityResult]) -> Iterator[FigureWarning]:
-    """What the checks of integrity found, passed ones apart."""
+    """A warning for each integrity check that did not pass."""
     for result in results:
         if result.level != "PASS":
             yield FigureWarning(
@@ -126,17 +126,17 @@ def _switches(timeline: TraceTimeline, integrity: Integrity) -> Iterator[FigureW
 
 
 def run_warnings(run: RunTimeline, no_device: FigureWarning) -> Iterator[FigureWarning]:
-    """What one run gives reason to warn of, its checks and integrity apart.
+    """Warnings about one run, its checks and integrity apart.
 
     Args:
-        no_device: what is said where it is timed by the host's clock.
+        no_device: the warning for a run that is timed by the host's clock.
     """
     if run.clock == "host":
         yield no_device
 
 
 def check_warnings(checks: Sequence[CheckResult]) -> Iterable[FigureWarning]:
-    """A broken check is a defect of the trace or of this tool: shown, never hidden."""
+    """A warning for each broken check, which is a defect of the trace or of trace-timing."""
     return [
         FigureWarning(
             code="check_broken",
