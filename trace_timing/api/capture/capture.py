@@ -111,7 +111,7 @@ def _sessions(
         planner=StepPlanner(model, chosen.record_steps, switch=switch),
         all_agree=functools.partial(all_agree, device=first_device or "cpu")
         if chosen.tensor_parallel
-        else lambda says: says,
+        else lambda agrees: agrees,
     )
     with hooks:
         session = Session(model, runner, place, manifest, chosen, hooks)

@@ -18,8 +18,8 @@ from trace_timing.recording.runs.calls import Call, random_state, restore, shape
 from trace_timing.recording.runs.plan import RunPlan
 from trace_timing.recording.runs.ranks import shard_of_process
 from trace_timing.recording.runs.runner import Controls, Runner
-from trace_timing.recording.runs.step_planner import told
-from trace_timing.recording.runs.warm_up import new_tokens_of, shortened, told_warm_ups
+from trace_timing.recording.runs.step_planner import notes_on_whole_runs
+from trace_timing.recording.runs.warm_up import new_tokens_of, shortened, warm_up_summary
 from trace_timing.recording.samples import count_tokens
 from trace_timing.recording.storage.directory import CaptureDirectory, finished, read_records
 from trace_timing.records.manifest import Manifest
@@ -235,7 +235,7 @@ class Session:
 
     def told_steps(self) -> list[str]:
         """A line for each reason why runs of more steps than wanted were recorded whole."""
-        return told(self._runner.planner.whole)
+        return notes_on_whole_runs(self._runner.planner.whole)
 
     def index_of(self, sample_id: str) -> int:
         """A sample's place among all, counted from 0 as they first came by."""
@@ -316,7 +316,7 @@ class Session:
             "detach": attachment.summary(),
         }
         if warm_ups:
-            noted["warm_up"] = told_warm_ups(warm_ups)
+            noted["warm_up"] = warm_up_summary(warm_ups)
         settings = {**self._manifest.settings, **noted}
         self._manifest = replace(self._manifest, settings=settings)
         if self._place.rank == 0:
