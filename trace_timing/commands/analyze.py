@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trace_timing.api.analysis.result import Analysis
     from trace_timing.records.findings import Rejection
 
-#: Rejected inputs that are named without --verbose.
+#: Most rejected inputs that are named without --verbose.
 MOST_REJECTIONS = 5
 
 
@@ -134,7 +134,7 @@ def command(
             analysis = analyze(
                 *paths,
                 progress=bar.advance,
-                # What goes to a URL is gone from here before the last word about it.
+                # For a URL the local files are deleted before the last lines are printed.
                 tables=folder if to.place else None,
                 parts=to.parts if no_cache or resume else None,
                 resume=resume,
@@ -180,7 +180,7 @@ def _write(analysis: Analysis, folder: Path, *, report: bool, cdn: bool) -> None
 
 
 def _commands(settings: Mapping[str, Any]) -> list[str]:
-    """What led to this report: the capture, as far as its settings tell, and this very call."""
+    """The commands behind this report: the capture's, as far as its settings give it, and this."""
     from trace_timing.report.reproducing import analyze_command, capture_command
 
     own = sys.argv[sys.argv.index("analyze") + 1 :] if "analyze" in sys.argv else []
@@ -199,7 +199,7 @@ def _write_summaries(analysis: Analysis, by: str, path: Path) -> None:
 def _watch(
     paths: tuple[str, ...], output: str, spread: dict[str, Any], *, report: bool, cdn: bool
 ) -> int:
-    """Write the outputs again whenever there are new traces, until interrupted."""
+    """Rewrite the outputs whenever there are new traces, until interrupted."""
     from trace_timing.api.analysis.watch import watch
     from trace_timing.api.output.upload import delivered
     from trace_timing.errors import EXIT_NOTHING_READ
@@ -207,7 +207,7 @@ def _watch(
     code = EXIT_NOTHING_READ
     try:
         for analysis in watch(*paths, **spread):
-            # A server or a shell may look at the folder all the while.
+            # A server or a shell may have the folder open.
             with delivered(output, in_place=True) as to:
                 _write(analysis, to.folder, report=report, cdn=cdn)
             code = analysis.exit_code
@@ -255,7 +255,7 @@ def _say_rejections(rejections: Sequence[Rejection], *, verbose: bool) -> None:
 
 
 class _ProgressBar:
-    """A bar on stderr for many traces; nothing where nobody watches."""
+    """A progress bar on stderr for many traces, if stderr is a terminal."""
 
     def __init__(self) -> None:
         self._bar: Any = None

@@ -112,7 +112,7 @@ def command(
     4: none is broken, but the verdict on one had to be withheld.
     """
     from trace_timing.api.output.comparison import compare_paths
-    from trace_timing.api.output.output_folder import told
+    from trace_timing.api.output.output_folder import explained
     from trace_timing.stats.comparison.gates import check_gate, exit_code, parse_gate
 
     bounds = [parse_gate(text) for text in gates]
@@ -122,7 +122,7 @@ def command(
     outcomes = [check_gate(bound, result) for bound in bounds]
     page = None
     if output is not None:
-        with told(output):
+        with explained(output):
             page = _write_page(result, outcomes, output)
     _show(result, outcomes, page, "json" if as_json else shape)
     return exit_code(outcomes)

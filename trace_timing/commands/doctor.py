@@ -1,4 +1,4 @@
-"""`trace-timing doctor`: can this machine be trusted, or a trace; what does the device reach."""
+"""`trace-timing doctor`: check this machine or a trace; measure the device's rates."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def command(
         if measure or output:
             raise UsageError("--rates measures this machine", remedy="leave the traces out")
         return _examine(traces, stages, as_json=as_json)
-    from trace_timing.api.output.output_folder import told
+    from trace_timing.api.output.output_folder import explained
     from trace_timing.atomic_write import write_whole
     from trace_timing.recording.doctor.checks import diagnose
     from trace_timing.records.encoding import encode
@@ -64,7 +64,7 @@ def command(
     diagnosis = diagnose()
     rates = _rates(diagnosis) if measure or output else None
     if output and rates:
-        with told(output):
+        with explained(output):
             write_whole(output, encode(rates))
     if as_json:
         say_json(encode({"diagnosis": diagnosis, "rates": rates}))

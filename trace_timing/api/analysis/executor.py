@@ -1,7 +1,7 @@
-"""Many traces over processes of this machine, or over a Dask cluster.
+"""Spread traces over processes of this machine, or over a Dask cluster.
 
-Each yields (position, outcome) as outcomes come, in any order; a trace whose worker died is done
-again, and one that kills its workers is rejected. Nothing is held here but what is on its way.
+Both yield (position, outcome) as outcomes come, in any order. A trace whose worker died is tried
+again alone, and rejected if it kills that worker too. Outcomes are not kept here.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from trace_timing.errors import UsageError
 from trace_timing.records.findings import Rejection
 from trace_timing.stats.trace.trace_result import TraceSource
 
-#: Traces handed out ahead of each worker: enough that none waits, few enough to hold.
+#: Traces queued for each worker: enough that none waits, few enough for memory.
 _AHEAD = 3
-#: Traces in one task of a cluster: a task costs scheduler, client and worker together some 20 ms,
+#: Traces in one task of a cluster: a task costs scheduler, client and worker together about 20 ms,
 #: a sample trace 25 ms of analysis.
 _AT_A_TIME = 8
-#: No trace is handed out this far after one that is still under way: results are wanted in order,
-#: and those that came before their turn have to be held.
+#: Largest distance between the first trace in progress and the next one submitted: results are
+#: needed in order, and those that come early are held in memory.
 _WINDOW = 200
-#: Fewer are done before the processes have imported what they need.
+#: Fewest traces for several processes: fewer are done before these have imported what they need.
 _WORTH_A_POOL = 8
 CONNECT_TIMEOUT = "20s"
 
@@ -42,12 +42,12 @@ def available_cores() -> int:
 def spread(
     sources: Sequence[Numbered], settings: Settings, *, jobs: int, scheduler: str | None = None
 ) -> Iterator[tuple[int, Outcome]]:
-    """Analyse numbered traces; each number comes back once.
+    """Analyse numbered traces; yields one outcome for each number.
 
     Args:
         jobs: processes on this machine.
-        scheduler: address of a Dask scheduler, which then does it instead; its workers must see
-            the traces under the same paths or URLs.
+        scheduler: address of a Dask scheduler to use instead; its workers must see the traces under
+            the same paths or URLs.
     """
     if scheduler is not None:
         yield from _on_cluster(sources, settings, scheduler)
@@ -67,7 +67,7 @@ def _on_processes(
         yield from _pool_until_broken(waiting, settings, jobs, suspects)
         if suspects:
             _check_that_processes_start()
-        # One of those under way killed its worker; alone in a pool, each shows if it was the one.
+        # One of those in progress killed its worker; each alone in a pool shows which.
         for number, source in suspects:
             yield number, _alone(source, settings)
 
@@ -80,7 +80,7 @@ def _pool_until_broken(
         try:
             while waiting or running:
                 while len(running) < jobs * _AHEAD and _within_window(waiting, running.values()):
-                    # Noted before it is sent: a pool that breaks here must not lose it.
+                    # Noted before submission: a pool that breaks here must not lose it.
                     item = waiting[-1]
                     running[pool.submit(analyze_trace, item[1], settings)] = item
                     waiting.pop()
@@ -97,14 +97,18 @@ def _pool_until_broken(
 
 
 def _within_window(waiting: Sequence[Numbered], running: Collection[Numbered]) -> bool:
-    """Whether there is a next trace, and it is not too far after the first under way."""
+    """Whether there is a next trace, not too far after the first in progress."""
     if not waiting or not running:
         return bool(waiting)
     return waiting[-1][0] - min(number for number, _ in running) < _WINDOW
 
 
 def _check_that_processes_start() -> None:
-    """Raises UsageError: no process lives long enough to be given a trace."""
+    """Start a process as a test.
+
+    Raises:
+        UsageError: it ends before it can be given a trace.
+    """
     with _pool(1) as pool:
         try:
             pool.submit(os.getpid).result()
@@ -137,7 +141,7 @@ def _pool(jobs: int) -> ProcessPoolExecutor:
 
 
 def one_thread_each() -> None:
-    """Keep Arrow from starting a thread a core in every one of many processes."""
+    """Keep Arrow from starting one thread per core in every process."""
     import pyarrow as pa
 
     pa.set_cpu_count(1)
@@ -166,7 +170,7 @@ def _through(
     while waiting:
         suspects: list[Numbered] = []
         yield from _several_at_a_time(client, distributed, waiting, settings, suspects)
-        # One of those on a worker that died killed it; alone on the cluster, each shows if it did.
+        # One of those on the dead worker killed it; each alone on the cluster shows which.
         for number, source in suspects:
             yield number, _alone_on_cluster(client, distributed, source, settings)
 
@@ -179,15 +183,14 @@ def _several_at_a_time(
     suspects: list[Numbered],
 ) -> Iterator[tuple[int, Outcome]]:
     running: dict[Any, list[Numbered]] = {}
-    # Results are fetched as they come, beside the analysis of others: asked for one by one, each
-    # would be waited for.
+    # Results are fetched as they come, while others are analysed.
     queue = distributed.as_completed(with_results=True, raise_errors=False)
 
     def send() -> None:
         workers = max(sum(client.nthreads().values()), 1)
         unfinished = [*suspects, *(item for items in running.values() for item in items)]
         while len(running) < workers * _AHEAD and _within_window(waiting, unfinished):
-            # Less towards the end, so that no worker is left with all of it.
+            # Smaller tasks towards the end, so that no worker is left with the rest.
             size = max(min(_AT_A_TIME, len(waiting) // (2 * workers)), 1)
             items = [waiting.pop() for _ in range(size)]
             unfinished += items
@@ -220,7 +223,7 @@ def _alone_on_cluster(
 
 
 def _submit(client: Any, sources: Sequence[TraceSource], settings: Settings) -> Any:
-    # Not pure: the same path may hold another trace today than in an earlier run.
+    # Not pure: the same path may hold another trace than in an earlier run.
     return client.submit(_analyze_each, sources, settings, pure=False)
 
 
