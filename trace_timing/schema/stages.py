@@ -14,14 +14,14 @@ _DEVICE_FIGURES = (
         "window_ns",
         "int64",
         "ns",
-        "Instants that tiling gives the stage while it is recorded.",
+        "Time that tiling gives the stage, under the profiler.",
         nullable=True,
     ),
     Column(
         "busy_ns", "int64", "ns", "Of the window, the instants in which an op runs.", nullable=True
     ),
     Column("idle_ns", "int64", "ns", "Window less busy.", nullable=True),
-    Column("queued_ns", "int64", "ns", "Of idle, the part with work queued.", nullable=True),
+    Column("queued_ns", "int64", "ns", "Of idle_ns, the time with work queued.", nullable=True),
     Column("kernel_sum_ns", "int64", "ns", "Sum of the ops' durations.", nullable=True),
     Column("span_ns", "int64", "ns", "First op's start to last op's end.", nullable=True),
     Column("gpu_ops", "int64", "count", "Kernels, memcpys and memsets."),
@@ -40,8 +40,9 @@ _RECORDED = Column(
     "recorded",
     "bool",
     "",
-    "Whether all of it was recorded. If not, busy_ns, idle_ns and queued_ns are null, window_ns is "
-    "whole, and the other figures are sums over what was recorded, guard steps included.",
+    "Whether all of it was recorded. If not, busy_ns, idle_ns and queued_ns are null, window_ns "
+    "covers all of it, and the other figures are sums over what was recorded, guard steps "
+    "included.",
 )
 
 
@@ -50,35 +51,35 @@ class StageSteps:
     """How much of a stage was recorded, its figures a recorded step, estimates for all steps."""
 
     recorded: Annotated[bool, _RECORDED]
-    steps: Annotated[int | None, Meaning("count", "Of decode and sampling: steps.")] = None
+    steps: Annotated[int | None, Meaning("count", "Steps, of decode and sampling.")] = None
     recorded_steps: Annotated[
         int | None,
         Meaning(
             "count",
-            "Of these, the ones that were recorded and are counted: not the guard step after a "
-            "gap in the recording.",
+            "Steps that were recorded and are counted: not the guard step after a gap in the "
+            "recording.",
         ),
     ] = None
     busy_per_step_ns: Annotated[
-        float | None, Meaning("ns", "Busy time of a recorded step: their mean.")
+        float | None, Meaning("ns", "Mean busy time of the recorded steps.")
     ] = None
     kernel_sum_per_step_ns: Annotated[
-        float | None, Meaning("ns", "Sum of the durations of a recorded step's ops: their mean.")
+        float | None, Meaning("ns", "Mean over recorded steps of the sum of their ops' durations.")
     ] = None
     gpu_ops_per_step: Annotated[
-        float | None, Meaning("count", "Ops of a recorded step: their mean.")
+        float | None, Meaning("count", "Mean number of ops of the recorded steps.")
     ] = None
     busy_estimate_ns: Annotated[
         float | None,
         Meaning(
             "ns",
-            "Where busy_ns is null since not all was recorded: its estimate over all steps, those "
-            "between recorded ones on the line between them.",
+            "Estimate of busy_ns where that is null because not all was recorded, by linear "
+            "interpolation between recorded steps.",
         ),
     ] = None
     gpu_ops_estimate: Annotated[
         float | None,
-        Meaning("count", "Likewise, of gpu_ops, which then counts recorded ops alone."),
+        Meaning("count", "Likewise for gpu_ops, which then counts only recorded ops."),
     ] = None
 
 
@@ -149,7 +150,7 @@ STEPS = Table(
             "Decode step 1 … N−1 of N output tokens. In a server's trace every forward is a step: "
             "0, 1, … of its stage, by begin.",
         ),
-        Column("latency_ns", "int64", "ns", "The step by the sample's controls.", nullable=True),
+        Column("latency_ns", "int64", "ns", "Its time by the sample's controls.", nullable=True),
         Column("latency_lo_ns", "int64", "ns", "Lower end of its 95 % interval.", nullable=True),
         Column("latency_hi_ns", "int64", "ns", "Upper end of its 95 % interval.", nullable=True),
         Column("usable", "bool", "", "latency_ns may be used as a label."),
@@ -166,15 +167,15 @@ STEPS = Table(
             "bool",
             "",
             "Whether its figures are known. If not, all but window_ns and host_ns are null, and "
-            "window_ns is as long as the host took where no earlier op ran into it.",
+            "window_ns is the host's time, less that of earlier ops that still ran.",
         ),
         Column(
             "unrecorded_reason",
             "string",
             "",
             "Why not: `recording_off`; `recording_guard`, the step after a gap in the recording, "
-            "in which what was launched before still runs; `recording_switch`, an op or launch of "
-            "it is lost next to a gap; `no_recorded_run`, the sample has controls alone.",
+            "in which work launched before still runs; `recording_switch`, an op or launch of it "
+            "was lost next to a gap; `no_recorded_run`, the sample has only controls.",
             nullable=True,
         ),
         *(replace(column, nullable=True) for column in (*_DEVICE_FIGURES, *_HOST_FIGURES)),
@@ -182,8 +183,8 @@ STEPS = Table(
             "interval_ns",
             "int64",
             "ns",
-            "Forward begins → next forward of any kind begins on the host; the last ends with "
-            "generate().",
+            "From its begin to that of the next forward of any kind, on the host; the last one to "
+            "the end of generate().",
             nullable=True,
         ),
         CLOCK,
