@@ -60,7 +60,7 @@ def _refuse_reused(events: Events, calls: IntArray, ids: IntArray, wanted: IntAr
     if apart.any():
         which, begin = int(ids[again[apart][0]]), int(events.start_ns[inner[apart][0]])
         raise AttributionError(
-            "calls that are not nested share a correlation id, so it is unknown which of them "
+            "calls that are not nested have one correlation id, so it is unknown which of them "
             "launched the GPU ops of that id",
             why=f"{int(apart.sum())} such calls, the first with id {which} at {begin} ns",
             remedy="give each recording (each process, each session) as a trace of its own",
