@@ -170,6 +170,7 @@ def _began(pid: int) -> str | None:
 
 
 def _runs(pid: int, began: str | None) -> bool:
+    """Whether a process with this pid and start time runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -31,7 +31,7 @@ SUBCOMMANDS = {
     "capture": "Record generate() calls of a model: trace, control and conditions of each.",
     "analyze": "Derive stage latencies from traces; write tables and an HTML report.",
     "compare": "Compare two captures: which stage changed, by how much, how sure.",
-    "audit": "Say what wall-clock subtraction did to existing labels.",
+    "audit": "Audit existing labels that were made by wall-clock subtraction.",
     "view": "Open a trace in Perfetto or the Chrome trace viewer.",
     "doctor": "Check this machine (profiler, versions, rates), or the integrity of traces.",
 }

@@ -107,7 +107,7 @@ EXAMPLES = (
     "--precision",
     default=None,
     metavar="PERCENT",
-    help="As 3%: more controls until the total is known that well, at 95%.  [default: none]",
+    help="E.g. 3%: make controls until the total is known that well, at 95%.  [default: none]",
 )
 @click.option(
     "--most-controls",
@@ -191,7 +191,7 @@ EXAMPLES = (
     default=None,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="What `doctor --rates -o FILE` wrote: analysis tells the distance to the limit by it.  "
+    help="Output of `doctor --rates -o FILE`, for the distance to the device's limit.  "
     "[default: none]",
 )
 @click.option(
@@ -214,13 +214,14 @@ def command(ctx: click.Context, /, **options: Any) -> int:
       in all         3.4, and 2 to 5 runs of at most 16 new tokens for each new input shape,
                      and one more where a longer run was slow at its first cache lengths
     2,000 captions at 8 s a call take 15 hours; with --record-every 10 they take 11, with
-    --control 1 as well 5. The number of calls is told before the start, the time after the first
-    input's warm-up.
+    --control 1 as well 5. The number of calls is printed before the start, the expected time after
+    the first input's warm-up.
     """
     return _run(options)
 
 
 def _run(options: dict[str, Any]) -> int:
+    """Load model and samples, make all runs, and print progress and result."""
     from trace_timing.api.capture.requirements import require_packages
 
     require_packages()

@@ -70,9 +70,9 @@ def _samples(number: int) -> str:
 def duration(count: CallCount, call_ns: int) -> str:
     """About how long a capture takes, known after the first input's warm-up."""
     calls = dict.fromkeys((count.calls, count.most_calls))
-    told = " to ".join(_minutes(number * call_ns / 60e9) for number in calls)
+    whole = " to ".join(_minutes(number * call_ns / 60e9) for number in calls)
     return (
-        f"about {ms_from_ns(call_ns):,.0f} ms a call by the first input's warm-up: {told} in all, "
+        f"about {ms_from_ns(call_ns):,.0f} ms a call by the first input's warm-up: {whole} in all, "
         "recorded runs take longer"
     )
 

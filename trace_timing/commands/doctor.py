@@ -34,7 +34,9 @@ EXAMPLES = ("", "--rates -o rates.json", "traces/")
     metavar="FILE|NAME",
     help="Range names of TRACES, as for analyze.  [default: the names that capture writes]",
 )
-@click.option("--rates", "measure", is_flag=True, help="Measure what the device reaches (GPU).")
+@click.option(
+    "--rates", "measure", is_flag=True, help="Measure the GPU's rates: copies, matrix products."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON on stdout.")
 @click.option(
     "-o",

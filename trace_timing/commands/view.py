@@ -83,6 +83,7 @@ def _trace_file(path: Path, sample: str | None) -> Path:
 
 
 def _trace_of_sample(folder: Path, sample: str | None) -> Path:
+    """The Kineto file of a capture's sample."""
     from trace_timing.api.analysis.inputs import find_inputs, kineto_file
     from trace_timing.api.analysis.recorded_files import verified
 

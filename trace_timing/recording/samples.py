@@ -216,6 +216,7 @@ def _messages(sample: Sample, images: list[Any]) -> list[dict[str, Any]]:
 
 
 def _filled(message: Mapping[str, Any], waiting: Iterator[Any]) -> dict[str, Any]:
+    """A message with its image placeholders filled from the waiting images."""
     content = message["content"]
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]
@@ -267,6 +268,7 @@ def _sample(line: bytes, *, where: str, folder: Path) -> Sample:
 
 
 def _read_line(line: bytes, where: str) -> _Line:
+    """Decode and check one line of a samples file."""
     try:
         given = msgspec.json.decode(line.decode("utf-8"), type=dict[str, Any])
         _refuse_unknown(given, where)

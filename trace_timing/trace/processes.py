@@ -134,6 +134,7 @@ def _of_device_events(
     pids: Sequence[str],
     source: str,
 ) -> npt.NDArray[np.int32]:
+    """Process of each device event, by track, launch, or the track's other ops."""
     track = tracks.code[rows] if tracks else np.full(len(rows), NONE, np.int64)
     allowed = _allowed(tracks.names if tracks else (), pids)
     ids = _launch_ids(events, process, len(pids))

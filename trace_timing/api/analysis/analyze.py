@@ -186,6 +186,7 @@ def _analysis(
     level: CaptureLevel,
     tables: StoredTables,
 ) -> Analysis:
+    """Join the results with those over whole captures into an Analysis."""
     return Analysis(
         tables=tables,
         run_summaries=tuple(run for r in results for run in r.runs),
@@ -211,6 +212,7 @@ def _nothing_read(rejections: Sequence[Rejection]) -> NothingReadError:
 def _with_doubtful_patterns(
     analysis: Analysis, stages: StageMap, inputs: Inputs, max_inflation: float
 ) -> Analysis:
+    """The analysis with warnings about the user's stage map, if any pattern is doubtful."""
     readable = {trace.trace for trace in analysis.traces}
     first = next((s.local for s in inputs.sources if s.name in readable), None)
     found = set(analysis.tables["stages"]["stage"].to_pylist())

@@ -54,6 +54,7 @@ def examine(*paths: str | Path, stages: str | Path | StageMap | None = None) -> 
 
 
 def _refused(rejection: Rejection) -> Examined:
+    """The result of a trace that was rejected."""
     result = IntegrityResult(
         code="refused",
         level="FAIL",
@@ -73,6 +74,7 @@ def _results(result: TraceResult) -> tuple[IntegrityResult, ...]:
 
 
 def _of_warning(warning: FigureWarning) -> IntegrityResult:
+    """A warning in the form of a check's result."""
     return IntegrityResult(
         code=warning.code,
         level="FAIL" if warning.code in FAULTS else "WARN",

@@ -61,6 +61,7 @@ def spread(
 def _on_processes(
     sources: Sequence[Numbered], settings: Settings, jobs: int
 ) -> Iterator[tuple[int, Outcome]]:
+    """Analyse in pools; when one breaks, its traces in progress are tried again one by one."""
     waiting = list(reversed(sources))
     while waiting:
         suspects: list[Numbered] = []
@@ -75,6 +76,7 @@ def _on_processes(
 def _pool_until_broken(
     waiting: list[Numbered], settings: Settings, jobs: int, suspects: list[Numbered]
 ) -> Iterator[tuple[int, Outcome]]:
+    """Yield outcomes until all are done or the pool breaks, which leaves `suspects`."""
     running: dict[Future[Outcome], Numbered] = {}
     with _pool(jobs) as pool:
         try:
@@ -151,6 +153,7 @@ def one_thread_each() -> None:
 def _on_cluster(
     sources: Sequence[Numbered], settings: Settings, scheduler: str
 ) -> Iterator[tuple[int, Outcome]]:
+    """Analyse on a Dask cluster."""
     distributed = _distributed()
     try:
         client = distributed.Client(scheduler, timeout=CONNECT_TIMEOUT)
@@ -167,6 +170,7 @@ def _on_cluster(
 def _through(
     client: Any, distributed: Any, waiting: list[Numbered], settings: Settings
 ) -> Iterator[tuple[int, Outcome]]:
+    """As `_on_processes`, on a cluster."""
     while waiting:
         suspects: list[Numbered] = []
         yield from _several_at_a_time(client, distributed, waiting, settings, suspects)
@@ -182,11 +186,13 @@ def _several_at_a_time(
     settings: Settings,
     suspects: list[Numbered],
 ) -> Iterator[tuple[int, Outcome]]:
+    """Yield outcomes of tasks of several traces; those of dead workers go to `suspects`."""
     running: dict[Any, list[Numbered]] = {}
     # Results are fetched as they come, while others are analysed.
     queue = distributed.as_completed(with_results=True, raise_errors=False)
 
     def send() -> None:
+        """Submit tasks until every worker has enough."""
         workers = max(sum(client.nthreads().values()), 1)
         unfinished = [*suspects, *(item for items in running.values() for item in items)]
         while len(running) < workers * _AHEAD and _within_window(waiting, unfinished):
@@ -215,6 +221,7 @@ def _several_at_a_time(
 def _alone_on_cluster(
     client: Any, distributed: Any, source: TraceSource, settings: Settings
 ) -> Outcome:
+    """Analyse one suspect; reject it if its worker dies again."""
     try:
         outcome: Outcome = _submit(client, [source], settings).result()[0]
     except distributed.KilledWorker as error:

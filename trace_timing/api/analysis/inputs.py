@@ -49,6 +49,7 @@ def find_inputs(paths: Iterable[str]) -> Inputs:
 
 
 def _one(path: str) -> Inputs:
+    """The inputs of one path, glob or URL."""
     try:
         fs, inner = fsspec.core.url_to_fs(path)
         if any(c in path for c in "*?[") and not fs.exists(inner):
@@ -67,6 +68,7 @@ def _refused(source: str, reason: str, remedy: str) -> Inputs:
 
 
 def _directory(fs: Any, inner: str, path: str) -> Inputs:
+    """The inputs of a capture directory, or of the trace files in any other."""
     if fs.exists(f"{inner}/{MANIFEST_NAME}"):
         return _capture_directory(fs, inner)
     files = sorted(f for f in fs.find(inner) if f.endswith(_ENDINGS))
@@ -90,6 +92,7 @@ def _files(fs: Any, files: Sequence[str], path: str) -> Inputs:
 
 
 def _capture_directory(fs: Any, inner: str) -> Inputs:
+    """The traces of a capture by its records; failed runs are rejected."""
     try:
         manifest = decode_manifest(fs.cat_file(f"{inner}/{MANIFEST_NAME}"), source=MANIFEST_NAME)
     except TraceError as error:
@@ -174,6 +177,7 @@ def _record(line: bytes, source: str) -> RunRecord | Rejection:
 
 
 def _recorded(fs: Any, inner: str, record: RunRecord) -> TraceSource:
+    """The trace that belongs to a record."""
     # The store first: the same run, but faster to read.
     stem = f"{inner}/{TRACES_DIR}/{record.trace}"
     # A file without a sha256 in the record does not belong to it.

@@ -120,6 +120,7 @@ class Analysis:
 
     @cached_property
     def _brief_data(self) -> ReportData:
+        """The input of the short report that a notebook shows."""
         return ReportData(
             samples=self.samples,
             runs=self.runs,

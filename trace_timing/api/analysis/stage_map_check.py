@@ -45,6 +45,7 @@ def doubtful_patterns(
 def _fitting_nothing(
     own: Sequence[tuple[Pattern, str]], silent: Sequence[str], trace: Trace, stages: StageMap
 ) -> Iterator[FigureWarning]:
+    """A warning about stages whose patterns match no range."""
     if not silent:
         return
     laid_out = lay_out_each(trace, stages)

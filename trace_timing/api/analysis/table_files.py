@@ -129,6 +129,7 @@ class TableWriters:
         return name in schema.MAIN_TABLES and name not in self._writers
 
     def _flush(self, name: str) -> None:
+        """Write the waiting rows of a table as one row group."""
         rows = _joined(name, self._waiting[name])
         self._waiting[name] = []
         if name not in self._writers:

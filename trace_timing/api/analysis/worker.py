@@ -94,6 +94,7 @@ def timelines(source: TraceSource, settings: Settings) -> tuple[SampleDetail, ..
 
 
 def _open(source: TraceSource, settings: Settings) -> Trace:
+    """Read the trace, verified against its record, through the cache."""
     mode = source.manifest.settings.get("profile") if source.manifest else None
     wanted = settings.components or mode == "full"
     return open_through(

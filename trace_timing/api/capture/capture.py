@@ -67,6 +67,7 @@ def capture(
 
 
 def _chosen(options: CaptureOptions | None, changes: dict[str, Any]) -> CaptureOptions:
+    """The options with the changes made."""
     known = [field.name for field in fields(CaptureOptions)]
     unknown = [name for name in changes if name not in known]
     if unknown:

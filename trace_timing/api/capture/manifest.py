@@ -56,6 +56,7 @@ def manifest_of(
 
 
 def _rates(given: Path | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The rates, read from their file if a path is given."""
     if given is None:
         return None
     name = "given" if isinstance(given, Mapping) else given.name
@@ -107,6 +108,7 @@ def _machine(environment: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _check_same(before: Manifest, now: Manifest) -> None:
+    """Refuse to resume with other settings."""
     names = (set(before.settings) | set(now.settings)) - _FREE_SETTINGS
     differing = sorted(n for n in names if before.settings.get(n) != now.settings.get(n))
     if differing:

@@ -58,6 +58,7 @@ class TraceRetention:
         return tuple([JSON] * json_stays + [STORE] * self._keep.store)
 
     def _make_store(self, name: str) -> None:
+        """Write the compact store of a trace."""
         from trace_timing.trace.files.store import write_store
         from trace_timing.trace.kineto.reader import read_trace
 

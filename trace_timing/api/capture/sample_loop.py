@@ -104,6 +104,7 @@ def capture_samples(
 
 
 def _tasks(session: Session, samples: Sequence[Sample], loop: SampleLoop) -> list[_Task]:
+    """The tasks in the session's order."""
     plan = session.plan
     indices = [session.index_of(sample.id) for sample in samples]
     repeats = range(loop.repeats)
@@ -145,6 +146,7 @@ def _warmed(session: Session, call: Call, task: _Task) -> tuple[Call | None, int
 
 
 def _make(session: Session, call: Call, part: Part) -> None:
+    """Make one task's runs; a failure is recorded and affects only its sample."""
     try:
         if part == "controls":
             session.make_controls(call)

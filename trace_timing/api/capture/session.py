@@ -258,6 +258,7 @@ class Session:
         self._runner.failed(call, str(error), role)
 
     def _own_loop(self, call: Call) -> Any:
+        """Make the runs of one call of a user's own loop."""
         if self.options.order == "controls-first":
             raise UsageError(
                 "a loop of one's own cannot make all controls first",
@@ -294,6 +295,7 @@ class Session:
         repeat: int | None = None,
         **more: Any,
     ) -> Call:
+        """The repeatable call of a sample, with its index, repeat and metadata."""
         known = {} if inputs is None else inputs
         return Call(
             sample_id=sample_id,

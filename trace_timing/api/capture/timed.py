@@ -105,6 +105,7 @@ class _Calls:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
+        """Make the runs of one generate() call, as a sample of its own."""
         name = f"call-{self.made:06d}"
         self.made += 1
         inputs = {**signature.bind_partial(*args).arguments, **kwargs}

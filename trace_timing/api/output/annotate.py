@@ -63,6 +63,7 @@ def _output(file: Path, folder: Path, taken: Collection[Path]) -> Path:
 def _runs(
     trace: Trace, source: TraceSource, stages: StageMap, warnings: Sequence[FigureWarning]
 ) -> list[AnnotatedRun]:
+    """The runs of a trace with the warnings about each."""
     drawn = [
         AnnotatedRun(
             trace=part,

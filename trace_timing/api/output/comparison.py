@@ -64,6 +64,7 @@ def _refuse_mixture(served: Loaded, loaded: Sequence[Loaded]) -> None:
 
 
 def _tables(loaded: Loaded) -> Tables:
+    """A capture's input to a comparison."""
     return Tables(
         loaded.source,
         loaded.samples,

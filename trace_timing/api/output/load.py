@@ -63,11 +63,12 @@ def load(path: str, *, stages: str | None = None) -> Loaded:
 
 
 def _from_report(folder: Path) -> Loaded:
+    """Load a report directory, verified by its digests."""
     names = ("samples", "runs", "stages", "steps", "kernels")
-    summary = folder / SUMMARY
-    if summary.is_file():
-        check_format(summary.read_bytes(), source=str(summary))
-    told, files = read_verified(folder, [f"{name}.parquet" for name in names])
+    file = folder / SUMMARY
+    if file.is_file():
+        check_format(file.read_bytes(), source=str(file))
+    summary, files = read_verified(folder, [f"{name}.parquet" for name in names])
     from trace_timing.stats.capture.step_summaries import served_steps_of_tables
 
     tables = {name: pd.read_parquet(io.BytesIO(files[f"{name}.parquet"])) for name in names}
@@ -78,9 +79,9 @@ def _from_report(folder: Path) -> Loaded:
         stages=tables["stages"],
         steps=tables["steps"],
         kernels=tables["kernels"],
-        served=served_steps_of_tables(tables["steps"], tables["runs"], _serving(told)),
+        served=served_steps_of_tables(tables["steps"], tables["runs"], _serving(summary)),
         state=state_of_runs(tables["runs"]),
-        **_conditions(told),
+        **_conditions(summary),
     )
 
 

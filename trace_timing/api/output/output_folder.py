@@ -150,12 +150,12 @@ def seal(staging: Path) -> dict[str, Any]:
     summary = staging / SUMMARY
     if not summary.is_file():
         return {}
-    said: dict[str, Any] = json.loads(summary.read_bytes())
-    said["files"] = {
+    content: dict[str, Any] = json.loads(summary.read_bytes())
+    content["files"] = {
         name: digest((staging / name).read_bytes()) for name in files_of(staging) if name != SUMMARY
     }
-    summary.write_bytes(msgspec.json.format(msgspec.json.encode(said), indent=2))
-    return said
+    summary.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2))
+    return content
 
 
 def digest(data: bytes) -> str:
@@ -176,6 +176,7 @@ def _sync_all(folder: Path) -> None:
 
 
 def _put(staging: Path, real: Path, *, in_place: bool) -> None:
+    """Bring the finished folder to its destination, by the first possible case of the module's."""
     if not real.exists():
         staging.rename(real)
         sync(real.parent)
@@ -286,9 +287,9 @@ def read_verified(place: Path, names: Sequence[str]) -> tuple[dict[str, Any], di
             time.sleep(_BETWEEN_S)  # it is being replaced just now
         with suppress(PermissionError):
             finish(place)
-        said, files, wrong = _read(place, names)
+        content, files, wrong = _read(place, names)
         if not wrong:
-            return said, files
+            return content, files
     raise UsageError(
         f"{place}: its files are not of one analysis",
         why=wrong,
@@ -297,18 +298,19 @@ def read_verified(place: Path, names: Sequence[str]) -> tuple[dict[str, Any], di
 
 
 def _read(place: Path, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, bytes], str]:
+    """The summary, the files, and what is wrong with them, if anything."""
     summary = place / SUMMARY
-    said: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     files: dict[str, bytes] = {}
     try:
         if summary.is_file():
-            said = json.loads(summary.read_bytes())
+            content = json.loads(summary.read_bytes())
         for name in names:
             files[name] = (place / name).read_bytes()
     except FileNotFoundError as error:
         return {}, {}, f"there is no {Path(error.filename).name}"
-    known = said.get("files")
+    known = content.get("files")
     for name, data in files.items():
         if known is not None and known.get(name) != digest(data):
             return {}, {}, f"{name} is another than {SUMMARY} is about"
-    return said, files, ""
+    return content, files, ""

@@ -75,6 +75,7 @@ def _locked(real: Path, output: str) -> AbstractContextManager[None]:
 
 
 def _upload(folder: Path, url: str) -> None:
+    """Copy every file to the URL, the summary last."""
     import fsspec
 
     try:

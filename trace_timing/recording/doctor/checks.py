@@ -95,6 +95,7 @@ def _no_device() -> Finding:
 
 
 def _profiler() -> Iterator[Finding]:
+    """Whether sessions can record ranges without CPU ops."""
     from trace_timing.recording.runs.profiler import available
 
     if available():
@@ -109,6 +110,7 @@ def _profiler() -> Iterator[Finding]:
 
 
 def _device(environment: dict[str, Any]) -> Iterator[Finding]:
+    """The GPU, whether repeated sessions record every kernel, and defects of its CUPTI version."""
     yield Finding(
         level="good",
         subject="GPU",

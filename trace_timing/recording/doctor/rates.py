@@ -52,6 +52,7 @@ def _least_s(work: Callable[[], Any], device: Any, repeats: int) -> float:
 
 
 def _seconds(work: Callable[[], Any], device: Any) -> float:
+    """Seconds that the work takes, by CUDA events or the host's clock."""
     import torch
 
     if device.type != "cuda":

@@ -122,6 +122,7 @@ class _Wrapping:
             self._wrap_entry(find_part(stages.model, owner_path), method)
 
     def _wrap_vision(self) -> None:
+        """Wrap encoder, projectors and the vision method around them, as far as there are any."""
         stages = self._stages
         projects = bool(stages.projector)
         for path in stages.vision_encoder:
@@ -144,6 +145,7 @@ class _Wrapping:
             self._wrap(part, "_compiled_call_impl", self._unseen(around))
 
     def _wrap(self, owner: object, method: str, around: Around) -> None:
+        """Wrap one method of an owner."""
         attachment = self._attachment
 
         def wrapped(original: Function) -> Function:
@@ -174,6 +176,7 @@ class _Wrapping:
         return call
 
     def _wrap_entry(self, owner: Any, method: str) -> None:
+        """Wrap a generate method."""
         self._patches.wrap(owner, method, self._entry)
         for name, leaves_last in _CHUNKED.items():
             if hasattr(owner, name):
@@ -187,6 +190,7 @@ class _Wrapping:
             self._wrap(owner, "_get_candidate_generator", _candidates)
 
     def _entry(self, original: Function) -> Function:
+        """The wrapper of a generate method: an outermost call begins a Generation."""
         attachment = self._attachment
 
         def generate(*args: Any, **kwargs: Any) -> Any:
@@ -202,6 +206,7 @@ class _Wrapping:
         return generate
 
     def _refusing(self, original: Function) -> Function:
+        """The wrapper of a way to generate that cannot be captured."""
         attachment = self._attachment
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -223,6 +228,7 @@ class _Wrapping:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
+        """Get the model's compiled call, and wrap it to report forwards of this generate()."""
         with self._patches.lifted():
             compiled = original(*args, **kwargs)
         # Some models decline and hand out their plain __call__, whose forward is wrapped already.
@@ -255,6 +261,7 @@ def _forward_paths(stages: ModelStages) -> list[str]:
 def _forward(
     generation: Generation, original: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
+    """Report a forward around the call."""
     if generation.awaits_prompt:  # a user's own loop, without a generate()
         _note_prompt(generation, args, kwargs)
     generation.begin_forward()
@@ -268,6 +275,8 @@ def _forward(
 
 
 def _chunks(*, leaves_last: bool) -> Around:
+    """The wrapper of a prefill in chunks."""
+
     def around(
         generation: Generation, original: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
@@ -350,6 +359,7 @@ def _candidates(
 def _nested(
     outer: Generation, original: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
+    """Handle a generate() inside another one or inside a user's own loop."""
     outer.restart()
     _note_prompt(outer, args, kwargs)
     try:

@@ -53,6 +53,7 @@ def component_ranges(model: Any, is_profiled: Callable[[], bool]) -> Iterator[No
 
 
 def _hook(module: Any, name: str, is_profiled: Callable[[], bool]) -> list[Any]:
+    """Put a hook before and after the module's forward."""
     import torch
 
     # A stack: a module may call itself, and one call may be profiled and the next not.

@@ -108,6 +108,7 @@ class Generation:
             self._begin_step()
 
     def _begin_step(self) -> None:
+        """Begin the next forward: prefill, or a numbered decode step."""
         self.close_to(_IN_GENERATE)
         if self._prefill_next:
             self._prefill_next = False

@@ -23,6 +23,7 @@ class _Patch:
         self.namespace[self.name] = self.wrapper
 
     def take(self) -> None:
+        """Put the original back, unless another library wrapped ours."""
         # If another library wrapped ours since (accelerate does), leave it: ours is inert by then.
         if self.namespace.get(self.name) is not self.wrapper:
             return

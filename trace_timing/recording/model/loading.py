@@ -122,6 +122,7 @@ def device_of(choice: ModelChoice, local_rank: int = 0) -> str:
 
 
 def _build(choice: ModelChoice, local_rank: int) -> Loaded:
+    """Build a preset on the chosen device."""
     device = device_of(choice, local_rank)
     default = torch.float32 if device == "cpu" else torch.bfloat16
     try:
@@ -162,6 +163,7 @@ def _load(choice: ModelChoice, local_rank: int) -> Loaded:
 
 
 def _placement(choice: ModelChoice, local_rank: int) -> dict[str, Any]:
+    """Options of from_pretrained for dtype, attention and devices."""
     options: dict[str, Any] = {_dtype_option(): _DTYPES[choice.dtype] or "auto"}
     if choice.attn:
         options["attn_implementation"] = choice.attn

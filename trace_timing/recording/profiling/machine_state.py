@@ -50,6 +50,7 @@ class MachineWatch:
         return handles
 
     def _nvml_figures(self, handle: Any) -> dict[str, Any]:
+        """Clocks, temperature, power and other processes of a device, by NVML."""
         nvml = self._nvml
         readings = {
             "sm_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),

@@ -57,6 +57,7 @@ class SessionHealth:
         }
 
     def _slow(self) -> Finding | None:
+        """The finding on slow starts, if there were any."""
         # The first start includes CUPTI's own and is always long.
         later = self._starts_ns[1:]
         if not later:
@@ -71,6 +72,7 @@ class SessionHealth:
         return Finding(code="slow_session_start", evidence=evidence)
 
     def _growth(self) -> Finding | None:
+        """The finding on growing memory, if it grows."""
         if self._settled_bytes is None or self._last_bytes is None:
             return None
         sessions = len(self._starts_ns) - SETTLED_AFTER

@@ -29,7 +29,7 @@ KINDS = {
 }
 NO_GPU = "there is no NVIDIA GPU, so nothing but host ranges is recorded"
 ROCM = "no way to switch ROCm's profiler off within a session is known"
-NOT_LOADED = "torch has loaded no libcupti that could be told to stop and go on"
+NOT_LOADED = "torch has loaded no libcupti that could be switched off and on"
 
 
 class RecordingSwitch(Protocol):

@@ -83,6 +83,7 @@ class ControlMaker:
             return self._total(run)
 
     def _total(self, run: Callable[[], Any]) -> tuple[Any, ControlTimes]:
+        """Output and total of a run, by marks, or over several devices by the host's clock."""
         if len(self._devices) > 1:
             begin = time.perf_counter_ns()
             output = run()

@@ -56,6 +56,7 @@ def fingerprint(ids: torch.Tensor) -> str:
 
 
 def _given(ids: torch.Tensor, prompt: Any, model: Any) -> int:
+    """Number of positions of the output before the new tokens."""
     if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
         return 1
     if not isinstance(prompt, torch.Tensor) or prompt.dim() != 2:

@@ -89,6 +89,7 @@ class SwitchingSink(ProfilerSink):
         return len(self._open) > 1 + (self._mark is not None)
 
     def _enter_step(self, step: int) -> None:
+        """Switch recording as planned for this step, and open or close its mark."""
         state = self._plan.state(step)
         if self.is_recording:
             self._close_mark()

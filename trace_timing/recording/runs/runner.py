@@ -213,6 +213,7 @@ class Runner:
         self._is_after_trace = False
 
     def _open_profiler(self, call: Call) -> None:
+        """Make the discarded session before the process's first one."""
         if self._had_session or not self._settings.warm_up or not call.repeatable:
             return
         state = random_state()

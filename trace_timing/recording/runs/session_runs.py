@@ -111,6 +111,7 @@ class SessionMaker:
     def _in_session(
         self, call: Call, run: Callable[[], Any], planned: Planned
     ) -> tuple[Any, Losses, dict[str, Any]]:
+        """Make one session around the run; store its trace and count losses."""
         self._attachment.before_session()
         start = timed(self._session.start)
         try:

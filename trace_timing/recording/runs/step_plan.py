@@ -79,6 +79,7 @@ def _spread(expected: int, wanted: int) -> list[Stretch]:
 
 
 def _from_the_start(wanted: int) -> tuple[Stretch, ...]:
+    """Stretches for an unknown number of steps."""
     first = max(wanted // 2, 1)
     stretches = [(1, first)]
     left, start = wanted - first, 2 * wanted + 1

@@ -157,10 +157,10 @@ def without_first(made: Sequence[RunRecord]) -> list[RunRecord]:
     """A sample's controls without the first that is not bare; the next record gets its time."""
     at = next(i for i, record in enumerate(made) if record.control and not record.control.bare)
     first, rest = made[at], [*made[:at], *made[at + 1 :]]
-    told = {"first_of_its_lengths_ns": first.control.total_ns if first.control else None}
+    note = {"first_of_its_lengths_ns": first.control.total_ns if first.control else None}
     if "warm_up" in first.machine:
-        told["warm_up"] = first.machine["warm_up"]
-    rest[at] = replace(rest[at], machine={**rest[at].machine, **told})
+        note["warm_up"] = first.machine["warm_up"]
+    rest[at] = replace(rest[at], machine={**rest[at].machine, **note})
     return [
         replace(record, control=replace(record.control, index=index)) if record.control else record
         for index, record in enumerate(rest)

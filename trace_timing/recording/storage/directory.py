@@ -245,6 +245,7 @@ def _is_whole(directory: CaptureDirectory, record: RunRecord) -> bool:
 
 
 def _finished_groups(directory: CaptureDirectory, lines: Iterable[RunRecord]) -> set[GroupKey]:
+    """The groups of which all records are there and ok."""
     done: set[GroupKey] = set()
     missing: dict[GroupKey, int] = {}
     for record in lines:

@@ -244,6 +244,7 @@ def _findings(
 
 
 def _no_subtraction(older: OlderResults, judged: Judged) -> FigureWarning | None:
+    """A warning where decode is not the difference of the other columns."""
     decode = column(older.figures, "T_LLM_decode")
     known = np.isfinite(decode + judged.difference_ms)
     clamped = np.maximum(judged.difference_ms, 0)
@@ -260,6 +261,7 @@ def _no_subtraction(older: OlderResults, judged: Judged) -> FigureWarning | None
 
 
 def _per_token(fencepost: Fencepost | None) -> FigureWarning | None:
+    """A warning where per-token decode divides by N tokens instead of N − 1 steps."""
     if fencepost is None or fencepost.divisor != "tokens":
         return None
     first = fencepost.by_length[0]
@@ -274,6 +276,7 @@ def _per_token(fencepost: Fencepost | None) -> FigureWarning | None:
 
 
 def _biased(bias: Bias | None) -> FigureWarning | None:
+    """A warning where rows without decode show that the subtraction is biased."""
     if bias is None:
         return None
     sign = "too high" if bias.median_ms > 0 else "too low"

@@ -77,6 +77,7 @@ def read_older(path: Path, names: Mapping[str, str] | None = None) -> OlderResul
 
 
 def _load(path: Path) -> tuple[dict[str, Any], list[Record]]:
+    """The rows of a file of any known format, and what else is in it."""
     try:
         match path.suffix:
             case ".csv":
@@ -123,6 +124,7 @@ def _records(table: pd.DataFrame) -> list[Record]:
 
 
 def _figures(path: Path, records: Sequence[Record], names: Mapping[str, str]) -> pd.DataFrame:
+    """The known columns as numbers."""
     present = set(_columns(records))
     missing = [name for name in NEEDED if names.get(name, name) not in present]
     if missing:

@@ -96,7 +96,7 @@ def step_groups(samples: pd.DataFrame, steps: pd.DataFrame) -> list[Group]:
 
 def _good(samples: pd.DataFrame) -> pd.DataFrame:
     faults = samples["reasons"].fillna("").str.split(",")
-    whole = np.array([not FAULTS.intersection(said) for said in faults], bool)
+    whole = np.array([not FAULTS.intersection(codes) for codes in faults], bool)
     good: pd.DataFrame = samples[whole & samples["usable"].to_numpy(bool)]
     return good
 

@@ -152,7 +152,7 @@ def _of_controls(
 
 def _without_fault(samples: pd.DataFrame) -> pd.DataFrame:
     faults = samples["reasons"].fillna("").str.split(",")
-    return samples[[not FAULTS.intersection(said) for said in faults]]
+    return samples[[not FAULTS.intersection(codes) for codes in faults]]
 
 
 def _prefills(samples: pd.DataFrame) -> pd.DataFrame:
@@ -165,6 +165,7 @@ def _prefills(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def _steps(samples: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
+    """The steps of samples without a fault, with their times."""
     bad = set(samples["sample_id"]) - set(_without_fault(samples)["sample_id"])
     good = steps[(steps["stage"] == "decode") & ~steps["sample_id"].isin(bad)]
     table = good[["kv_length"]].copy()

@@ -100,6 +100,7 @@ def are_unprofiled(captures: Iterable[Tables]) -> bool:
 def _state_differences(
     a: Sequence[Tables], b: Sequence[Tables], *, is_comparable: bool
 ) -> Iterator[Difference]:
+    """Signs that the machine was in another state for A than for B."""
     left, right = [t.state for t in a], [t.state for t in b]
     if is_comparable:
         bearings: tuple[tuple[float, Bearing], ...] = (
@@ -122,6 +123,7 @@ def _sources(tables: Tables) -> set[str]:
 
 
 def _column_differences(a: pd.DataFrame, b: pd.DataFrame, basis: Basis) -> Iterator[Difference]:
+    """Clocks and latency sources that differ between A and B."""
     bearings: tuple[tuple[str, Bearing], ...] = (("clock", "withholds all"),)
     if basis == "latency":
         bearings += (("latency_source", "withholds host times"),)
@@ -139,6 +141,7 @@ def _bearing(group: str, name: str, recorded: bool) -> Bearing:
 
 
 def _flat(value: Any, name: str = "") -> dict[str, str]:
+    """Nested settings as text, by dotted names."""
     if isinstance(value, Mapping):
         return {
             key: text

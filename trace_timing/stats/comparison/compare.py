@@ -149,9 +149,9 @@ def compare(
     sides = ([a, *also_a], [b, *also_b])
     a_samples, b_samples, paired, notes = matched_samples(*([t.samples for t in s] for s in sides))
     unlike = capture_differences(*sides, basis)
-    told = [t.state for t in sides[0]], [t.state for t in sides[1]]
+    known_states = [t.state for t in sides[0]], [t.state for t in sides[1]]
     steady = are_unprofiled([*sides[0], *sides[1]]) and not launches_differ_by_cause(unlike)
-    states = told if steady else None
+    states = known_states if steady else None
     figures = [*stage_figures(a_samples, b_samples, basis, paired, states)]
     if not figures:
         raise _nothing_in_both(a, b, basis)
@@ -253,6 +253,7 @@ _Effect = Effect | CaptureEffect
 
 
 def _judge(effect: _Effect, rejected: bool, alpha: float, margin_frac: float) -> Judgement:
+    """The verdict on one effect."""
     if rejected:
         return Judgement("slower" if effect.log_ratio > 0 else "faster")
     if _within(effect.interval(1 - 2 * alpha), margin_frac):
@@ -297,6 +298,7 @@ def _units_needed(spread: float, alpha: float, margin_frac: float) -> float:
 
 
 def _effect(figure: Figure, paired: bool) -> _Effect | None:
+    """The effect of one figure, by the test that its unit needs."""
     if figure.host and figure.drift is not None:
         a, b = _judged_values(figure, paired)
         shift = abs(math.log(_launch_ratio(figure) or 1.0))

@@ -148,6 +148,7 @@ _Cells = Sequence[pd.DataFrame]
 
 
 def _figures(a: _Cells, b: _Cells, basis: Basis) -> Iterator[_StepFigure]:
+    """The figures to compare, by stage, batch size and token."""
     for stage in STEP_STAGES:
         ours, theirs = ([t[t["stage"] == stage] for t in side] for side in (a, b))
         host = _host_share([*ours, *theirs])
@@ -209,6 +210,7 @@ def _judged(
     *,
     single: bool,
 ) -> tuple[ComparedRow, ...]:
+    """A verdict for each figure."""
     # Where tokens differ within cells, time changes at most in proportion to them.
     effects = [
         moderated_effect(f.values.a, f.values.b, f.values.noise, f.drift, shift=f.values.apart)
@@ -273,6 +275,7 @@ def _matched_steps(figures: Sequence[_StepFigure]) -> tuple[int, int]:
 def _left_out(
     steps: Sequence[pd.DataFrame], split: int, figures: Sequence[_StepFigure]
 ) -> Iterator[str]:
+    """Notes on forwards without a partner."""
     matched = _matched_steps(figures)
     for side, own, used in (("A", steps[:split], matched[0]), ("B", steps[split:], matched[1])):
         total = sum(map(len, own))

@@ -199,10 +199,10 @@ class _FigureMaker:
         self.tables = [*a, *b]
         self.split = len(a)
         self.paired = paired
-        told = [] if states is None else [*states[0], *states[1]]
+        known_states = [] if states is None else [*states[0], *states[1]]
         #: By whether it is the least or the median cost before a sample's controls.
         self.costs = {
-            least: tuple(launch_costs(state, least=least) for state in told)
+            least: tuple(launch_costs(state, least=least) for state in known_states)
             for least in (True, False)
         }
         # Repeats of one input are not independent samples, unless all samples have the same input.
@@ -249,6 +249,7 @@ class _FigureMaker:
         )
 
     def _at_equal_launch_cost(self, figure: Figure, drift: Drift, *, least: bool) -> Figure:
+        """The figure with launch costs beside it, and the drift that remains then."""
         costs = self.costs[least]
         ids = figure.a[0].index
         if not costs or not all(ids.isin(cost.index).all() for cost in costs):

@@ -70,8 +70,8 @@ def with_cells(steps: pd.DataFrame) -> pd.DataFrame:
     """
     table = steps.assign(token_ns=_token_ns(steps))
     reads = table["stage"] != "decode"
-    told = table["batch_size"].notna() & (table["context_tokens"].notna() | ~reads)
-    table = table[told & table["recorded"].astype(bool)]
+    has_cell = table["batch_size"].notna() & (table["context_tokens"].notna() | ~reads)
+    table = table[has_cell & table["recorded"].astype(bool)]
     for name in TOKENS:
         table[f"log_{name}"] = np.log1p(table[name].astype(float).fillna(0.0))
     width = np.log(2) / CELLS_PER_DOUBLING

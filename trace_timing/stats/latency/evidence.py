@@ -164,6 +164,7 @@ def _sample(
     controls: Sequence[RunRecord],
     works: bool,
 ) -> SampleEvidence:
+    """Sort a sample's controls by how they may be used."""
     clock = runs[0].clock if runs else None
     tokens = records[0].tokens_out if records else _most_frequent(controls)
     left_out: Counter[str] = Counter()
@@ -176,14 +177,16 @@ def _sample(
             left_out[reason] += 1
         else:
             used.append((record, replace(times, cupti=cupti_state(times, works=works))))
-    said = {record.tokens_sha256 for record in (*records[:1], *(r for r, _ in used))} - {None}
+    token_digests = {record.tokens_sha256 for record in (*records[:1], *(r for r, _ in used))} - {
+        None
+    }
     return SampleEvidence(
         key=key,
         runs=tuple(runs),
         record=next(iter((*records, *controls)), None),
         **_by_use([times for _, times in used]),
         left_out=dict(left_out),
-        tokens_differ=len(said) > 1,
+        tokens_differ=len(token_digests) > 1,
     )
 
 

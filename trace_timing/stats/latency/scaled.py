@@ -114,14 +114,14 @@ def scaled_by_total(recorded: Cut, control: Latency) -> Latency:
     low, high = control.lo_ns["T_total"], control.hi_ns["T_total"]
     half = log(high / low) / 2 if low and high else None
     attached = control.source == "attached"
-    said = ("controls_attached",) if attached else _too_wide(half)
+    further = ("controls_attached",) if attached else _too_wide(half)
     return replace(
         control,
         source="attached" if attached else "scaled",
         ns=times,
         lo_ns=_times_factor(times, None if half is None else exp(-half)),
         hi_ns=_times_factor(times, None if half is None else exp(half)),
-        reasons=("scaled_by_total", *said),
+        reasons=("scaled_by_total", *further),
     )
 
 

@@ -121,6 +121,7 @@ def _counted(runs: pd.DataFrame) -> list[_Row]:
 def _among(
     runs: Sequence[_Row], time: str, among: str, known: Mapping[RunId, tuple[str, ...]]
 ) -> Iterator[Outlier]:
+    """Outliers of one time among comparable runs."""
     timed = [run for run in runs if not pd.isna(run[time])]
     if len(timed) < FEWEST_TO_STAND_OUT_OF:
         return

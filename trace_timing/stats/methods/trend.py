@@ -77,6 +77,7 @@ def _slopes(x: FloatArray, y: FloatArray) -> FloatArray:
 
 
 def _interval(x: FloatArray, y: FloatArray, slopes: FloatArray, level: float) -> Interval | None:
+    """Interval of the slope by Kendall's rank correlation."""
     n = len(x)
     # Even the widest interval, over all slopes, misses in 2 of n! orders of the points.
     if n <= 20 and 1 - 2 / math.factorial(n) < level:

@@ -98,15 +98,16 @@ def verdicts(stage: StageEvidence) -> tuple[Verdict, ...]:
     """The verdicts that a stage's evidence supports, the most specific first; often none."""
     if stage.window_ns <= 0 or stage.window_ns < LEAST_STAGE_FRAC * stage.run_ns:
         return ()
-    said = (verdict for rule in _RULES for verdict in rule(stage))
+    found = (verdict for rule in _RULES for verdict in rule(stage))
     if stage.recorded_of is None:
-        return tuple(said)
+        return tuple(found)
     recorded, steps = stage.recorded_of
-    told = f"; in the {recorded:,} recorded steps of {steps:,}"
-    return tuple(replace(verdict, evidence=verdict.evidence + told) for verdict in said)
+    steps_note = f"; in the {recorded:,} recorded steps of {steps:,}"
+    return tuple(replace(verdict, evidence=verdict.evidence + steps_note) for verdict in found)
 
 
 def _sync_loop(e: StageEvidence) -> Iterator[Verdict]:
+    """A loop that synchronizes in every iteration, over experts or others."""
     loop = e.loop
     if loop is None or not e.syncs_in_a_loop:
         return
@@ -154,6 +155,7 @@ def _loop_evidence(e: StageEvidence, loop: SyncLoop) -> str:
 
 
 def _allocator(e: StageEvidence) -> Iterator[Verdict]:
+    """Time in allocator calls."""
     idle = e.idle_in("alloc")
     if idle < LEAST_GAIN_FRAC * e.window_ns:
         return
@@ -170,6 +172,7 @@ def _allocator(e: StageEvidence) -> Iterator[Verdict]:
 
 
 def _exposed(e: StageEvidence) -> Iterator[Verdict]:
+    """Time in collectives that no other work hides."""
     exposed = e.exposed_ns
     if exposed < LEAST_GAIN_FRAC * e.window_ns:
         return
@@ -186,6 +189,7 @@ def _exposed(e: StageEvidence) -> Iterator[Verdict]:
 
 
 def _copies(e: StageEvidence) -> Iterator[Verdict]:
+    """Copies to and from the host."""
     rows = [k for k in e.kinds if k.op_kind in ("memcpy_htod", "memcpy_dtoh")]
     busy = sum(row.busy_ns for row in rows)
     if busy < LEAST_GAIN_FRAC * e.window_ns:
@@ -201,6 +205,7 @@ def _copies(e: StageEvidence) -> Iterator[Verdict]:
 
 
 def _host_bound(e: StageEvidence) -> Iterator[Verdict]:
+    """The device waits for the host most of the time."""
     gaps = e.idle_in(*_HOST_GAPS)
     if not e.starves or gaps <= e.busy_ns:
         return
@@ -236,6 +241,7 @@ def _starved_share(e: StageEvidence) -> str:
 
 
 def _host_remedy(e: StageEvidence) -> str:
+    """The remedy for a host-bound stage that fits its other evidence."""
     if e.graph is not None:
         return "replay more of it in one graph, or give each replay more work: a larger batch"
     if e.syncs_in_a_loop:
@@ -256,6 +262,7 @@ def _host_remedy(e: StageEvidence) -> str:
 
 
 def _held_up(e: StageEvidence) -> Iterator[Verdict]:
+    """Work is launched most of the time without any of it running."""
     launched = e.idle_in("launch_latency", "device_gap")
     nothing_launched = e.window_ns - e.busy_ns - launched
     if e.queue is None or e.starves or launched <= max(e.busy_ns, nothing_launched):
@@ -276,6 +283,7 @@ def _held_up(e: StageEvidence) -> Iterator[Verdict]:
 
 
 def _device_bound(e: StageEvidence) -> Iterator[Verdict]:
+    """The device works most of the time."""
     # A collective that waits for another rank makes the device busy without work.
     if e.busy_ns - e.exposed_ns < DEVICE_BOUND_BUSY_FRAC * e.window_ns or not e.kinds:
         return

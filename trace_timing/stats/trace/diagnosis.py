@@ -127,11 +127,12 @@ def _of_known_stages(found: Why) -> Why:
 
 
 def _verdicts(run: RunTimeline, found: Why) -> tuple[Verdict, ...]:
+    """The verdicts on each stage; none without a device timeline."""
     if run.clock == "host":
         return ()
     part, run_ns = recorded_part(run), run.window_end_ns - run.window_start_ns
     (window, busy), whole = _of_part(run), window_by_stage(run)
-    said: list[Verdict] = []
+    found_verdicts: list[Verdict] = []
     for stage in stages_of(part):
         if stage in ("unattributed", NOT_RECORDED):
             continue
@@ -150,8 +151,8 @@ def _verdicts(run: RunTimeline, found: Why) -> tuple[Verdict, ...]:
             communication=_of(stage, found.communication),
             recorded_of=_recorded_of(run, stage),
         )
-        said += verdicts(evidence)
-    return tuple(said)
+        found_verdicts += verdicts(evidence)
+    return tuple(found_verdicts)
 
 
 def _recorded_of(run: RunTimeline, stage: Stage) -> tuple[int, int] | None:

@@ -162,6 +162,7 @@ def _sums(table: pd.DataFrame, name: str, value: str) -> dict[str, int]:
 
 
 def _max_queue(analysis: Any) -> dict[int, int] | None:
+    """Most outstanding ops by stream; None where HTA refuses the trace."""
     try:
         series = analysis.get_queue_length_time_series(ranks=[0])
     except AssertionError:

@@ -127,6 +127,7 @@ def _decode(m: _Language, tokens_in: int, numbers: Sequence[int]) -> Work:
 
 
 def _language(model: Mapping[str, Any]) -> _Language | None:
+    """The language model's figures; None where one is missing."""
     weights = (model.get("stages") or {}).get("language") or {}
     sizes = model.get("text_config") or {}
     experts = (model.get("experts") or {}).get("parameters") or 0

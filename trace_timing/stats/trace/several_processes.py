@@ -35,35 +35,35 @@ def joined(results: Sequence[TraceResult], pids: Sequence[str]) -> TraceResult:
 
 def _summary(results: Sequence[TraceResult], pids: Sequence[str]) -> TraceSummary:
     """The trace's summary: all processes' checks and warnings, the worst clocks, summed counts."""
-    said = [r.summary for r in results]
+    summaries = [r.summary for r in results]
     ranks = [r.runs[0].rank for r in results]
     unattributed: Counter[str] = Counter()
-    for summary in said:
+    for summary in summaries:
         unattributed.update(summary.unattributed)
     warnings = tuple(
         replace(warning, rank=rank)
-        for rank, summary in zip(ranks, said, strict=True)
+        for rank, summary in zip(ranks, summaries, strict=True)
         for warning in summary.warnings
     )
     return replace(
-        said[0],
-        checks=tuple(check for summary in said for check in summary.checks),
+        summaries[0],
+        checks=tuple(check for summary in summaries for check in summary.checks),
         warnings=(_several(results[0].runs[0].sample_id, ranks, pids), *warnings),
         unattributed=dict(unattributed),
-        has_stage_ranges=all(summary.has_stage_ranges for summary in said),
-        all_unattributed=any(summary.all_unattributed for summary in said),
-        clocks=_clocks([summary.clocks for summary in said]),
-        integrity=_integrity([summary.integrity for summary in said]),
-        checked=_checked([summary.checked for summary in said], pids),
+        has_stage_ranges=all(summary.has_stage_ranges for summary in summaries),
+        all_unattributed=any(summary.all_unattributed for summary in summaries),
+        clocks=_clocks([summary.clocks for summary in summaries]),
+        integrity=_integrity([summary.integrity for summary in summaries]),
+        checked=_checked([summary.checked for summary in summaries], pids),
     )
 
 
 def _several(sample_id: str, ranks: Sequence[int], pids: Sequence[str]) -> FigureWarning:
-    told = "; ".join(f"rank {r}: process {pid}" for r, pid in zip(ranks, pids, strict=True))
+    processes = "; ".join(f"rank {r}: process {pid}" for r, pid in zip(ranks, pids, strict=True))
     return FigureWarning(
         code="several_processes",
         message="The trace holds several processes: each has rows of its own, under a rank.",
-        evidence=told,
+        evidence=processes,
         remedy="if these are no ranks of one run, give the trace of each process by itself",
         sample_id=sample_id,
     )

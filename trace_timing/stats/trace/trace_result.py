@@ -195,6 +195,7 @@ def result_of(
 
 
 def _recorded(run: _Run, run_summary: RunSummary, summary: TraceSummary) -> RecordedRun:
+    """One run's figures for its sample."""
     timeline, figures = run.timeline, run_figures(run.timeline)
     sums = zip(timeline.keys, figures.kernel_sum_ns.tolist(), strict=True)
     kernel_sums: dict[Stage, int] = {}
@@ -270,6 +271,7 @@ def _tables(
 def _tables_of_rows(
     trace: Trace, runs: Sequence[_Run], source: TraceSource, *, hta: bool
 ) -> dict[str, pa.Table]:
+    """The tables whose rows are made one by one."""
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("kernels", *WHY_TABLES)}
     for run in runs:
         run_key = run.key._asdict()

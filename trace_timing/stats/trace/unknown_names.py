@@ -24,12 +24,12 @@ def unknown_names(trace: Trace) -> Iterator[FigureWarning]:
     events = trace.events
     kernels = events.rows(Kind.KERNEL)
     other = kernels[op_kinds(trace, kernels) == OP_KINDS.index("other")]
-    total, untold = int(events.dur_ns[kernels].sum()), int(events.dur_ns[other].sum())
-    if untold > MOST_UNKNOWN_FRAC * total:
+    total, of_unknown = int(events.dur_ns[kernels].sum()), int(events.dur_ns[other].sum())
+    if of_unknown > MOST_UNKNOWN_FRAC * total:
         yield FigureWarning(
             code="unknown_kernels",
             message="Kernels of unknown names: their kind of work is `other`.",
-            evidence=f"{untold / total:.0%} of kernel time, most of it {_most(trace, other)}",
+            evidence=f"{of_unknown / total:.0%} of kernel time, most of it {_most(trace, other)}",
             remedy="read kinds of work as lower bounds; add the names to the table of kernel names",
         )
     calls = events.rows(Kind.CALL)
@@ -39,11 +39,12 @@ def unknown_names(trace: Trace) -> Iterator[FigureWarning]:
     if unknown_ns > MOST_UNKNOWN_FRAC * inside:
         yield FigureWarning(
             code="unknown_calls",
-            message="API calls of unknown names: whether they wait or allocate is not told.",
+            message="API calls of unknown names: whether they wait or allocate is not known.",
             evidence=f"{unknown_ns / inside:.0%} of the time in calls, {len(strange):,} of "
             f"{len(calls):,}, most of it {_most(trace, strange)}",
-            remedy="read idle causes beside `api` as lower bounds; add the names to call_names.py; "
-            "which call INVALID is, its `cbid` in the trace says (CUPTI's cupti_runtime_cbid.h)",
+            remedy="read idle causes beside `api` as lower bounds; add the names to "
+            "api_call_names.py; for calls named INVALID, their `cbid` in the trace shows which they "
+            "are (CUPTI's cupti_runtime_cbid.h)",
         )
 
 

@@ -110,5 +110,5 @@ def without_id(trace: Trace) -> int:
 
 def _counted(counts: Mapping[str, int]) -> str:
     most = sorted(counts.items(), key=lambda pair: -pair[1])
-    said = ", ".join(f"{label} ({count:,})" for label, count in most[:_MOST_NAMED])
-    return said + (f" and {len(most) - _MOST_NAMED} more" if len(most) > _MOST_NAMED else "")
+    listed = ", ".join(f"{label} ({count:,})" for label, count in most[:_MOST_NAMED])
+    return listed + (f" and {len(most) - _MOST_NAMED} more" if len(most) > _MOST_NAMED else "")

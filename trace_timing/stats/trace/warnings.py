@@ -52,6 +52,7 @@ def trace_warnings(trace: Trace, timeline: TraceTimeline) -> Iterator[FigureWarn
 
 
 def _unattributed(trace: Trace, timeline: TraceTimeline) -> Iterator[FigureWarning]:
+    """Ops and traces without a stage."""
     if not timeline.has_stage_ranges:
         seen = ", ".join(timeline.unclaimed_ranges[:8]) or "none"
         yield FigureWarning(
@@ -106,6 +107,7 @@ def integrity_warnings(results: Iterable[IntegrityResult]) -> Iterator[FigureWar
 
 
 def _switches(timeline: TraceTimeline, integrity: Integrity) -> Iterator[FigureWarning]:
+    """Ops and launches lost where recording was switched."""
     ops, launches = timeline.unattributed.get("recording_switch", 0), integrity.launches_at_switches
     if not ops and not launches:
         return

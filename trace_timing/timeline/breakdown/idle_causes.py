@@ -193,6 +193,7 @@ def _rows(
     called: dict[tuple[int, int, int], tuple[int, int]],
     stages: tuple[Stage, ...],
 ) -> tuple[IdleCause, ...]:
+    """Rows by stage and cause, with calls listed that caused no idle time."""
     listed = {key for key in called if key[1] in _ALWAYS_LISTED}
     rows = []
     for stage, cause, name in sorted(idle.keys() | listed):

@@ -55,9 +55,9 @@ def find_ranges(trace: Trace, stage_map: StageMap) -> FoundRanges:
     rows = events.rows(Kind.RANGE)
     names = {n: trace.names[n] for n in distinct_codes(events.name[rows])}
     stage_map = stage_map.chosen_for(names.values())
-    said = stage_map.meanings([*names.values(), *trace.info.damage.ranges])
-    _refuse_bad_ranges(trace.info.damage.ranges, said)
-    meaning = {n: said[name] for n, name in names.items()}
+    meanings = stage_map.meanings([*names.values(), *trace.info.damage.ranges])
+    _refuse_bad_ranges(trace.info.damage.ranges, meanings)
+    meaning = {n: meanings[name] for n, name in names.items()}
     known = [found for found in meaning.values() if found is not None]
     meaning |= {n: _GAP for n, name in names.items() if known and name in _MARKS}
     serving = stage_map.serving and all(found.stage != "generate" for found in known)
@@ -111,8 +111,9 @@ def _ranges_by_begin(
     return keys, ranges
 
 
-def _refuse_bad_ranges(bad: Mapping[str, str], said: Mapping[str, NamedStage | None]) -> None:
-    claimed = {n: state for n, state in bad.items() if said[n] is not None or n in _MARKS}
+def _refuse_bad_ranges(bad: Mapping[str, str], meanings: Mapping[str, NamedStage | None]) -> None:
+    """Refuse ranges with unusable times whose names stand for stages."""
+    claimed = {n: state for n, state in bad.items() if meanings[n] is not None or n in _MARKS}
     for name, state in claimed.items():
         raise AttributionError(
             f"{len(claimed)} range names stand for stages and have no usable times",

@@ -273,6 +273,7 @@ def _outside(found: FoundRanges, ranges: tuple[StageRange, ...]) -> tuple[StageR
 
 
 def _run_ops(trace: Trace, ops: Attribution, chosen: IntArray) -> RunOps:
+    """The chosen ops of a trace."""
     rows = ops.row[chosen]
     return RunOps(
         row=rows,

@@ -142,6 +142,7 @@ def recognised(names: Iterable[str], maps: Iterable[StageMap]) -> StageMap | Non
 
 
 def _numbers(match: re.Match[str]) -> dict[str, int]:
+    """The numbers in a range name, by group of its pattern."""
     texts = {group: text for group, text in match.groupdict().items() if text is not None}
     for group, text in texts.items():
         if text.isdecimal() and len(text) > _MOST_DIGITS:
@@ -160,11 +161,11 @@ def _numbers(match: re.Match[str]) -> dict[str, int]:
 
 
 def _batch(numbers: Mapping[str, int]) -> BatchSize | None:
-    told = {_GROUPS[group]: number for group, number in numbers.items() if group != "step"}
-    if not told:
+    sizes = {_GROUPS[group]: number for group, number in numbers.items() if group != "step"}
+    if not sizes:
         return None
-    requests = [told[n] for n in ("context_requests", "generation_requests") if n in told]
-    return BatchSize(**({"batch_size": sum(requests)} if requests else {}) | told)
+    requests = [sizes[n] for n in ("context_requests", "generation_requests") if n in sizes]
+    return BatchSize(**({"batch_size": sum(requests)} if requests else {}) | sizes)
 
 
 def _default_pattern(stage: str) -> re.Pattern[str]:
@@ -241,6 +242,7 @@ def parse_stage_map(text: str, source: str, *, name: str = "") -> StageMap:
 def _compile(
     stage: str, given: object, source: str, *, own: bool
 ) -> list[tuple[Pattern, Stage | Generate]]:
+    """The compiled patterns of one stage."""
     known: dict[str, Stage | Generate] = {s: s for s in RANGE_STAGES} | {"generate": "generate"}
     if stage not in known:
         raise UsageError(

@@ -248,6 +248,7 @@ def _ranged(run: RunTimeline, groups: IntArray, count: int) -> BoolArray:
 
 
 def _device_columns(figures: DeviceFigures, rows: IntArray, clock: str) -> dict[str, list[Any]]:
+    """Columns from the device's timeline; null where there is none."""
     empty = figures.gpu_ops[rows] == 0
     span = np.where(empty, 0, figures.last_end_ns[rows] - figures.first_start_ns[rows])
     columns: dict[str, list[Any]] = {
@@ -314,6 +315,7 @@ def _step_columns_of_stages(run: RunTimeline, stages: Sequence[Stage]) -> dict[s
 def _stage_steps(
     run: RunTimeline, stage: Stage, in_part: bool, figures: DeviceFigures | None
 ) -> StageSteps:
+    """How much of a stage was recorded, and its figures per step."""
     row = StageSteps(recorded=not in_part)
     if stage in NUMBERED_STAGES:
         steps = recorded_steps(run, stage)

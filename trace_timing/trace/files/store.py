@@ -79,6 +79,7 @@ def write_store(trace: Trace, path: str | Path, *, durable: bool = True) -> None
 
 
 def _stored_table(trace: Trace) -> pa.Table:
+    """The events as a table, with the header in its metadata."""
     import pyarrow as pa
 
     header = Header(
@@ -132,6 +133,7 @@ def read_store_stream(file: BinaryIO, source: str) -> Trace:
 
 
 def _trace(table: Any, path: str | Path) -> Trace:
+    """The trace of a stored table, verified by its checksum."""
     header, raw = _header(table.schema.metadata, path)
     try:
         names, codes = _dictionary(table.column("name"))
@@ -231,6 +233,7 @@ _Label = TypeVar("_Label")
 def _compact(
     labels: tuple[_Label, ...], codes: npt.NDArray[np.int32]
 ) -> tuple[tuple[_Label, ...], npt.NDArray[np.int32]]:
+    """The labels in use, by first use, and the codes into them."""
     used, first = np.unique(codes, return_index=True)
     used = used[np.argsort(first)]
     used = used[used != NONE]

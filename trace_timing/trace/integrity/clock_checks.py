@@ -59,6 +59,7 @@ def before_launch(trace: Trace) -> Found:
 
 
 def _early(trace: Trace, *, below: bool) -> Found:
+    """Ops that begin before their launch, within the tolerance of clocks or beyond."""
     early = _early_ns(trace)
     if not len(early):
         return passed(_NO_LAUNCH)
@@ -82,6 +83,7 @@ def after_sync(trace: Trace) -> Found:
 
 
 def _late(trace: Trace, *, below: bool) -> Found:
+    """Calls that return too early, within the tolerance of clocks or beyond."""
     waits = _waits(trace)
     if not waits.calls:
         return passed("no call that is known to wait for an op")

@@ -59,6 +59,7 @@ def lost_at_switches(trace: Trace) -> IntArray:
 
 
 def _overlong(trace: Trace) -> IntArray:
+    """By how many ns ops outlast the begin of their stream's next op, of those beyond tolerance."""
     events = trace.events
     ops = gpu_op_rows(events)
     # Nodes of a graph run side by side under one stream's name.

@@ -196,6 +196,7 @@ class Columns:
         return True
 
     def _add_loosely(self, array: Buffer) -> None:
+        """Add events by the loose decoder, noting those that cannot be used."""
         events, repairs = decode_loosely(array)
         labels = [event.label for event in events]
         kinds = bytearray(kind_of(label, cpu_ops=self._cpu_ops) for label in labels)

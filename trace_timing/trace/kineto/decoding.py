@@ -201,6 +201,7 @@ class StrictDecoder:
 
 @lru_cache(maxsize=8)
 def _decoder(labels: tuple[str, ...]) -> msgspec.json.Decoder[list[Event]]:
+    """The strict decoder that knows these labels."""
     categories = enumerate(labels[len(_PHASES) :], len(_PHASES))
     members = {f"CODE{code}": (category, code) for code, category in categories}
     # Events without a category have their phase as label.

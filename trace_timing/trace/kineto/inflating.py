@@ -50,6 +50,7 @@ def blocks_of(
 
 
 def _inflated(file: BinaryIO, source: str, max_inflation: float) -> Iterator[bytes]:
+    """Blocks of the inflated text, up to the limit."""
     from isal import igzip, isal_zlib
 
     isal_error = cast("type[Exception]", isal_zlib.error)
