@@ -43,8 +43,8 @@ def unknown_names(trace: Trace) -> Iterator[FigureWarning]:
             evidence=f"{unknown_ns / inside:.0%} of the time in calls, {len(strange):,} of "
             f"{len(calls):,}, most of it {_most(trace, strange)}",
             remedy="read idle causes beside `api` as lower bounds; add the names to "
-            "api_call_names.py; for calls named INVALID, their `cbid` in the trace shows which they "
-            "are (CUPTI's cupti_runtime_cbid.h)",
+            "api_call_names.py; for calls named INVALID, their `cbid` in the trace shows which "
+            "they are (CUPTI's cupti_runtime_cbid.h)",
         )
 
 
