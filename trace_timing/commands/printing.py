@@ -61,13 +61,13 @@ def say(text: str, *, err: bool = False) -> None:
     """Print one line on stdout, or on stderr."""
     # Not click.echo: to an ASCII stream it writes UTF-8.
     stream = sys.stderr if err else sys.stdout
-    with _told_if_full(stream):
+    with _errors_explained(stream):
         stream.write(f"{printable(text)}\n")
         stream.flush()
 
 
 @contextmanager
-def _told_if_full(stream: TextIO) -> Iterator[None]:
+def _errors_explained(stream: TextIO) -> Iterator[None]:
     """Turn a failed write (a file on a full disk, say) into an error of one line."""
     try:
         yield
@@ -87,7 +87,7 @@ def say_json(data: bytes) -> None:
     text = data.decode()
     # JSON itself escapes those below U+0020; newlines between values stay.
     escaped = "".join(_json_escape(c) if "\x7f" <= c <= "\x9f" else c for c in text)
-    with _told_if_full(sys.stdout):
+    with _errors_explained(sys.stdout):
         sys.stdout.buffer.write(escaped.encode() + b"\n")
         sys.stdout.flush()
 
@@ -101,7 +101,7 @@ def show(console: Console, *renderables: RenderableType) -> None:
     from rich.text import Text
 
     for item in renderables:
-        with _told_if_full(sys.stdout):
+        with _errors_explained(sys.stdout):
             console.print(Inert(_fit(Text(item) if isinstance(item, str) else item, console)))
 
 

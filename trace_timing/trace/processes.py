@@ -80,7 +80,9 @@ def tell_processes(
         return events, ()
     pids = tuple(sorted(used | _without_host(used, tracks), key=_in_order))
     if len(pids) <= 1:
-        raise _untold(source, events, "processes share a device and the file names one alone", NONE)
+        raise _ambiguous(
+            source, events, "processes share a device and the file names one alone", NONE
+        )
     process = _of_threads(events, threads, pids)
     device = np.flatnonzero(events.thread == NONE)
     process[device] = _of_device_events(events, device, process, tracks, pids, source)
@@ -146,12 +148,12 @@ def _of_device_events(
     several = np.flatnonzero(owner == _SEVERAL)
     if len(several):
         why = f"more than one of the processes {', '.join(pids[:4])} count calls with such ids"
-        raise _untold(source, events, why, int(rows[several[0]]))
+        raise _ambiguous(source, events, why, int(rows[several[0]]))
     owner = _by_track(owner, track, events.device[rows])
     unknown = np.flatnonzero((owner == NONE) & (events.kind[rows] != Kind.SYNC))
     if len(unknown):
         why = "no process has a call with that id"
-        raise _untold(source, events, why, int(rows[unknown[0]]))
+        raise _ambiguous(source, events, why, int(rows[unknown[0]]))
     return owner
 
 
@@ -216,7 +218,7 @@ def _by_track(
     return filled
 
 
-def _untold(source: str, events: Events, why: str, row: int) -> TraceError:
+def _ambiguous(source: str, events: Events, why: str, row: int) -> TraceError:
     which = ""
     if row != NONE:
         kind = Kind(events.kind[row]).name.lower()

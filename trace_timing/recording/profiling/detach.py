@@ -141,7 +141,7 @@ class CuptiAttachment:
             "works": self._works,
         }
 
-    def _is_told_apart(self) -> bool:
+    def _is_distinguishable(self) -> bool:
         """Whether launches cost more after the first session than before it.
 
         A process without CUPTI may for a second launch as slowly as one with it. If the cost before
@@ -157,7 +157,7 @@ class CuptiAttachment:
         Lower costs only mean that the machine has become faster since: an attached CUPTI adds to
         every launch.
         """
-        if self.probe is None or self._before is None or not self._is_told_apart():
+        if self.probe is None or self._before is None or not self._is_distinguishable():
             return False
         before = self._before
         # The machine may have slow moments, in which launches cost more: measure again.

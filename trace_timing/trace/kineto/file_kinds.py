@@ -51,7 +51,7 @@ _MOST_FIRST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Said:
+class FileKind:
     """Kind of a file, the evidence, and the remedy."""
 
     what: str
@@ -88,19 +88,19 @@ def _is_perfetto(first: bytes) -> bool:
     return False
 
 
-def said_of(rest: Rest) -> Said | None:
+def kind_of_document(rest: Rest) -> FileKind | None:
     """Why JSON cannot be read as one document, if that can be recognised."""
     whole = bytes(rest.document[:_MOST_FIRST_BYTES])
     first = _FIRST_VALUE.match(whole)
     if rest.head is None and first and _is_json(first[1]):
-        return Said(
+        return FileKind(
             "it has one JSON value a line (ndjson), not one document",
             f"Its first line is {first[1][:60].decode(errors='replace')}",
             _KINETO,
         )
     end = _end_of_document(rest)
     if end is not None:
-        return Said(
+        return FileKind(
             "it holds two documents, one after the other",
             f"The second begins with {bytes(rest.body[end : end + 40]).decode(errors='replace')!r}",
             "Give each as a trace of its own.",

@@ -12,7 +12,7 @@ from trace_timing.errors import TraceError
 from trace_timing.trace.events import Events, Kind, Trace
 from trace_timing.trace.kineto.columns import Columns
 from trace_timing.trace.kineto.damage import salvage
-from trace_timing.trace.kineto.file_kinds import said_of
+from trace_timing.trace.kineto.file_kinds import kind_of_document
 from trace_timing.trace.kineto.header import header_of, trace_info
 from trace_timing.trace.kineto.inflating import MOST_INFLATION, blocks_of
 from trace_timing.trace.kineto.pieces import PIECE_BYTES, Rest, feed, has_second_list
@@ -63,7 +63,7 @@ def read_stream(
     try:
         header = _finish(rest, columns, source)
     except UNREADABLE as error:
-        other = said_of(rest)
+        other = kind_of_document(rest)
         if other:
             raise TraceError(
                 f"{source}: {other.what}", why=other.why, remedy=other.remedy
