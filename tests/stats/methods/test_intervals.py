@@ -58,7 +58,7 @@ def test_covers_95_percent_whatever_the_distribution(
 
 def test_analyzing_loads_no_scipy_stats(tmp_path: Path) -> None:
     """It takes half a second to import, longer than most analyses."""
-    expected = (
+    program = (
         "import sys; from trace_timing.commands import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
@@ -68,7 +68,7 @@ def test_analyzing_loads_no_scipy_stats(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            expected,
+            program,
             "analyze",
             str(SAMPLE_TRACES),
             "-o",
