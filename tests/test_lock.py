@@ -52,9 +52,9 @@ def hold(path: Path) -> None:
 def test_the_file_names_its_holder_and_is_gone_afterwards(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     with holder(path) as process:
-        said = json.loads(path.read_text())
-        assert (said["work"], said["pid"]) == ("capture", process.pid)
-        assert said["host"] == socket.gethostname()
+        content = json.loads(path.read_text())
+        assert (content["work"], content["pid"]) == ("capture", process.pid)
+        assert content["host"] == socket.gethostname()
         process.communicate()  # its stdin ends
         assert process.returncode == 0
         assert not path.exists()
@@ -96,11 +96,11 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
 
 def note(path: Path, **changes: object) -> None:
     """A lock file as another holder may have left it."""
-    said = {
+    content = {
         "work": "capture", "pid": os.getpid(), "host": socket.gethostname(),
         "boot": lock._boot(), "began": lock._began(os.getpid()),
     }  # fmt: skip
-    path.write_text(json.dumps(said | changes))
+    path.write_text(json.dumps(content | changes))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ Record a loop of your own, with torch and transformers (`pip install 'trace-timi
     with trace_timing.capture("traces/", model) as session:
         output = session.generate("sample 1", meta={"tier": "high"}, **inputs)
 
-Say what is in traces, on any machine:
+Analyse traces, on any machine:
 
     result = trace_timing.analyze("traces/")
     result.samples           # a row a sample: T_vision_total_ms, T_LLM_prefill_ms, …
@@ -60,7 +60,7 @@ def __getattr__(name: str) -> object:
 
 
 def _refusing(name: str, package: str) -> Callable[..., NoReturn]:
-    """What stands for a function that a package is missing for."""
+    """A function that raises, in place of one whose package is missing."""
     from trace_timing.errors import needs_extra
 
     def refuse(*_: object, **__: object) -> NoReturn:

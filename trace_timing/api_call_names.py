@@ -1,8 +1,7 @@
-"""What an API call does, told by its name: the one table of CUDA, HIP and oneAPI call names.
+"""What an API call does, by its name: the one table of CUDA, HIP and oneAPI call names.
 
 Names: CUDA Runtime and Driver API 13.0 references, HIP 7.0 API reference, Unified Runtime 0.11
-and Level Zero 1.13 specifications. Everything that asks
-"is this a launch, a wait, an allocation" asks here.
+and Level Zero 1.13 specifications.
 """
 
 from __future__ import annotations
@@ -46,16 +45,16 @@ DEFINITIONS: dict[CallRole, str] = {
     "unknown": "No row of the table knows the name. Kineto itself writes INVALID for some.",
 }
 
-#: Roles that end only when the device has got somewhere.
+#: Roles of calls that return only when the device has reached a point.
 SYNCHRONIZING: frozenset[CallRole] = frozenset({"sync", "blocking_copy"})
 ALLOCATING: frozenset[CallRole] = frozenset({"alloc", "free"})
 LAUNCHING: frozenset[CallRole] = frozenset({"launch", "graph_launch"})
 
-#: First match wins, of what follows the prefix; a suffix `_v2`, `_ptsz` or `_spt` (the same call,
-#: for another stream by default) is cut off before.
+#: Patterns for the name after its prefix; the first match wins. A suffix `_v2`, `_ptsz` or `_spt`
+#: (the same call with another default stream) is removed before.
 _TABLE: tuple[tuple[CallRole, str], ...] = (
     ("graph_launch", r"GraphLaunch"),
-    # A function of the host makes no op of the device.
+    # A host function makes no op on the device.
     ("event", r"LaunchHostFunc|StreamAddCallback"),
     ("launch", r"(?:Ext|Drv|Hcc)*(?:Module)?Launch(?!Attribute)\w*"),
     # oneAPI: Unified Runtime (ur…) and Level Zero (ze…), which Kineto records as xpu_runtime.
@@ -91,12 +90,12 @@ _NAME = re.compile(
 )
 
 
-#: The longest names of the two APIs have 60 letters.
+#: Longest name looked up; the longest of the two APIs have 60 characters.
 _MOST_CHARS = 256
 
 
 def role_of_call(name: str) -> CallRole:
-    """What a call of this name does; `unknown` where no row knows it."""
+    """The role of a call; `unknown` where no pattern matches its name."""
     return _role_of_call(name) if len(name) <= _MOST_CHARS else "unknown"
 
 

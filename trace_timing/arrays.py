@@ -1,4 +1,4 @@
-"""Array types, and sorting and counting of arrays of integers."""
+"""Array types; sort and count integer arrays."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 def distinct_codes(codes: npt.NDArray[np.integer]) -> IntArray:
-    """Which codes of a small table occur, ascending; none is negative. Counts instead of sorting.
+    """The distinct values of small non-negative codes, ascending, by counting instead of sorting.
 
-    Its time and memory are those of the largest code. The first call of np.unique imports numpy.ma,
-    which takes longer than to lay a trace out.
+    Time and memory are proportional to the largest code. Not np.unique, whose first call imports
+    numpy.ma, which takes longer than building a timeline.
     """
     return np.flatnonzero(np.bincount(codes))
 
 
 def number_codes(codes: IntArray) -> tuple[IntArray, IntArray]:
-    """Which codes occur, ascending, and the place among them of each of n codes.
+    """The distinct codes, ascending, and the index among them of each of n codes.
 
-    Counts where the codes are about as many as they could be, sorts where they lie far apart: the
-    product of two short tables can be longer than memory.
+    By counting, or where codes are sparse by sorting: codes that combine two short tables can be
+    too large to count.
     """
     if int(codes.max(initial=0)) > _SPARSE * len(codes) + _FEW:
         return distinct_and_places(codes)
@@ -33,28 +33,28 @@ def number_codes(codes: IntArray) -> tuple[IntArray, IntArray]:
     return used, place[codes]
 
 
-#: Codes are far apart where the largest is this many times their number.
+#: Codes are sparse where the largest is above this many times their number.
 _SPARSE = 16
 _FEW = 1 << 16
 
 
 def sorted_distinct(values: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
-    """Ascending, each once.
+    """The distinct values, ascending.
 
     np.unique hashes integers since numpy 2.3, which takes ten times as long as sorting where
-    nearly all differ, as instants do. The stable sort merges what is in order already: of begins,
-    ends and launches end to end 140,000 took 0.2 ms, numpy's default 5.5.
+    nearly all differ, as instants do. The stable sort merges runs that are in order already:
+    140,000 concatenated begins, ends and launches took 0.2 ms, numpy's default sort 5.5.
     """
     ordered = np.sort(values, kind="stable")
     return ordered[_first_of_each(ordered)]
 
 
 def distinct_and_places(values: IntArray) -> tuple[IntArray, IntArray]:
-    """As `sorted_distinct`, and the place among the distinct ones of each of n values."""
+    """The distinct values, ascending, and the index among them of each of n values."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
     first = _first_of_each(ordered)
-    number = first.astype(np.int64)  # numpy sums bools at a third of the pace
+    number = first.astype(np.int64)  # numpy sums bools three times as slowly
     np.cumsum(number, out=number)
     number -= 1
     place = np.empty(len(ordered), np.int64)
@@ -69,9 +69,9 @@ def _first_of_each(ordered: npt.NDArray[np.integer]) -> BoolArray:
 
 
 def order_by(first: IntArray, then: IntArray) -> IntArray:
-    """Numbers of n values in the order of `first`; of equal ones, in that of `then`.
+    """Indices that sort n values by `first`, ties by `then`.
 
-    Launches, calls and ops mostly stand in order of time, where a look saves both sorts.
+    Most arrays of launches, calls and ops are sorted already, which is checked first.
     """
     if (first[1:] > first[:-1]).all():
         return np.arange(len(first))
@@ -79,13 +79,13 @@ def order_by(first: IntArray, then: IntArray) -> IntArray:
 
 
 def count_until(places: IntArray, count: int) -> IntArray:
-    """How many places lie at or before each of 0 … count − 1; those from `count` on lie at none."""
+    """For each of 0 … count − 1, how many of the places are at or below it."""
     return np.cumsum(np.bincount(places, minlength=count)[:count])
 
 
 def marks_until(marks: IntArray, instants: IntArray) -> IntArray:
-    """How many marks lie at or before each instant; both ascend.
+    """How many marks are at or before each instant; both ascend.
 
-    For few marks and many instants: each mark is looked up, not each instant.
+    For few marks and many instants: marks are looked up among instants, and not the reverse.
     """
     return count_until(np.searchsorted(instants, marks), len(instants))

@@ -1,7 +1,7 @@
 """Atomic file writes: write a temporary file, sync it, rename it into place.
 
-A reader sees the old file or the new one. What a killed writer left behind is removed by the next
-one: a writer holds a lock on its temporary file or folder for as long as it lives.
+A reader sees the old file or the new one. A writer locks its temporary file or folder for as long
+as it lives, so that the next writer can remove those of killed ones.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from typing import Any
 fcntl: Any
 try:
     import fcntl
-except ImportError:  # Windows: what a killed writer left stays
+except ImportError:  # Windows: temporary files of killed writers stay
     fcntl = None
 
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = True, parents: bool = True) -> Iterator[Path]:
-    """A path to write to; what is written takes the place of `path` when the block ends well.
+    """A temporary path, whose file replaces `path` when the block ends without error.
 
     Args:
-        durable: have the disk confirm it, so that it outlasts a power cut; needless for what can
-            be made again.
-        parents: make the folder that it is to lie in.
+        durable: sync it to disk, to survive a power cut; not needed for files that can be made
+            again.
+        parents: create the folder.
     """
     if parents:
         path.parent.mkdir(parents=True, exist_ok=True)
-    if durable:  # a cache has thousands of files: to look through them all at each would take long
+    if durable:  # a cache has thousands of files, too many to scan at each write
         remove_abandoned(path.parent.glob(f".{_literal(path.name)}.*.partial"))
-    # Unique, so that two writers of one file do not meet in the temporary one.
+    # Unique, so that two writers of one file have different temporary ones.
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     partial.touch()
     try:
@@ -50,7 +50,7 @@ def replacing(path: Path, *, durable: bool = True, parents: bool = True) -> Iter
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file into a folder that is there: whole, on the disk, or not at all.
+    """Write a file into an existing folder, atomically and synced.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written.
@@ -75,9 +75,9 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def holding(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock on a file or folder: True, or False where another process has it.
+    """Hold the lock on a file or folder: yields True, or False if another process has it.
 
-    Where the file system has no locks, or the system none, it is as if nobody else were there.
+    True also where the system or file system has no locks.
     """
     if fcntl is None:
         yield True
@@ -97,7 +97,7 @@ def holding(path: Path, *, wait: bool = True) -> Iterator[bool]:
 
 
 def remove_abandoned(paths: Iterable[Path]) -> None:
-    """Delete those temporary files and folders whose writer is gone."""
+    """Delete the temporary files and folders whose writer no longer runs."""
     if fcntl is None:
         return
     for path in paths:
@@ -111,5 +111,5 @@ def remove_abandoned(paths: Iterable[Path]) -> None:
 
 
 def _literal(name: str) -> str:
-    """As a pattern that fits this name alone."""
+    """A glob pattern that matches only this name."""
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)

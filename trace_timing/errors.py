@@ -1,4 +1,4 @@
-"""Expected failures: each one says what, why and what to do, and is caught once, in commands."""
+"""Expected failures, each with what, why and a remedy; caught once, in `commands`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ EXIT_GOOD = 0
 EXIT_REJECTED = 1
 EXIT_USAGE = 2
 EXIT_NOTHING_READ = 3
-#: Of `compare`: the verdict of a bound had to be withheld.
+#: `compare`: the verdict on a bound was withheld.
 EXIT_WITHHELD = 4
-#: A defect of ours, so that no program takes it for a verdict (EX_SOFTWARE of sysexits.h).
+#: Internal error, distinct from all verdicts (EX_SOFTWARE of sysexits.h).
 EXIT_DEFECT = 70
 
 
 class TraceTimingError(Exception):
-    """A failure that a user can cause and mend.
+    """A failure that a user can cause and remedy.
 
     Args:
         what: one line, what went wrong.
@@ -40,8 +40,8 @@ class TraceTimingError(Exception):
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """`did you mean NAME? ` for the known name nearest to what was given; empty if none is near."""
-    import difflib  # only where something went wrong
+    """`did you mean NAME? ` for the most similar known name; empty if none is similar."""
+    import difflib  # imported only on an error
 
     by_lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(given.lower(), by_lower, n=1, cutoff=0.6)
@@ -49,7 +49,7 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 
 
 def needs_extra(what: str, package: str, extra: str) -> UsageError:
-    """For something that a package of one of the extras is needed for."""
+    """The error for a missing package of one of the extras."""
     return UsageError(
         f"{what} needs {package}, which is not installed",
         remedy=f"pip install 'trace-timing[{extra}]'",
@@ -61,11 +61,11 @@ def _rebuild(cls: type[TraceTimingError], what: str, why: str, remedy: str) -> T
 
 
 class UsageError(TraceTimingError):
-    """The command or call was given something it cannot mean."""
+    """An argument or option of the command or call is wrong."""
 
 
 class TraceError(TraceTimingError):
-    """A trace cannot be read, or cannot be trusted as a whole: it is rejected with its reason."""
+    """A trace cannot be read, or not be trusted as a whole, and is rejected."""
 
     exit_code = EXIT_REJECTED
 
@@ -75,12 +75,12 @@ class AttributionError(TraceError):
 
 
 class NothingReadError(TraceTimingError):
-    """Not one of the inputs could be read."""
+    """None of the inputs could be read."""
 
     exit_code = EXIT_NOTHING_READ
 
 
 class CaptureError(TraceTimingError):
-    """A capture cannot start or go on."""
+    """A capture cannot start or continue."""
 
     exit_code = EXIT_REJECTED

@@ -1,9 +1,9 @@
 """One writer at a time: a lock file in the directory that is written to, which names its holder.
 
-The kernel's lock on the file decides where there is one (local disks, NFS), and falls with the
-process, so that a killed one leaves nothing but a note. Where there is none the note decides: a
-holder of this machine whose process is gone, or that is of another boot, holds nothing any more.
-Of a holder on another machine nothing can be known.
+The kernel's lock on the file decides, where the file system has one (local disks, NFS); it ends
+with the process, so that a killed one leaves only the file. Elsewhere the file's content decides:
+the lock is free if the holder was on this machine and its process is gone or of an earlier boot. A
+holder on another machine cannot be checked.
 """
 
 from __future__ import annotations
@@ -22,43 +22,43 @@ import msgspec
 
 from trace_timing.errors import UsageError
 
-#: What is told of a lock that someone else holds: these are no lock, whatever they mean otherwise.
+#: Errors of flock that mean that another process holds the lock.
 _HELD = (errno.EACCES, errno.EAGAIN)
 _MOST_BYTES = 4096
-#: Locks of this process, whose own locks the kernel does not keep apart.
+#: Locks held by this process, for which the kernel's lock may not exclude itself.
 _ours: set[Path] = set()
 _guard = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """Who holds a lock, as the lock file says."""
+    """The holder of a lock, from the lock file."""
 
-    #: What it does: "capture", "analyze".
+    #: Its command: "capture", "analyze".
     work: str
     pid: int
     host: str
-    #: Of the running kernel, and when the process began within it; None where they are not told.
+    #: Boot id of the kernel, and start time of the process within it; None where unknown.
     boot: str | None
     began: str | None
 
     @property
     def is_gone(self) -> bool:
-        """Whether it certainly holds nothing any more."""
+        """Whether it certainly no longer runs."""
         if self.boot is not None and self.boot == _boot():
-            # A container's processes have other numbers, so another host's are not looked up.
+            # Pids are looked up only on the same host: a container numbers its own.
             return self.host == socket.gethostname() and not _runs(self.pid, self.began)
         return self.host == socket.gethostname() and None not in (self.boot, _boot())
 
 
 @contextmanager
 def locked(path: Path, *, work: str, directory: str) -> Iterator[None]:
-    """Hold a lock as long as the block runs; its file is gone afterwards.
+    """Hold a lock while the block runs, then delete its file.
 
     Args:
-        path: of the lock file; its folder is there.
-        work: what the holder does, for those who are refused.
-        directory: what is locked, for messages.
+        path: the lock file, in an existing folder.
+        work: the holder's command, for messages of refused processes.
+        directory: the locked directory, for messages.
     Raises:
         UsageError: another process, or this one, holds it.
         OSError: the file cannot be written.
@@ -79,7 +79,7 @@ def locked(path: Path, *, work: str, directory: str) -> Iterator[None]:
         yield
     finally:
         with _guard:
-            # Gone before it is released, so that nobody takes a file that is about to go.
+            # Deleted before the lock is released, so that nobody takes a file about to be deleted.
             with suppress(OSError):
                 real.unlink()
             os.close(descriptor)
@@ -96,7 +96,7 @@ def _taken(path: Path, directory: str) -> int:
             holder = _holder(descriptor)
             os.close(descriptor)
             raise _refused(holder, path, directory) from None
-        if not _is_at(descriptor, path):  # its holder has just ended and taken it away
+        if not _is_at(descriptor, path):  # its holder has just ended and deleted it
             os.close(descriptor)
             continue
         holder = _holder(descriptor)
@@ -134,7 +134,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _holder(descriptor: int) -> Holder | None:
-    """Who the file names; None where it is empty or damaged."""
+    """The holder in the file; None where it is empty or damaged."""
     with suppress(msgspec.MsgspecError, OSError):
         return msgspec.json.decode(os.pread(descriptor, _MOST_BYTES, 0), type=Holder)
     return None
@@ -161,19 +161,20 @@ def _boot() -> str | None:
 
 
 def _began(pid: int) -> str | None:
-    """When a process began, in the kernel's ticks: two of one number differ in it."""
+    """Start time of a process in the kernel's ticks, which distinguishes reused pids."""
     with suppress(OSError, IndexError):
-        # The name in parentheses may have spaces, and bytes of any kind.
+        # The name in parentheses may have spaces and any bytes.
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         return fields[19].decode()
     return None
 
 
 def _runs(pid: int, began: str | None) -> bool:
+    """Whether a process with this pid and start time runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:
-        pass  # it is there, and someone else's
+        pass  # it runs, as another user
     return began is None or _began(pid) in (None, began)

@@ -12,12 +12,12 @@ _LARGEST_BYTES = 2**25 - 2**14
 
 @cache
 def reuse_freed_memory() -> None:
-    """Let this process keep up to 64 MB that it has freed.
+    """Let malloc reuse up to 64 MB of freed memory.
 
-    By default glibc maps each array of 128 KiB and more afresh, or trims it off the heap when it is
-    freed, and the kernel clears every page of it again: 8 of 62 ms for all tables of 46,000 ops.
-    Its thresholds follow the largest block freed so far; this one is never touched, so it costs
-    nothing. Other allocators are not affected.
+    By default glibc maps each array of 128 KiB and more anew, or returns it to the system when it
+    is freed, and the kernel clears every page again: 8 of 62 ms for all tables of 46,000 ops. Its
+    thresholds follow the largest block freed so far, so one large block is allocated and freed; it
+    is never written to, so it costs nothing. Other allocators are not affected.
 
     Source: mallopt(3), M_MMAP_THRESHOLD, on the dynamic adjustment of thresholds.
     """

@@ -38,8 +38,8 @@ STEP_STAGES: tuple[Stage, ...] = ("prefill", "mixed", "decode")
 GENERATE = "generate"
 
 
-#: Marks in the trace itself. Recording was off from the begin of the one to its end; the step
-#: after it is recorded, but what was launched before still runs in it, so it is not counted.
+#: Names of the recorder's marks in a trace. Recording was off during the first; the second is the
+#: step after it, which is recorded but not counted, because unrecorded work still runs in it.
 RECORDING_OFF, RECORDING_GUARD = "recording_off", "recording_guard"
 
 

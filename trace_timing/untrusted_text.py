@@ -1,19 +1,19 @@
-"""Text of others (ids, names, reasons) made harmless for a terminal, a log or a spreadsheet."""
+"""Make others' text (ids, names, reasons) harmless for a terminal, a log or a spreadsheet."""
 
 from __future__ import annotations
 
 import re
 
-#: Control characters but tab: ESC and CSI begin terminal commands, CR and BS overwrite, a newline
-#: begins what looks like a line of ours. And the marks that turn the direction of text after them.
+#: Control characters except tab (ESC and CSI begin terminal commands, CR and BS overwrite, a
+#: newline could fake a line of ours), and marks that change the direction of text.
 _UNSAFE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _UNSAFE_IN_LINES = re.compile(_UNSAFE.pattern.replace("\x0a", "\x0b", 1))
-#: What spreadsheets take for a formula, whatever the quotes of the CSV around it.
+#: Beginnings that spreadsheets take for a formula, even in quoted cells of a CSV.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    """The text with what would command a terminal written out, as `\\x1b`.
+    """The text with control characters escaped, as `\\x1b`.
 
     Args:
         lines: the text is several lines of ours, so newlines stay.
@@ -27,9 +27,9 @@ def _written_out(match: re.Match[str]) -> str:
 
 
 def cell(text: str) -> str:
-    """The text as a CSV cell that no spreadsheet runs: an apostrophe before what begins a formula.
+    """The text as a CSV cell, after an apostrophe if a spreadsheet would run it as a formula.
 
-    Text that is a number, as "-5", stays one.
+    Text that is a number, such as "-5", is unchanged.
     """
     if not text.startswith(_FORMULA):
         return text

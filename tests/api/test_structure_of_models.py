@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from trace_timing.recording.hooks.components import component_ranges  # noqa: E402
-from trace_timing.timeline.breakdown.components import recorded_parts  # noqa: E402
+from trace_timing.timeline.breakdown.components import recorded_components  # noqa: E402
 from trace_timing.timeline.breakdown.cpu_op_structure import structure  # noqa: E402
 from trace_timing.timeline.build.intervals import outermost  # noqa: E402
 from trace_timing.timeline.build.ranges import host_timelines  # noqa: E402
@@ -68,7 +68,7 @@ def _told_and_true(trace: Any) -> tuple[Any, list[Any], list[Any]]:
     rows = rows[outermost(events.start_ns[rows], events.end_ns[rows])]
     works = [trace.names[i] not in NO_WORK for i in events.name[rows]]
     rows = rows[works]
-    parts, ranges = recorded_parts(trace)
+    parts, ranges = recorded_components(trace)
     timeline = host_timelines(ranges)[run.generating_thread]
     code = timeline.at(events.start_ns[rows])
     true = [parts[c] if c >= 0 else ("rest", None) for c in code]

@@ -59,8 +59,8 @@ def test_in_python_the_call_says_it_and_help_is_still_there(packages: Path) -> N
     )
     done = python(packages, "-c", program)
     assert done.stderr == ""
-    said = f"trace_timing.capture needs torch, which is not installed. {REMEDY}"
-    assert done.stdout == f"UsageError {said}\n"
+    message = f"trace_timing.capture needs torch, which is not installed. {REMEDY}"
+    assert done.stdout == f"UsageError {message}\n"
 
 
 @pytest.mark.slow

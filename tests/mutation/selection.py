@@ -76,8 +76,8 @@ def measure(copy: Path, results: Path, tests: Sequence[str]) -> None:
         [sys.executable, "-m", "pytest", *arguments], cwd=copy, capture_output=True, text=True
     )
     if done.returncode:
-        said = done.stdout[-4000:] + done.stderr[-2000:]
-        raise BaselineError(f"the unchanged tests fail:\n{said}")
+        output = done.stdout[-4000:] + done.stderr[-2000:]
+        raise BaselineError(f"the unchanged tests fail:\n{output}")
     results.mkdir(parents=True, exist_ok=True)
     for name in (_TIMES, _LINES):
         shutil.copy(copy / name, results / name)

@@ -71,6 +71,6 @@ def report_directory(folder: Path, side: Tables) -> Path:
     side.state.assign(role="control").to_parquet(folder / "runs.parquet")
     for name in ("stages", "steps"):
         pd.DataFrame({"sample_id": ["s0"]}).to_parquet(folder / f"{name}.parquet")
-    told = {"environment": side.environment, "settings": side.settings}
-    (folder / "summary.json").write_text(json.dumps(told))
+    conditions = {"environment": side.environment, "settings": side.settings}
+    (folder / "summary.json").write_text(json.dumps(conditions))
     return folder

@@ -38,10 +38,10 @@ def test_the_old_rows_of_the_page_are_as_wrong_as_it_says(tmp_path: Path) -> Non
     text = (REPOSITORY / "docs" / "howto-check-an-old-result.md").read_text()
     (rows,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
     (tmp_path / "older.json").write_text(rows)
-    said = run("audit", tmp_path / "older.json", "--against", REPOSITORY / "sample_traces")
-    assert quoted("howto-check-an-old-result.md") in words(said)
+    printed = run("audit", tmp_path / "older.json", "--against", REPOSITORY / "sample_traces")
+    assert quoted("howto-check-an-old-result.md") in words(printed)
 
 
 def test_what_the_page_quotes_of_too_few_samples_is_said() -> None:
-    said = run("compare", REPOSITORY / "sample_traces", REPOSITORY / "sample_traces")
-    assert quoted("howto-compare-two-settings.md") in words(said)
+    printed = run("compare", REPOSITORY / "sample_traces", REPOSITORY / "sample_traces")
+    assert quoted("howto-compare-two-settings.md") in words(printed)

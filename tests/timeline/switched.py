@@ -14,7 +14,7 @@ from trace_timing.timeline.rows.checks import run_checks, trace_checks
 from trace_timing.timeline.rows.tables import (
     RunKey,
     device_columns,
-    kernel_columns,
+    kernel_times,
     stage_columns,
     step_columns,
 )
@@ -49,7 +49,7 @@ class Rows:
         self.stage_table = stage_columns(trace, self.timeline, run, KEY).arrow()
         self.step_table = step_columns(trace, self.timeline, run, KEY).arrow()
         self.device_table = device_columns(run, KEY).arrow()
-        self.kernel_table = kernel_columns(trace, run, KEY).arrow()
+        self.kernels = kernel_times(trace, run)
 
     @property
     def checks(self) -> tuple[CheckResult, ...]:

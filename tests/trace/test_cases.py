@@ -100,7 +100,7 @@ REFUSED: dict[str, str] = {
     "42_zipped.json": "a zip archive",
     "42_zipped.zip": "a zip archive",
     # Its launches are another process's than its ranges, and processes are never mixed.
-    "43_launch_in_other_process.json": "the process with the stage ranges launched no GPU op",
+    "43_launch_in_other_process.json": "stage ranges are in one process and GPU ops in another",
     "44b_nan_dur_kernel.json": "kernel event 'gemm_kernel' has dur",
     "44c_kernel_without_dur.json": "kernel event 'gemm_kernel' has no dur",
     "45b_nsys.sqlite": "an SQLite database",

@@ -1,1 +1,1 @@
-"""What `import trace_timing` offers: capture(), timed() and analyze()."""
+"""The Python API: what `import trace_timing` offers."""

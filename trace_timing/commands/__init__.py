@@ -31,7 +31,7 @@ SUBCOMMANDS = {
     "capture": "Record generate() calls of a model: trace, control and conditions of each.",
     "analyze": "Derive stage latencies from traces; write tables and an HTML report.",
     "compare": "Compare two captures: which stage changed, by how much, how sure.",
-    "audit": "Say what wall-clock subtraction did to existing labels.",
+    "audit": "Audit existing labels that were made by wall-clock subtraction.",
     "view": "Open a trace in Perfetto or the Chrome trace viewer.",
     "doctor": "Check this machine (profiler, versions, rates), or the integrity of traces.",
 }
@@ -54,7 +54,7 @@ class LazyGroup(click.Group):
         return list(SUBCOMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Import the one that is called."""
+        """Import and return the subcommand that is called."""
         if name not in SUBCOMMANDS:
             return None
         module = importlib.import_module(f"trace_timing.commands.{name}")
@@ -64,7 +64,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it, with the command that was meant."""
+        """As in click, but an unknown command's error names similar ones."""
         if args and args[0] not in SUBCOMMANDS and not args[0].startswith("-"):
             raise UsageError(
                 f"there is no command {args[0]}",
@@ -79,11 +79,11 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(SUBCOMMANDS.items()))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The way from a model to its latencies."""
+        """Examples: from a model to its latencies."""
         write_examples(formatter, EXAMPLES)
 
     def get_help(self, ctx: click.Context) -> str:
-        """As for a subcommand."""
+        """The page, fitted to stdout as a subcommand's."""
         return fit_page(super().get_help(ctx))
 
 
@@ -96,26 +96,27 @@ def cli(ctx: click.Context, debug: bool) -> None:
     ctx.ensure_object(dict)["debug"] = debug
 
 
-#: Objects made since the last collection at which the next begins. Python's 700 would search what
-#: is imported and the tables some 400 times in a small analysis, a tenth of its time, for nothing.
+#: Threshold of Python's garbage collector, in new objects. With the default of 700 a small analysis
+#: runs it some 400 times over imports and tables, which takes a tenth of the time and frees
+#: nothing.
 _COLLECT_AT = 50_000
 
 
 def main() -> NoReturn:
     """Run the command line, and end the process with its exit code."""
-    # The garbage of a capture can hold device memory: there Python's own pace stays.
+    # Not for a capture, whose garbage can hold device memory.
     reads_only = "capture" not in sys.argv
     if reads_only:
         gc.set_threshold(_COLLECT_AT)
     code = _run()
     if reads_only:
-        # What is alive goes with the process: no need to search it for cycles once more.
+        # Skip the final search for cycles: the process ends anyway.
         gc.freeze()
     sys.exit(code)
 
 
 def _run() -> int:
-    """Expected failures become one message and an exit code."""
+    """Run, turning expected failures into one message and an exit code."""
     fit_streams()
     debug = "--debug" in sys.argv
     try:
@@ -145,7 +146,7 @@ def _run() -> int:
 
 
 def _misused(error: click.ClickException) -> UsageError:
-    """What click refused, told as everything else is."""
+    """click's error as one of ours."""
     context = getattr(error, "ctx", None)
     command = f"{context.info_name} " if context is not None and context.parent else ""
     what = error.format_message().rstrip(".")
@@ -158,7 +159,7 @@ def _say_lines(text: str) -> None:
 
 
 def _unexpected(error: Exception) -> TraceTimingError:
-    """A defect of ours, told as shortly as a mistake of the user's."""
+    """The error shown for an internal error."""
     return TraceTimingError(
         "internal error in trace-timing",
         why=f"{type(error).__name__}: {error}",
@@ -167,7 +168,7 @@ def _unexpected(error: Exception) -> TraceTimingError:
 
 
 def show_error(error: TraceTimingError) -> None:
-    """Three lines on stderr at most: what, why, what to do."""
+    """Print an error as at most three lines on stderr: what, why, what to do."""
     say(f"error: {error.what}", err=True)
     if error.why:
         say(f"  why: {error.why}", err=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trace_timing.api.analysis.result import Analysis
     from trace_timing.records.findings import Rejection
 
-#: Rejected inputs that are named without --verbose.
+#: Most rejected inputs that are named without --verbose.
 MOST_REJECTIONS = 5
 
 
@@ -47,7 +47,7 @@ EXAMPLES = (
 @click.option(
     "--stages",
     metavar="FILE|NAME",
-    help="Other people's range names as stages: a stages.toml, or a built-in map: vllm, sglang, "
+    help="Maps others' range names to stages: a stages.toml, or a built-in map: vllm, sglang, "
     "trtllm, transformers, or auto, which picks one of them for each trace.  [default: the names "
     "that capture writes]",
 )
@@ -64,9 +64,7 @@ EXAMPLES = (
 )
 @click.option("--resume", is_flag=True, help="Go on from what --no-cache left in OUTPUT/.parts.")
 @click.option("--watch", is_flag=True, help="Go on analysing new traces until interrupted.")
-@click.option(
-    "--no-cache", is_flag=True, help="Neither read nor keep compact copies of traces and results."
-)
+@click.option("--no-cache", is_flag=True, help="Do not cache compact copies of traces and results.")
 @click.option(
     "--by",
     metavar="COLUMNS",
@@ -74,8 +72,12 @@ EXAMPLES = (
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary on stdout, for programs.")
 @click.option("--no-report", is_flag=True, help="Write the tables without report.html.")
-@click.option("--components", is_flag=True, help="Tell attention, MLP, … by others' CPU ops, too.")
-@click.option("--hta", is_flag=True, help="Set HolisticTraceAnalysis's figures beside ours.")
+@click.option(
+    "--components",
+    is_flag=True,
+    help="Recognise attention, MLP, … by CPU ops in others' traces too.",
+)
+@click.option("--hta", is_flag=True, help="Also run HolisticTraceAnalysis, to compare its figures.")
 @click.option(
     "--max-inflation",
     type=click.FloatRange(min=1),
@@ -134,7 +136,7 @@ def command(
             analysis = analyze(
                 *paths,
                 progress=bar.advance,
-                # What goes to a URL is gone from here before the last word about it.
+                # For a URL the local files are deleted before the last lines are printed.
                 tables=folder if to.place else None,
                 parts=to.parts if no_cache or resume else None,
                 resume=resume,
@@ -153,11 +155,11 @@ def command(
             warnings = analysis.report_data(pages=False).warnings
             written = write_annotated(paths, folder / "annotated", stages=stages, warnings=warnings)
             say(f"annotated {len(written)} of {len(analysis.traces)} traces", err=True)
-        said = seal(folder) if as_json else {}
+        summary = seal(folder) if as_json else {}
     if to.place:
         analysis.tables.folder = to.place
     if as_json:
-        _print_json(said)
+        _print_json(summary)
     else:
         _print_story(analysis, output, report=not no_report, verbose=verbose)
     return analysis.exit_code
@@ -175,12 +177,12 @@ def _write(analysis: Analysis, folder: Path, *, report: bool, cdn: bool) -> None
         from trace_timing.report.html.page import write_report
 
         data = analysis.report_data()
-        told = {**data.summary, "commands": _commands(data.summary.get("settings") or {})}
-        write_report(replace(data, summary=told), folder / "report.html", cdn=cdn)
+        summary = {**data.summary, "commands": _commands(data.summary.get("settings") or {})}
+        write_report(replace(data, summary=summary), folder / "report.html", cdn=cdn)
 
 
 def _commands(settings: Mapping[str, Any]) -> list[str]:
-    """What led to this report: the capture, as far as its settings tell, and this very call."""
+    """The commands behind this report: the capture's, as far as its settings give it, and this."""
     from trace_timing.report.reproducing import analyze_command, capture_command
 
     own = sys.argv[sys.argv.index("analyze") + 1 :] if "analyze" in sys.argv else []
@@ -199,7 +201,7 @@ def _write_summaries(analysis: Analysis, by: str, path: Path) -> None:
 def _watch(
     paths: tuple[str, ...], output: str, spread: dict[str, Any], *, report: bool, cdn: bool
 ) -> int:
-    """Write the outputs again whenever there are new traces, until interrupted."""
+    """Rewrite the outputs whenever there are new traces, until interrupted."""
     from trace_timing.api.analysis.watch import watch
     from trace_timing.api.output.upload import delivered
     from trace_timing.errors import EXIT_NOTHING_READ
@@ -207,7 +209,7 @@ def _watch(
     code = EXIT_NOTHING_READ
     try:
         for analysis in watch(*paths, **spread):
-            # A server or a shell may look at the folder all the while.
+            # A server or a shell may have the folder open.
             with delivered(output, in_place=True) as to:
                 _write(analysis, to.folder, report=report, cdn=cdn)
             code = analysis.exit_code
@@ -225,6 +227,7 @@ def _print_json(summary: dict[str, Any]) -> None:
 
 
 def _print_story(analysis: Analysis, output: str, *, report: bool, verbose: bool) -> None:
+    """Print tiles, tables and warnings, and where the files are."""
     from rich.console import Console
 
     from trace_timing.report.terminal.analysis import Story, render
@@ -255,7 +258,7 @@ def _say_rejections(rejections: Sequence[Rejection], *, verbose: bool) -> None:
 
 
 class _ProgressBar:
-    """A bar on stderr for many traces; nothing where nobody watches."""
+    """A progress bar on stderr for many traces, if stderr is a terminal."""
 
     def __init__(self) -> None:
         self._bar: Any = None

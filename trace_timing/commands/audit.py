@@ -54,7 +54,7 @@ EXAMPLES = (
 @click.option(
     "--against",
     metavar="TRACES",
-    help="A capture of the same samples, or its report, row by row.  [default: none]",
+    help="Compare row by row with a capture of the same samples, or its report.  [default: none]",
 )
 @click.option(
     "-o",
@@ -118,6 +118,7 @@ def _names(pairs: tuple[str, ...]) -> dict[str, str]:
 
 
 def _targets(files: tuple[Path, ...], output: Path | None) -> dict[Path, Path]:
+    """The cleaned copy's path for each file."""
     if output is None:
         return {}
     targets = {file: output / f"{file.stem}.cleaned{file.suffix}" for file in files}
@@ -139,6 +140,7 @@ def _captured(against: str | None) -> pd.DataFrame | None:
 
 
 def _write(older: OlderResults, judged: Judged, target: Path, *, estimate: bool) -> None:
+    """Write the cleaned copy in the file's own format."""
     import pandas as pd
 
     from trace_timing.report.export import inert_frame

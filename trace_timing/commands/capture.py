@@ -107,7 +107,7 @@ EXAMPLES = (
     "--precision",
     default=None,
     metavar="PERCENT",
-    help="As 3%: more controls until the total is known that well, at 95%.  [default: none]",
+    help="E.g. 3%: make controls until the total is known that well, at 95%.  [default: none]",
 )
 @click.option(
     "--most-controls",
@@ -191,7 +191,7 @@ EXAMPLES = (
     default=None,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="What `doctor --rates -o FILE` wrote: analysis tells the distance to the limit by it.  "
+    help="Output of `doctor --rates -o FILE`, for the distance to the device's limit.  "
     "[default: none]",
 )
 @click.option(
@@ -214,13 +214,14 @@ def command(ctx: click.Context, /, **options: Any) -> int:
       in all         3.4, and 2 to 5 runs of at most 16 new tokens for each new input shape,
                      and one more where a longer run was slow at its first cache lengths
     2,000 captions at 8 s a call take 15 hours; with --record-every 10 they take 11, with
-    --control 1 as well 5. The number of calls is told before the start, the time after the first
-    input's warm-up.
+    --control 1 as well 5. The number of calls is printed before the start, the expected time after
+    the first input's warm-up.
     """
     return _run(options)
 
 
 def _run(options: dict[str, Any]) -> int:
+    """Load model and samples, make all runs, and print progress and result."""
     from trace_timing.api.capture.requirements import require_packages
 
     require_packages()
@@ -252,17 +253,17 @@ def _run(options: dict[str, Any]) -> int:
             tally.add(step)
             if step.call_ns is not None and part.rank == 0:
                 say(duration(count, step.call_ns), err=True)
-        findings, whole = session.findings(), session.told_steps()
+        findings, whole = session.findings(), session.notes_on_steps()
         attached = session.why_attached() if options["order"] == "interleaved" else None
     code = finish(tally, options["output"], findings, attached, stopped=stop())
     for line in whole:
         say(f"  {line}", err=True)
-    # torchrun kills all ranks once one ends with an error, and the others still have work.
+    # 0 under torchrun, which kills the other ranks, that still have work, if one fails.
     return EXIT_GOOD if part.world > 1 else code
 
 
 def _refuse_early(options: dict[str, Any], rank: int) -> None:
-    """What would be refused anyway, before the minutes that loading a model can take."""
+    """Refuse wrong options and places before a model is loaded, which can take minutes."""
     from trace_timing.api.capture.precision import fraction
     from trace_timing.api.capture.retention import KeepPolicy
     from trace_timing.recording.storage.directory import check_place
@@ -308,7 +309,7 @@ def _capture_options(options: dict[str, Any]) -> Any:
         "rates",
     )
     repeated = ("max_new_tokens", "dtype", "device", "device_map", "attn", "seed", "repeats")
-    # A folder's name, not its path: the manifest must not tell where this machine keeps things.
+    # A folder's name and not its path, so that the manifest has no path of this machine.
     model = Path(options["model"]).name if Path(options["model"]).is_dir() else options["model"]
     return CaptureOptions(
         **{name: options[name] for name in names},
@@ -318,10 +319,10 @@ def _capture_options(options: dict[str, Any]) -> Any:
 
 @contextmanager
 def _stop_on_interrupt() -> Iterator[Any]:
-    """Ctrl-C, or a scheduler's SIGTERM, lets the sample that is under way finish.
+    """Stop after the current sample on Ctrl-C or a scheduler's SIGTERM.
 
-    A second Ctrl-C ends at once, but not within a second of the first: torchrun passes on what
-    the terminal has sent already.
+    A second Ctrl-C stops at once, unless within a second of the first: torchrun repeats the signal
+    that the terminal has sent already.
     """
     asked: float | None = None
 

@@ -1,4 +1,4 @@
-"""What `capture` says: what it will cost, how far it is, and what was made."""
+"""Messages of `capture`: its cost in advance, its progress, and its result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHOWN = ("vision", "prefill", "decode", "sampling")
 
 
 class Tally:
-    """Counts of what was made, for the last line."""
+    """Counts of runs made and failed, for the last line."""
 
     def __init__(self) -> None:
         self.controls = self.recorded = 0
@@ -45,12 +45,12 @@ class Tally:
 
     @property
     def were_there(self) -> int:
-        """Samples of which nothing was to be made."""
+        """Number of samples for which nothing had to be made."""
         return len(self._there - self._made)
 
 
 def announced(count: CallCount) -> str:
-    """What a capture costs, before it starts: `--help` says how that comes about."""
+    """The number of calls of a capture, before it starts (`--help` has the rules)."""
     if not count.calls:
         return "nothing is left to be made"
     calls = f"{count.calls:,}"
@@ -68,11 +68,11 @@ def _samples(number: int) -> str:
 
 
 def duration(count: CallCount, call_ns: int) -> str:
-    """About how long a capture takes, once the first input was warmed up."""
+    """About how long a capture takes, known after the first input's warm-up."""
     calls = dict.fromkeys((count.calls, count.most_calls))
-    told = " to ".join(_minutes(number * call_ns / 60e9) for number in calls)
+    whole = " to ".join(_minutes(number * call_ns / 60e9) for number in calls)
     return (
-        f"about {ms_from_ns(call_ns):,.0f} ms a call by the first input's warm-up: {told} in all, "
+        f"about {ms_from_ns(call_ns):,.0f} ms a call by the first input's warm-up: {whole} in all, "
         "recorded runs take longer"
     )
 
@@ -99,7 +99,7 @@ def drawn(steps: Iterator[Step], *, rank: int) -> Iterator[Step]:
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
         TextColumn("{task.fields[rate]}"),
-        # Gets the width that is left, and gives it up before the others.
+        # Gets the remaining width, and is the first to shrink.
         TextColumn(
             "{task.fields[last]}",
             markup=False,
@@ -124,7 +124,7 @@ def drawn(steps: Iterator[Step], *, rank: int) -> Iterator[Step]:
 
 
 def _last(step: Step) -> str:
-    """The last sample: its stages by its last control, of a recorded run its tokens."""
+    """The last sample: the stages of its last control, or the tokens of its recorded run."""
     if step.kind == "there":
         return "there already"
     for record in step.records:
@@ -150,7 +150,7 @@ def _stages(control: ControlTimes) -> str:
 def finish(
     tally: Tally, output: Path, findings: list[Finding], attached: str | None, *, stopped: bool
 ) -> int:
-    """Say what was made and what failed; the exit code."""
+    """Print what was made and what failed; returns the exit code."""
     say(
         f"{tally.controls} controls and {tally.recorded} recorded runs made in {output}"
         + _rest(tally),

@@ -52,7 +52,7 @@ EXAMPLES = (
     "--also-a",
     multiple=True,
     metavar="DIR",
-    help="A further capture of A: three a side tell a change of 10 % of a step. Repeatable.  "
+    help="A further capture of A: three a side detect a change of 10 % of a step. Repeatable.  "
     "[default: none]",
 )
 @click.option(
@@ -108,11 +108,11 @@ def command(
     """Compare B with the baseline A: report or capture directories, or traces.
 
     Servers' traces (--stages auto) are compared by their forwards. Exit code 0: every --fail-on
-    bound holds, or cannot be told. 1: one is broken. 2: wrong use. 3: nothing could be read.
-    4: none is broken, but the verdict on one had to be withheld.
+    bound holds, or the data cannot decide it. 1: one is broken. 2: wrong use. 3: nothing could be
+    read. 4: none is broken, but the verdict on one had to be withheld.
     """
     from trace_timing.api.output.comparison import compare_paths
-    from trace_timing.api.output.output_folder import told
+    from trace_timing.api.output.output_folder import explained
     from trace_timing.stats.comparison.gates import check_gate, exit_code, parse_gate
 
     bounds = [parse_gate(text) for text in gates]
@@ -122,7 +122,7 @@ def command(
     outcomes = [check_gate(bound, result) for bound in bounds]
     page = None
     if output is not None:
-        with told(output):
+        with explained(output):
             page = _write_page(result, outcomes, output)
     _show(result, outcomes, page, "json" if as_json else shape)
     return exit_code(outcomes)
@@ -141,6 +141,7 @@ def _write_page(result: ComparisonResult, outcomes: list[GateOutcome], folder: P
 def _show(
     result: ComparisonResult, outcomes: list[GateOutcome], page: Path | None, shape: Shape
 ) -> None:
+    """Print the comparison in the chosen format."""
     match shape:
         case "json":
             from trace_timing.records.encoding import encode

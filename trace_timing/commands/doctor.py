@@ -1,4 +1,4 @@
-"""`trace-timing doctor`: can this machine be trusted, or a trace; what does the device reach."""
+"""`trace-timing doctor`: check this machine or a trace; measure the device's rates."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ EXAMPLES = ("", "--rates -o rates.json", "traces/")
     metavar="FILE|NAME",
     help="Range names of TRACES, as for analyze.  [default: the names that capture writes]",
 )
-@click.option("--rates", "measure", is_flag=True, help="Measure what the device reaches (GPU).")
+@click.option(
+    "--rates", "measure", is_flag=True, help="Measure the GPU's rates: copies, matrix products."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON on stdout.")
 @click.option(
     "-o",
@@ -56,7 +58,7 @@ def command(
         if measure or output:
             raise UsageError("--rates measures this machine", remedy="leave the traces out")
         return _examine(traces, stages, as_json=as_json)
-    from trace_timing.api.output.output_folder import told
+    from trace_timing.api.output.output_folder import explained
     from trace_timing.atomic_write import write_whole
     from trace_timing.recording.doctor.checks import diagnose
     from trace_timing.records.encoding import encode
@@ -64,7 +66,7 @@ def command(
     diagnosis = diagnose()
     rates = _rates(diagnosis) if measure or output else None
     if output and rates:
-        with told(output):
+        with explained(output):
             write_whole(output, encode(rates))
     if as_json:
         say_json(encode({"diagnosis": diagnosis, "rates": rates}))

@@ -10,7 +10,7 @@ import click
 
 from trace_timing.commands.printing import fitted
 
-#: Options of no group, --help among them.
+#: Title of the options in no group, such as --help.
 _OTHERS = "Other options"
 CONTEXT = {"show_default": True, "max_content_width": 100}
 
@@ -36,7 +36,7 @@ class Command(click.Command):
         self.examples = examples
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """A section a group."""
+        """One section for each group."""
         options = (p for p in self.get_params(ctx) if isinstance(p, click.Option))
         records = {option.name: option.get_help_record(ctx) for option in options}
         for title, names in self.groups.items():
@@ -57,17 +57,17 @@ class Command(click.Command):
         write_examples(formatter, [f"{self.name} {example}" for example in self.examples])
 
     def get_help(self, ctx: click.Context) -> str:
-        """The page, in ASCII where stdout takes no more: click writes UTF-8 to such a stream."""
+        """The page, in ASCII if stdout takes nothing else; click would write UTF-8."""
         return fit_page(super().get_help(ctx))
 
 
 def write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:
-    """Command lines, one a line."""
+    """Write each command line on a line of its own."""
     with formatter.section("Examples"):
         for example in examples:
             formatter.write(f"  trace-timing {example}".rstrip() + "\n")
 
 
 def fit_page(page: str) -> str:
-    """A page of help as stdout can take it."""
+    """A help page in characters that stdout can encode."""
     return fitted(page, sys.stdout.encoding or "utf-8", lines=True)

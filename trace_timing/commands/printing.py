@@ -1,4 +1,4 @@
-"""The one place that commands print through: what others wrote cannot command the terminal."""
+"""All printing of the commands: escapes control characters in text that others wrote."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.text import Text
 
-#: What this program's own texts have beyond ASCII, for streams that cannot take it.
+#: ASCII replacements of the other characters in this program's own texts.
 _IN_ASCII = {
     **{"±": "+-", "≈": "~", "×": "x", "÷": "/", "−": "-", "–": "-", "—": "-", "…": "..."},
     **{"→": "->", "µ": "u", "μ": "u", "τ": "tau", "α": "alpha", "■": "#", "ᵀ": "T"},
@@ -28,7 +28,7 @@ _ERRORS = "trace-timing"
 
 
 def fit_streams() -> None:
-    """Let stdout and stderr write what their encoding cannot take in ASCII, not fail on it."""
+    """Let stdout and stderr replace by ASCII what they cannot encode, instead of failing."""
     codecs.register_error(_ERRORS, _replaced)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -47,7 +47,7 @@ def _escaped(character: str) -> str:
 
 
 def fitted(text: str, encoding: str, *, lines: bool = False) -> str:
-    """The text as a stream of that encoding will show it, of the width that it will have there.
+    """The text as a stream of that encoding will show it, so that its width is known.
 
     Args:
         lines: the text is several lines of ours, so newlines stay.
@@ -58,17 +58,17 @@ def fitted(text: str, encoding: str, *, lines: bool = False) -> str:
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """One line on stdout, or on stderr."""
+    """Print one line on stdout, or on stderr."""
     # Not click.echo: to an ASCII stream it writes UTF-8.
     stream = sys.stderr if err else sys.stdout
-    with _told_if_full(stream):
+    with _errors_explained(stream):
         stream.write(f"{printable(text)}\n")
         stream.flush()
 
 
 @contextmanager
-def _told_if_full(stream: TextIO) -> Iterator[None]:
-    """What a stream cannot take, in a line: it is a file on a full disk, say."""
+def _errors_explained(stream: TextIO) -> Iterator[None]:
+    """Turn a failed write (a file on a full disk, say) into an error of one line."""
     try:
         yield
     except BrokenPipeError:
@@ -83,11 +83,11 @@ def _told_if_full(stream: TextIO) -> Iterator[None]:
 
 
 def say_json(data: bytes) -> None:
-    """A JSON text on stdout, with the control characters that JSON allows in strings escaped."""
+    """Print JSON on stdout, with the control characters escaped that JSON allows in strings."""
     text = data.decode()
-    # Those below U+0020 JSON itself escapes; newlines between its values stay.
+    # JSON itself escapes those below U+0020; newlines between values stay.
     escaped = "".join(_json_escape(c) if "\x7f" <= c <= "\x9f" else c for c in text)
-    with _told_if_full(sys.stdout):
+    with _errors_explained(sys.stdout):
         sys.stdout.buffer.write(escaped.encode() + b"\n")
         sys.stdout.flush()
 
@@ -97,16 +97,16 @@ def _json_escape(character: str) -> str:
 
 
 def show(console: Console, *renderables: RenderableType) -> None:
-    """Tables and texts of rich; a str is shown as it is, without markup."""
+    """Print tables and texts of rich; a str is printed without markup."""
     from rich.text import Text
 
     for item in renderables:
-        with _told_if_full(sys.stdout):
+        with _errors_explained(sys.stdout):
             console.print(Inert(_fit(Text(item) if isinstance(item, str) else item, console)))
 
 
 def _fit(item: Any, console: Console) -> Any:
-    """The same with texts that are as wide as they will be shown: before columns are laid out."""
+    """An item with its texts as they will be shown, so that columns get the right width."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -133,13 +133,13 @@ def _fit_text(text: Text, console: Console) -> Text:
 
 
 class Inert:
-    """A renderable whose text is printable whatever it was made of."""
+    """A renderable with all its text made printable."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The segments of what is within; those with text made printable."""
+        """The inner renderable's segments, their text made printable."""
         from rich.segment import Segment
 
         segments: Iterable[Segment] = console.render(self._inner, options)

@@ -1,9 +1,9 @@
-"""A server for one trace on loopback: to the viewer that was told its address, and to no other.
+"""Serve one trace on loopback, only to the viewer that has its address.
 
-The Perfetto UI's content policy lets it read from port 9001 of this machine alone, so the port is
-known to every page that the browser has open. What is not known is the path: it begins with random
-letters of this very call. Requests under another host name (a page that had its own name point to
-127.0.0.1) or from another origin are refused before the path is looked at.
+The Perfetto UI's content policy lets it read only from port 9001 of this machine, so every page in
+the browser knows the port. The path is secret: it begins with random letters. Requests under
+another host name (a page whose own name points to 127.0.0.1) or from another origin are refused
+before the path is looked at.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from urllib.parse import quote, urlsplit
 
 from trace_timing.errors import UsageError
 
-#: The port that the Perfetto UI's content policy allows to be read from.
+#: The only port that the Perfetto UI's content policy allows.
 PORT = 9001
 PERFETTO = "https://ui.perfetto.dev"
 _TOKEN_BYTES = 16
 
 
 class OneShotServer(ThreadingHTTPServer):
-    """Serves one file on loopback until it was read once, whoever else holds a connection open."""
+    """Serves one file on loopback until it was read once, even if others hold connections open."""
 
     daemon_threads = True
     block_on_close = False
 
     def __init__(self, trace: Path, port: int) -> None:
-        #: What is served is the file that the name stands for now; a link's own place matters not.
+        #: The file itself: if the name is a link, later changes of the link have no effect.
         self.trace = trace.resolve(strict=True)
         self.done = threading.Event()
         self.path = f"/{secrets.token_urlsafe(_TOKEN_BYTES)}/{quote(trace.name)}"
@@ -39,22 +39,21 @@ class OneShotServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the trace is while the server runs."""
+        """URL of the trace while the server runs."""
         return f"http://127.0.0.1:{self.server_address[1]}{self.path}"
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Names under which a browser of this machine may ask."""
+        """Allowed values of the Host header."""
         return tuple(f"{name}:{self.server_address[1]}" for name in ("127.0.0.1", "localhost"))
 
     def serve_once(self, wait_s: float, started: Callable[[], object] = lambda: None) -> bool:
-        """Answer until the trace was read, or `wait_s` seconds are over; whether it was.
+        """Serve until the trace was read or `wait_s` seconds have passed; returns whether it was.
 
-        Ctrl-C ends it as well, whatever connections are open.
+        Ctrl-C ends it too, even with open connections.
 
         Args:
-            started: called once answers are given: a browser in a terminal returns only when it
-                is closed.
+            started: called once the server answers; it may block, as a browser in a terminal does.
         """
         thread = threading.Thread(
             target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
@@ -68,7 +67,7 @@ class OneShotServer(ThreadingHTTPServer):
             thread.join()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A viewer that hangs up is no matter of the user's."""
+        """Print nothing when a viewer closes its connection."""
 
 
 def one_shot(trace: Path, port: int) -> OneShotServer:
@@ -95,16 +94,16 @@ def one_shot(trace: Path, port: int) -> OneShotServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Gives out the one file, to the Perfetto UI's origin, and nothing else."""
+    """Answers only requests for the one file, from the Perfetto UI's origin."""
 
     server: OneShotServer
     server_version = "trace-timing"
     sys_version = ""
-    #: Of a connection that was opened and says nothing, in seconds.
+    #: Seconds until a silent connection is closed.
     timeout = 30
 
     def do_GET(self) -> None:
-        """The trace, or why not."""
+        """Send the trace, or a refusal."""
         if not self._allowed():
             return
         with self.server.trace.open("rb") as file:
@@ -114,12 +113,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.done.set()
 
     def do_HEAD(self) -> None:
-        """As GET without the body."""
+        """Send GET's headers without the body."""
         if self._allowed():
             self._head()
 
     def do_OPTIONS(self) -> None:
-        """What a browser asks before it lets a public page read from this machine."""
+        """Answer a browser's preflight request for a public page that reads from this machine."""
         if self._allowed():
             self.send_response(204)
             self.send_header("Access-Control-Allow-Methods", "GET, HEAD")
@@ -133,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _allowed(self) -> bool:
-        """Whether to answer; the refusal is sent already."""
+        """Whether to answer; if not, sends the refusal."""
         if self.headers.get("Host", "") not in self.server.hosts:
             self.send_error(403, "this server is for 127.0.0.1 alone")
             return False
@@ -148,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def end_headers(self) -> None:
-        """Let the viewer's origin read it, and nobody keep it."""
+        """Add headers that let the viewer's origin read the file and forbid caching."""
         self.send_header("Access-Control-Allow-Origin", PERFETTO)
         self.send_header("Vary", "Origin")
         self.send_header("Cache-Control", "no-store")
@@ -156,4 +155,4 @@ class _Handler(BaseHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the command says what matters."""
+        """Log nothing: the command prints what matters."""

@@ -1,4 +1,4 @@
-"""`trace-timing view`: open a trace in Perfetto from this machine alone, or say how to."""
+"""`trace-timing view`: open a local trace in Perfetto, or print how to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trace_timing.commands.printing import say
 from trace_timing.commands.serving import PERFETTO, PORT, one_shot
 from trace_timing.errors import UsageError, did_you_mean
 
-#: Samples named where one has to be chosen.
+#: Most samples named where one has to be chosen.
 MOST_NAMES = 10
 
 
@@ -53,11 +53,11 @@ def command(trace: Path, sample: str | None, no_open: bool, wait: int, port: int
 
 
 def _trace_file(path: Path, sample: str | None) -> Path:
-    """The file itself, or that of a sample of a capture.
+    """The file of a path, or of a sample in a capture directory.
 
     Raises:
         UsageError: there is no such file or sample, or only a compact store of it.
-        TraceError: it is a sample's, and not the file that was recorded.
+        TraceError: a sample's file is not the one that was recorded.
     """
     if path.is_symlink() and not path.exists():
         raise UsageError(
@@ -83,6 +83,7 @@ def _trace_file(path: Path, sample: str | None) -> Path:
 
 
 def _trace_of_sample(folder: Path, sample: str | None) -> Path:
+    """The Kineto file of a capture's sample."""
     from trace_timing.api.analysis.inputs import find_inputs, kineto_file
     from trace_timing.api.analysis.recorded_files import verified
 

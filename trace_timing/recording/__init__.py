@@ -1,1 +1,1 @@
-"""Records generate() calls: ranges in the model, the profiler session, the control, files."""
+"""Record generate() calls: hooks on the model, profiler sessions, controls, files."""

@@ -1,4 +1,4 @@
-"""What a capture ran on: versions and devices, no path and no host name."""
+"""The environment of a capture: versions and devices, without paths or host name."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def _device_versions() -> dict[str, Any]:
 
 
 def driver_version() -> str | None:
-    """The NVIDIA driver's version; None where nvidia-ml-py or the driver does not say."""
+    """The NVIDIA driver's version; None without nvidia-ml-py or an answer of the driver."""
     try:
         import pynvml
 
         pynvml.nvmlInit()
         return str(pynvml.nvmlSystemGetDriverVersion())
-    except Exception:  # an ornament of the record: its absence stops nothing
+    except Exception:  # the record does without it
         return None
 
 
 def cupti_version() -> int | None:
-    """CUPTI's API version number as its library reports it; None where it is not loaded."""
+    """CUPTI's API version number as its library reports it; None where that is not loaded."""
     import ctypes
 
     path = loaded_cupti()

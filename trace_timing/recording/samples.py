@@ -1,4 +1,4 @@
-"""Samples: lines of a JSONL file or rows of a data set, made into what generate() takes."""
+"""Read samples from a JSONL file or a data set, and make them inputs of generate()."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ID_COLUMNS = ("id", "sample_id", "question_id", "uid")
 DEFAULT_PROMPT = "Describe this image."
 
 
-#: What other formats call the keys of a line.
+#: Other names of a line's keys, as in other formats.
 _OTHER_NAMES = {
     "image_path": "image",
     "image_file": "image",
@@ -59,7 +59,7 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """Keyword arguments of generate(), and what is known of them before it runs."""
+    """Keyword arguments of generate(), and metadata known before it runs."""
 
     inputs: Mapping[str, Any]
     metadata: Mapping[str, Any]
@@ -71,7 +71,7 @@ def read_samples(source: str, *, limit: int | None = None) -> list[Sample]:
     Image paths are relative to the file that names them.
 
     Raises:
-        UsageError: no such file, a line that is not a sample, two samples of one id.
+        UsageError: no such file, a line that is not a sample, or two samples with one id.
     """
     rows = _from_dataset(source) if source.startswith(HUGGING_FACE) else _from_file(Path(source))
     samples = list(islice(rows, limit))
@@ -90,12 +90,12 @@ def read_samples(source: str, *, limit: int | None = None) -> list[Sample]:
 
 
 def shard(samples: Sequence[Sample], rank: int, world: int) -> list[Sample]:
-    """The samples of one rank: every `world`-th, so that ranks are done at about one time."""
+    """The samples of one rank: every `world`-th, so that ranks end at about the same time."""
     return list(samples[rank::world])
 
 
 def prepare(sample: Sample, processor: Any, model: Any) -> Prepared:
-    """What the model's own processor and chat template make of a sample, on the model's device.
+    """Apply the model's processor and chat template to a sample; tensors on the model's device.
 
     Raises:
         CaptureError: an image is missing or unreadable; only this sample fails.
@@ -111,7 +111,7 @@ def prepare(sample: Sample, processor: Any, model: Any) -> Prepared:
 
 
 def count_tokens(inputs: Mapping[str, Any], config: Any) -> dict[str, int]:
-    """`batch`, and of the first row vision and text tokens, where the inputs have ids."""
+    """`batch`, and vision and text tokens of the first row, if the inputs have ids."""
     ids = inputs.get("input_ids")
     if ids is None:
         return {}
@@ -125,7 +125,7 @@ def count_tokens(inputs: Mapping[str, Any], config: Any) -> dict[str, int]:
 
 
 def image_token_id(config: Any) -> int | None:
-    """The id that stands for an image's patches in the prompt, by the names families give it."""
+    """The token id of an image's patches in the prompt, by the names that families give it."""
     for name in ("image_token_id", "image_token_index", "image_patch_id"):
         if isinstance(value := getattr(config, name, None), int):
             return value
@@ -174,7 +174,8 @@ def _why_no_image(path: Path, error: Exception) -> str:
 
 
 def _from_wide(image: Any) -> Any:
-    # PIL clips 16-bit and float greys to 255 on conversion: scale by the image's own range first.
+    # PIL clips 16-bit and float greys to 255 on conversion, so scale by the image's own range
+    # first.
     low, high = image.convert("F").getextrema()
     span = (high - low) or 1.0
     return image.convert("F").point(lambda v: (v - low) * (255.0 / span)).convert("RGB")
@@ -191,7 +192,7 @@ def _encode(sample: Sample, images: list[Any], processor: Any) -> Mapping[str, A
 
 
 def _encode_plain(sample: Sample, images: list[Any], processor: Any) -> Mapping[str, Any]:
-    # A base model without a chat template: its own image token, if it names one, then the prompt.
+    # A base model without a chat template: its image token, if it has one, then the prompt.
     token = getattr(processor, "image_token", "") if images else ""
     text = str(token) * len(images) + (sample.prompt or DEFAULT_PROMPT)
     arguments = {"text": text, "return_tensors": "pt"} | ({"images": images} if images else {})
@@ -200,7 +201,7 @@ def _encode_plain(sample: Sample, images: list[Any], processor: Any) -> Mapping[
 
 
 def _messages(sample: Sample, images: list[Any]) -> list[dict[str, Any]]:
-    """The sample as chat messages; images go where the messages ask for them, else in front."""
+    """The sample as chat messages; images fill the messages' placeholders, or else come first."""
     if sample.messages is None:
         text = {"type": "text", "text": sample.prompt or DEFAULT_PROMPT}
         parts = [{"type": "image", "image": image} for image in images]
@@ -215,6 +216,7 @@ def _messages(sample: Sample, images: list[Any]) -> list[dict[str, Any]]:
 
 
 def _filled(message: Mapping[str, Any], waiting: Iterator[Any]) -> dict[str, Any]:
+    """A message with its image placeholders filled from the waiting images."""
     content = message["content"]
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]
@@ -238,7 +240,7 @@ def _placed(value: Any, model: Any) -> Any:
 
 def _from_file(path: Path) -> Iterator[Sample]:
     try:
-        # A byte order mark is what Windows programs begin UTF-8 with; it is no part of the text.
+        # Windows programs may begin UTF-8 with a byte order mark.
         data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise UsageError(
@@ -246,7 +248,7 @@ def _from_file(path: Path) -> Iterator[Sample]:
             why=str(error.strerror),
             remedy="give --inputs an existing samples.jsonl, or hf:DATASET:SPLIT",
         ) from error
-    # At newlines alone: JSON strings may hold U+2028 and others that str.splitlines() cuts at.
+    # Not str.splitlines(), which also splits at U+2028 and others that JSON strings may hold.
     for number, line in enumerate(data.split(b"\n"), 1):
         if line.strip():
             yield _sample(line, where=f"{path.name}, line {number}", folder=path.parent)
@@ -266,6 +268,7 @@ def _sample(line: bytes, *, where: str, folder: Path) -> Sample:
 
 
 def _read_line(line: bytes, where: str) -> _Line:
+    """Decode and check one line of a samples file."""
     try:
         given = msgspec.json.decode(line.decode("utf-8"), type=dict[str, Any])
         _refuse_unknown(given, where)
@@ -285,7 +288,7 @@ def _read_line(line: bytes, where: str) -> _Line:
 
 
 def _refuse_unknown(given: Mapping[str, Any], where: str) -> None:
-    """Refuse keys that would be dropped: a sample timed without its image is another sample."""
+    """Refuse unknown keys: ignoring a misspelt `image` would time another sample."""
     unknown = [key for key in given if key not in _Line.__struct_fields__]
     if not unknown:
         return
@@ -321,7 +324,7 @@ def _from_dataset(source: str) -> Iterator[Sample]:
 
 
 def from_row(row: Mapping[str, Any], number: int) -> Sample:
-    """A sample of a data set's row: the first column of a usual name is taken for each part."""
+    """A sample from a data set's row, by the usual column names of each field."""
     images = _first(row, _IMAGE_COLUMNS)
     listed = images if isinstance(images, list | tuple) else [images]
     prompt = _first(row, _PROMPT_COLUMNS)
@@ -337,7 +340,7 @@ def from_row(row: Mapping[str, Any], number: int) -> Sample:
 
 
 def seed_everything(seed: int) -> None:
-    """Start torch's generators, of the host and of every device, from `seed`."""
+    """Seed torch's random generators of the host and every device."""
     import torch
 
     torch.manual_seed(seed)

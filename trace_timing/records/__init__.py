@@ -1,1 +1,1 @@
-"""What recording writes and analysis reads: manifests, run records, warnings, in JSON."""
+"""Records in JSON: manifests and run records (recording writes, analysis reads), warnings."""

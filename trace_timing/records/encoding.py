@@ -1,4 +1,4 @@
-"""JSON of the records that are stored, and the format version that they carry."""
+"""Encode and decode stored records as JSON, and check their format version."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from trace_timing.errors import TraceError
 TOOL_VERSION = "0.1.0"
 
 
-#: Of manifest.json with its run records, and of summary.json with its tables.
-#: 1: roles profiled and control. 2: roles recorded and control, each control says CUPTI's state.
+#: Version of manifest.json with its run records, and of summary.json with its tables.
+#: 1: roles profiled and control. 2: roles recorded and control, each control with CUPTI's state.
 FORMAT_VERSION = 2
 
 
@@ -21,15 +21,16 @@ T = TypeVar("T")
 
 
 def encode(value: object) -> bytes:
-    """Compact JSON of a record; mappings keep their order, so equal records give equal bytes."""
+    """Compact JSON of a record, in the order of its mappings, so that equal records give equal
+    bytes."""
     return msgspec.json.encode(value)
 
 
 def decode(data: bytes | str, kind: type[T], *, source: str, name: str = "") -> T:
-    """A record from its JSON; run records and manifests have functions of their own.
+    """Decode a record; for run records and manifests use their own functions.
 
     Args:
-        name: what the record is called in an error, where it is not the type's name.
+        name: the record's name in errors, if not the type's.
     Raises:
         TraceError: not JSON, a field missing or of another type; names `source` and the field.
     """
@@ -45,7 +46,7 @@ def decode(data: bytes | str, kind: type[T], *, source: str, name: str = "") -> 
 
 @dataclass(frozen=True, kw_only=True)
 class FormatHeader:
-    """What a manifest or summary says of its format, whatever else is in it."""
+    """The format version of a manifest or summary, which may have unknown fields."""
 
     format_version: int = 1
 
@@ -53,7 +54,7 @@ class FormatHeader:
 def check_format(data: bytes | str, *, source: str) -> None:
     """Refuse the JSON of a manifest or summary whose format is newer than this program.
 
-    What raises the format version: docs/file-formats.md.
+    docs/file-formats.md has the rules for raising the format version.
 
     Raises:
         TraceError: its `format_version` is above FORMAT_VERSION; or as `decode`.

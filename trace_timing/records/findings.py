@@ -1,4 +1,4 @@
-"""What is said about figures: warnings, results of checks, inputs that were refused."""
+"""Findings about figures: warnings, results of checks, rejected inputs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class CheckResult:
 
     check: CheckName
     holds: bool
-    #: None where the check has nothing to say (no device timeline).
+    #: None where the check is no equation of times.
     left_ns: int | None
     right_ns: int | None
     detail: str
@@ -46,14 +46,14 @@ class CheckResult:
 
 @dataclass(frozen=True, kw_only=True)
 class IntegrityResult:
-    """What one check of a trace's integrity found (docs/integrity.md)."""
+    """The result of one integrity check of a trace or run (docs/integrity.md)."""
 
     code: str
-    #: WARN: the figures are given, and this is named. FAIL: they are no labels.
+    #: WARN: figures are given, with a warning. FAIL: they are no labels.
     level: IntegrityLevel
-    #: What it would mean, in a sentence; of a PASS too.
+    #: What a fault means, in a sentence; also for a PASS.
     message: str
-    #: In one line: the faults, or what was looked at.
+    #: In one line: the faults, or what was checked.
     evidence: str
     remedy: str
     stage: Stage | None = None

@@ -1,4 +1,4 @@
-"""The manifest of a capture directory: what is common to all its runs."""
+"""The manifest of a capture directory, with what all its runs have in common."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ProfileMode = Literal["ranges", "full"]
 
 @dataclass(frozen=True, kw_only=True)
 class HardwareRates:
-    """What the device reaches on large, simple work: the yardstick of distances to the limit."""
+    """The device's measured rates on large, simple work, for the distance to the limit."""
 
     #: Read and written bytes a second of a copy within the device.
     copy_bytes_per_s: float
@@ -32,7 +32,7 @@ class HardwareRates:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """`manifest.json`: what is common to all runs of a capture directory."""
+    """`manifest.json`: format, environment, settings and model of all runs of a capture."""
 
     format_version: int = FORMAT_VERSION
     tool_version: str = ""
@@ -40,20 +40,20 @@ class Manifest:
     environment: Mapping[str, Any] = field(default_factory=dict)
     #: profile mode, order and number of controls, max_new_tokens, dtype, model, stage modules.
     settings: Mapping[str, Any] = field(default_factory=dict)
-    #: Parameters and bytes by stage, layers, heads: what the distance to the limit needs.
+    #: Parameters and bytes by stage, layers, heads: for the distance to the limit.
     model: Mapping[str, Any] = field(default_factory=dict)
-    #: What the device reaches (HardwareRates), None where `doctor --rates` was not given.
+    #: HardwareRates of the device; None where the capture was given no rates.
     rates: Mapping[str, Any] | None = None
 
 
 class OlderCalibration(msgspec.Struct, frozen=True):
-    """Of the profiler's cost, which older manifests hold, the device's rates alone."""
+    """The device's rates inside the calibration of older manifests; the rest is ignored."""
 
     rates: Mapping[str, Any] | None = None
 
 
 class OlderManifest(msgspec.Struct, frozen=True):
-    """Of an older manifest, where its rates stand."""
+    """The calibration of an older manifest."""
 
     calibration: OlderCalibration | None = None
 
@@ -61,10 +61,10 @@ class OlderManifest(msgspec.Struct, frozen=True):
 def decode_manifest(data: bytes | str, *, source: str) -> Manifest:
     """A manifest of this format version or an earlier one.
 
-    An earlier one has the device's rates within its calibration.
+    In an earlier one the device's rates are inside its calibration.
 
     Raises:
-        TraceError: of a newer format, in which fields may differ; or not the JSON of a manifest.
+        TraceError: the format is newer, so that fields may differ; or it is no manifest.
     """
     check_format(data, source=source)
     manifest = decode(data, Manifest, source=source)

@@ -19,7 +19,7 @@ Role = Literal["recorded", "control"]
 Clock = Literal["device", "host"]
 
 
-#: Of a control: CUPTI was not used in this process before it (`never`); used, and detached since by
+#: CUPTI's state at a control: not used in the process before (`never`); used, and detached since by
 #: a method shown to work (`detached`); used and not detached, or not shown to be (`attached`).
 CuptiState = Literal["never", "detached", "attached"]
 
@@ -27,13 +27,13 @@ CuptiState = Literal["never", "detached", "attached"]
 Status = Literal["ok", "failed"]
 
 
-# Without gc: a capture of thousands of samples has millions of them, and none refers to another.
+# Not tracked by the garbage collector: a capture has millions, and they hold no references.
 class ControlSegment(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """One stretch of a control run between two consecutive CUDA events.
+    """The time of a control between two consecutive CUDA events.
 
-    Belongs to the stage entered at its first event; the segments of a run are in time order and
-    sum to its total. `step` is None for stages without a number. In JSON a row [stage, step, ns]:
-    a control of a thousand tokens has four thousand of them.
+    It belongs to the stage entered at the first event; the segments of a run are in time order and
+    sum to its total. `step` is None for stages without a number. In JSON a list [stage, step, ns],
+    since a control of a thousand tokens has four thousand segments.
     """
 
     stage: Stage
@@ -43,14 +43,14 @@ class ControlSegment(msgspec.Struct, frozen=True, kw_only=True, array_like=True,
 
 @dataclass(frozen=True, kw_only=True)
 class ControlTimes:
-    """A control run's figures. A bare control has the total alone and no segments."""
+    """A control's times. A bare control has only the total and no segments."""
 
     total_ns: int
     segments: tuple[ControlSegment, ...] = ()
     bare: bool = False
     clock: Clock = "device"
     cupti: CuptiState = "never"
-    #: Which of the controls of one sample, counted from 0 in the order made.
+    #: Number of the control within its sample, from 0, in the order made.
     index: int = 0
 
 
@@ -67,31 +67,31 @@ class RunRecord:
     reason: str | None = None
     #: Name below traces/ without its ending: `<name>.json.gz` and/or `<name>.parquet`.
     trace: str | None = None
-    #: Of the stored file(s), by ending: {"json.gz": "…"}.
+    #: SHA-256 of the stored file(s), by ending: {"json.gz": "…"}.
     sha256: Mapping[str, str] = field(default_factory=dict)
     tokens_in: int | None = None
     #: New positions of the longest row, and summed over rows.
     tokens_out: int | None = None
     tokens_out_total: int | None = None
-    #: Of the output's token ids, so that runs of one sample can be compared.
+    #: Digest of the output's token ids, to compare runs of one sample.
     tokens_sha256: str | None = None
     #: Order of the run within the process, counted from 0 over both roles.
     ordinal: int | None = None
     started_unix_ns: int | None = None
     control: ControlTimes | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    #: Allocator, clocks, launch cost, load … before and after: {"before": {…}, "after": {…}}; what
-    #: the profiler's session cost (`session`); of a control `planned_controls`, of a sample's first
-    #: run of a new input shape how the warm-up went (`warm_up`), and the time of a control before
-    #: it that did not count (`first_of_its_lengths_ns`).
+    #: Allocator, clocks, launch cost, load … before and after: {"before": {…}, "after": {…}}; costs
+    #: of the profiler's session (`session`); for a control `planned_controls`; for the first run of
+    #: a new input shape its warm-up (`warm_up`); for a control after one that was left out, the
+    #: time of that (`first_of_its_lengths_ns`).
     machine: Mapping[str, Any] = field(default_factory=dict)
 
 
 def decode_run_record(line: bytes | str, *, source: str) -> RunRecord:
-    """A line of `runs.rank<k>.jsonl`, of format version 1 or 2.
+    """Decode a line of `runs.rank<k>.jsonl`, of format version 1 or 2.
 
-    Version 1 calls the role `profiled`, and does not say CUPTI's state: its controls are `never`
-    where they were marked `before_profiling` or the process saw no GPU, else `attached`.
+    Version 1 calls the role `profiled` and lacks CUPTI's state: its controls become `never` if they
+    are marked `before_profiling` or the process saw no GPU, else `attached`.
 
     Raises:
         TraceError: not JSON, a field missing or of another type.
@@ -115,7 +115,7 @@ class _SegmentObject:
 @dataclass(frozen=True, kw_only=True)
 class _StoredControl:
     total_ns: int
-    #: Rows; in older records objects.
+    #: Lists; in older records objects.
     segments: tuple[ControlSegment | _SegmentObject, ...] = ()
     bare: bool = False
     clock: Clock = "device"
@@ -133,7 +133,8 @@ class _StoredRun(RunRecord):
 def _control_of(stored: _StoredControl, machine: Mapping[str, Any]) -> ControlTimes:
     cupti = stored.cupti
     if cupti is None:
-        # A model over several devices is timed on the host's clock too, in a process with CUPTI.
+        # A model over several devices is timed on the host's clock too, though CUPTI may be
+        # attached.
         without_gpu = stored.clock == "host" and "devices" not in machine.get("before", {})
         cupti = "never" if stored.before_profiling or without_gpu else "attached"
     return ControlTimes(
@@ -152,19 +153,19 @@ def _control_of(stored: _StoredControl, machine: Mapping[str, Any]) -> ControlTi
 
 
 def slug(sample_id: str, *, limit: int = 60) -> str:
-    """A file name part that any file system takes: letters, digits, '.', '_', '-'."""
+    """An id in characters that every file system allows: letters, digits, '.', '_', '-'."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", sample_id).strip("-.")[:limit] or "sample"
 
 
 def run_name(sample_id: str, repeat: int, rank: int) -> str:
     """The file name (without ending) of a run's trace: slug of the id, short hash, repeat, rank.
 
-    The hash keeps two ids with one slug apart.
+    The hash makes names of ids with the same slug distinct.
     """
     digest = hashlib.sha256(sample_id.encode()).hexdigest()[:8]
     return f"{slug(sample_id)}-{digest}.r{repeat}.k{rank}"
 
 
 def runs_name(rank: int) -> str:
-    """File name of a rank's run records; no two ranks write one file."""
+    """File name of a rank's run records; each rank has its own file."""
     return f"runs.rank{rank}.jsonl"

@@ -1,6 +1,6 @@
-"""The schemas of every table that is written: column, type, unit, definition. The one source.
+"""The schema of every table that is written: columns with type, unit and definition.
 
-`check` runs on writing; the column reference in the docs is generated from here.
+Tables are checked against it on writing, and the column reference in the docs is generated from it.
 """
 
 from __future__ import annotations
@@ -93,12 +93,12 @@ TABLES: dict[str, Table] = {
     )
 }
 
-#: Written beside the report, also without a row. The others lie in `why/` where they have rows.
+#: Tables written beside the report, even without rows. The others are in `why/` if they have rows.
 MAIN_TABLES = ("samples", "runs", "stages", "steps", "kernels")
 WHY_FOLDER = "why"
 
 
 def file_of(name: str) -> str:
-    """Where a table lies in an output folder, as a path from there."""
+    """The path of a table, relative to the output folder."""
     file = f"{name}.parquet"
     return file if name in MAIN_TABLES else f"{WHY_FOLDER}/{file}"

@@ -1,6 +1,6 @@
-"""What a run's time is made of: rows of the tables that say why, and the tables made of them.
+"""Rows and schemas of the tables in `why/`: what a run's time consists of.
 
-A row is a dataclass, its columns are its fields: type, unit and definition are written once.
+A row is a dataclass whose annotated fields are the table's columns.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ class KindTime:
     """One kind of work in one stage."""
 
     stage: Annotated[Stage, STAGE_OF_PART]
-    op_kind: Annotated[str, Meaning("", "Kind of work, told by the op's name.")]
+    op_kind: Annotated[str, Meaning("", "Kind of work, by the op's name.")]
     gpu_ops: Annotated[int, Meaning("count", "Ops of that kind.")]
     kernel_sum_ns: Annotated[int, Meaning("ns", "Sum of their durations; kinds sum to the stage.")]
     busy_ns: Annotated[
         int,
         Meaning(
             "ns",
-            "Busy time of the stage in which such an op was the one launched first; kinds "
-            "sum to the stage.",
+            "Busy time of the stage in which an op of that kind runs, where several overlap the "
+            "one launched first; kinds sum to the stage.",
         ),
     ]
 
@@ -38,21 +38,21 @@ KINDS = Table(
 
 @dataclass(frozen=True, kw_only=True)
 class IdleCause:
-    """One cause, and one call where the cause is a call."""
+    """Idle time of one stage by one cause, or one API call."""
 
     stage: Annotated[Stage, STAGE_OF_PART]
     cause: Annotated[
         str,
         Meaning(
             "",
-            "Launched and not started: onto an idle device `launch_latency`, onto a busy "
-            "one `device_gap`. With an empty queue, what the generating thread does: a "
-            "`sync`, `alloc`, `copy`, `launch`, `api` call, or none (`host`). `tail`: after "
-            "the run's last op.",
+            "An op is launched and not started: `launch_latency` if the device had run out of "
+            "work, else `device_gap`. With an empty queue, what the generating thread does: a "
+            "`sync`, `alloc`, `copy`, `launch` or `api` call, or none (`host`). `tail`: after the "
+            "run's last op.",
         ),
     ]
-    call: Annotated[str | None, Meaning("", "The API call, where the cause is one.")]
-    count: Annotated[int, Meaning("count", "Calls begun in the stage; else idle intervals.")]
+    call: Annotated[str | None, Meaning("", "The API call, if the cause is one.")]
+    count: Annotated[int, Meaning("count", "Calls begun in the stage; without a call, intervals.")]
     call_ns: Annotated[int | None, Meaning("ns", "Host time inside those calls.")]
     idle_ns: Annotated[int, Meaning("ns", "Idle time of this cause; causes sum to the stage.")]
 
@@ -70,7 +70,7 @@ class QueueFigures:
 
     stage: Annotated[Stage, STAGE_OF_PART]
     gpu_ops: Annotated[int, Meaning("count", "Ops of the stage.")]
-    mean_depth: Annotated[float, Meaning("count", "Ops launched, not started; mean over time.")]
+    mean_depth: Annotated[float, Meaning("count", "Ops launched and not started; mean over time.")]
     max_depth: Annotated[int, Meaning("count", "Most ops launched and not started.")]
     launches: Annotated[int, Meaning("count", "Calls that launched them; a graph counts once.")]
     starved_launches: Annotated[int, Meaning("count", "Those made when no op was left to run.")]
@@ -78,8 +78,8 @@ class QueueFigures:
         int,
         Meaning(
             "ns",
-            "Idle time until an op of such a launch started: with `device_gap` and `tail` "
-            "of the table `idle` it sums to the stage's idle time.",
+            "Idle time until an op of such a launch started. With `device_gap` and `tail` of the "
+            "table `idle` it sums to the stage's idle time.",
         ),
     ]
     launch_bound_frac: Annotated[float | None, Meaning("fraction", "Its share of the window.")]
@@ -87,7 +87,7 @@ class QueueFigures:
         float | None,
         Meaning(
             "ns",
-            "Launch begins → op starts, of starved launches, median.",
+            "From launch begin to op start, of starved launches; median.",
         ),
     ]
     latency_p95_ns: Annotated[float | None, Meaning("ns", "Its 95th percentile.")]
@@ -100,12 +100,12 @@ QUEUE = Table(
 
 @dataclass(frozen=True, kw_only=True)
 class DepthBin:
-    """The queue in one part of the run's window."""
+    """The queue's depth in one of 200 equal parts of the run's window."""
 
-    bin: Annotated[int, Meaning("", "Number of the part: 200 equal ones make the window.")]
-    start_ns: Annotated[int, Meaning("ns", "Where it begins, since the window's begin.")]
+    bin: Annotated[int, Meaning("", "Number of the part, of 200 equal ones, from 0.")]
+    start_ns: Annotated[int, Meaning("ns", "Its begin, from the window's begin.")]
     mean_depth: Annotated[float, Meaning("count", "Ops launched, not started; mean over the part.")]
-    max_depth: Annotated[int, Meaning("count", "Most at once in it.")]
+    max_depth: Annotated[int, Meaning("count", "Most ops launched and not started in the part.")]
 
 
 QUEUE_DEPTH = Table(
@@ -115,23 +115,31 @@ QUEUE_DEPTH = Table(
 
 @dataclass(frozen=True, kw_only=True)
 class SyncLoop:
-    """What lies between the synchronizing calls of one stage."""
+    """Synchronizing calls of one stage, and the ops between them."""
 
     stage: Annotated[Stage, STAGE_OF_PART]
     syncs: Annotated[int, Meaning("count", "Synchronizing calls of the generating thread.")]
     call: Annotated[str, Meaning("", "The most frequent of them.")]
-    call_count: Annotated[int, Meaning("count", "How often it comes in the stage.")]
-    run_call_count: Annotated[int, Meaning("count", "How often it comes in the run.")]
-    forwards: Annotated[int, Meaning("count", "Forwards in the stage: steps, else 1.")]
-    ops_between_median: Annotated[float, Meaning("count", "Ops launched between two syncs.")]
-    after_compaction: Annotated[int, Meaning("count", "Syncs with a nonzero launched just before.")]
-    after_gemm: Annotated[int, Meaning("count", "Syncs with a matrix product launched before.")]
-    after_copy_to_host: Annotated[int, Meaning("count", "Syncs with a copy to the host before.")]
+    call_count: Annotated[int, Meaning("count", "Number of these calls in the stage.")]
+    run_call_count: Annotated[int, Meaning("count", "Number of these calls in the run.")]
+    forwards: Annotated[int, Meaning("count", "Forwards in the stage: its steps, or 1.")]
+    ops_between_median: Annotated[
+        float, Meaning("count", "Ops launched between two of the syncs; median.")
+    ]
+    after_compaction: Annotated[
+        int, Meaning("count", "Syncs with a nonzero() or kin launched since the last sync.")
+    ]
+    after_gemm: Annotated[
+        int, Meaning("count", "Syncs with a matrix product launched since the last sync.")
+    ]
+    after_copy_to_host: Annotated[
+        int, Meaning("count", "Syncs with a copy to the host launched since the last sync.")
+    ]
     drained_ns: Annotated[
         int,
         Meaning(
             "ns",
-            "Idle time in gaps in which such a call returned: the most that could be won.",
+            "Idle time in gaps in which such a call returned: the most that could be gained.",
         ),
     ]
 
@@ -143,13 +151,13 @@ SYNC_LOOPS = Table(
 
 @dataclass(frozen=True, kw_only=True)
 class Communication:
-    """Hidden + exposed = the instants in which NCCL runs."""
+    """Time in collectives of one stage and device; hidden + exposed = all of it."""
 
     stage: Annotated[Stage, STAGE_OF_PART]
     device: Annotated[int, Meaning("", "Device index in the trace.")]
     nccl_ops: Annotated[int, Meaning("count", "Collectives and transfers.")]
     hidden_ns: Annotated[int, Meaning("ns", "Time in them while another op of the device runs.")]
-    exposed_ns: Annotated[int, Meaning("ns", "Time in them alone.")]
+    exposed_ns: Annotated[int, Meaning("ns", "Time in them while no other op of the device runs.")]
 
 
 COMMUNICATION = Table(
@@ -161,13 +169,13 @@ COMMUNICATION = Table(
 
 @dataclass(frozen=True, kw_only=True)
 class GraphUse:
-    """What graph launches did in one stage."""
+    """Graph launches of one stage."""
 
     stage: Annotated[Stage, STAGE_OF_PART]
     graph_launches: Annotated[int, Meaning("count", "Replays of a CUDA or HIP graph.")]
     graph_ops: Annotated[int, Meaning("count", "Ops that they ran.")]
     kernel_sum_ns: Annotated[int, Meaning("ns", "Sum of their durations.")]
-    nodes: Annotated[int | None, Meaning("count", "Distinct nodes by id, where recorded.")]
+    nodes: Annotated[int | None, Meaning("count", "Distinct nodes by id; null without ids.")]
 
 
 GRAPHS = Table(
@@ -184,27 +192,27 @@ class GraphNode:
         Literal["ids", "order"],
         Meaning(
             "",
-            "`ids` that the trace has, else `order`: replays of the same ops in the same "
-            "order are one graph.",
+            "How nodes are identified: by the trace's `ids`, else by `order`: replays of the same "
+            "ops in the same order are one graph.",
         ),
     ]
     graph: Annotated[
         int | None,
         Meaning(
             "",
-            "Id of the graph, empty where only nodes have ids; told by order, its number in "
-            "the run by first launch, from 0.",
+            "Id of the graph, null if only nodes have ids; by order, its number in the run by "
+            "first launch, from 0.",
         ),
     ]
     node: Annotated[
         int,
         Meaning(
             "",
-            "Id of the node, unique in its graph; told by order, its place in the replay, from 0.",
+            "Id of the node, unique in its graph; by order, its place in the replay, from 0.",
         ),
     ]
-    name: Annotated[str, Meaning("", "Op that it runs; of the first replay.")]
-    count: Annotated[int, Meaning("count", "Replays of it.")]
+    name: Annotated[str, Meaning("", "Op that it runs, by the first replay.")]
+    count: Annotated[int, Meaning("count", "Number of its replays.")]
     total_ns: Annotated[int, Meaning("ns", "Sum of their durations; nodes sum to `graphs`.")]
 
 
@@ -215,14 +223,28 @@ GRAPH_NODES = Table(
 )
 
 
+VerdictCode = Literal[
+    "expert_sync_loop",
+    "sync_bound",
+    "allocator",
+    "exposed_communication",
+    "copies",
+    "host_bound",
+    "held_up",
+    "device_bound",
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What bounds a stage, in a sentence, with its evidence and the remedy that fits."""
+    """What bounds a stage, in a sentence, with its evidence and a remedy."""
 
     stage: Annotated[Stage, STAGE_OF_PART]
-    code: Annotated[str, Meaning("", "What bounds the stage: host_bound, expert_sync_loop …")]
+    code: Annotated[
+        VerdictCode, Meaning("", "What bounds the stage: host_bound, expert_sync_loop …")
+    ]
     sentence: Annotated[str, Meaning("", "The verdict in a sentence.")]
-    evidence: Annotated[str, Meaning("", "The figures it rests on.")]
+    evidence: Annotated[str, Meaning("", "The figures behind it.")]
     remedy: Annotated[str, Meaning("", "What would shorten the stage.")]
 
 
@@ -233,7 +255,7 @@ VERDICTS = Table(
 
 @dataclass(frozen=True, kw_only=True)
 class ComponentTime:
-    """One part of one layer in one stage."""
+    """One component of one layer in one stage."""
 
     stage: Annotated[Stage, STAGE_OF_PART]
     component: Annotated[
@@ -243,16 +265,18 @@ class ComponentTime:
             "attention, mlp, router, experts, norm, head, or `rest`.",
         ),
     ]
-    layer: Annotated[int | None, Meaning("", "Number of the layer it lies in.")]
+    layer: Annotated[int | None, Meaning("", "Number of its layer.")]
     gpu_ops: Annotated[int, Meaning("count", "Ops that it launched.")]
-    kernel_sum_ns: Annotated[int, Meaning("ns", "Sum of their durations; parts sum to the stage.")]
-    busy_ns: Annotated[int, Meaning("ns", "Busy time that is theirs; parts sum to the stage.")]
+    kernel_sum_ns: Annotated[
+        int, Meaning("ns", "Sum of their durations; components sum to the stage.")
+    ]
+    busy_ns: Annotated[int, Meaning("ns", "Busy time of these ops; components sum to the stage.")]
     source: Annotated[
         str,
         Meaning(
             "",
-            "What tells the part: `ranges` of `capture --detail components`, else "
-            "`cpu_ops`, their order in a full profile, or `cannot tell:` and why.",
+            "How components were recognised: by `ranges` of `capture --detail components`, by the "
+            "order of `cpu_ops` in a full profile, or `cannot tell:` and why.",
         ),
     ]
 
@@ -266,7 +290,7 @@ COMPONENTS = Table(
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """How far a stage is from what the device can do."""
+    """How far a stage is from the device's limit."""
 
     stage: Annotated[Stage, STAGE_OF_PART]
     weight_bytes: Annotated[int, Meaning("bytes", "Weights that its forwards must read.")]
@@ -277,13 +301,13 @@ class Limit:
         Literal["memory", "compute"],
         Meaning(
             "",
-            "`memory` or `compute`, the longer of the two.",
+            "What takes the longer least time, `memory` or `compute`.",
         ),
     ]
     busy_ns: Annotated[int, Meaning("ns", "Busy time of the stage.")]
     window_ns: Annotated[int, Meaning("ns", "Its window.")]
     floor_frac: Annotated[float | None, Meaning("fraction", "Floor ÷ busy.")]
-    holds: Annotated[bool, Meaning("", "Floor ≤ busy ≤ window; else an assumption is wrong.")]
+    holds: Annotated[bool, Meaning("", "Floor ≤ busy ≤ window; if not, an assumption is wrong.")]
 
 
 LIMITS = Table("limits", ("sample_id", "repeat", "rank", "stage"), (*RUN_KEY, *columns_of(Limit)))
@@ -308,39 +332,46 @@ RANKS = Table(
         *RUN_KEY[:2],
         STAGE,
         Column("ranks", "int64", "count", "Ranks that ran the stage of this run."),
-        Column("slowest_rank", "int64", "", "The one that works longest outside collectives."),
+        Column("slowest_rank", "int64", "", "The rank busy longest outside exposed collectives."),
         Column("own_ns", "int64", "ns", "Its busy time outside exposed collectives."),
-        Column("spread_ns", "int64", "ns", "That less the same of the fastest rank."),
+        Column("spread_ns", "int64", "ns", "Its own_ns less that of the fastest rank."),
         Column(
             "awaited_rank",
             "int64",
             "",
-            "The one that waits least in exposed collectives: others wait for it.",
+            "The rank that waits least in exposed collectives: others wait for it.",
             nullable=True,
         ),
         Column(
             "wait_spread_ns",
             "int64",
             "ns",
-            "How much longer the one that waits most is in them. Empty without collectives.",
+            "How much longer the rank that waits most is in them. Null without collectives.",
             nullable=True,
         ),
         Column(
             "begins_apart_ns",
             "int64",
             "ns",
-            "First rank begins → last one begins. Empty where ranks did not run at one time.",
+            "From the first rank's begin to the last one's. Null where ranks did not run at one "
+            "time.",
             nullable=True,
         ),
-        Column("ends_apart_ns", "int64", "ns", "First rank ends → last one ends.", nullable=True),
-        Column("last_rank", "int64", "", "The one that ends last.", nullable=True),
+        Column(
+            "ends_apart_ns",
+            "int64",
+            "ns",
+            "From the first rank's end to the last one's.",
+            nullable=True,
+        ),
+        Column("last_rank", "int64", "", "The rank that ends last.", nullable=True),
     ),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class BesideHta:
-    """One figure of one stage, by either program."""
+    """One figure of one stage, by both programs."""
 
     stage: Annotated[Stage, STAGE]
     measure: Annotated[
@@ -350,7 +381,7 @@ class BesideHta:
             "idle_ns, busy_ns, kernel_sum_ns, launches, launch_latency_p50_ns or max_queue.",
         ),
     ]
-    item: Annotated[str | None, Meaning("", "Kernel, kind or cause that it is of.")]
+    item: Annotated[str | None, Meaning("", "The kernel, kind or cause, if the figure is of one.")]
     ours: Annotated[float | None, Meaning("", "Our figure, in the measure's unit.")]
     hta: Annotated[float | None, Meaning("", "HolisticTraceAnalysis's.")]
 

@@ -10,7 +10,7 @@ RUN_KEY = (
         "repeat",
         "int64",
         "",
-        "0, 1, … of one sample; null on the row of ops that lie in no run of a trace with several.",
+        "0, 1, … of one sample; null for ops in no run, in a trace with several runs.",
         nullable=True,
     ),
     Column("rank", "int64", "", "Process of a distributed run; 0 otherwise."),
@@ -20,11 +20,11 @@ CLOCK = Column(
     "clock", "string", "", "`device`: from the GPU timeline; `host`: from host ranges alone."
 )
 
-STAGE = Column("stage", "string", "", "Stage; rows are exclusive, so they tile the window.")
+STAGE = Column("stage", "string", "", "Stage; rows exclude each other and tile the window.")
 
 STAGE_OF_PART = Column(
     "stage",
     "string",
     "",
-    "Stage; where the table `stages` says that not all of it was recorded, its recorded steps.",
+    "Stage; if `recorded` is false in the table `stages`, only its recorded steps.",
 )

@@ -7,29 +7,29 @@ from collections.abc import Iterable
 from trace_timing.schema.common import CLOCK, RUN_KEY
 from trace_timing.schema.table import Column, Table
 
-#: Time of the sample table → its definition. Each stands as …_ms with its interval (…_lo_ms,
-#: …_hi_ms), as …_busy_ms and as …_recorded_ms.
+#: Time of the sample table → its definition. Each has the columns …_ms with its interval (…_lo_ms,
+#: …_hi_ms), …_busy_ms and …_recorded_ms.
 SAMPLE_TIMES: dict[str, str] = {
     "T_vision_encoder": "Vision encoder.",
     "T_projector": "Projector.",
     "T_vision_total": "All three vision stages.",
     "T_LLM_prefill": "First forward of the language model, exclusive of vision.",
     "T_LLM_decode": "Sum of the decode steps.",
-    "T_sampling": "Sum of what follows each forward until the next.",
+    "T_sampling": "Sum over forwards of the time from its end until the next begins.",
     "T_rest": "Every other stage.",
     "T_total": "The whole generate().",
     "T_decode_per_token": "Decode ÷ steps; null where there is no step.",
-    "T_TTFT": "generate() begins → sampling[0] ends.",
+    "T_TTFT": "Time to first token: from the begin of generate() to the end of sampling[0].",
 }
 
-#: These partition T_total, by construction.
+#: Times that sum to T_total, by construction.
 SAMPLE_PARTS = ("T_vision_total", "T_LLM_prefill", "T_LLM_decode", "T_sampling", "T_rest")
 
-#: Of these, the busy times that are not known where not every step was recorded: estimates stand
-#: in their place, as …_busy_estimate_ms.
+#: Times whose busy time is unknown where not every step was recorded; …_busy_estimate_ms has
+#: estimates.
 ESTIMATED_TIMES = ("T_LLM_decode", "T_sampling", "T_rest", "T_total")
 
-#: What a sample's figures were measured on.
+#: Columns of what a sample's figures were measured on.
 IDENTITY = (
     "model",
     "revision",
@@ -43,9 +43,9 @@ IDENTITY = (
 )
 
 
-def _times(kind: str, said: str) -> Iterable[Column]:
+def _times(kind: str, template: str) -> Iterable[Column]:
     for name, definition in SAMPLE_TIMES.items():
-        text = said.format(name=f"{name}_ms", definition=definition)
+        text = template.format(name=f"{name}_ms", definition=definition)
         yield Column(f"{name}{kind}_ms", "float64", "ms", text, nullable=True)
 
 
@@ -54,8 +54,8 @@ _PART = (
         "recorded_steps",
         "int64",
         "count",
-        "Decode steps that were recorded and are counted. If fewer than decode_steps: "
-        "T_decode_per_token_busy_ms and _recorded_ms are the mean of these, sums over decode, "
+        "Decode steps that were recorded and are counted. If fewer than decode_steps, "
+        "T_decode_per_token_busy_ms and _recorded_ms are the mean over these, the sums of decode, "
         "sampling, rest and total are null, and busy times have estimates.",
         nullable=True,
     ),
@@ -64,8 +64,8 @@ _PART = (
             f"{name}_busy_estimate_ms",
             "float64",
             "ms",
-            f"Estimate of {name}_busy_ms where that is null since not all was recorded: steps "
-            "between recorded ones on the line between them.",
+            f"Estimate of {name}_busy_ms where that is null because not all was recorded, by "
+            "linear interpolation between recorded steps.",
             nullable=True,
         )
         for name in ESTIMATED_TIMES
@@ -77,7 +77,7 @@ _PART = (
         "All ops of the recorded run; null where not all was recorded.",
         nullable=True,
     ),
-    Column("gpu_ops_estimate", "float64", "count", "Its estimate then.", nullable=True),
+    Column("gpu_ops_estimate", "float64", "count", "Its estimate where null.", nullable=True),
 )
 
 _TOKENS = (
@@ -115,9 +115,9 @@ SAMPLES = Table(
             "interval_from",
             "string",
             "",
-            "What the intervals were made from: the sample's own `controls`, the `pooled` spread "
-            "of the capture's (below three controls), `leave one out` (scaled), `busy to "
-            "recorded` (no interval: the truth lies between).",
+            "Where the intervals come from: the sample's own `controls`, the `pooled` spread of "
+            "the capture (below three controls), `leave one out` (scaled), `busy to recorded` (no "
+            "95 % interval: the truth lies between).",
             nullable=True,
         ),
         Column("controls", "int64", "count", "Controls that the latency was made from."),
@@ -132,12 +132,12 @@ SAMPLES = Table(
             "T_step_undisturbed_ms",
             "float64",
             "ms",
-            "Tenth percentile of the controls' steps (decode and sampling): a step where nothing "
-            "disturbs the host.",
+            "Tenth percentile of the controls' steps (decode and sampling): a step with the host "
+            "undisturbed.",
             nullable=True,
         ),
         *_times("_busy", "GPU work within {name}, from the recorded run."),
-        *_times("_recorded", "{name} of the recorded run, as long as recording made it."),
+        *_times("_recorded", "{name} of the recorded run, which recording made longer."),
         Column("recorded_runs", "int64", "count", "Recorded runs of the sample; 0: none."),
         *_TOKENS,
         Column("output_tokens_total", "int64", "count", "Their sum over rows.", nullable=True),
@@ -148,11 +148,11 @@ SAMPLES = Table(
             "",
             "T_*_ms may be used as labels: measured, and the total to within ± 50 % at 95 %.",
         ),
-        Column("usable_decode", "bool", "", "So may those of decode: there is a step."),
-        Column("reasons", "string", "", "What speaks against it, comma-separated."),
+        Column("usable_decode", "bool", "", "Usable, and there is a decode step."),
+        Column("reasons", "string", "", "Reasons to distrust the times, comma-separated."),
         Column(CLOCK.name, "string", "", CLOCK.definition, nullable=True),
         *(
-            Column(name, "string", "", f"{name.capitalize()} that it ran with.", nullable=True)
+            Column(name, "string", "", f"{name.capitalize()} of the sample's runs.", nullable=True)
             for name in IDENTITY
         ),
     ),
@@ -203,7 +203,13 @@ RUNS = Table(
             "Per cent of the last 10 s in which some process waited for a CPU.",
             nullable=True,
         ),
-        Column("steal_ticks", "int64", "count", "CPU time stolen so far.", nullable=True),
+        Column(
+            "steal_ticks",
+            "int64",
+            "count",
+            "CPU time that a hypervisor gave to others since boot, in 1/100 s.",
+            nullable=True,
+        ),
         Column("checks_hold", "bool", "", "All checks hold on this run.", nullable=True),
         Column("warnings", "string", "", "Codes of the warnings, comma-separated.", nullable=True),
         CLOCK,

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
 from trace_timing.schema.common import CLOCK, RUN_KEY, STAGE, STAGE_OF_PART
-from trace_timing.schema.table import Column, Table
+from trace_timing.schema.table import Column, Meaning, Table, columns_of
+from trace_timing.stages import Stage
 
 _DEVICE_FIGURES = (
     Column(
         "window_ns",
         "int64",
         "ns",
-        "Instants that tiling gives the stage while it is recorded.",
+        "Time that tiling gives the stage, under the profiler.",
         nullable=True,
     ),
     Column(
         "busy_ns", "int64", "ns", "Of the window, the instants in which an op runs.", nullable=True
     ),
     Column("idle_ns", "int64", "ns", "Window less busy.", nullable=True),
-    Column("queued_ns", "int64", "ns", "Of idle, the part with work queued.", nullable=True),
+    Column("queued_ns", "int64", "ns", "Of idle_ns, the time with work queued.", nullable=True),
     Column("kernel_sum_ns", "int64", "ns", "Sum of the ops' durations.", nullable=True),
     Column("span_ns", "int64", "ns", "First op's start to last op's end.", nullable=True),
     Column("gpu_ops", "int64", "count", "Kernels, memcpys and memsets."),
@@ -38,9 +40,48 @@ _RECORDED = Column(
     "recorded",
     "bool",
     "",
-    "Whether all of it was recorded. If not, busy_ns, idle_ns and queued_ns are null, window_ns is "
-    "whole, and the other figures are sums over what was recorded, guard steps included.",
+    "Whether all of it was recorded. If not, busy_ns, idle_ns and queued_ns are null, window_ns "
+    "covers all of it, and the other figures are sums over what was recorded, guard steps "
+    "included.",
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSteps:
+    """How much of a stage was recorded, its figures a recorded step, estimates for all steps."""
+
+    recorded: Annotated[bool, _RECORDED]
+    steps: Annotated[int | None, Meaning("count", "Steps, of decode and sampling.")] = None
+    recorded_steps: Annotated[
+        int | None,
+        Meaning(
+            "count",
+            "Steps that were recorded and are counted: not the guard step after a gap in the "
+            "recording.",
+        ),
+    ] = None
+    busy_per_step_ns: Annotated[
+        float | None, Meaning("ns", "Mean busy time of the recorded steps.")
+    ] = None
+    kernel_sum_per_step_ns: Annotated[
+        float | None, Meaning("ns", "Mean over recorded steps of the sum of their ops' durations.")
+    ] = None
+    gpu_ops_per_step: Annotated[
+        float | None, Meaning("count", "Mean number of ops of the recorded steps.")
+    ] = None
+    busy_estimate_ns: Annotated[
+        float | None,
+        Meaning(
+            "ns",
+            "Estimate of busy_ns where that is null because not all was recorded, by linear "
+            "interpolation between recorded steps.",
+        ),
+    ] = None
+    gpu_ops_estimate: Annotated[
+        float | None,
+        Meaning("count", "Likewise for gpu_ops, which then counts only recorded ops."),
+    ] = None
+
 
 STAGES = Table(
     "stages",
@@ -50,52 +91,7 @@ STAGES = Table(
         STAGE,
         *_DEVICE_FIGURES,
         *_HOST_FIGURES,
-        _RECORDED,
-        Column("steps", "int64", "count", "Of decode and sampling: steps.", nullable=True),
-        Column(
-            "recorded_steps",
-            "int64",
-            "count",
-            "Of these, the ones that were recorded and are counted: not the guard step after a "
-            "gap in the recording.",
-            nullable=True,
-        ),
-        Column(
-            "busy_per_step_ns",
-            "float64",
-            "ns",
-            "Busy time of a recorded step: their mean.",
-            nullable=True,
-        ),
-        Column(
-            "kernel_sum_per_step_ns",
-            "float64",
-            "ns",
-            "Sum of the durations of a recorded step's ops: their mean.",
-            nullable=True,
-        ),
-        Column(
-            "gpu_ops_per_step",
-            "float64",
-            "count",
-            "Ops of a recorded step: their mean.",
-            nullable=True,
-        ),
-        Column(
-            "busy_estimate_ns",
-            "float64",
-            "ns",
-            "Where busy_ns is null since not all was recorded: its estimate over all steps, those "
-            "between recorded ones on the line between them.",
-            nullable=True,
-        ),
-        Column(
-            "gpu_ops_estimate",
-            "float64",
-            "count",
-            "Likewise, of gpu_ops, which then counts recorded ops alone.",
-            nullable=True,
-        ),
+        *columns_of(StageSteps),
         Column("reason", "string", "", "Why ops are unattributed, comma-separated.", nullable=True),
         CLOCK,
     ),
@@ -114,19 +110,32 @@ DEVICE_STAGES = Table(
     ),
 )
 
-_BATCH = tuple(
-    Column(name, "int64", "count", f"{definition} As the range's name says.", nullable=True)
-    for name, definition in (
-        ("batch_size", "Requests in a server's forward, or their sum over both kinds."),
-        ("context_requests", "Of them, those whose prompt is read."),
-        ("context_tokens", "Tokens of prompts that it reads."),
-        ("generation_requests", "Of them, those that are given tokens."),
-        (
-            "generation_tokens",
-            "Tokens that it reads for these: one each, more with speculative decoding.",
-        ),
-    )
-)
+
+def _in_name(definition: str) -> Meaning:
+    return Meaning("count", f"{definition} As the range's name says.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSize:
+    """The batch of a server's forward, as the name of its range gives it; None: not in the name.
+
+    A context request is one whose prompt is being read, a generation request one that is given
+    tokens. Tokens are those that the forward reads, not those that it gives.
+    """
+
+    batch_size: Annotated[
+        int | None, _in_name("Requests in a server's forward, or their sum over both kinds.")
+    ] = None
+    context_requests: Annotated[int | None, _in_name("Of them, those whose prompt is read.")] = None
+    context_tokens: Annotated[int | None, _in_name("Tokens of prompts that it reads.")] = None
+    generation_requests: Annotated[
+        int | None, _in_name("Of them, those that are given tokens.")
+    ] = None
+    generation_tokens: Annotated[
+        int | None,
+        _in_name("Tokens that it reads for these: one each, more with speculative decoding."),
+    ] = None
+
 
 STEPS = Table(
     "steps",
@@ -141,7 +150,7 @@ STEPS = Table(
             "Decode step 1 … N−1 of N output tokens. In a server's trace every forward is a step: "
             "0, 1, … of its stage, by begin.",
         ),
-        Column("latency_ns", "int64", "ns", "The step by the sample's controls.", nullable=True),
+        Column("latency_ns", "int64", "ns", "Its time by the sample's controls.", nullable=True),
         Column("latency_lo_ns", "int64", "ns", "Lower end of its 95 % interval.", nullable=True),
         Column("latency_hi_ns", "int64", "ns", "Upper end of its 95 % interval.", nullable=True),
         Column("usable", "bool", "", "latency_ns may be used as a label."),
@@ -152,21 +161,21 @@ STEPS = Table(
             "Positions that its attention reads: the prompt, and the tokens so far.",
             nullable=True,
         ),
-        *_BATCH,
+        *columns_of(BatchSize),
         Column(
             "recorded",
             "bool",
             "",
             "Whether its figures are known. If not, all but window_ns and host_ns are null, and "
-            "window_ns is as long as the host took where no earlier op ran into it.",
+            "window_ns is the host's time, less that of earlier ops that still ran.",
         ),
         Column(
             "unrecorded_reason",
             "string",
             "",
             "Why not: `recording_off`; `recording_guard`, the step after a gap in the recording, "
-            "in which what was launched before still runs; `recording_switch`, an op or launch of "
-            "it is lost next to a gap; `no_recorded_run`, the sample has controls alone.",
+            "in which work launched before still runs; `recording_switch`, an op or launch of it "
+            "was lost next to a gap; `no_recorded_run`, the sample has only controls.",
             nullable=True,
         ),
         *(replace(column, nullable=True) for column in (*_DEVICE_FIGURES, *_HOST_FIGURES)),
@@ -174,25 +183,32 @@ STEPS = Table(
             "interval_ns",
             "int64",
             "ns",
-            "Forward begins → next forward of any kind begins on the host; the last ends with "
-            "generate().",
+            "From its begin to that of the next forward of any kind, on the host; the last one to "
+            "the end of generate().",
             nullable=True,
         ),
         CLOCK,
     ),
 )
 
+OpWord = Literal["kernel", "memcpy", "memset"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelTime:
+    """All ops of one name in one stage."""
+
+    stage: Annotated[Stage, STAGE_OF_PART]
+    name: Annotated[str, Meaning("", "Name of the op as the trace gives it.")]
+    op: Annotated[OpWord, Meaning("", "`kernel`, `memcpy` or `memset`.")]
+    count: Annotated[int, Meaning("count", "Ops of that name in the stage.")]
+    total_ns: Annotated[int, Meaning("ns", "Sum of their durations.")]
+    mean_ns: Annotated[float, Meaning("ns", "Mean duration.")]
+    max_ns: Annotated[int, Meaning("ns", "Longest.")]
+
+
 KERNELS = Table(
     "kernels",
     ("sample_id", "repeat", "rank", "stage", "name"),
-    (
-        *RUN_KEY,
-        STAGE_OF_PART,
-        Column("name", "string", "", "Name of the op as the trace gives it."),
-        Column("op", "string", "", "`kernel`, `memcpy` or `memset`."),
-        Column("count", "int64", "count", "Ops of that name in the stage."),
-        Column("total_ns", "int64", "ns", "Sum of their durations."),
-        Column("mean_ns", "float64", "ns", "Mean duration."),
-        Column("max_ns", "int64", "ns", "Longest."),
-    ),
+    (*RUN_KEY, *columns_of(KernelTime)),
 )

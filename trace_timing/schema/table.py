@@ -1,4 +1,4 @@
-"""What a table is: columns with type, unit and definition, a key, and the check on writing."""
+"""Tables: columns with type, unit and definition, a key, and the check on writing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Unit = Literal["ns", "ms", "count", "ratio", "fraction", "bytes", ""]
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its Arrow type, unit, definition, and whether a null means something."""
+    """One column: its Arrow type, unit, definition, and whether it may be null."""
 
     name: str
     type: ColumnType
@@ -29,7 +29,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Meaning:
-    """Unit and definition of a dataclass's field that is a column: `Annotated[int, Meaning(…)]`."""
+    """Unit and definition of a column that is a dataclass's field: `Annotated[int, Meaning(…)]`."""
 
     unit: Unit
     definition: str
@@ -83,14 +83,14 @@ class Table:
 
     @cached_property
     def documented(self) -> pa.Schema:
-        """The Arrow schema with unit and definition of each field: that of the files."""
+        """The Arrow schema of the files, with unit and definition of each field."""
         import pyarrow as pa
 
-        said = {c.name: {"unit": c.unit, "definition": c.definition} for c in self.columns}
-        return pa.schema(field.with_metadata(said[field.name]) for field in self._arrow)
+        metadata = {c.name: {"unit": c.unit, "definition": c.definition} for c in self.columns}
+        return pa.schema(field.with_metadata(metadata[field.name]) for field in self._arrow)
 
     def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-        """Rows as an Arrow table: columns that a row lacks are null.
+        """Rows as an Arrow table; columns that a row lacks are null.
 
         Of an open table, columns beyond the schema follow by name, typed as Arrow infers them.
         """
@@ -129,7 +129,7 @@ def _inferred(values: Sequence[Any]) -> pa.Array:
 
 
 class SchemaError(TraceTimingError):
-    """A table does not have the columns, types or non-null values that its schema says."""
+    """A table lacks columns, types or non-null values of its schema."""
 
 
 def check(table: pa.Table, schema: Table) -> pa.Table:
@@ -166,7 +166,7 @@ def check(table: pa.Table, schema: Table) -> pa.Table:
 
 
 def packed(table: pa.Table) -> bytes:
-    """A table as one Arrow stream; pickled, it would be three buffers a column."""
+    """A table as one Arrow stream, which pickles faster than a table's three buffers a column."""
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
@@ -177,10 +177,10 @@ def packed(table: pa.Table) -> bytes:
 
 
 def unpacked(data: bytes) -> pa.Table:
-    """What `packed` made bytes of.
+    """The table from `packed`.
 
     Raises:
-        pyarrow.ArrowException: it is none.
+        pyarrow.ArrowException: the bytes are no Arrow stream.
     """
     import pyarrow as pa
 

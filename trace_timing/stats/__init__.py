@@ -1,1 +1,1 @@
-"""What the figures of many runs say: summaries, comparison, audit, labels. Data in, data out."""
+"""Results from timelines: latencies, warnings, summaries, comparison, audit. Data in, data out."""

@@ -1,1 +1,1 @@
-"""Events → stages: attribution, tiling, cutting as a control is cut, tables."""
+"""From the events of a trace to runs, stages, the rows of tables, and checks on all of them."""

@@ -1,1 +1,1 @@
-"""Kineto JSON(.gz) or the compact store → one table of events; links; integrity."""
+"""Read traces into one table of events, link ops to launches, check integrity."""

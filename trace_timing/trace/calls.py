@@ -1,4 +1,4 @@
-"""Which API calls of a trace do a given thing, and which merely build a graph."""
+"""Select API calls by what they do, and those that only build a graph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trace_timing.trace.events import Kind, Trace
 
 
 def calls_that(trace: Trace, rows: IntArray, roles: Collection[CallRole]) -> BoolArray:
-    """Which of these rows of the trace are calls in one of the roles; len(rows) entries."""
+    """Whether each of these calls has one of the roles; len(rows) entries."""
     if not trace.names:
         return np.zeros(len(rows), np.bool_)
     matches = np.array([role in roles for role in _roles(trace)], np.bool_)
@@ -22,14 +22,14 @@ def calls_that(trace: Trace, rows: IntArray, roles: Collection[CallRole]) -> Boo
 
 @cached_per_object
 def _roles(trace: Trace) -> tuple[CallRole, ...]:
-    """Role of each of the trace's names, were it a call's."""
+    """The role that a call of each of the trace's names would have."""
     return tuple(map(role_of_call, trace.names))
 
 
 def captured(trace: Trace, rows: IntArray) -> BoolArray:
-    """Which of these calls lie between a begin and an end of stream capture on their thread.
+    """Whether each of these calls is between begin and end of a stream capture on its thread.
 
-    What they launch is put into a graph and does not run then; len(rows) entries.
+    Such calls put work into a graph, and nothing runs then; len(rows) entries.
     """
     events = trace.events
     calls = events.rows(Kind.CALL)
@@ -50,5 +50,5 @@ def captured(trace: Trace, rows: IntArray) -> BoolArray:
 
 
 def _named(trace: Trace, part: str) -> BoolArray:
-    """Which of the trace's names have this part."""
+    """Whether each of the trace's names contains this text."""
     return np.array([part in name for name in trace.names], np.bool_)

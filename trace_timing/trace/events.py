@@ -1,4 +1,4 @@
-"""The one table of events that every later step reads: struct of arrays, exact integer ns."""
+"""The table of a trace's events, as a struct of arrays with exact integer ns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NONE = -1
 
 
 class Kind(IntEnum):
-    """What an event is, from its Kineto category. Values are stored in files: never renumber."""
+    """Kind of an event, by its Kineto category. Values are stored in files: never renumber."""
 
     RANGE = 0  # user_annotation: a named host interval
     CALL = 1  # cuda_runtime, cuda_driver, hip_runtime …: a runtime or driver API call
@@ -34,7 +34,7 @@ GPU_OP_KINDS = (Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET)
 
 @dataclass(frozen=True, eq=False)
 class Events:
-    """n events in file order. Compared by identity, so that what follows from it is kept with it.
+    """n events in file order; compared by identity, so that results can be cached for it.
 
     All arrays have n entries; NONE (−1) where an event has no such field.
     """
@@ -42,7 +42,7 @@ class Events:
     kind: npt.NDArray[np.uint8]
     #: Index into Trace.names.
     name: npt.NDArray[np.int32]
-    #: In the trace's own scale (Trace.info.base_time_ns is its origin).
+    #: On the trace's own time scale, whose origin is Trace.info.base_time_ns.
     start_ns: IntArray
     dur_ns: IntArray
     #: Index into Trace.threads; NONE for device events.
@@ -51,10 +51,10 @@ class Events:
     stream: IntArray
     #: Joins a GPU op to the API call that launched it.
     correlation: IntArray
-    #: What a memcpy or memset moves.
+    #: Bytes that a memcpy or memset moves.
     size_bytes: IntArray
-    #: CUDA graph, and node of it, where the trace has such ids. A node's id may be unique in its
-    #: graph alone.
+    #: Ids of the CUDA graph and its node, where the trace has them. A node's id may be unique only
+    #: in its graph.
     graph: IntArray
     graph_node: IntArray
     #: SYNC events: the stream waited on, and the correlation id of the event record waited for.
@@ -88,7 +88,7 @@ class Events:
         return {}
 
 
-#: What each column of Events is an array of.
+#: Element type of each column of Events.
 DTYPES: Mapping[str, type[np.generic]] = {
     "kind": np.uint8,
     "name": np.int32,
@@ -108,19 +108,19 @@ DTYPES: Mapping[str, type[np.generic]] = {
 
 
 def joins(ids: IntArray) -> BoolArray:
-    """Which correlation ids join: CUPTI counts from 1, roctracer gives 0 to what it cannot join."""
+    """Whether each correlation id is valid: CUPTI counts from 1, roctracer's 0 means none."""
     joins: BoolArray = (ids != NONE) & (ids != 0)
     return joins
 
 
 def absent(name: str, count: int) -> npt.NDArray[Any]:
-    """A column of a field that none of the events has: one NONE in memory, seen `count` times."""
+    """A column of NONE for a field that no event has; one value in memory, `count` entries."""
     return np.broadcast_to(np.array(NONE, DTYPES[name]), count)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceInfo:
-    """A device as the trace's header names it."""
+    """A device by the trace's header."""
 
     index: int
     name: str
@@ -130,22 +130,23 @@ class DeviceInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
-    """What of a file could not be read as it stands, and was not needed for any figure."""
+    """Content of a file that could not be read as it stands, but no figure needs."""
 
-    #: Events left out, by category: their text or their times cannot be used, nothing is timed by
-    #: them. And the first of them, in words.
+    #: Number of events left out, by category, because their text or times cannot be used; nothing
+    #: is timed by them. And a description of the first.
     left_out: Mapping[str, int] = field(default_factory=dict)
     first_left_out: str = ""
-    #: Ranges left out by name, with what is wrong: a stage map that claims one refuses the trace.
+    #: Name of each range left out → what is wrong. A stage map that knows the name refuses the
+    #: trace.
     ranges: Mapping[str, str] = field(default_factory=dict)
-    #: Strings that were no valid JSON and were put right: how many, and the first.
+    #: Strings that were no valid JSON and were repaired: how many, and the first.
     repaired: int = 0
     first_repaired: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TraceInfo:
-    """The header of a trace, and what reading it noticed."""
+    """The header of a trace, and notes from reading it."""
 
     #: Unix time of the scale's origin; None where timestamps are already since 1970.
     base_time_ns: int | None = None
@@ -154,29 +155,29 @@ class TraceInfo:
     world_size: int | None = None
     #: cuda_driver, cuda_runtime, cupti, hip …
     versions: Mapping[str, Any] = field(default_factory=dict)
-    #: Timestamps are whole µs (old traces): sub-µs ops read as 0 or 1 µs.
+    #: Whether timestamps are whole µs (old traces), so that sub-µs ops are 0 or 1 µs long.
     rounded_to_us: bool = False
     #: Events counted but not read: those with a duration by category (python_function …), marks and
     #: flows by phase ("ph s").
     skipped: Mapping[str, int] = field(default_factory=dict)
     #: Warnings and errors that the profiler's log wrote into the header, shortened.
     notes: tuple[str, ...] = ()
-    #: Whether CPU ops were asked for; without, their absence says nothing.
+    #: Whether CPU ops were read, if there are any.
     has_cpu_ops: bool = False
-    #: Pids of the host processes where there are several, in order of rank; of a trace taken out of
-    #: such a one, its own; empty for any other.
+    #: Pids of the host processes, in order of rank, if there are several; in a trace split off from
+    #: such a one, its own pid; else empty.
     processes: tuple[str, ...] = ()
     damage: Damage = Damage()
 
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """One trace: its events, the strings they point into, and its header."""
+    """One trace: its events, the names and threads they index, and its header."""
 
     events: Events
     names: tuple[str, ...]
-    #: (pid, tid) of the host threads, as text: old traces have words there.
+    #: (pid, tid) of the host threads, as text, since old traces have words there.
     threads: tuple[tuple[str, str], ...]
     info: TraceInfo
-    #: Where it came from, for messages; never stored in outputs as an absolute path.
+    #: Its path or URL, for messages; never stored in outputs as an absolute path.
     source: str

@@ -1,4 +1,4 @@
-"""Correlation ids: which API call launched which GPU op."""
+"""Link GPU ops to the API calls that launched them, by correlation id."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def launch_rows(events: Events) -> IntArray:
 
 
 def _refuse_reused(events: Events, calls: IntArray, ids: IntArray, wanted: IntArray) -> None:
-    """Refuse ids of ops that calls apart from each other have: of two recordings in one file.
+    """Refuse ids of ops that unnested calls share, as in a file of two recordings.
 
     Args:
         calls: rows of calls by correlation id and begin, `ids` those ids.
@@ -60,8 +60,8 @@ def _refuse_reused(events: Events, calls: IntArray, ids: IntArray, wanted: IntAr
     if apart.any():
         which, begin = int(ids[again[apart][0]]), int(events.start_ns[inner[apart][0]])
         raise AttributionError(
-            "calls that are not inside each other have one correlation id, so it is not told "
-            "which of them launched the GPU ops of that id",
+            "calls that are not nested have one correlation id, so it is unknown which of them "
+            "launched the GPU ops of that id",
             why=f"{int(apart.sum())} such calls, the first with id {which} at {begin} ns",
             remedy="give each recording (each process, each session) as a trace of its own",
         )

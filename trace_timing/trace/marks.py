@@ -1,8 +1,8 @@
-"""Marks of the recorder in the trace itself: where recording was switched off within a run.
+"""The recorder's marks in a trace: where recording was switched off within a run.
 
-`recording_off` lies from a switch off to the next switch on, `recording_guard` over the step after
-it: that one is recorded, but what was launched before the switch still runs in it. A gap so marked
-is no loss.
+The range `recording_off` lasts from a switch off to the next switch on, `recording_guard` over the
+step after it, which is recorded but in which unrecorded work still runs. A marked gap does not
+count as loss of ops.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trace_timing.trace.events import Kind, Trace
 
 @dataclass(frozen=True, eq=False)
 class Spans:
-    """n disjoint half-open host intervals, in order."""
+    """n disjoint half-open intervals of host time, in order."""
 
     start_ns: IntArray
     end_ns: IntArray
@@ -28,14 +28,14 @@ class Spans:
         return len(self.start_ns)
 
     def hold(self, instants_ns: IntArray) -> BoolArray:
-        """Which of n instants lie in one of the spans; n entries."""
+        """Whether each of n instants lies in one of the spans."""
         if not len(self):
             return np.zeros(len(instants_ns), np.bool_)
         row = np.searchsorted(self.start_ns, instants_ns, side="right") - 1
         return (row >= 0) & (instants_ns < self.end_ns[np.maximum(row, 0)])
 
     def meet(self, start_ns: IntArray, end_ns: IntArray) -> BoolArray:
-        """Which of n intervals have an instant in one of the spans, or begin in one if empty."""
+        """Whether each of n intervals overlaps one of the spans, or begins in one if empty."""
         if not len(self):
             return np.zeros(len(start_ns), np.bool_)
         before_end = np.searchsorted(self.start_ns, end_ns, side="left")
@@ -48,7 +48,7 @@ NO_SPANS = Spans(np.empty(0, np.int64), np.empty(0, np.int64))
 
 @dataclass(frozen=True, eq=False)
 class Marks:
-    """The marks of a trace, of all its threads; both empty where all was recorded."""
+    """The marks of all threads of a trace; both empty where all was recorded."""
 
     off: Spans
     guard: Spans
@@ -58,13 +58,13 @@ class Marks:
 
     @property
     def both(self) -> Spans:
-        """The spans of which nothing is to be counted."""
+        """The spans in which nothing is counted: gaps and guard steps."""
         start = np.concatenate([self.off.start_ns, self.guard.start_ns])
         end = np.concatenate([self.off.end_ns, self.guard.end_ns])
         return _disjoint(start, end)
 
     def guard_after(self, number: int) -> tuple[int, int] | None:
-        """Begin and end of the guard step that the off span of this number leads to, if any."""
+        """Begin and end of the guard step after the gap of this number, if any."""
         begin = int(self.off.end_ns[number])
         later = self.off.start_ns[number + 1 :]
         row = int(np.searchsorted(self.guard.start_ns, begin, side="left"))
@@ -88,7 +88,7 @@ def marks_of(trace: Trace) -> Marks:
 
 
 def _disjoint(start_ns: IntArray, end_ns: IntArray) -> Spans:
-    """In order, and what overlaps or touches joined."""
+    """The spans in order, with those joined that overlap or touch."""
     order = np.argsort(start_ns, kind="stable")
     start, end = start_ns[order], np.maximum.accumulate(end_ns[order]) if len(order) else end_ns
     first = np.ones(len(start), np.bool_)

@@ -1,9 +1,9 @@
-"""Whose an event is, in a trace of several host processes; and such a trace taken apart.
+"""Find the host process of each event in a merged trace, and split the trace by process.
 
-Kineto writes one process a file, device events under the device's number instead of the process's.
-Tools that merge files rewrite the numbers: sglang's ProfileMerger puts the rank before each
-("[TP01] 4243", "[TP01] 0"), TraceLens's TraceFuse adds the rank times a power of ten to these and
-to correlation ids. Others leave them, so that two processes have the same correlation ids.
+Kineto writes one file a process, with the device's number as pid of device events. Tools that merge
+files rewrite the numbers: sglang's ProfileMerger puts the rank before each ("[TP01] 4243",
+"[TP01] 0"), TraceLens's TraceFuse adds the rank times a power of ten to these and to correlation
+ids. Others leave them, so that two processes have the same correlation ids.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from trace_timing.arrays import BoolArray, IntArray, distinct_codes
 from trace_timing.errors import TraceError
 from trace_timing.trace.events import GPU_OP_KINDS, NONE, Events, Kind, Trace, absent, joins
 
-#: In the place of a process: more than one may be it.
+#: Instead of a process's number: more than one is possible.
 _SEVERAL = -2
 _DIGITS = "0123456789"
-#: A number in a process's name counts as one up to here.
+#: Largest number in a process's name that is taken as such.
 _MOST_DIGITS = 18
 
 
 @dataclass(frozen=True)
 class DeviceTracks:
-    """What stands in the place of a process at device events, where it is not the device's number.
+    """The pids of device events, where they are not just the device's number.
 
-    `code` has an entry an event: an index into `names`, NONE where it is the device's number and
-    for events of the host.
+    `code` has one entry for each event: an index into `names`, NONE for host events and where the
+    pid is the device's number.
     """
 
     code: IntArray
@@ -39,7 +39,7 @@ class DeviceTracks:
 
 
 def label_of(pid: str) -> str:
-    """What was put before a process's number: "[TP01]" of "[TP01] 4243"; empty for a number."""
+    """The label before a process's number: "[TP01]" of "[TP01] 4243"; empty without one."""
     return pid.rstrip(_DIGITS).removesuffix("-").strip() if _is_numbered(pid) else ""
 
 
@@ -48,12 +48,12 @@ def _is_numbered(pid: str) -> bool:
 
 
 def tells_process(pid: int | str, device: int) -> bool:
-    """Whether what a device event has for a process is more than its device's number."""
+    """Whether a device event's pid is more than its device's number."""
     return pid != device and pid != str(device) and _is_numbered(str(pid))
 
 
 def _group(pid: str) -> str:
-    """The label of a process; of one that is known by its label alone that; else empty."""
+    """The label of a process, or its whole name if that has no number; else empty."""
     return label_of(pid) or ("" if _is_numbered(pid) else pid)
 
 
@@ -62,17 +62,17 @@ def tell_processes(
 ) -> tuple[Events, tuple[str, ...]]:
     """Find the host process of every event.
 
-    A GPU op belongs to the process with the label that stands before its device; where there is
-    none, or several have it, to the one that launched it, if the correlation ids tell that. One
-    without a launch belongs to the process that launched all else on its track.
+    A GPU op belongs to the process with the label of its track; without a label, or if several have
+    it, to the process that launched it, if correlation ids are unambiguous. An op without a launch
+    belongs to the process that launched all other ops of its track.
 
     Args:
-        tracks: None where nothing is known of them.
+        tracks: None if unknown.
     Returns:
-        The events with `process` filled in, and the pids that it points to in order of rank; for a
-        trace of one process the events as they are, and no pid.
+        The events with `process` filled in, and the pids that it indexes, in order of rank; for a
+        trace of one process the unchanged events, and no pid.
     Raises:
-        TraceError: the file does not tell whose an op is.
+        TraceError: the process of an op cannot be determined.
     """
     host = events.rows(Kind.RANGE, Kind.CALL)
     used = {threads[code][0] for code in distinct_codes(events.thread[host])}
@@ -80,7 +80,9 @@ def tell_processes(
         return events, ()
     pids = tuple(sorted(used | _without_host(used, tracks), key=_in_order))
     if len(pids) <= 1:
-        raise _untold(source, events, "processes share a device and the file names one alone", NONE)
+        raise _ambiguous(
+            source, events, "processes share a device and the file names one alone", NONE
+        )
     process = _of_threads(events, threads, pids)
     device = np.flatnonzero(events.thread == NONE)
     process[device] = _of_device_events(events, device, process, tracks, pids, source)
@@ -88,7 +90,7 @@ def tell_processes(
 
 
 def _shared_device(events: Events, tracks: DeviceTracks) -> bool:
-    """Whether one device's ops stand on tracks of different names: then it has several owners."""
+    """Whether one device's ops are on tracks of different names, and so of several processes."""
     rows = events.rows(*GPU_OP_KINDS)
     code, device = tracks.code[rows], events.device[rows].astype(np.int64)
     if not len(rows) or int(code.max()) == NONE:
@@ -99,14 +101,14 @@ def _shared_device(events: Events, tracks: DeviceTracks) -> bool:
 
 
 def _without_host(used: set[str], tracks: DeviceTracks | None) -> set[str]:
-    """Labels of device tracks that no host process has: those ranks left device events alone."""
+    """Labels of device tracks without a host process: ranks with only device events."""
     known = {_group(pid) for pid in used}
     names = tracks.names if tracks else ()
     return {label for name in names if (label := label_of(name)) and label not in known}
 
 
 def _in_order(pid: str) -> list[tuple[int, int | str]]:
-    """Numbers in text by their value, so that rank 10 comes after rank 9."""
+    """Sort key by the values of numbers in the text, so that rank 10 comes after rank 9."""
     parts = [part for part in re.split(r"(\d+)", pid) if part]
     return [(0, int(p)) if p.isdecimal() and len(p) <= _MOST_DIGITS else (1, p) for p in parts]
 
@@ -114,7 +116,7 @@ def _in_order(pid: str) -> list[tuple[int, int | str]]:
 def _of_threads(
     events: Events, threads: Sequence[tuple[str, str]], pids: Sequence[str]
 ) -> npt.NDArray[np.int32]:
-    """Of host events by their pid; by its label where only that is some process's."""
+    """Process of each host event by its pid, else by its label."""
     by_label: dict[str, list[int]] = {}
     for number, pid in enumerate(pids):
         by_label.setdefault(_group(pid), []).append(number)
@@ -134,6 +136,7 @@ def _of_device_events(
     pids: Sequence[str],
     source: str,
 ) -> npt.NDArray[np.int32]:
+    """Process of each device event, by track, launch, or the track's other ops."""
     track = tracks.code[rows] if tracks else np.full(len(rows), NONE, np.int64)
     allowed = _allowed(tracks.names if tracks else (), pids)
     ids = _launch_ids(events, process, len(pids))
@@ -145,17 +148,17 @@ def _of_device_events(
     several = np.flatnonzero(owner == _SEVERAL)
     if len(several):
         why = f"more than one of the processes {', '.join(pids[:4])} count calls with such ids"
-        raise _untold(source, events, why, int(rows[several[0]]))
+        raise _ambiguous(source, events, why, int(rows[several[0]]))
     owner = _by_track(owner, track, events.device[rows])
     unknown = np.flatnonzero((owner == NONE) & (events.kind[rows] != Kind.SYNC))
     if len(unknown):
         why = "no process has a call with that id"
-        raise _untold(source, events, why, int(rows[unknown[0]]))
+        raise _ambiguous(source, events, why, int(rows[unknown[0]]))
     return owner
 
 
 def _allowed(names: Sequence[str], pids: Sequence[str]) -> BoolArray:
-    """Which processes (columns) may own what is on each track (rows; the last: any other)."""
+    """Whether each process (column) may own ops of each track (row; the last: any other)."""
     groups = [_group(pid) for pid in pids]
     rows = []
     for name in names:
@@ -174,10 +177,10 @@ def _launch_ids(events: Events, process: npt.NDArray[np.int32], count: int) -> l
 def _by_launch(
     wanted: IntArray, ids: Sequence[IntArray], numbers: IntArray
 ) -> npt.NDArray[np.int32]:
-    """Which of some processes launched the ops with these ids; NONE, or _SEVERAL that may have.
+    """Which of these processes launched the ops with these ids: NONE, or _SEVERAL if ambiguous.
 
-    Where two of them have one id, each counts its own: then an op may be of any that got that far,
-    for its own process may have lost the call.
+    If two of them share ids, each numbers its own calls. Then an op may belong to any process that
+    reached its id, since the op's own process may have lost the call.
     """
     if len(numbers) == 1:
         return np.full(len(wanted), numbers[0], np.int32)
@@ -201,7 +204,7 @@ def _within(wanted: IntArray, ids: IntArray) -> BoolArray:
 def _by_track(
     owner: npt.NDArray[np.int32], track: IntArray, device: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.int32]:
-    """Owners with those unknown filled in on tracks that one process alone has launched on."""
+    """The owners, with unknown ones filled in on tracks with launches of a single process."""
     if (owner != NONE).all():
         return owner
     _, place = np.unique(np.stack([track, device]), axis=1, return_inverse=True)
@@ -215,7 +218,7 @@ def _by_track(
     return filled
 
 
-def _untold(source: str, events: Events, why: str, row: int) -> TraceError:
+def _ambiguous(source: str, events: Events, why: str, row: int) -> TraceError:
     which = ""
     if row != NONE:
         kind = Kind(events.kind[row]).name.lower()
@@ -238,10 +241,10 @@ def ranks_of(pids: Sequence[str]) -> tuple[int, ...]:
 
 
 def by_process(trace: Trace) -> tuple[Trace, ...]:
-    """A trace for each process that has a range or a GPU op; the trace itself where it has one.
+    """One trace for each process with a range or a GPU op; the trace itself for a single process.
 
-    Each has its rank as `info.rank` and its pid alone in `info.processes`. A process with neither
-    is no rank, so that a stray call of one does not number the others anew.
+    Each has its rank as `info.rank` and only its pid in `info.processes`. Other processes, which
+    may have stray calls, get no rank.
     """
     pids = trace.info.processes
     if len(pids) <= 1:

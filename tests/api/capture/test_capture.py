@@ -25,7 +25,7 @@ from trace_timing.errors import UsageError
 from trace_timing.recording.model.loading import Loaded, ModelChoice, load
 from trace_timing.recording.profiling.machine_state import resident_bytes
 from trace_timing.recording.samples import Sample, prepare
-from trace_timing.recording.storage.directory import read_records, record_key
+from trace_timing.recording.storage.directory import read_records
 from trace_timing.records.manifest import Manifest, decode_manifest
 from trace_timing.records.runs import RunRecord
 from trace_timing.trace.files.store import read_store
@@ -400,6 +400,12 @@ def test_memory_stays_flat(tmp_path: Path, tiny: Loaded, inputs: dict[str, Any])
     assert grown < 16 << 20
 
 
+def _identity(record: RunRecord) -> tuple[str, str, int, int, int]:
+    """What makes a run the same run after a resume."""
+    index = record.control.index if record.control else 0
+    return record.sample_id, record.role, record.repeat, record.rank, index
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_twenty_kills_and_a_resume_leave_each_run_there_exactly_once(tmp_path: Path) -> None:
@@ -415,8 +421,8 @@ def test_twenty_kills_and_a_resume_leave_each_run_there_exactly_once(tmp_path: P
     assert int(killed) == 20
     assert status == "0"
     found = records(tmp_path / "killed")
-    expected = sorted(map(record_key, records(tmp_path / "whole")))
-    assert sorted(map(record_key, found)) == expected
+    expected = sorted(map(_identity, records(tmp_path / "whole")))
+    assert sorted(map(_identity, found)) == expected
     # Of 12 samples two have five controls and a bare one; each has one recorded run.
     assert len(expected) == 10 * 2 + 2 * 6 + 12
     named = {f"{r.trace}.{ending}" for r in found for ending in r.sha256}
@@ -468,7 +474,7 @@ def test_where_nothing_can_be_switched_every_step_is_recorded_and_that_is_told(
     long = {**inputs, "max_new_tokens": 64, "min_new_tokens": 64}
     with trace_timing.capture(tmp_path / "out", tiny.model, warm_up=False, control=1) as session:
         session.generate("long", **long)
-        (line,) = session.told_steps()
+        (line,) = session.notes_on_steps()
     assert line.startswith("every decode step of 1 run was recorded: ")
     (record,) = [r for r in records(tmp_path / "out") if r.role == "recorded"]
     assert record.machine["session"]["steps"]["all"] is True

@@ -20,8 +20,8 @@ from trace_timing.recording.runs.step_planner import (
     PUBLIC,
     Planned,
     StepPlanner,
+    notes_on_whole_runs,
     switch_for,
-    told,
 )
 from trace_timing.records.runs import ControlSegment, ControlTimes, RunRecord
 
@@ -77,14 +77,14 @@ def test_a_loop_of_unknown_length_is_recorded_ever_more_rarely() -> None:
 def test_short_runs_are_recorded_whole_and_need_no_reason() -> None:
     some = planner(why_not=NO_GPU)
     assert some.plan(call(max_new_tokens=9), ATTACHED).as_dict() == {"all": True}
-    assert told(some.whole) == []
+    assert notes_on_whole_runs(some.whole) == []
 
 
 def test_long_runs_are_recorded_whole_where_nothing_can_be_switched_and_that_is_told() -> None:
     some = planner(why_not=NO_GPU)
     planned = some.plan(call(max_new_tokens=100), ATTACHED)
     assert (planned.plan, planned.as_dict()) == (None, {"all": True, "why": NO_GPU})
-    assert told(some.whole) == [f"every decode step of 1 run was recorded: {NO_GPU}"]
+    assert notes_on_whole_runs(some.whole) == [f"every decode step of 1 run was recorded: {NO_GPU}"]
 
 
 def test_around_graphs_nothing_is_switched() -> None:

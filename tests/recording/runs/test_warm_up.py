@@ -18,8 +18,8 @@ from trace_timing.recording.runs.warm_up import (
     new_tokens_of,
     shortened,
     times_of,
-    told_warm_ups,
     warm_up,
+    warm_up_summary,
 )
 from trace_timing.records.runs import ControlSegment, ControlTimes
 
@@ -94,9 +94,9 @@ def test_a_whole_call_is_expected_to_take_a_step_more_for_each_further_token() -
 
 def test_the_manifest_is_told_how_often_it_failed() -> None:
     good, bad = warm_up(runs_of(1, 1)), warm_up(runs_of(*[100, 200] * MOST))
-    told = told_warm_ups([good, bad])
-    assert (told["shapes"], told["runs"], told["disagreed"]) == (2, 2 + MOST, 1)
-    assert told["totals_ns"] == [1, 1]
+    summary = warm_up_summary([good, bad])
+    assert (summary["shapes"], summary["runs"], summary["disagreed"]) == (2, 2 + MOST, 1)
+    assert summary["totals_ns"] == [1, 1]
 
 
 MODEL = SimpleNamespace(generation_config=SimpleNamespace(max_new_tokens=None))

@@ -17,7 +17,6 @@ from trace_timing.recording.storage.directory import (
     finished,
     open_directory,
     read_records,
-    record_key,
     write_whole,
 )
 from trace_timing.records.manifest import Manifest
@@ -175,11 +174,6 @@ def test_a_directory_that_cannot_be_is_named(tmp_path: Path) -> None:
         open_directory(tmp_path / "file")
     with pytest.raises(StorageError, match="cannot write"):
         write_whole(tmp_path / "none" / "file", b"")
-
-
-def test_controls_of_one_repeat_are_different_runs() -> None:
-    keys = {record_key(record) for record in (recorded("a"), control("a"), control("a", 1))}
-    assert len(keys) == 3
 
 
 def test_ranks_that_work_together_resume_what_all_of_them_have(tmp_path: Path) -> None:

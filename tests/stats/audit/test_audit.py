@@ -164,15 +164,15 @@ def test_a_rate_divided_by_steps_and_no_rate_at_all_are_right(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("error", "said"), [(12.0, "12.00 ms too high"), (-7.5, "7.50 ms too low")]
+    ("error", "verdict"), [(12.0, "12.00 ms too high"), (-7.5, "7.50 ms too low")]
 )
 def test_rows_of_one_token_show_the_error_that_the_others_share(
-    tmp_path: Path, error: float, said: str
+    tmp_path: Path, error: float, verdict: str
 ) -> None:
     one = {"T_decode_per_token": None}
     found = findings(tmp_path, [*STEADY, row(1, 100 + error, 40, 60) | one])
     assert set(found) == {"per_token_divides_by_n", "survivors_biased"}
-    assert said in found["survivors_biased"].message
+    assert verdict in found["survivors_biased"].message
     assert found["survivors_biased"].evidence.startswith("1 rows with one output token")
     assert f"{error:.2f} to {error:.2f} ms" in found["survivors_biased"].evidence
 

@@ -66,8 +66,8 @@ def test_a_stage_that_took_no_time_or_was_not_there_is_left_out() -> None:
 
 
 def test_the_half_widths_are_those_that_samples_of_a_recorded_series_get() -> None:
-    told = json.loads(next(SERIES.glob("*llava-1b*.json")).read_text())
-    totals = np.array(told["runs"], float).sum(axis=1) / 1e6
+    series = json.loads(next(SERIES.glob("*llava-1b*.json")).read_text())
+    totals = np.array(series["runs"], float).sum(axis=1) / 1e6
     samples = totals.reshape(-1, 5)
     found = total_of(run_table({f"s{i}": list(row) for i, row in enumerate(samples)}))
     pooled = pooled_spread((row[:, None], row) for row in samples)
@@ -90,6 +90,6 @@ def test_how_many_controls_a_precision_takes_is_said() -> None:
     assert least is not None
     assert quiet.half_widths[least] <= 0.05
     for repeats, word in ((noisy, "more than 30 are needed"), (quiet, f"{least} ")):
-        said = Statistics(noise_floor=(), scaling=(), outliers=(), repeats=(repeats,))
-        line = next(line for line in statistics_lines(said) if "How many controls" in line)
+        statistics = Statistics(noise_floor=(), scaling=(), outliers=(), repeats=(repeats,))
+        line = next(line for line in statistics_lines(statistics) if "How many controls" in line)
         assert word in line

@@ -56,7 +56,7 @@ def test_no_step_has_no_summary_and_no_line() -> None:
 
 def test_the_terminal_tells_the_groups_with_most_steps_and_counts_the_others() -> None:
     many = [("decode", size, 1000, 1000) for size in range(1, 8) for _ in range(size)]
-    told = step_lines(step_summary(steps(*many)))
-    assert told[1] == "  Decode, batch 2: 1.00 ms / 1.00 ms / 1.00 ms (2 steps)"
-    assert told[-1] == "  and 1 more in step_summary.csv"
-    assert len(told) == 8
+    lines = step_lines(step_summary(steps(*many)))
+    assert lines[1] == "  Decode, batch 2: 1.00 ms / 1.00 ms / 1.00 ms (2 steps)"
+    assert lines[-1] == "  and 1 more in step_summary.csv"
+    assert len(lines) == 8

@@ -101,10 +101,10 @@ def verdicts(a: Tables, b: Tables) -> dict[str, str]:
 
 
 def test_one_capture_a_side_finds_the_device_work_that_changed_and_no_other() -> None:
-    said = verdicts(tables(1), tables(2, decode=1.1))
-    assert said.pop("busy decode") == said.pop("decode: gemm") == "slower"
-    assert said.pop("decode: ampere_sgemm_32x32") == "slower"
-    assert not {"slower", "faster"} & set(said.values())
+    judged = verdicts(tables(1), tables(2, decode=1.1))
+    assert judged.pop("busy decode") == judged.pop("decode: gemm") == "slower"
+    assert judged.pop("decode: ampere_sgemm_32x32") == "slower"
+    assert not {"slower", "faster"} & set(judged.values())
 
 
 def test_a_row_has_the_medians_of_both_sides_and_their_difference() -> None:
@@ -122,16 +122,16 @@ def test_a_row_has_the_medians_of_both_sides_and_their_difference() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "spreads"),
+    ("state_known", "spreads"),
     [(False, {"undisturbed step": 0.15, "decode": 0.20, "busy decode": None}),
      (True, {"undisturbed step": 0.02, "decode": 0.07, "busy decode": None})],
 )  # fmt: skip
 def test_one_capture_is_taken_to_stray_as_recorded_series_did(
-    told: bool, spreads: dict[str, float | None]
+    state_known: bool, spreads: dict[str, float | None]
 ) -> None:
     """As the comment of figures.HOST_DRIFT has it; less where the cost of a launch is known."""
     sides = [tables(1), tables(2)]
-    if not told:
+    if not state_known:
         sides = [replace(side, state=state_rows(())) for side in sides]
     rows = {row.name: row for row in compare(sides[0], sides[1]).rows}
     for name, spread in spreads.items():
@@ -153,25 +153,25 @@ def test_three_captures_a_side_find_a_step_10_percent_slower() -> None:
 
 def test_a_host_slower_by_half_in_one_capture_is_no_slower_decode() -> None:
     """As a busier host was: every latency longer, and what a launch costs with them."""
-    said = compare(tables(1), tables(2, host=1.5, launches=1.5))
-    assert not {"slower", "faster"} & {row.verdict for row in said.rows}
-    withheld = {row.name for row in said.rows if row.verdict == "withheld"}
+    result = compare(tables(1), tables(2, host=1.5, launches=1.5))
+    assert not {"slower", "faster"} & {row.verdict for row in result.rows}
+    withheld = {row.name for row in result.rows if row.verdict == "withheld"}
     assert {"total", "decode", "undisturbed step"} <= withheld
     assert "busy decode" not in withheld
-    (difference,) = said.differences
+    (difference,) = result.differences
     assert (difference.name, difference.bearing) == ("ns a launch", "withholds host times")
 
 
 def test_31_times_slower_latencies_of_a_busy_host_are_withheld() -> None:
-    said = compare(tables(1), tables(2, host=31, pressure=60.0))
-    decode = next(row for row in said.rows if row.name == "decode")
+    result = compare(tables(1), tables(2, host=31, pressure=60.0))
+    decode = next(row for row in result.rows if row.name == "decode")
     assert decode.verdict == "withheld"
     assert decode.reason.startswith("psi_cpu_some_10s differs: 2.0 and 60.0")
 
 
 def test_ratios_are_at_equal_launch_cost_where_the_host_bounds_the_figure() -> None:
-    said = compare(tables(1), tables(2, host=1.1, launches=1.1))
-    rows = {row.name: row for row in said.rows}
+    result = compare(tables(1), tables(2, host=1.1, launches=1.1))
+    rows = {row.name: row for row in result.rows}
     assert rows["decode"].b_ms / rows["decode"].a_ms == pytest.approx(1.1, abs=0.01)
     assert rows["decode"].launch_ratio == pytest.approx(1.1, abs=0.01)
     assert rows["decode"].ratio == pytest.approx(1, abs=0.01)
@@ -196,15 +196,15 @@ def test_recorded_windows_are_not_divided_by_launches() -> None:
 def test_launches_are_no_common_measure_of_two_versions_of_torch() -> None:
     a = replace(tables(1), environment={"torch": "2.11"})
     b = replace(tables(2, host=1.4, launches=1.4), environment={"torch": "2.13"})
-    said = compare(a, b)
-    assert [d.name for d in said.differences] == ["environment.torch"]
-    assert all(row.launch_ratio is None for row in said.rows)
+    result = compare(a, b)
+    assert [d.name for d in result.differences] == ["environment.torch"]
+    assert all(row.launch_ratio is None for row in result.rows)
 
 
 def test_controls_of_one_side_and_recorded_windows_of_the_other_are_not_compared() -> None:
-    said = verdicts(tables(1), tables(2, latency_source="recorded"))
-    assert said["decode"] == said["undisturbed step"] == "withheld"
-    assert said["busy decode"] != "withheld"
+    judged = verdicts(tables(1), tables(2, latency_source="recorded"))
+    assert judged["decode"] == judged["undisturbed step"] == "withheld"
+    assert judged["busy decode"] != "withheld"
 
 
 def test_faster_is_the_mirror_of_slower() -> None:
@@ -221,8 +221,8 @@ def test_decode_is_per_step_so_outputs_of_other_length_compare() -> None:
 
 
 def test_another_clock_withholds_every_verdict() -> None:
-    said = verdicts(tables(1), tables(2, clock="host"))
-    assert set(said.values()) == {"withheld"}
+    judged = verdicts(tables(1), tables(2, clock="host"))
+    assert set(judged.values()) == {"withheld"}
 
 
 def test_another_profile_mode_withholds_recorded_host_times_alone() -> None:

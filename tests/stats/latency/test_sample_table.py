@@ -194,9 +194,9 @@ def test_what_it_ran_on_stands_in_every_row() -> None:
         model={"attention": "sdpa", "name": "other"},
         environment={"packages": {"torch": "2.11"}, "cuda": "13.0", "devices": [{"name": "H200"}]},
     )
-    told = identity(manifest)
-    assert (told["model"], told["attention"], told["device"]) == ("m", "sdpa", "H200")
-    assert (told["torch"], told["cuda"], told["transformers"]) == ("2.11", "13.0", None)
+    columns = identity(manifest)
+    assert (columns["model"], columns["attention"], columns["device"]) == ("m", "sdpa", "H200")
+    assert (columns["torch"], columns["cuda"], columns["transformers"]) == ("2.11", "13.0", None)
     assert identity(Manifest())["device"] == "CPU"
     assert set(identity(None).values()) == {None}
 

@@ -58,14 +58,22 @@ def test_covers_95_percent_whatever_the_distribution(
 
 def test_analyzing_loads_no_scipy_stats(tmp_path: Path) -> None:
     """It takes half a second to import, longer than most analyses."""
-    told = (
+    program = (
         "import sys; from trace_timing.commands import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "print('scipy.stats' in sys.modules, 'numpy' in sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", told, "analyze", str(SAMPLE_TRACES), "-o", str(tmp_path / "report")],
+        [
+            sys.executable,
+            "-c",
+            program,
+            "analyze",
+            str(SAMPLE_TRACES),
+            "-o",
+            str(tmp_path / "report"),
+        ],
         capture_output=True,
         text=True,
         check=True,

@@ -216,33 +216,33 @@ def test_a_device_that_waits_in_collectives_is_not_device_bound() -> None:
 def test_molmoe_decode_names_the_expert_loop_with_its_counts(h200: Path) -> None:
     trace = read_trace(h200 / "molmoe_1crop_user_scope.json.gz")
     (run,) = lay_out(trace).runs
-    said = {(v.stage, v.code): v for v in why(trace, run).verdicts}
-    loop = said["decode", "expert_sync_loop"]
+    by_code = {(v.stage, v.code): v for v in why(trace, run).verdicts}
+    loop = by_code["decode", "expert_sync_loop"]
     assert "once per expert" in loop.sentence
     assert "5,760 times (7,211 cudaStreamSynchronize in the run)" in loop.sentence
     assert "1,440 a forward" in loop.evidence
-    assert ("decode", "host_bound") in said
-    assert not {code for _, code in said} & {"held_up", "device_bound", "allocator"}
+    assert ("decode", "host_bound") in by_code
+    assert not {code for _, code in by_code} & {"held_up", "device_bound", "allocator"}
 
 
 def test_two_processes_on_one_device_hold_each_other_up() -> None:
     for rank in (0, 1):
         trace = open_trace(WHY_TRACES / f"ranks/traces/ranks-7cad15d4.r0.k{rank}.json.gz")
         (run,) = lay_out(trace).runs
-        said = {(v.stage, v.code) for v in why(trace, run).verdicts}
-        assert {("prefill", "held_up"), ("decode", "held_up")} <= said
-        assert not {code for stage, code in said if stage != "other"} & {"host_bound"}
+        codes = {(v.stage, v.code) for v in why(trace, run).verdicts}
+        assert {("prefill", "held_up"), ("decode", "held_up")} <= codes
+        assert not {code for stage, code in codes if stage != "other"} & {"host_bound"}
 
 
 def test_the_rank_that_waits_in_collectives_is_not_called_busy_nor_held_up() -> None:
-    said = []
+    made = []
     for rank in (0, 1):
         trace = open_trace(
             WHY_TRACES / f"tensor_parallel/traces/tensor_parallel-93be662f.r0.k{rank}.json.gz"
         )
         (run,) = lay_out(trace).runs
-        said.append({(v.stage, v.code): v for v in why(trace, run).verdicts})
-    first, second = said
+        made.append({(v.stage, v.code): v for v in why(trace, run).verdicts})
+    first, second = made
     assert {code for stage, code in first if stage == "decode"} == {"host_bound"}
     assert {code for stage, code in second if stage == "decode"} == {"exposed_communication"}
     assert "87% of its time" in second["decode", "exposed_communication"].sentence
@@ -253,9 +253,9 @@ def test_the_rank_that_waits_in_collectives_is_not_called_busy_nor_held_up() -> 
 def test_an_emptied_cache_makes_prefill_wait_for_the_allocator() -> None:
     trace = open_trace(WHY_TRACES / "allocator/traces/allocator-09290cc1.r0.k0.json.gz")
     (run,) = lay_out(trace).runs
-    said = {(v.stage, v.code): v for v in why(trace, run).verdicts}
-    assert said["prefill", "allocator"].evidence == "11 cudaMalloc; 1.62 ms idle inside them"
-    assert not [stage for stage, code in said if code == "allocator" and stage != "prefill"]
+    by_code = {(v.stage, v.code): v for v in why(trace, run).verdicts}
+    assert by_code["prefill", "allocator"].evidence == "11 cudaMalloc; 1.62 ms idle inside them"
+    assert not [stage for stage, code in by_code if code == "allocator" and stage != "prefill"]
 
 
 def _idle_share_by_hand(path: Path) -> float:
@@ -304,6 +304,6 @@ def test_a_large_batch_is_device_bound_in_prefill_and_decode_and_nothing_else() 
     (path,) = DEVICE_BOUND_TRACES.glob("*.json.gz")
     trace = read_trace(path)
     (run,) = lay_out(trace).runs
-    said = {(v.stage, v.code) for v in why(trace, run).verdicts}
-    assert {("prefill", "device_bound"), ("decode", "device_bound")} <= said
-    assert not {code for _, code in said} & {"host_bound", "sync_bound", "expert_sync_loop"}
+    codes = {(v.stage, v.code) for v in why(trace, run).verdicts}
+    assert {("prefill", "device_bound"), ("decode", "device_bound")} <= codes
+    assert not {code for _, code in codes} & {"host_bound", "sync_bound", "expert_sync_loop"}

@@ -55,10 +55,10 @@ def test_a_run_on_the_host_clock_gets_no_verdict() -> None:
 
 
 def test_a_hand_made_run_is_judged_by_its_evidence() -> None:
-    said = {(v.stage, v.code) for v in why(TWO_STAGES, TWO_STAGES_RUN).verdicts}
+    codes = {(v.stage, v.code) for v in why(TWO_STAGES, TWO_STAGES_RUN).verdicts}
     # Decode: 60 of 450 ns idle in cudaMalloc. Prefill: 50 of 400 ns copy to the host; half of its
     # launches starved it, not most.
-    assert said == {("decode", "allocator"), ("prefill", "copies")}
+    assert codes == {("decode", "allocator"), ("prefill", "copies")}
 
 
 def test_a_device_bound_run_is_neither_host_bound_nor_a_sync_loop() -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from trace_timing import analyze
 from trace_timing.timeline.breakdown.components import RANGE_NAME, component_times
-from trace_timing.timeline.breakdown.cpu_op_structure import Unknown, parts_of_forward
+from trace_timing.timeline.breakdown.cpu_op_structure import Unknown, components_of_forward
 from trace_timing.timeline.build.runs import lay_out
 from trace_timing.trace.events import Kind, Trace
 from trace_timing.trace.files.reading import open_trace
@@ -33,7 +33,7 @@ def test_a_block_is_cut_at_the_norms_that_follow_an_addition() -> None:
     names = _forward(
         "embedding", *RMS, *ATTENTION, "linear", "add", *RMS, *MLP, "add", *RMS, "slice", "linear"
     )
-    assert parts_of_forward(names) == [
+    assert components_of_forward(names) == [
         ("rest", None),
         *[("norm", 0)] * 8,
         *[("attention", 0)] * 8,
@@ -50,13 +50,15 @@ def test_a_block_is_cut_at_the_norms_that_follow_an_addition() -> None:
 def test_a_half_with_one_product_feeds_nothing_forward() -> None:
     for mlp, told in ((["linear", "silu"], False), (["linear", "silu", "linear"], True)):
         half = ["layer_norm", *ATTENTION, "linear", "add", "layer_norm", *mlp, "add"]
-        parts = parts_of_forward(_forward("embedding", *half, "layer_norm", "linear"))
+        parts = components_of_forward(_forward("embedding", *half, "layer_norm", "linear"))
         assert isinstance(parts, Unknown) != told
 
 
 def test_a_tower_norms_its_embeddings_and_ends_with_an_addition() -> None:
     half = ["layer_norm", *ATTENTION, "linear", "add", "layer_norm", "linear", "gelu", "linear"]
-    parts = parts_of_forward(_forward("conv2d", "layer_norm", *half, "add", *half, "add", "slice"))
+    parts = components_of_forward(
+        _forward("conv2d", "layer_norm", *half, "add", *half, "add", "slice")
+    )
     assert not isinstance(parts, Unknown)
     assert parts[:3] == [("rest", None), ("norm", None), ("norm", 0)]
     assert Counter(parts)["mlp", 1] == 3
@@ -66,7 +68,7 @@ def test_a_tower_norms_its_embeddings_and_ends_with_an_addition() -> None:
 def test_written_out_attention_is_a_softmax_between_two_products_of_activations() -> None:
     eager = ["linear", "matmul", "mul", "softmax", "to", "matmul", "linear"]
     names = _forward("layer_norm", *eager, "add", "layer_norm", *MLP, "add", "layer_norm", "linear")
-    parts = parts_of_forward(names)
+    parts = components_of_forward(names)
     assert not isinstance(parts, Unknown)
     assert Counter(parts)["attention", 0] == 7
 
@@ -74,7 +76,7 @@ def test_written_out_attention_is_a_softmax_between_two_products_of_activations(
 def test_a_router_ends_with_its_top_k() -> None:
     moe = ["view", "linear", "softmax", "topk", "to", "sort", "index", "_grouped_mm", "mul"]
     names = _forward("layer_norm", *ATTENTION, "add", "layer_norm", *moe, "add", "layer_norm")
-    parts = parts_of_forward(names)
+    parts = components_of_forward(names)
     assert not isinstance(parts, Unknown)
     assert parts[10:19] == [("router", 0)] * 5 + [("experts", 0)] * 4
 
@@ -89,7 +91,7 @@ def test_a_router_ends_with_its_top_k() -> None:
     ],
 )
 def test_where_the_order_does_not_tell_it_says_why(ops: list[str], reason: str) -> None:
-    found = parts_of_forward(_forward(*ops))
+    found = components_of_forward(_forward(*ops))
     assert isinstance(found, Unknown)
     assert reason in found.reason
 

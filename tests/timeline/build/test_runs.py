@@ -9,7 +9,8 @@ import pytest
 from tests.timeline.building import TraceBuilder
 from trace_timing.errors import AttributionError
 from trace_timing.timeline.build.runs import TraceTimeline, lay_out
-from trace_timing.timeline.naming.stage_names import read_stage_map
+from trace_timing.timeline.naming.stage_names import StageMap, read_stage_map
+from trace_timing.trace.events import Trace
 from trace_timing.trace.files.reading import open_trace
 
 
@@ -123,3 +124,52 @@ def test_a_real_trace_gives_the_figures_counted_by_hand(h200: Path) -> None:
     assert named["decode[1]"] == (696, 1_905_981)
     assert named["other"] == (236, 400_745)
     assert len(run.ops) == 8_946
+
+
+@pytest.fixture
+def unnumbered(tmp_path: Path) -> StageMap:
+    """A map in which the names of steps carry no number."""
+    path = tmp_path / "stages.toml"
+    path.write_text('[stages]\ngenerate = "generate"\ndecode = "decode"\n')
+    return read_stage_map(path)
+
+
+def labels(timeline: TraceTimeline) -> list[list[str]]:
+    """The ranges of each run."""
+    return [
+        [run.keys[r.key].label for r in run.ranges if r.key is not None] for run in timeline.runs
+    ]
+
+
+def two_calls_at_once(*step_names: str) -> Trace:
+    """Threads 0 and 1 generate at the same time; each step of either launches one op."""
+    trace = TraceBuilder().range("generate", 0, 100, thread=0).range("generate", 5, 95, thread=1)
+    for number, name in enumerate(step_names):
+        for thread in (0, 1):
+            begin = 10 + 40 * number + 10 * thread
+            trace.range(name, begin, begin + 8, thread=thread)
+            trace.op(begin + 1, begin + 2, launch=begin, thread=thread)
+    return trace.trace()
+
+
+def test_calls_at_once_count_their_own_steps(unnumbered: StageMap) -> None:
+    by_order = lay_out(two_calls_at_once("decode", "decode"), unnumbered)
+    by_name = lay_out(two_calls_at_once("decode[1]", "decode[2]"))
+    assert labels(by_order) == labels(by_name) == [["decode[1]", "decode[2]"]] * 2
+
+
+def test_calls_at_once_have_the_ranges_of_their_own_thread() -> None:
+    timeline = lay_out(two_calls_at_once("decode[1]", "decode[2]"))
+    assert [{r.thread for r in run.ranges} for run in timeline.runs] == [{0}, {1}]
+    assert [[run.keys[k].step for k in run.ops.key] for run in timeline.runs] == [[1, 2], [1, 2]]
+    assert not timeline.outside
+
+
+def test_steps_of_a_thread_without_generate_count_in_the_call_that_runs(
+    unnumbered: StageMap,
+) -> None:
+    trace = TraceBuilder().range("generate", 0, 30).range("generate", 40, 80)
+    for begin in (10, 20, 50):
+        trace.range("decode", begin, begin + 5, thread=3)
+    timeline = lay_out(trace.trace(), unnumbered)
+    assert labels(timeline) == [["decode[1]", "decode[2]"], ["decode[1]"]]

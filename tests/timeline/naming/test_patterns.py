@@ -12,7 +12,7 @@ import pytest
 from tests.timeline.building import TraceBuilder
 from trace_timing.api_call_names import role_of_call
 from trace_timing.errors import AttributionError, UsageError
-from trace_timing.timeline.breakdown.cpu_op_structure import parts_of_forward
+from trace_timing.timeline.breakdown.cpu_op_structure import components_of_forward
 from trace_timing.timeline.breakdown.op_kinds import kind_of_copy, kind_of_kernel
 from trace_timing.timeline.build.ranges import find_ranges
 from trace_timing.timeline.naming import stage_names
@@ -61,7 +61,7 @@ def test_patterns_may_look_around_and_back(pattern: str, name: str, step: int | 
 
 def test_what_is_no_pattern_is_refused() -> None:
     for text in ("(", "*", "(?P<a>", "[z-a]"):
-        with pytest.raises(UsageError, match="is not one"):
+        with pytest.raises(UsageError, match="no regular expression"):
             stage_map(text)
     with pytest.raises(re.error):
         LimitedPattern("(").fullmatch("a")
@@ -113,7 +113,7 @@ def test_a_process_of_many_digits_costs_milliseconds() -> None:
 def test_a_forward_of_many_softmaxes_costs_time_in_proportion() -> None:
     names = ["aten::bmm", *["aten::softmax"] * 50_000, "aten::linear", "aten::rms_norm"]
     begun = time.process_time()
-    parts_of_forward(names)
+    components_of_forward(names)
     assert time.process_time() - begun < 2
 
 

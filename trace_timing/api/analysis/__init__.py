@@ -1,1 +1,1 @@
-"""analyze(): traces in, tables and a report out."""
+"""analyze() and what it needs: inputs, workers, caches, table files."""

@@ -1,4 +1,4 @@
-"""analyze(): traces in, tables and a report out."""
+"""analyze(): find traces, analyse them one by one or spread, and join the results."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Execution:
     scheduler: str | None = None
     parts: ResultCache | None = None
     resume: bool = False
-    #: Folder for the tables; None: one that goes with the Analysis.
+    #: Folder for the tables; None: a temporary one that is deleted with the Analysis.
     tables: Path | None = None
     progress: Progress | None = None
 
@@ -71,25 +71,25 @@ def analyze(
 
     Args:
         paths: trace files, globs, directories, capture directories or URLs.
-        stages: a stages.toml that maps other people's range names; or, as a text, the name of a
-            built-in map (vllm, sglang, trtllm, transformers) or `auto`, which picks one of these
-            for each trace by the names in it.
+        stages: a stages.toml that maps others' range names; or the name of a built-in map (vllm,
+            sglang, trtllm, transformers) or `auto`, which picks one of these for each trace by its
+            range names.
         progress: called after each trace with its outcome, the count so far and the total.
-        jobs: processes to spread the traces over; the results do not depend on it.
-        scheduler: address of a Dask scheduler to spread them over instead.
-        cache: folder for compact stores and results, so that the next analysis of a trace costs
-            next to nothing: up to 4 GB of each.
-        tables: folder to write the tables to, as Parquet; without, they go with the result.
-        parts: folder that holds each result from when it is there until all are.
-        resume: go on from the results that an earlier analysis left there, and leave them.
-        components: tell the parts of the model by the order of CPU ops also in traces that `capture
-            --profile full` did not record; to read these takes longer.
-        hta: run HolisticTraceAnalysis beside our analysis, for the table `hta`.
+        jobs: number of processes; the results do not depend on it.
+        scheduler: address of a Dask scheduler to use instead of processes.
+        cache: folder that caches compact stores and results, up to 4 GB of each, so that the next
+            analysis of a trace is quick.
+        tables: folder to write the tables to, as Parquet; None: they are deleted with the result.
+        parts: folder for the results of single traces until all are done.
+        resume: use the results that an earlier analysis left in `parts`, and leave them there.
+        components: recognise the model's components by the order of CPU ops also in traces that
+            were not recorded by `capture --profile full`; reading these takes longer.
+        hta: also run HolisticTraceAnalysis, for the table `hta`.
         max_inflation: how many times its size a .gz may inflate to, beyond 256 MB.
-        debug: let a defect of ours end the analysis; otherwise it costs the trace that shows it.
+        debug: let an internal error end the analysis; otherwise it rejects the trace.
     Raises:
-        NothingReadError: not one of the inputs could be read.
-        UsageError: the stage map is wrong, or HTA is asked for and not installed.
+        NothingReadError: none of the inputs could be read.
+        UsageError: the stage map is wrong, or HTA is requested and not installed.
     """
     if hta:
         require_hta()
@@ -123,12 +123,12 @@ def analysis_of(
     *,
     shown: dict[str, tuple[SampleDetail, ...]] | None = None,
 ) -> Analysis:
-    """Analyse what was found. The tables are written as results come; here only summaries stay.
+    """Analyse inputs. Tables are written as results come; only summaries stay in memory.
 
     Args:
-        shown: timelines of earlier analyses, by trace; becomes those of this one.
+        shown: timelines of earlier analyses, by trace; updated to those of this one.
     Raises:
-        NothingReadError: there is no result.
+        NothingReadError: no input gave a result.
     """
     shown = {} if shown is None else shown
     with TableWriters(execution.tables) as writers:
@@ -157,7 +157,7 @@ def _results(
     writers: TableWriters,
     shown: dict[str, tuple[SampleDetail, ...]],
 ) -> tuple[list[TraceResult], list[Owned], list[Rejection]]:
-    """Results without their tables, which are written; what each says of its capture's samples."""
+    """Write the tables; return the results without them, each's recorded runs, and rejections."""
     few = len(inputs.sources) <= MOST_DETAILS
     results: list[TraceResult] = []
     owned: list[Owned] = []
@@ -167,7 +167,7 @@ def _results(
         if outcome.result:
             writers.append(outcome.result.tables)
             results.append(replace(outcome.result, tables={}))
-            # Not of the outcome: what comes back from another process is a copy.
+            # Not the outcome's manifest: from another process that is a copy.
             owner = inputs.sources[done - 1].manifest
             owned.append((owner, outcome.result.recorded))
         if outcome.rejection:
@@ -186,6 +186,7 @@ def _analysis(
     level: CaptureLevel,
     tables: StoredTables,
 ) -> Analysis:
+    """Join the results with those over whole captures into an Analysis."""
     return Analysis(
         tables=tables,
         run_summaries=tuple(run for r in results for run in r.runs),
@@ -211,6 +212,7 @@ def _nothing_read(rejections: Sequence[Rejection]) -> NothingReadError:
 def _with_doubtful_patterns(
     analysis: Analysis, stages: StageMap, inputs: Inputs, max_inflation: float
 ) -> Analysis:
+    """The analysis with warnings about the user's stage map, if any pattern is doubtful."""
     readable = {trace.trace for trace in analysis.traces}
     first = next((s.local for s in inputs.sources if s.name in readable), None)
     found = set(analysis.tables["stages"]["stage"].to_pylist())
@@ -219,7 +221,7 @@ def _with_doubtful_patterns(
 
 
 def stage_map(stages: str | Path | StageMap | None) -> StageMap:
-    """The map itself, a built-in one by its name, the one in a file, or the project's own names."""
+    """The stage map: as given, a built-in one by name, from a file, or for None the default."""
     if stages is None:
         return DEFAULT_STAGES
     if isinstance(stages, StageMap):
@@ -228,7 +230,7 @@ def stage_map(stages: str | Path | StageMap | None) -> StageMap:
 
 
 def each(inputs: Inputs, execution: Execution) -> Iterator[Outcome]:
-    """The outcome of each source, in their order. Those with a part cost no analysis."""
+    """The outcome of each source, in their order, from the result cache where it has them."""
     parts = execution.parts
     keys = [parts.key(source) if parts else None for source in inputs.sources]
     known = [bool(parts and execution.resume and parts.has(key)) for key in keys]
@@ -249,7 +251,7 @@ def each(inputs: Inputs, execution: Execution) -> Iterator[Outcome]:
 
 
 def _write_ranks(tables: StoredTables) -> None:
-    """The table `ranks` beside those of each trace: it compares the traces of one sample."""
+    """Write the table `ranks`, which compares the traces of one sample."""
     from trace_timing.stats.capture.ranks import compare_ranks
 
     frames = (frame_of(tables[name]) for name in ("stages", "communication", "spans"))

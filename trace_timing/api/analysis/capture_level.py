@@ -1,4 +1,4 @@
-"""What follows from all runs of a capture together: samples, their latencies, warnings."""
+"""Results over all runs of a capture: samples, their latencies, warnings."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from trace_timing.stats.latency.run_table import control_rows
 from trace_timing.stats.latency.sample_table import Sample, pairs_of, sample_row, samples_of
 from trace_timing.stats.latency.warnings import latency_warnings
 
-#: Runs of one trace, and the manifest of the capture that it belongs to (None: others' traces).
+#: Runs of one trace, and its capture's manifest (None: others' traces).
 Owned = tuple[Manifest | None, Sequence[RecordedRun]]
 
 
 @dataclass(frozen=True)
 class CaptureLevel:
-    """Rows that no single trace tells, and what to say of the captures."""
+    """Rows and warnings that need more than one trace."""
 
     samples: tuple[Sample, ...]
     tables: dict[str, pa.Table]

@@ -1,4 +1,4 @@
-"""Whether traces can be trusted: every check of their integrity, without tables or a report."""
+"""Check the integrity of traces, without tables or a report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LEVELS: tuple[IntegrityLevel, ...] = ("PASS", "WARN", "FAIL")
 
 @dataclass(frozen=True, kw_only=True)
 class Examined:
-    """One trace: its checks, those of its runs after those of the whole."""
+    """The checks of one trace, followed by those of its runs."""
 
     trace: str
     results: tuple[IntegrityResult, ...]
@@ -32,10 +32,10 @@ class Examined:
 
 
 def examine(*paths: str | Path, stages: str | Path | StageMap | None = None) -> Iterator[Examined]:
-    """Check traces one by one; a trace that is refused has one result, a FAIL with the reason.
+    """Check traces one by one; a refused trace has one result, a FAIL with the reason.
 
     Args:
-        paths, stages: as `analyze` takes them.
+        paths, stages: as in `analyze`.
     Raises:
         NothingReadError: there is no trace.
     """
@@ -54,6 +54,7 @@ def examine(*paths: str | Path, stages: str | Path | StageMap | None = None) -> 
 
 
 def _refused(rejection: Rejection) -> Examined:
+    """The result of a trace that was rejected."""
     result = IntegrityResult(
         code="refused",
         level="FAIL",
@@ -65,7 +66,7 @@ def _refused(rejection: Rejection) -> Examined:
 
 
 def _results(result: TraceResult) -> tuple[IntegrityResult, ...]:
-    """Every check, and the warnings that no check stands for."""
+    """Every check, and the warnings that come from no check."""
     checked = [*result.summary.checked, *(r for run in result.runs for r in run.checked)]
     known = {r.code for r in checked}
     warnings = [*result.summary.warnings, *(w for run in result.runs for w in run.warnings)]
@@ -73,6 +74,7 @@ def _results(result: TraceResult) -> tuple[IntegrityResult, ...]:
 
 
 def _of_warning(warning: FigureWarning) -> IntegrityResult:
+    """A warning in the form of a check's result."""
     return IntegrityResult(
         code=warning.code,
         level="FAIL" if warning.code in FAULTS else "WARN",

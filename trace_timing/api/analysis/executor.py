@@ -1,7 +1,7 @@
-"""Many traces over processes of this machine, or over a Dask cluster.
+"""Spread traces over processes of this machine, or over a Dask cluster.
 
-Each yields (position, outcome) as outcomes come, in any order; a trace whose worker died is done
-again, and one that kills its workers is rejected. Nothing is held here but what is on its way.
+Both yield (position, outcome) as outcomes come, in any order. A trace whose worker died is tried
+again alone, and rejected if it kills that worker too. Outcomes are not kept here.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from trace_timing.errors import UsageError
 from trace_timing.records.findings import Rejection
 from trace_timing.stats.trace.trace_result import TraceSource
 
-#: Traces handed out ahead of each worker: enough that none waits, few enough to hold.
+#: Traces queued for each worker: enough that none waits, few enough for memory.
 _AHEAD = 3
-#: Traces in one task of a cluster: a task costs scheduler, client and worker together some 20 ms,
+#: Traces in one task of a cluster: a task costs scheduler, client and worker together about 20 ms,
 #: a sample trace 25 ms of analysis.
 _AT_A_TIME = 8
-#: No trace is handed out this far after one that is still under way: results are wanted in order,
-#: and those that came before their turn have to be held.
+#: Largest distance between the first trace in progress and the next one submitted: results are
+#: needed in order, and those that come early are held in memory.
 _WINDOW = 200
-#: Fewer are done before the processes have imported what they need.
+#: Fewest traces for several processes: fewer are done before these have imported what they need.
 _WORTH_A_POOL = 8
 CONNECT_TIMEOUT = "20s"
 
@@ -42,12 +42,12 @@ def available_cores() -> int:
 def spread(
     sources: Sequence[Numbered], settings: Settings, *, jobs: int, scheduler: str | None = None
 ) -> Iterator[tuple[int, Outcome]]:
-    """Analyse numbered traces; each number comes back once.
+    """Analyse numbered traces; yields one outcome for each number.
 
     Args:
         jobs: processes on this machine.
-        scheduler: address of a Dask scheduler, which then does it instead; its workers must see
-            the traces under the same paths or URLs.
+        scheduler: address of a Dask scheduler to use instead; its workers must see the traces under
+            the same paths or URLs.
     """
     if scheduler is not None:
         yield from _on_cluster(sources, settings, scheduler)
@@ -61,13 +61,14 @@ def spread(
 def _on_processes(
     sources: Sequence[Numbered], settings: Settings, jobs: int
 ) -> Iterator[tuple[int, Outcome]]:
+    """Analyse in pools; when one breaks, its traces in progress are tried again one by one."""
     waiting = list(reversed(sources))
     while waiting:
         suspects: list[Numbered] = []
         yield from _pool_until_broken(waiting, settings, jobs, suspects)
         if suspects:
             _check_that_processes_start()
-        # One of those under way killed its worker; alone in a pool, each shows if it was the one.
+        # One of those in progress killed its worker; each alone in a pool shows which.
         for number, source in suspects:
             yield number, _alone(source, settings)
 
@@ -75,12 +76,13 @@ def _on_processes(
 def _pool_until_broken(
     waiting: list[Numbered], settings: Settings, jobs: int, suspects: list[Numbered]
 ) -> Iterator[tuple[int, Outcome]]:
+    """Yield outcomes until all are done or the pool breaks, which leaves `suspects`."""
     running: dict[Future[Outcome], Numbered] = {}
     with _pool(jobs) as pool:
         try:
             while waiting or running:
                 while len(running) < jobs * _AHEAD and _within_window(waiting, running.values()):
-                    # Noted before it is sent: a pool that breaks here must not lose it.
+                    # Noted before submission: a pool that breaks here must not lose it.
                     item = waiting[-1]
                     running[pool.submit(analyze_trace, item[1], settings)] = item
                     waiting.pop()
@@ -97,14 +99,18 @@ def _pool_until_broken(
 
 
 def _within_window(waiting: Sequence[Numbered], running: Collection[Numbered]) -> bool:
-    """Whether there is a next trace, and it is not too far after the first under way."""
+    """Whether there is a next trace, not too far after the first in progress."""
     if not waiting or not running:
         return bool(waiting)
     return waiting[-1][0] - min(number for number, _ in running) < _WINDOW
 
 
 def _check_that_processes_start() -> None:
-    """Raises UsageError: no process lives long enough to be given a trace."""
+    """Start a process as a test.
+
+    Raises:
+        UsageError: it ends before it can be given a trace.
+    """
     with _pool(1) as pool:
         try:
             pool.submit(os.getpid).result()
@@ -137,7 +143,7 @@ def _pool(jobs: int) -> ProcessPoolExecutor:
 
 
 def one_thread_each() -> None:
-    """Keep Arrow from starting a thread a core in every one of many processes."""
+    """Keep Arrow from starting one thread per core in every process."""
     import pyarrow as pa
 
     pa.set_cpu_count(1)
@@ -147,6 +153,7 @@ def one_thread_each() -> None:
 def _on_cluster(
     sources: Sequence[Numbered], settings: Settings, scheduler: str
 ) -> Iterator[tuple[int, Outcome]]:
+    """Analyse on a Dask cluster."""
     distributed = _distributed()
     try:
         client = distributed.Client(scheduler, timeout=CONNECT_TIMEOUT)
@@ -163,10 +170,11 @@ def _on_cluster(
 def _through(
     client: Any, distributed: Any, waiting: list[Numbered], settings: Settings
 ) -> Iterator[tuple[int, Outcome]]:
+    """As `_on_processes`, on a cluster."""
     while waiting:
         suspects: list[Numbered] = []
         yield from _several_at_a_time(client, distributed, waiting, settings, suspects)
-        # One of those on a worker that died killed it; alone on the cluster, each shows if it did.
+        # One of those on the dead worker killed it; each alone on the cluster shows which.
         for number, source in suspects:
             yield number, _alone_on_cluster(client, distributed, source, settings)
 
@@ -178,16 +186,17 @@ def _several_at_a_time(
     settings: Settings,
     suspects: list[Numbered],
 ) -> Iterator[tuple[int, Outcome]]:
+    """Yield outcomes of tasks of several traces; those of dead workers go to `suspects`."""
     running: dict[Any, list[Numbered]] = {}
-    # Results are fetched as they come, beside the analysis of others: asked for one by one, each
-    # would be waited for.
+    # Results are fetched as they come, while others are analysed.
     queue = distributed.as_completed(with_results=True, raise_errors=False)
 
     def send() -> None:
+        """Submit tasks until every worker has enough."""
         workers = max(sum(client.nthreads().values()), 1)
         unfinished = [*suspects, *(item for items in running.values() for item in items)]
         while len(running) < workers * _AHEAD and _within_window(waiting, unfinished):
-            # Less towards the end, so that no worker is left with all of it.
+            # Smaller tasks towards the end, so that no worker is left with the rest.
             size = max(min(_AT_A_TIME, len(waiting) // (2 * workers)), 1)
             items = [waiting.pop() for _ in range(size)]
             unfinished += items
@@ -212,6 +221,7 @@ def _several_at_a_time(
 def _alone_on_cluster(
     client: Any, distributed: Any, source: TraceSource, settings: Settings
 ) -> Outcome:
+    """Analyse one suspect; reject it if its worker dies again."""
     try:
         outcome: Outcome = _submit(client, [source], settings).result()[0]
     except distributed.KilledWorker as error:
@@ -220,7 +230,7 @@ def _alone_on_cluster(
 
 
 def _submit(client: Any, sources: Sequence[TraceSource], settings: Settings) -> Any:
-    # Not pure: the same path may hold another trace today than in an earlier run.
+    # Not pure: the same path may hold another trace than in an earlier run.
     return client.submit(_analyze_each, sources, settings, pure=False)
 
 

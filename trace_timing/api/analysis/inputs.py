@@ -1,4 +1,4 @@
-"""Paths, globs, directories and URLs → the traces to analyse, joined with their run records."""
+"""Find the traces to analyse from paths, globs, directories and URLs, with their run records."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ENDINGS = (*KINETO_ENDINGS, STORE_ENDING)
 
 @dataclass(frozen=True)
 class Inputs:
-    """What there is to analyse, what is refused before it is opened, and what it came with."""
+    """The traces to analyse, those rejected unopened, and the captures that they come from."""
 
     sources: tuple[TraceSource, ...]
     rejections: tuple[Rejection, ...]
@@ -31,12 +31,12 @@ class Inputs:
 
     @property
     def manifests(self) -> tuple[Manifest, ...]:
-        """Of the capture directories among the inputs."""
+        """The manifests of the capture directories among the inputs."""
         return tuple(capture.manifest for capture in self.captures)
 
 
 def find_inputs(paths: Iterable[str]) -> Inputs:
-    """Resolve what the user named: files, globs, directories, capture directories, URLs."""
+    """Find the traces of files, globs, directories, capture directories and URLs."""
     found = _captures_apart([_one(str(path)) for path in paths])
     sources = [s for item in found for s in item.sources]
     captures = tuple(c for item in found for c in item.captures)
@@ -49,6 +49,7 @@ def find_inputs(paths: Iterable[str]) -> Inputs:
 
 
 def _one(path: str) -> Inputs:
+    """The inputs of one path, glob or URL."""
     try:
         fs, inner = fsspec.core.url_to_fs(path)
         if any(c in path for c in "*?[") and not fs.exists(inner):
@@ -67,6 +68,7 @@ def _refused(source: str, reason: str, remedy: str) -> Inputs:
 
 
 def _directory(fs: Any, inner: str, path: str) -> Inputs:
+    """The inputs of a capture directory, or of the trace files in any other."""
     if fs.exists(f"{inner}/{MANIFEST_NAME}"):
         return _capture_directory(fs, inner)
     files = sorted(f for f in fs.find(inner) if f.endswith(_ENDINGS))
@@ -90,6 +92,7 @@ def _files(fs: Any, files: Sequence[str], path: str) -> Inputs:
 
 
 def _capture_directory(fs: Any, inner: str) -> Inputs:
+    """The traces of a capture by its records; failed runs are rejected."""
     try:
         manifest = decode_manifest(fs.cat_file(f"{inner}/{MANIFEST_NAME}"), source=MANIFEST_NAME)
     except TraceError as error:
@@ -97,7 +100,7 @@ def _capture_directory(fs: Any, inner: str) -> Inputs:
     rejections: list[Rejection] = []
     records: list[RunRecord] = []
     for file in sorted(fs.glob(f"{inner}/runs.rank*.jsonl")):
-        # A line at a time: those of thousands of samples take as much memory as their records.
+        # Line by line, since the text of thousands of records takes as much memory as they do.
         with fs.open(file, "rb") as lines:
             for number, line in enumerate(lines, 1):
                 read = _record(line.rstrip(b"\r\n"), f"{_base(file)} line {number}")
@@ -140,15 +143,16 @@ def _failed_samples(records: Iterable[RunRecord]) -> list[Rejection]:
 
 
 def _identity(record: RunRecord) -> tuple[object, ...]:
-    """What a later line of the same run (a retry) shares with the earlier one."""
+    """The key that a run's record shares with that of a later retry."""
     which = (record.control.index, record.control.cupti) if record.control else ()
     return (record.sample_id, record.repeat, record.rank, record.role, *which)
 
 
 def _numbered_through(records: Sequence[RunRecord]) -> Sequence[RunRecord]:
-    """Controls with numbers of their own, in the order made.
+    """The records, with controls renumbered in the order made.
 
-    Format version 1 counts those before the first session apart, and so does a resumed capture.
+    Format version 1 numbers those before the first session separately, and so does a resumed
+    capture.
     """
     numbers = Counter((r.sample_id, r.rank, r.control.index) for r in records if r.control)
     if not any(count > 1 for count in numbers.values()):
@@ -173,9 +177,10 @@ def _record(line: bytes, source: str) -> RunRecord | Rejection:
 
 
 def _recorded(fs: Any, inner: str, record: RunRecord) -> TraceSource:
-    # The store first: the same run, read faster. Both of one run count once.
+    """The trace that belongs to a record."""
+    # The store first: the same run, but faster to read.
     stem = f"{inner}/{TRACES_DIR}/{record.trace}"
-    # What lies beside them without a sha256 in the record is none of the record's.
+    # A file without a sha256 in the record does not belong to it.
     endings = (STORE_ENDING, *reversed(KINETO_ENDINGS))
     own = [ending for ending in endings if ending[1:] in record.sha256]
     candidates = [stem + ending for ending in own or endings[:2]]
@@ -191,9 +196,9 @@ def _recorded(fs: Any, inner: str, record: RunRecord) -> TraceSource:
 
 
 def kineto_file(source: TraceSource) -> Path | None:
-    """The Kineto file of a trace on this machine, also where analysis reads its compact store.
+    """The local Kineto file of a trace, also where analysis reads its compact store.
 
-    None where there is none: of a capture with --keep store, or behind a URL.
+    None where there is none: in a capture with --keep store, or behind a URL.
     """
     path = Path(source.local)
     stem = path.name.removesuffix(STORE_ENDING)
@@ -203,7 +208,7 @@ def kineto_file(source: TraceSource) -> Path | None:
 
 
 def _captures_apart(found: Sequence[Inputs]) -> list[Inputs]:
-    """Each capture once; sample ids that two of them share keep the captures' folders."""
+    """Each capture once; sample ids that two of them share get the captures' folders as prefix."""
     once = {capture.folder: item for item in found for capture in item.captures}
     known = [item for item in found if not item.captures]
     captured = list(once.values())
@@ -217,7 +222,7 @@ def _captures_apart(found: Sequence[Inputs]) -> list[Inputs]:
 
 
 def _in_folder(found: Inputs, folder: str, shared: Collection[str]) -> Inputs:
-    """The inputs of one capture, with the folder's name before shared ids and before its traces."""
+    """The inputs of one capture, with the folder's name as prefix of shared ids and its traces."""
 
     def renamed(record: RunRecord) -> RunRecord:
         if record.sample_id not in shared:
@@ -242,7 +247,7 @@ def _in_folder(found: Inputs, folder: str, shared: Collection[str]) -> Inputs:
 
 
 def _distinct(sources: Sequence[TraceSource], taken: Collection[str]) -> list[TraceSource]:
-    """Each file once, with its record if it has one; others' of one name keep their folders.
+    """Each file once, with its record if it has one; equal file names get their folders as prefix.
 
     Args:
         taken: ids of the captures' samples.
@@ -263,7 +268,7 @@ def _distinct(sources: Sequence[TraceSource], taken: Collection[str]) -> list[Tr
 
 
 def _names_apart(locations: Sequence[str], *, least: int = 1) -> dict[str, str]:
-    """The last `least` parts of each path, or as many more as tell them apart."""
+    """The last `least` names of each path, or as many as make them distinct."""
     parts = {location: location.rstrip("/").split("/") for location in locations}
     for depth in range(least, max(map(len, parts.values()), default=0) + 1):
         names = {location: "/".join(some[-depth:]) for location, some in parts.items()}

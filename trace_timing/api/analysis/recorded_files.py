@@ -1,4 +1,4 @@
-"""Which file of a capture directory belongs to a record, and that it is that file."""
+"""Verify that a capture's trace files are those that its records name."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _OWN_ONLY = (
 
 
 def sha256_expected(source: TraceSource, file: str | Path | None = None) -> str | None:
-    """What the sha256 of a trace must be; None of a trace that came without a record.
+    """The sha256 that a trace must have; None for a trace without a record.
 
     Args:
-        file: of the trace's files the one that is read, if it is not the source's own.
+        file: the file that is read, if it is not the source's own.
     Raises:
         TraceError: the record's name or a link leads out of the capture directory, or the record
             has no sha256 of this file.
@@ -40,8 +40,8 @@ def sha256_expected(source: TraceSource, file: str | Path | None = None) -> str 
     expected = record.sha256.get(ending)
     if expected is None:
         raise TraceError(
-            f"{source.name}: its record has no sha256 of it, so nothing says that it is the file "
-            "that was recorded",
+            f"{source.name}: its record has no sha256 of it, so it may not be the file that was "
+            "recorded",
             why=f"the record has {', '.join(record.sha256) or 'none'}",
             remedy="capture the sample again, or name the file to analyze by itself",
         )
@@ -49,7 +49,7 @@ def sha256_expected(source: TraceSource, file: str | Path | None = None) -> str 
 
 
 def _refuse_link_out(path: Path, name: str) -> None:
-    """Refuse a file whose real place is not in the directory that holds its capture."""
+    """Refuse a file whose real path is outside its capture directory."""
     root = path.parent.parent.resolve()
     real = path.resolve()
     if not real.is_relative_to(root):
@@ -61,7 +61,7 @@ def _refuse_link_out(path: Path, name: str) -> None:
 
 
 def verified(source: TraceSource, file: Path) -> Path:
-    """A local file of a trace, once it is known to be the one that was recorded.
+    """A trace's local file, verified to be the one that was recorded.
 
     Raises:
         TraceError: it is not, or cannot be read.

@@ -1,4 +1,4 @@
-"""The result of an analysis: its tables as pandas DataFrames, and what to say about them."""
+"""The result of an analysis: its tables as pandas DataFrames, warnings and statistics."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Analysis:
-    """The result of analyze(): tables as pandas DataFrames, and what to say about them.
+    """The result of analyze(): tables as pandas DataFrames, warnings and statistics.
 
-    Shows itself in a notebook; `figures` has the report's figures to restyle.
+    A notebook shows it as a short report; `figures` has the report's figures to restyle.
     """
 
     tables: StoredTables
@@ -37,39 +37,39 @@ class Analysis:
     traces: tuple[TraceSummary, ...]
     rejections: tuple[Rejection, ...]
     manifests: tuple[Manifest, ...] = ()
-    #: Of every run of the captures among the inputs, of either role.
+    #: Records of all recorded runs and controls of the captures among the inputs.
     records: tuple[RunRecord, ...] = ()
     warnings: tuple[FigureWarning, ...] = ()
-    #: Recorded ÷ control; None where no sample has both.
+    #: Recorded ÷ control by group of stages; None where no sample has both.
     recording_effect: RecordingEffect | None = None
     #: How a decode step's latency changes with its position; None without controls of steps.
     growth: LatencyGrowth | None = None
-    #: Timelines of the runs that the report shows in full.
+    #: Timelines of the runs that the report shows.
     details: tuple[SampleDetail, ...] = ()
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """schema.SAMPLES and metadata columns: a row a sample, its latencies first."""
+        """schema.SAMPLES and metadata columns: one row for each sample."""
         return self._frame("samples")
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """schema.RUNS, a row a run, recorded or control."""
+        """schema.RUNS: one row for each recorded run or control."""
         return self._frame("runs")
 
     @cached_property
     def stages(self) -> pd.DataFrame:
-        """schema.STAGES, a row a run and stage."""
+        """schema.STAGES: one row for each run and stage."""
         return self._frame("stages")
 
     @cached_property
     def device_stages(self) -> pd.DataFrame:
-        """schema.DEVICE_STAGES, a row a run, device and stage."""
+        """schema.DEVICE_STAGES: one row for each run, device and stage."""
         return self._frame("device_stages")
 
     @cached_property
     def steps(self) -> pd.DataFrame:
-        """schema.STEPS, a row a run (or unrecorded sample) and step."""
+        """schema.STEPS: one row for each step of a run, or of a sample without a recorded run."""
         return self._frame("steps")
 
     @cached_property
@@ -88,7 +88,7 @@ class Analysis:
 
     @cached_property
     def kernels(self) -> pd.DataFrame:
-        """schema.KERNELS, a row a run, stage and op name."""
+        """schema.KERNELS: one row for each run, stage and op name."""
         return self._frame("kernels")
 
     def _frame(self, name: str) -> pd.DataFrame:
@@ -109,7 +109,7 @@ class Analysis:
         return Figures(self._brief_data)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows of an analysis."""
+        """The short report that a notebook shows."""
         from trace_timing.report.html.notebook import summary_html
 
         return summary_html(self._brief_data)
@@ -120,13 +120,14 @@ class Analysis:
 
     @cached_property
     def _brief_data(self) -> ReportData:
+        """The input of the short report that a notebook shows."""
         return ReportData(
             samples=self.samples,
             runs=self.runs,
             stages=self.stages,
             device_stages=self.device_stages,
             steps=self.steps,
-            # A name is 200 letters long and occurs in every run.
+            # Kernel names are some 200 characters long and repeat in every run.
             kernels=frame_of(self.tables.read("kernels", words=("name", "stage", "op"))),
             summary=self.summary(),
             details={detail.run: detail for detail in self.details},
@@ -147,32 +148,32 @@ class Analysis:
 
     @property
     def is_sound(self) -> bool:
-        """Whether no check of integrity failed on any run or trace; warnings are no failure."""
+        """Whether no integrity check failed on any run or trace; warnings are no failures."""
         each = (*(r.checked for r in self.run_summaries), *(t.checked for t in self.traces))
         return all(result.level != "FAIL" for results in each for result in results)
 
     @property
     def exit_code(self) -> int:
-        """0 good; 1 something rejected, unattributed as a whole, unsound, or a check broken."""
+        """0: good. 1: a trace was rejected, wholly unattributed or unsound, or a check broke."""
         attributed = not any(t.all_unattributed for t in self.traces)
         good = self.checks_hold and self.is_sound and attributed and not self.rejections
         return EXIT_GOOD if good else EXIT_REJECTED
 
     def summary(self) -> dict[str, Any]:
-        """What summary.json holds: plain values, ready for JSON."""
+        """The content of summary.json: plain values, ready for JSON."""
         from trace_timing.report.export import plain, statistics_summary, summary_of
 
-        said = summary_of(
+        summary = summary_of(
             self.run_summaries, self.traces, self.rejections, self.manifests, self.warnings
         )
-        told = statistics_summary(self.statistics)
-        return {**said, "recording_effect": plain(self.recording_effect), **told}
+        statistics = statistics_summary(self.statistics)
+        return {**summary, "recording_effect": plain(self.recording_effect), **statistics}
 
     def report_data(self, *, pages: bool = True) -> ReportData:
-        """Everything the report is drawn from.
+        """The report's input.
 
         Args:
-            pages: with the further pages and their figures, which the terminal has no use for.
+            pages: include the further pages and their figures, which the terminal does not need.
         """
         return replace(self._brief_data, sections=self._sections()) if pages else self._brief_data
 
@@ -188,8 +189,8 @@ class Analysis:
 
 
 def frame_of(table: pa.Table) -> pd.DataFrame:
-    """A table for pandas; integers stay integers where some are null."""
-    # Nullable integers: a null must not turn nanoseconds into floats.
+    """A table as a DataFrame; integer columns with nulls stay integers."""
+    # Nullable integers, because a null would turn nanoseconds into floats.
     import pandas as pd
 
     kinds = {pa.int64(): pd.Int64Dtype()}

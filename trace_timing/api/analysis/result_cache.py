@@ -1,8 +1,8 @@
-"""Cache of results on disk, one file a trace: what an interrupted or later analysis goes on from.
+"""On-disk cache of per-trace results, for later analyses and for resuming interrupted ones.
 
-A result is found by everything its result depends on (the file's place and state, its records, the
-settings, this program's code), so a stale one is never read. Arrow and JSON, no pickles:
-an output folder may come from someone else.
+The key covers everything that a result depends on (the file's path and state, its records, the
+settings, this program's code), so a stale result is never read. Arrow and JSON, no pickles: an
+output folder may come from someone else.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from trace_timing.trace.files.cache import prune
 from trace_timing.units import NS_PER_S
 
 _ENDING = ".part"
-#: Linux stamps files by a clock that ticks 100 to 1,000 times a second; two ticks of the slowest.
+#: Two ticks of the slowest clock by which Linux stamps files (100 to 1,000 ticks a second).
 _TICK_NS = 20_000_000
 _PACKAGE = Path(__file__).parents[2]
 
@@ -43,19 +43,19 @@ class _Part(msgspec.Struct, frozen=True):
 
 
 class ResultCache:
-    """The results in a folder; those of other settings are passed over.
+    """Cached results in a folder; those of other settings are ignored.
 
-    Timelines for the report's figures are not kept: they are large, and of few runs.
+    Timelines for the report's figures are not cached: they are large, and of few runs.
     """
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self._folder = folder
         self._settings = settings
-        #: Not on disk: what failed is tried again, but not as long as this lives.
+        #: Failures by key, in memory only: they are tried again in the next analysis.
         self._rejected: dict[str, Outcome] = {}
 
     def clear(self) -> None:
-        """Delete them all: the analysis is complete."""
+        """Delete all results, once the analysis is complete."""
         for part in self._folder.glob(f"*{_ENDING}"):
             part.unlink(missing_ok=True)
         remove_abandoned(self._folder.glob(".*.partial"))
@@ -63,21 +63,21 @@ class ResultCache:
             self._folder.rmdir()
 
     def prune(self, limit_bytes: int) -> None:
-        """Delete those that were used longest ago until the rest fits."""
+        """Delete the least recently used results until the rest fits."""
         with suppress(OSError):
             remove_abandoned(self._folder.glob(".*.partial"))
             prune(self._folder, limit_bytes, ending=_ENDING)
 
     def key(self, source: TraceSource) -> str | None:
-        """What the outcome of a trace is found by, as the trace is now; None where it is gone."""
+        """The cache key of a trace in its present state; None where the file is gone."""
         return fingerprint(source, self._settings)
 
     def has(self, key: str | None) -> bool:
-        """Whether there is an outcome; reading it may still fail."""
+        """Whether there is an outcome; loading it may still fail."""
         return key is not None and (key in self._rejected or self._path(key).exists())
 
     def load(self, source: TraceSource, key: str) -> Outcome | None:
-        """The outcome; None where it is damaged."""
+        """The cached outcome; None where it is damaged."""
         if key in self._rejected:
             return self._rejected[key]
         try:
@@ -93,7 +93,7 @@ class ResultCache:
         return Outcome(source, result, None)
 
     def save(self, outcome: Outcome, key: str | None) -> None:
-        """Keep an outcome under the key that its trace had before it was read."""
+        """Store an outcome under the key that its trace had before it was read."""
         if key is None:
             return
         result = outcome.result
@@ -102,7 +102,7 @@ class ResultCache:
             return
         tables = {name: packed(table) for name, table in result.tables.items()}
         part = _Part(tables, result.runs, result.summary, result.recorded)
-        # A folder that cannot be written is no failure: the trace is analysed again next time.
+        # If the folder cannot be written, the trace is analysed again next time.
         with suppress(OSError), replacing(self._path(key), durable=False) as partial:
             partial.write_bytes(msgspec.msgpack.encode(part))
 
@@ -113,14 +113,14 @@ class ResultCache:
 def result_cache_of(
     folder: Path | None, settings: Settings, *, resume: bool
 ) -> tuple[ResultCache | None, bool]:
-    """Where results are kept, and whether they stay there: those in the cache do."""
+    """The result cache, and whether its results stay after the analysis."""
     if folder is None and settings.cache:
         return ResultCache(settings.cache / "results", settings), True
     return (ResultCache(folder, settings) if folder else None), resume
 
 
 def fingerprint(source: TraceSource, settings: Settings) -> str | None:
-    """A key of all that a result depends on; None where the file cannot be asked for its state."""
+    """Digest of all that a result depends on; None where the file's state cannot be read."""
     try:
         state = _state(source)
     except (OSError, ValueError, ImportError):
@@ -141,15 +141,15 @@ def fingerprint(source: TraceSource, settings: Settings) -> str | None:
 
 
 def _state(source: TraceSource) -> list[str]:
-    """What changes whenever a file's content does, without reading it.
+    """Values that change whenever a file's content does, without reading it.
 
-    On this machine inode, size, mtime and ctime. Size and mtime alone are not enough: both can be
-    equal after an edit (`touch -r`, `cp -p`, `rsync --times`). No program can set the ctime: the
-    kernel puts it to now at every write, truncation, rename onto the name and change of mtime, and
-    the inode tells a file that took the place of another. It stands still for a tick of the
-    kernel's clock alone, which is waited for where the file is that young. What is left is a clock
-    that was set back to the very nanosecond, and stores into a mapped page that are not written
-    back yet. Elsewhere the content's tag, where the server has one.
+    For a local file inode, size, mtime and ctime. Size and mtime are not enough: both can be equal
+    after an edit (`touch -r`, `cp -p`, `rsync --times`). No program can set the ctime: the kernel
+    sets it at every write, truncation, rename onto the name and change of mtime. The inode shows a
+    file that replaced another. ctime does not change within a tick of the kernel's clock, so for
+    files that young a tick is waited. Not detected are a clock set back to the same nanosecond, and
+    stores into a mapped page that are not yet written back. For other file systems, the server's
+    tag of the content, if any.
     """
     if "://" in source.local:
         fs, inner = fsspec.core.url_to_fs(source.location)
@@ -165,7 +165,7 @@ def _state(source: TraceSource) -> list[str]:
 
 @cache
 def _code() -> str:
-    """A digest of this program: a result is that of the code that computed it."""
+    """Digest of this program's code, on which a result depends."""
     digest = hashlib.blake2b(digest_size=16)
     for file in sorted(_PACKAGE.rglob("*.py")):
         digest.update(file.read_bytes())

@@ -1,4 +1,4 @@
-"""Which runs' timelines the report carries whole: all of a few, of many the telling ones."""
+"""Choose the runs whose timelines the report contains: all of few, a selection of many."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trace_timing.report.model import SampleDetail
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Runs whose whole timeline the report carries.
+#: Most runs whose timeline the report contains.
 MOST_DETAILS = 12
 
 
@@ -21,11 +21,11 @@ def shown_timelines(
     runs: pd.DataFrame,
     made: dict[str, tuple[SampleDetail, ...]],
 ) -> tuple[SampleDetail, ...]:
-    """Timelines of the runs that the report shows in full; those that are not there are made.
+    """Timelines of the runs that the report shows, computed where not in `made`.
 
     Args:
         runs: schema.RUNS.
-        made: timelines by trace; becomes those that are shown.
+        made: earlier timelines by trace; updated to those that are shown.
     """
     chosen = telling_traces(runs)
     for name in made.keys() - chosen:
@@ -37,7 +37,7 @@ def shown_timelines(
 
 
 def telling_traces(runs: pd.DataFrame) -> set[str]:
-    """Traces worth looking at: of many those around the median, the slowest and the fastest."""
+    """Traces to show: all of few; of many those around the median, the slowest and the fastest."""
     recorded = runs[runs["role"] == "recorded"]
     order = recorded.sort_values("T_total_ms")["trace"].drop_duplicates().tolist()
     if len(order) <= MOST_DETAILS:

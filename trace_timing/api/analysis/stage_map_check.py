@@ -1,5 +1,4 @@
-"""Patterns of a stage map that fit no range, or those of another stage: what the trace has is the
-remedy."""
+"""Warn about patterns of a stage map that match no range, or ranges of another stage."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from trace_timing.trace.events import Kind, Trace
 from trace_timing.trace.files.reading import open_trace
 from trace_timing.trace.kineto.inflating import MOST_INFLATION
 
-#: Names told at most; a trace of a framework can have hundreds.
+#: Most range names in a message; a framework's trace can have hundreds.
 MOST_NAMES = 12
 
 
@@ -24,11 +23,11 @@ def doubtful_patterns(
     trace: str,
     max_inflation: float = MOST_INFLATION,
 ) -> tuple[FigureWarning, ...]:
-    """Warnings about the user's own patterns: those that fit nothing, and those that fit too much.
+    """Warnings about a user's patterns that match nothing, or too much.
 
     Args:
         found: stages that the analysis has.
-        trace: path or URL of a trace, read again for the names of its ranges.
+        trace: path or URL of a trace, read again for its range names.
     """
     if stages.name:  # a built-in map has more names than any one trace
         return ()
@@ -46,6 +45,7 @@ def doubtful_patterns(
 def _fitting_nothing(
     own: Sequence[tuple[Pattern, str]], silent: Sequence[str], trace: Trace, stages: StageMap
 ) -> Iterator[FigureWarning]:
+    """A warning about stages whose patterns match no range."""
     if not silent:
         return
     laid_out = lay_out_each(trace, stages)
@@ -62,7 +62,7 @@ def _fitting_nothing(
 def _fitting_others(
     stages: StageMap, own: Sequence[tuple[Pattern, str]], names: Sequence[str]
 ) -> Iterator[FigureWarning]:
-    """A pattern that takes a range whose own name is another stage's, as `.*` takes all."""
+    """Warnings about patterns that match ranges named as another stage, as `.*` does."""
     taken: dict[str, list[str]] = {}
     for name in names:
         usual, read = DEFAULT_STAGES.resolve(name), stages.resolve(name)

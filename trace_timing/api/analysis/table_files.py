@@ -1,9 +1,8 @@
-"""Tables in Parquet files: rows are appended trace by trace, and read when they are asked for.
+"""Tables in Parquet files: rows are appended trace by trace, and read on demand.
 
-They are not synced one by one: `output_folder` syncs a whole output, others can be made again.
-
-So the memory of an analysis does not grow with its traces. The row groups depend on the rows and
-their order alone: files are the same whoever computed the rows.
+So the memory of an analysis does not grow with its traces. Row groups depend only on the rows and
+their order, so that files are the same however many processes computed them. Files are not synced
+one by one: `output_folder` syncs a whole output, and others can be made again.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ import pyarrow.parquet as pq
 from trace_timing import schema
 from trace_timing.atomic_write import replacing
 
-#: Rows of a row group, about.
+#: Approximate rows of a row group.
 _GROUP_ROWS = 1 << 16
-#: Waiting tables are copied into one when they are so many: a small Arrow table is mostly overhead.
+#: Number of waiting tables at which they are joined: a small Arrow table is mostly overhead.
 _MOST_WAITING = 32
 
 
 class StoredTables(Mapping[str, pa.Table]):
-    """schema.TABLES by name, each read from its file whenever it is asked for.
+    """schema.TABLES by name, each read from its file on access.
 
-    A table without rows that is not one of schema.MAIN_TABLES has no file.
+    A table without rows has a file only if it is in schema.MAIN_TABLES.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,10 +40,10 @@ class StoredTables(Mapping[str, pa.Table]):
         return self.read(name)
 
     def read(self, name: str, *, words: Sequence[str] = ()) -> pa.Table:
-        """One table.
+        """Read one table.
 
         Args:
-            words: columns of text that occurs often, to be held once each (Arrow dictionaries).
+            words: text columns with many repeated values, to be read as Arrow dictionaries.
         """
         if name not in schema.TABLES:
             raise KeyError(name)
@@ -55,13 +54,13 @@ class StoredTables(Mapping[str, pa.Table]):
             return file.read()
 
     def replace(self, name: str, table: pa.Table) -> None:
-        """Put another table in the place of one."""
+        """Replace one table."""
         checked = schema.check(table, schema.TABLES[name])
         with replacing(self._path(name), durable=False) as partial:
             pq.write_table(checked, partial, compression="zstd")
 
     def copy_to(self, folder: Path) -> None:
-        """Put copies into another folder, each whole or not at all."""
+        """Copy the files into another folder, each atomically."""
         if folder.resolve() == self.folder.resolve():
             return
         for name in self:
@@ -80,10 +79,10 @@ class StoredTables(Mapping[str, pa.Table]):
 
 
 class TableWriters:
-    """Grows all tables at once; a context that puts them in place when it ends well.
+    """Appends rows to all tables; a context manager that puts the files in place at a good end.
 
     Args:
-        folder: where they go; a folder of their own, gone with them, where there is none.
+        folder: for the files; None: a temporary one that is deleted with the tables.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -98,7 +97,7 @@ class TableWriters:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        # The files are put in place when all of them are whole, and none where one cannot be.
+        # All files are put in place once all are complete, or none.
         try:
             with self._open:
                 if failure[0] is None:
@@ -111,7 +110,7 @@ class TableWriters:
         self._files.__exit__(*failure)  # type: ignore[arg-type]
         if failure[0] is None:
             for name in self._waiting.keys() - self._writers.keys():
-                # Of an earlier analysis into the same folder.
+                # From an earlier analysis into the same folder.
                 (self.tables.folder / schema.file_of(name)).unlink(missing_ok=True)
 
     def append(self, tables: Mapping[str, pa.Table]) -> None:
@@ -119,17 +118,18 @@ class TableWriters:
         for name, rows in tables.items():
             waiting = self._waiting[name]
             waiting.append(rows)
-            # The columns of an open table are known at the end alone: it has a row a run.
+            # The columns of an open table are known only at the end.
             if not schema.TABLES[name].open and sum(map(len, waiting)) >= _GROUP_ROWS:
                 self._flush(name)
             elif len(waiting) >= _MOST_WAITING:
                 self._waiting[name] = [_concatenated(waiting).combine_chunks()]
 
     def _is_due_empty(self, name: str) -> bool:
-        """Whether a table is written although it has no row."""
+        """Whether a table is written even without rows."""
         return name in schema.MAIN_TABLES and name not in self._writers
 
     def _flush(self, name: str) -> None:
+        """Write the waiting rows of a table as one row group."""
         rows = _joined(name, self._waiting[name])
         self._waiting[name] = []
         if name not in self._writers:
@@ -147,5 +147,5 @@ def _joined(name: str, parts: list[pa.Table]) -> pa.Table:
 
 
 def _concatenated(parts: list[pa.Table]) -> pa.Table:
-    # Metadata columns may be there in some samples only, or as int here and float there.
+    # Metadata columns may be absent in some samples, or int in some and float in others.
     return pa.concat_tables(parts, promote_options="permissive")

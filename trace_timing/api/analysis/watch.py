@@ -1,4 +1,4 @@
-"""analyze while a capture runs: only what is new is read."""
+"""Analyse repeatedly while a capture runs, reading only new traces."""
 
 from __future__ import annotations
 
@@ -29,10 +29,9 @@ def watch(
     scheduler: str | None = None,
     idle: Callable[[], None] = lambda: time.sleep(INTERVAL_S),
 ) -> Iterator[Analysis]:
-    """Analyses of all traces so far, one whenever there are new ones. Does not end by itself.
+    """Yields an analysis of all traces so far whenever there are new ones. Never ends by itself.
 
-    A trace that was refused is tried again once its file has changed: it may have been half
-    written.
+    A refused trace is tried again once its file has changed: it may have been incomplete.
     """
     settings = Settings(stages=stage_map(stages), cache=cache)
     shown: dict[str, tuple[SampleDetail, ...]] = {}

@@ -1,4 +1,4 @@
-"""What is done to one trace: read, laid out, put in tables. Runs in any process."""
+"""Analyse one trace: read it, build its timeline, compute its rows. Runs in any process."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from trace_timing.trace.kineto.inflating import MOST_INFLATION
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How traces are analysed; the same for all of one analysis."""
+    """Settings of an analysis, the same for all its traces."""
 
     stages: StageMap = DEFAULT_STAGES
-    #: Keep what the timeline figure of each run needs.
+    #: Return the data of each run's timeline figure too.
     details: bool = False
-    #: Let a defect of ours end the analysis with its traceback.
+    #: Let an internal error end the analysis with its traceback.
     debug: bool = False
-    #: Read the CPU ops of every trace, to tell the parts of the model by them.
+    #: Read the CPU ops of every trace, to recognise the model's components.
     components: bool = False
     #: Fill the table `hta`, with HTA's figures beside ours.
     hta: bool = False
-    #: Folder of compact stores of traces read before; None: read every trace anew.
+    #: Cache folder of compact stores; None: read every trace anew.
     cache: Path | None = None
     #: How many times its size a .gz may inflate to.
     max_inflation: float = MOST_INFLATION
@@ -50,7 +50,7 @@ class Outcome:
 
 
 def analyze_trace(source: TraceSource, settings: Settings) -> Outcome:
-    """Analyse one trace; what is wrong with it becomes a rejection, never an exception."""
+    """Analyse one trace; an error in it becomes a rejection and not an exception."""
     try:
         trace = _open(source, settings)
         laid_out = lay_out_each(trace, settings.stages)
@@ -75,17 +75,17 @@ def analyze_trace(source: TraceSource, settings: Settings) -> Outcome:
 
 
 def _defect(error: Exception) -> TraceError:
-    """A defect of ours costs the trace that shows it, not the others."""
+    """The error for a trace on which trace-timing has an internal error; others go on."""
     first, *_ = str(error).splitlines() or [""]
     return TraceError(
-        "trace-timing failed on it in a way that it does not expect",
+        "internal error in trace-timing while analysing it",
         why=f"{type(error).__name__}: {first}",
         remedy="run the same with `trace-timing --debug …` on this trace and report what it shows",
     )
 
 
 def timelines(source: TraceSource, settings: Settings) -> tuple[SampleDetail, ...]:
-    """The timelines of a trace alone; none where it can no longer be read."""
+    """Only the timelines of a trace; none where it can no longer be read."""
     try:
         trace = _open(source, settings)
         return _details(lay_out_each(trace, settings.stages), source)
@@ -94,6 +94,7 @@ def timelines(source: TraceSource, settings: Settings) -> tuple[SampleDetail, ..
 
 
 def _open(source: TraceSource, settings: Settings) -> Trace:
+    """Read the trace, verified against its record, through the cache."""
     mode = source.manifest.settings.get("profile") if source.manifest else None
     wanted = settings.components or mode == "full"
     return open_through(
@@ -114,7 +115,7 @@ def _details(laid_out: LaidOut, source: TraceSource) -> tuple[SampleDetail, ...]
 
 
 def reject(source: TraceSource, error: TraceTimingError) -> Rejection:
-    """Name the trace by its own name, not by the path of this machine."""
+    """A rejection that names the trace without this machine's path."""
     text = f"{error.what}: {error.why}" if error.why else error.what
     reason = text.replace(source.local, source.name).removeprefix(f"{source.name}: ")
     return Rejection(source=source.name, reason=reason, remedy=error.remedy)

@@ -1,1 +1,1 @@
-"""capture(): recording generate() calls."""
+"""capture() and timed(): record generate() calls."""

@@ -1,4 +1,4 @@
-"""capture(): the recorder around a user's own loop."""
+"""capture(): record the generate() calls of a user's own loop."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def capture(
         with trace_timing.capture("traces/", model) as session:
             output = session.generate("sample 1", meta={"tier": "easy"}, **inputs)
 
-    Nothing of the model is changed but for hooks, and those are gone afterwards, also when the
-    body raises. Under torchrun each rank writes its own files into the one directory.
+    The model is changed only by hooks, which are removed at the end, also when the body raises.
+    Under torchrun each rank writes its own files into the one directory.
 
     Args:
-        directory: the capture's own folder, made if it is not there.
-        changes: fields of `CaptureOptions`, by name. Those most wanted: `control` (runs without
-            the profiler of each sample), `record_every` (record every so many samples),
+        directory: the capture's own folder, created if absent.
+        changes: fields of `CaptureOptions`, by name. The most used: `control` (runs of each sample
+            without the profiler), `record_every` (record every so many samples),
             `record_steps` (decode steps to record of a run, or "all"), `precision` (as "3%"),
             `profile` ("ranges" or "full"), `keep` ("json", "store", "both", "first:N"), `resume`.
     Raises:
@@ -67,6 +67,7 @@ def capture(
 
 
 def _chosen(options: CaptureOptions | None, changes: dict[str, Any]) -> CaptureOptions:
+    """The options with the changes made."""
     known = [field.name for field in fields(CaptureOptions)]
     unknown = [name for name in changes if name not in known]
     if unknown:
@@ -81,7 +82,7 @@ def _chosen(options: CaptureOptions | None, changes: dict[str, Any]) -> CaptureO
 def _sessions(
     directory: Path, model: Any, chosen: CaptureOptions, shard: Shard
 ) -> Iterator[Session]:
-    """The one session of a capture, closed when it is done with."""
+    """Yields the one session of a capture, and closes it at the end."""
     place = open_directory(
         directory,
         rank=shard.rank,
@@ -111,7 +112,7 @@ def _sessions(
         planner=StepPlanner(model, chosen.record_steps, switch=switch),
         all_agree=functools.partial(all_agree, device=first_device or "cpu")
         if chosen.tensor_parallel
-        else lambda says: says,
+        else lambda agrees: agrees,
     )
     with hooks:
         session = Session(model, runner, place, manifest, chosen, hooks)

@@ -1,4 +1,4 @@
-"""The hooks of a capture on its model, and the ranges of a user's own loop."""
+"""The hooks of a capture on its model, and generate ranges for a user's own loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trace_timing.recording.hooks.attach import Attachment
 
 
 class Hooks(AbstractContextManager["Hooks"]):
-    """On for the length of a capture, off around a bare control."""
+    """The hooks of a capture: on during it, off around a bare control."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Hooks(AbstractContextManager["Hooks"]):
 
     @contextmanager
     def unhooked(self) -> Iterator[None]:
-        """Every hook off within, on again afterwards."""
+        """Take all hooks off inside the context."""
         self.__exit__()
         try:
             yield

@@ -1,4 +1,4 @@
-"""The manifest of a capture, and whether a resumption is of the same capture."""
+"""Make the manifest of a capture; check that a resumed capture is the same one."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from trace_timing.records.manifest import HardwareRates, Manifest
 def manifest_of(
     model: Any, stages: Any, options: CaptureOptions, shard: Shard, backend: str
 ) -> Manifest:
-    """What is common to all runs of a capture.
+    """The manifest of a capture: what all its runs have in common.
 
     Raises:
-        UsageError: the rates cannot be read.
+        UsageError: the file of rates cannot be read.
     """
     settings = {
         **options.settings,
@@ -56,6 +56,7 @@ def manifest_of(
 
 
 def _rates(given: Path | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The rates, read from their file if a path is given."""
     if given is None:
         return None
     name = "given" if isinstance(given, Mapping) else given.name
@@ -70,12 +71,12 @@ def _rates(given: Path | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         ) from error
 
 
-#: What may differ between a capture and its resumption.
+#: Settings that may differ when a capture is resumed.
 _FREE_SETTINGS = frozenset({"warm_up", "sessions", "detach", "world_size", "keep", "repeats"})
 
 
 def begun(place: CaptureDirectory, manifest: Manifest, shard: Shard) -> Manifest:
-    """Write the manifest, or go on with the one there if it speaks of this capture."""
+    """Write the manifest, or continue with an existing one if it is of this capture."""
     before = place.read_manifest()
     if before is not None:
         _check_same(before, manifest)
@@ -88,7 +89,7 @@ def begun(place: CaptureDirectory, manifest: Manifest, shard: Shard) -> Manifest
 
 
 def _check_same_machine(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """One manifest speaks for all rows: of which device and versions they are."""
+    """Refuse another device or other versions: one manifest states them for all rows."""
     begun_on, is_on = _machine(before), _machine(now)
     for name, then in begun_on.items():
         if then != is_on[name]:
@@ -107,6 +108,7 @@ def _machine(environment: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _check_same(before: Manifest, now: Manifest) -> None:
+    """Refuse to resume with other settings."""
     names = (set(before.settings) | set(now.settings)) - _FREE_SETTINGS
     differing = sorted(n for n in names if before.settings.get(n) != now.settings.get(n))
     if differing:

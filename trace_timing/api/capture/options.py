@@ -1,4 +1,4 @@
-"""How to capture."""
+"""Options of a capture."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from trace_timing.recording.runs.step_plan import RECORD_STEPS
 from trace_timing.recording.runs.step_planner import RecordSteps
 from trace_timing.records.manifest import ProfileMode
 
-#: `controls-first`: the controls of all samples, then the sessions of all samples, so that every
-#: control is one of a process that has never profiled. `interleaved`: sample by sample its
-#: controls, its session and a detach, so that both are close in time.
+#: `controls-first`: the controls of all samples, then the sessions of all, so that no control runs
+#: in a process that has profiled. `interleaved`: for each sample its controls, its session and a
+#: detach, so that both are close in time.
 Order = Literal["controls-first", "interleaved"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaptureOptions:
-    """How to record; what the manifest's settings repeat."""
+    """Options of a capture, which the manifest records as its settings."""
 
     profile: ProfileMode = "ranges"
-    #: A loop of one's own comes by each sample once, so it is always interleaved.
+    #: A user's own loop meets each sample once, so it is always interleaved.
     order: Order = "interleaved"
-    #: Controls of each sample; None for 2, and 5 of every tenth, from which the spread is known.
+    #: Controls of each sample; None for 2, and 5 of every tenth, which give the spread.
     control: int | None = None
-    #: Record every so many samples only; the others have controls alone.
+    #: Record one of every so many samples; the others get only controls.
     record_every: int = 1
     #: Decode steps to record of each run, spread over it; recording is off in the others. "all"
-    #: records every step, and so do captures that cannot switch it (the record says why).
+    #: records every step, as do captures that cannot switch recording (the record has the reason).
     record_steps: RecordSteps = RECORD_STEPS
     #: Take further controls of a sample until the half-width of its total's 95 % interval is below
     #: this share (`"3%"` or 0.03), or it has `most_controls`.
@@ -39,15 +39,15 @@ class CaptureOptions:
     most_controls: int = MOST_CONTROLS
     cuda_cache: CachePolicy = "keep"
     keep: str = "both"
-    #: `components` opens a range around each part of each layer as well; that slows the host.
+    #: `components` also opens a range around each component of each layer, which slows the host.
     detail: Literal["stages", "components"] = "stages"
     stages_of: Path | None = None
     #: Run each new input shape until it is steady before its first control.
     warm_up: bool = True
-    #: The ranks of torchrun make each run together, and each records it.
+    #: Whether torchrun's ranks make each run together, and each records it (tensor parallel).
     tensor_parallel: bool = False
     resume: bool = False
-    #: What `trace-timing doctor --rates -o FILE` measured on this machine: a file or its JSON.
+    #: The device's rates from `trace-timing doctor --rates -o FILE`: the file or its JSON.
     rates: Path | Mapping[str, Any] | None = None
-    #: What else the manifest should say: the model's name, the command's options.
+    #: Further settings for the manifest: the model's name, the command's options.
     settings: Mapping[str, Any] = field(default_factory=dict)

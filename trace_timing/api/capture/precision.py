@@ -1,4 +1,4 @@
-"""When a sample's controls tell its latency precisely enough."""
+"""Decide when a sample's controls give its latency precisely enough."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trace_timing.errors import UsageError
 from trace_timing.records.runs import RunRecord
 from trace_timing.stats.methods.control_mean import PooledSpread, enough, pooled_spread
 
-#: The last so many samples tell the spread: it changes with the machine's load.
+#: Number of last samples that give the spread, which changes with the machine's load.
 _POOLED_SAMPLES = 100
 
 
@@ -38,15 +38,15 @@ def fraction(given: str | float | None) -> float | None:
 
 
 class Precision:
-    """Whether a sample's controls tell its total to within a share of it, at 95 %.
+    """Whether a sample's controls give its total to within a share of it, at 95 %.
 
-    The spread within earlier samples of the capture counts as well: the few controls of one sample
-    know little of their own spread, and stopping where they agree by chance would pick those that
-    do. So the first sample takes as many controls as are allowed.
+    Uses the spread within earlier samples of the capture too, since the few controls of one sample
+    show little of their own spread, and stopping on that would select those that agree by chance.
+    So the first sample takes as many controls as are allowed.
 
     Args:
         share: half-width ÷ total.
-        before: totals (ns) of samples that are done already, each in the order made.
+        before: totals (ns) of earlier samples, each in the order made.
     """
 
     def __init__(self, share: float, before: Iterable[Sequence[int]] = ()) -> None:
@@ -60,7 +60,7 @@ class Precision:
         return enough(np.asarray(totals_ns, np.float64), self._share, self._pooled())
 
     def add(self, totals_ns: Sequence[int]) -> None:
-        """A sample is done with these controls."""
+        """Note the controls of a finished sample."""
         self._samples.append(np.asarray(totals_ns, np.float64))
 
     def _pooled(self) -> PooledSpread | None:

@@ -1,4 +1,4 @@
-"""Packages that a capture does not do without."""
+"""Check that the packages that a capture needs are installed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.util
 
 from trace_timing.errors import needs_extra
 
-#: Of the extra `capture`, what no capture does without.
+#: The packages of the extra `capture` that every capture needs.
 PACKAGES = ("torch", "transformers", "accelerate", "PIL")
 _NAMES = {"PIL": "pillow"}
 
@@ -18,7 +18,7 @@ def missing_package() -> str | None:
 
 
 def require_packages() -> None:
-    """Refuse to go on without what a capture needs.
+    """Check that all are installed.
 
     Raises:
         UsageError: with how to install it.

@@ -1,4 +1,4 @@
-"""What stays of a run's trace: the Kineto JSON, the compact store, or both."""
+"""Which files of a run's trace are kept: Kineto JSON, compact store, or both (`--keep`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ JSON, STORE = "json.gz", "parquet"
 
 @dataclass(frozen=True, kw_only=True)
 class KeepPolicy:
-    """A policy: so many runs keep their JSON (None: all), and whether stores are made."""
+    """How many runs keep their JSON (None: all), and whether stores are made."""
 
     json_runs: int | None
     store: bool
@@ -43,7 +43,7 @@ class TraceRetention:
         self._seen = sum(1 for _ in directory.traces.glob(f"*.k{directory.rank}.{JSON}"))
 
     def apply(self, name: str) -> tuple[str, ...]:
-        """Make the store of a trace, drop its JSON where that is not to stay; what is left.
+        """Make a trace's store, delete its JSON unless that is kept; returns the endings left.
 
         Raises:
             StorageError: the disk is full.
@@ -58,12 +58,13 @@ class TraceRetention:
         return tuple([JSON] * json_stays + [STORE] * self._keep.store)
 
     def _make_store(self, name: str) -> None:
+        """Write the compact store of a trace."""
         from trace_timing.trace.files.store import write_store
         from trace_timing.trace.kineto.reader import read_trace
 
         path = self._directory.trace_path(name, STORE)
         try:
-            # With the CPU ops of a `full` profile: they tell the parts of the model.
+            # With the CPU ops of a `full` profile, which show the model's components.
             write_store(read_trace(self._directory.trace_path(name, JSON), cpu_ops=True), path)
         except OSError as error:
             path.unlink(missing_ok=True)

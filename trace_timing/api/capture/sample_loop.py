@@ -1,4 +1,4 @@
-"""Samples put through generate() one by one, each failing alone: the loop that the command runs."""
+"""The command's loop over samples: make the runs of each; a failure affects only its sample."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from trace_timing.recording.samples import Sample, prepare, seed_everything
 from trace_timing.recording.storage.directory import StorageError
 from trace_timing.records.runs import Role, RunRecord
 
-#: What a step makes of a sample: its controls, its recorded run, or what is missing of both.
+#: What a step makes for a sample: its controls, its recorded run, or both as far as missing.
 Part = Literal["controls", "recorded", "both"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Where a capture of samples is."""
+    """Progress of a capture: one step that has been made."""
 
-    #: A part of a sample, `there` where it was there already, or the first input's warm-up.
+    #: What was made for a sample; `there`: it existed already; or the first input's warm-up.
     kind: Part | Literal["there", "warm_up"]
     done: int
     total: int
     sample_id: str
-    #: What was made, or what failed.
+    #: Records of the runs made, failed ones included.
     records: tuple[RunRecord, ...] = ()
-    #: Of the first input's warm-up: about how long one generate() call takes.
+    #: After the first input's warm-up: approximate ns of one generate() call.
     call_ns: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleLoop:
-    """How samples are put through a model."""
+    """Settings of the loop."""
 
     max_new_tokens: int = 32
     repeats: int = 1
@@ -50,7 +50,7 @@ class _Task:
 
 
 def planned_calls(session: Session, samples: Sequence[Sample], loop: SampleLoop) -> CallCount:
-    """The generate() calls that are still to be made, warm-up of new input shapes apart."""
+    """The generate() calls still to be made, without the warm-up of new input shapes."""
     missing = [(task, *_missing(session, task)) for task in _tasks(session, samples, loop)]
     return count_calls(
         session.plan,
@@ -70,14 +70,14 @@ def capture_samples(
     *,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Step]:
-    """Put every sample through generate(), in the session's order; one that fails fails alone.
+    """Make the runs of every sample, in the session's order; a failure affects only its sample.
 
     Controls first: the controls of all samples, then the recorded runs of all samples (`repeats`
     times). Interleaved: a sample's controls, its recorded run and a detach, then the next sample.
 
     Yields:
-        a step after each part of a sample, and one after the first warm-up; between two of them
-        the caller may draw, or end the loop.
+        a step after each set of runs of a sample, and one after the first warm-up; between steps
+        the caller may draw progress, or end the loop.
     Raises:
         StorageError: the disk is full; everything before is stored.
     """
@@ -104,6 +104,7 @@ def capture_samples(
 
 
 def _tasks(session: Session, samples: Sequence[Sample], loop: SampleLoop) -> list[_Task]:
+    """The tasks in the session's order."""
     plan = session.plan
     indices = [session.index_of(sample.id) for sample in samples]
     repeats = range(loop.repeats)
@@ -129,13 +130,13 @@ def _tasks(session: Session, samples: Sequence[Sample], loop: SampleLoop) -> lis
 
 
 def _missing(session: Session, task: _Task) -> tuple[bool, bool]:
-    """Whether a task is to make controls, and whether a recorded run."""
+    """Whether a task still has to make controls, and whether a recorded run."""
     controls, recorded = session.missing(task.sample.id, task.repeat)
     return controls and task.part != "recorded", recorded and task.part != "controls"
 
 
 def _warmed(session: Session, call: Call, task: _Task) -> tuple[Call | None, int | None]:
-    """The call, None where its warm-up failed; and about how long it takes, in ns."""
+    """The call (None where its warm-up failed), and its approximate ns."""
     try:
         return call, session.warm(call, _role(task))
     except StorageError:
@@ -145,6 +146,7 @@ def _warmed(session: Session, call: Call, task: _Task) -> tuple[Call | None, int
 
 
 def _make(session: Session, call: Call, part: Part) -> None:
+    """Make one task's runs; a failure is recorded and affects only its sample."""
     try:
         if part == "controls":
             session.make_controls(call)

@@ -1,4 +1,4 @@
-"""An open capture: makes the runs of a user's loop, or of the samples that a command puts in."""
+"""An open capture, which makes the runs of a user's own loop or of the command's samples."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from trace_timing.recording.runs.calls import Call, random_state, restore, shape
 from trace_timing.recording.runs.plan import RunPlan
 from trace_timing.recording.runs.ranks import shard_of_process
 from trace_timing.recording.runs.runner import Controls, Runner
-from trace_timing.recording.runs.step_planner import told
-from trace_timing.recording.runs.warm_up import new_tokens_of, shortened, told_warm_ups
+from trace_timing.recording.runs.step_planner import notes_on_whole_runs
+from trace_timing.recording.runs.warm_up import new_tokens_of, shortened, warm_up_summary
 from trace_timing.recording.samples import count_tokens
 from trace_timing.recording.storage.directory import CaptureDirectory, finished, read_records
 from trace_timing.records.manifest import Manifest
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Session:
-    """An open capture: makes runs and knows which are done. Made by `capture`."""
+    """An open capture: makes runs and knows which are done. Created by `capture`."""
 
     def __init__(
         self,
@@ -66,15 +66,15 @@ class Session:
     def generate(self, sample_id: str, meta: Mapping[str, Any] | None = None, **inputs: Any) -> Any:
         """`model.generate(**inputs)`, run as its controls, then recorded once.
 
-        After the recorded run CUPTI is detached, where that is possible, so that the next sample's
-        controls are those of a process without a profiler. The same id again is the sample's next
-        repeat: another recorded run. Runs that are there already (after a resume) are not made
-        again; where none is to be made, the call is made without being recorded.
+        After the recorded run CUPTI is detached, if possible, so that the next sample's controls
+        run without a profiler attached. The same id again is the sample's next repeat: another
+        recorded run. Runs that exist already (after a resume) are not made again; if none is left
+        to make, the call is made once, unmeasured.
 
         Returns:
-            What generate() returned in the last of the runs, untouched.
+            The unchanged output of generate() in the last of the runs.
         Raises:
-            Exception: what generate() raised, untouched; the run is recorded as failed.
+            Exception: whatever generate() raised; the run is recorded as failed.
             UsageError: the capture's order is controls-first, which needs all samples at once.
         """
         return self._own_loop(self.call(sample_id, inputs, meta))
@@ -87,13 +87,13 @@ class Session:
         meta: Callable[..., Mapping[str, Any]] | None = None,
         repeatable: bool = False,
     ) -> Callable[..., T]:
-        """A function that calls the model its own way, with each of its calls recorded as a run.
+        """Wrap a function that calls the model in its own loop; each of its calls becomes a run.
 
         Args:
-            sample_id, meta: of a call's arguments, the run's id and metadata; without, ids count.
-            repeatable: True where a call may be made several times, as `generate` does. As it is,
-                each call is made once: the first is a control, the second is recorded, and so on
-                in turn.
+            sample_id, meta: functions of a call's arguments that give the run's id and metadata;
+                without them ids are numbers.
+            repeatable: whether a call may be made several times, as `generate` does. By default
+                each call is made once: the first is a control, the second is recorded, and so on.
         """
 
         @functools.wraps(function)
@@ -126,7 +126,7 @@ class Session:
         """Make the runs of one call of any function, as `generate` and `wrap` do.
 
         Args:
-            inputs: what it gives to the model, to count tokens and tell input shapes by.
+            inputs: the model's inputs, for counting tokens and for input shapes.
         """
         known = inputs or {}
         shape = shape_of(**known)
@@ -144,7 +144,7 @@ class Session:
     ) -> Call:
         """A sample's `model.generate(**inputs)`, not made yet: its next repeat, or `repeat`."""
         fewer = shortened(inputs, self._model)
-        # Looked up at the call, not now: a bare control finds the model without its hooks.
+        # Looked up at the call and not now, so that a bare control gets the method without hooks.
         return self._call(
             sample_id,
             lambda: self._model.generate(**inputs),
@@ -156,9 +156,9 @@ class Session:
         )
 
     def warm(self, call: Call, role: Role) -> int | None:
-        """Warm up a call's input shape; the time of the whole call in ns as far as that tells.
+        """Warm up a call's input shape; returns the whole call's expected ns, if known.
 
-        None where nothing had to be warmed up. A failure is recorded under `role`.
+        None where no warm-up was needed. A failure is recorded under `role`.
         """
         before = len(self._runner.warm_ups)
         self._runner.warm(call, role)
@@ -168,7 +168,7 @@ class Session:
         return self._runner.warm_ups[-1].expected_ns(new_tokens_of(call.inputs, self._model))
 
     def make_controls(self, call: Call) -> Any:
-        """Make a sample's controls; what the last one returned."""
+        """Make a sample's controls; returns the last one's output."""
         index = self.index_of(call.sample_id)
         if not call.repeatable:
             return self._runner.controls(call, Controls(planned=1)).output
@@ -185,7 +185,7 @@ class Session:
         return made.output
 
     def make_recorded(self, call: Call, *, detach: bool) -> Any:
-        """Make a sample's recorded run, and detach CUPTI after it where asked; what it returned."""
+        """Make a sample's recorded run, then detach CUPTI if `detach`; returns its output."""
         try:
             return self._runner.recorded(call).output
         finally:
@@ -194,9 +194,9 @@ class Session:
             self._note_progress()
 
     def make_both(self, call: Call) -> Any:
-        """Make what is missing of a sample's controls and recorded run, with a detach after it.
+        """Make a sample's missing controls and recorded run, then detach CUPTI.
 
-        Where nothing is missing the call is made without being recorded.
+        If nothing is missing, the call is made once, unmeasured.
         """
         self.forget()
         controls, recorded = self._wanted(call)
@@ -215,34 +215,34 @@ class Session:
         return self._runner.records.last
 
     def forget(self) -> None:
-        """Let `last` begin anew."""
+        """Clear `last`."""
         self._runner.records.forget()
 
     def close(self) -> None:
-        """Write into the manifest how it went; `capture` calls it."""
+        """Write the final state into the manifest; called by `capture`."""
         self._note_progress(ended=True)
 
     def findings(self) -> list[Finding]:
-        """What is wrong with the profiler's sessions in this process so far."""
+        """Defects of the profiler's sessions in this process so far."""
         return self._runner.health.findings()
 
     def why_attached(self) -> str | None:
-        """Why controls made after this process's first session count as attached; None if not."""
+        """Why controls after this process's first session count as attached; None if not."""
         attachment = self._runner.attachment
         if attachment.state != "attached":
             return None
         return attachment.why_not or NOT_SHOWN
 
-    def told_steps(self) -> list[str]:
-        """A line for each reason why runs of more steps than wanted were recorded whole."""
-        return told(self._runner.planner.whole)
+    def notes_on_steps(self) -> list[str]:
+        """A line for each reason why runs were recorded whole despite more steps than wanted."""
+        return notes_on_whole_runs(self._runner.planner.whole)
 
     def index_of(self, sample_id: str) -> int:
-        """A sample's place among all, counted from 0 as they first came by."""
+        """A sample's number, from 0, in the order of first appearance."""
         return self._indices.setdefault(sample_id, len(self._indices))
 
     def missing(self, sample_id: str, repeat: int) -> tuple[bool, bool]:
-        """Of a call that can be repeated: whether controls, and whether a recorded run, are due.
+        """Whether a repeatable call still needs controls, and whether a recorded run.
 
         Controls are made with a sample's first repeat.
         """
@@ -258,6 +258,7 @@ class Session:
         self._runner.failed(call, str(error), role)
 
     def _own_loop(self, call: Call) -> Any:
+        """Make the runs of one call of a user's own loop."""
         if self.options.order == "controls-first":
             raise UsageError(
                 "a loop of one's own cannot make all controls first",
@@ -268,7 +269,7 @@ class Session:
         return self.make_both(call)
 
     def _wanted(self, call: Call) -> tuple[bool, bool]:
-        """Whether a call's controls, and whether its recorded run, are to be made now."""
+        """Whether to make a call's controls now, and whether its recorded run."""
         if call.repeatable:
             return self.missing(call.sample_id, call.repeat)
         turn, self._singles = self._singles, self._singles + 1
@@ -278,7 +279,7 @@ class Session:
     def _due(
         self, sample_id: str, repeat: int, controls: bool, recorded: bool
     ) -> tuple[bool, bool]:
-        """Those of the planned that were not complete when the capture was opened."""
+        """Of the planned runs, those not complete when the capture was opened."""
         return (
             controls and ("control", sample_id, repeat) not in self._done,
             recorded and ("recorded", sample_id, repeat) not in self._done,
@@ -294,6 +295,7 @@ class Session:
         repeat: int | None = None,
         **more: Any,
     ) -> Call:
+        """The repeatable call of a sample, with its index, repeat and metadata."""
         known = {} if inputs is None else inputs
         return Call(
             sample_id=sample_id,
@@ -305,7 +307,7 @@ class Session:
         )
 
     def _note_progress(self, *, ended: bool = False) -> None:
-        """Write into the manifest how it goes, where something of weight has changed."""
+        """Write the capture's state into the manifest, if something important changed."""
         attachment, warm_ups = self._runner.attachment, self._runner.warm_ups
         weight = (attachment.why_not, attachment.works, attachment.state, bool(warm_ups))
         if not ended and weight == self._noted:
@@ -316,7 +318,7 @@ class Session:
             "detach": attachment.summary(),
         }
         if warm_ups:
-            noted["warm_up"] = told_warm_ups(warm_ups)
+            noted["warm_up"] = warm_up_summary(warm_ups)
         settings = {**self._manifest.settings, **noted}
         self._manifest = replace(self._manifest, settings=settings)
         if self._place.rank == 0:
@@ -325,9 +327,9 @@ class Session:
     def _in_generate(
         self, seen: dict[str, Any], function: Callable[..., T], *args: Any, **kwargs: Any
     ) -> T:
-        """Call the function in a generate range; `seen` is told the prompt that it had.
+        """Call the function in a generate range; its prompt is put into `seen`.
 
-        By it the new tokens are told from the prompt in what the function returns.
+        The prompt is needed to count the new tokens in the function's output.
         """
         with self._hooks.generate_range() as generation:
             output = function(*args, **kwargs)

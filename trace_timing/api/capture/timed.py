@@ -1,4 +1,4 @@
-"""timed(): an evaluation that calls generate() somewhere below, with each of these calls timed."""
+"""timed(): time the generate() calls that an evaluation makes somewhere inside."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def timed(
     at_most: int | None = None,
     **options: Any,
 ) -> Callable[..., T]:
-    """The same function, with every `model.generate()` that it makes below captured.
+    """Wrap a function so that every `model.generate()` inside its calls is captured.
 
         evaluate = trace_timing.timed(harness.evaluate, harness.model, "traces/")
         scores = evaluate(tasks)
 
-    Each generate() is a sample, `call-000000` and so on, made several times: as its controls, then
-    recorded. The function gets what the last of these returned. Calls of generate() by other
-    threads than the function's own, or beside it, are not told apart from its.
+    Each generate() is a sample, `call-000000` and so on, and is made several times: as its
+    controls, then recorded. The function gets the output of the last one. Calls of generate() by
+    other threads meanwhile are captured too.
 
     Args:
-        model: what `generate` is called on, as `capture` takes it.
-        at_most: time so many calls, from the first on; later ones are made once, as ever.
+        model: the object on which `generate` is called, as for `capture`.
+        at_most: time only the first so many calls; later ones are made once, unmeasured.
         options: fields of `CaptureOptions`, by name.
     Raises:
         UsageError: the model has no generate().
-        TraceTimingError: as the call begins, what `capture` raises.
+        TraceTimingError: as `capture`, when the wrapped function is called.
     """
     owner = getattr(model, "_orig_mod", model)
     if not callable(getattr(owner, "generate", None)):
@@ -52,7 +52,7 @@ def timed(
     @functools.wraps(function)
     def around(*args: Any, **kwargs: Any) -> T:
         calls = _Calls(model, at_most)
-        # Before the hooks of the capture, so that these are outermost also after a bare control.
+        # Before the capture's hooks, so that those are outermost also after a bare control.
         patches = Patches()
         patches.wrap(owner, "generate", calls.entry)
         try:
@@ -72,7 +72,8 @@ def timed(
 
 
 class _Calls:
-    """The generate() calls of one evaluation: each goes to the session, whose own go through."""
+    """Replaces generate() for one evaluation: each call goes to the session; the session's own
+    calls go to the model."""
 
     def __init__(self, model: Any, at_most: int | None) -> None:
         self._model = model
@@ -82,7 +83,7 @@ class _Calls:
         self.made = 0
 
     def entry(self, original: Function) -> Function:
-        """What `model.generate` is replaced by."""
+        """The replacement of `model.generate`."""
         signature = inspect.signature(original)
 
         def generate(*args: Any, **kwargs: Any) -> Any:
@@ -104,6 +105,7 @@ class _Calls:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
+        """Make the runs of one generate() call, as a sample of its own."""
         name = f"call-{self.made:06d}"
         self.made += 1
         inputs = {**signature.bind_partial(*args).arguments, **kwargs}

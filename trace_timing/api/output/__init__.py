@@ -1,1 +1,1 @@
-"""Where results go and come from: folders, table files, uploads."""
+"""Write results to folders and URLs, and load them again."""

@@ -1,4 +1,4 @@
-"""Annotated copies of the traces that were analysed, for the trace viewers."""
+"""Write annotated copies of analysed traces for trace viewers."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def annotate(
 ) -> list[Path]:
     """Write an annotated copy of every Kineto trace of `paths` below `folder`.
 
-    Traces that are there as a compact store alone have no events to stand beside: no copy.
+    Traces of which only a compact store exists are left out, since it lacks most events.
 
     Args:
-        warnings: those about a run, and those about no run in particular, are shown in its trace.
+        warnings: shown in the traces of the runs that they are about, or in all if about none.
     Returns:
         The files written, in the order of the traces.
     Raises:
@@ -53,7 +53,7 @@ def annotate(
 
 
 def _output(file: Path, folder: Path, taken: Collection[Path]) -> Path:
-    """A name of its own for each: traces of two captures may have the same."""
+    """A distinct path for each copy: traces of two captures may have the same name."""
     stem = file.name.split(".json")[0]
     names = (stem, *(f"{stem}-{n}" for n in range(2, len(taken) + 2)))
     paths = (folder / f"{name}.annotated.json.gz" for name in names)
@@ -63,6 +63,7 @@ def _output(file: Path, folder: Path, taken: Collection[Path]) -> Path:
 def _runs(
     trace: Trace, source: TraceSource, stages: StageMap, warnings: Sequence[FigureWarning]
 ) -> list[AnnotatedRun]:
+    """The runs of a trace with the warnings about each."""
     drawn = [
         AnnotatedRun(
             trace=part,
@@ -72,7 +73,7 @@ def _runs(
         for part, timeline in lay_out_each(trace, stages)
         for run, key in zip(timeline.runs, run_keys(source, timeline, part), strict=True)
     ]
-    # Of several processes each counts its runs from 0; in one file every run has its tracks.
+    # Each process numbers its runs from 0, but in one file every run needs tracks of its own.
     return [
         replace(each, run=replace(each.run, ordinal=number)) if each.run.ordinal != number else each
         for number, each in enumerate(drawn)
@@ -82,4 +83,4 @@ def _runs(
 def _is_about(warning: FigureWarning, key: RunKey) -> bool:
     named = (warning.sample_id, warning.repeat, warning.rank)
     own = (key.sample_id, key.repeat, key.rank)
-    return all(said is None or said == mine for said, mine in zip(named, own, strict=True))
+    return all(part is None or part == mine for part, mine in zip(named, own, strict=True))

@@ -1,4 +1,4 @@
-"""Two sides of anything that can be compared: captures by sample, servers' traces by forward."""
+"""Compare two sides given as paths: captures by sample, servers' traces by forward."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def compare_paths(
     """Compare B with the baseline A.
 
     Args:
-        a, b: report or capture directories, or traces, of each side: each is one capture, or one
+        a, b: report or capture directories, or traces, of each side; each is one capture, or one
             recording of a server.
-        stages: as `analyze` takes them, for those that are traces.
+        stages: as in `analyze`, for traces.
     Raises:
-        TraceTimingError: one cannot be read, or they are not of a kind.
+        TraceTimingError: one cannot be read, or they are not of one kind.
     """
     left, right = ([load(path, stages=stages) for path in side] for side in (a, b))
     served = [side for side in (*left, *right) if len(side.served)]
@@ -64,6 +64,7 @@ def _refuse_mixture(served: Loaded, loaded: Sequence[Loaded]) -> None:
 
 
 def _tables(loaded: Loaded) -> Tables:
+    """A capture's input to a comparison."""
     return Tables(
         loaded.source,
         loaded.samples,

@@ -1,4 +1,4 @@
-"""Tables from wherever they are: a report directory, a capture, or traces to analyse."""
+"""Load tables from a report directory, or by analysing a capture or traces."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trace_timing.stats.comparison.machine_state import state_of_runs, state_row
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """The tables of trace_timing.schema, and what was said of the machine and the settings."""
+    """The tables of trace_timing.schema, and the conditions that they were made under."""
 
     source: str
     samples: pd.DataFrame
@@ -25,20 +25,20 @@ class Loaded:
     stages: pd.DataFrame
     steps: pd.DataFrame
     kernels: pd.DataFrame
-    #: Of `steps`, the forwards of servers' traces.
+    #: The rows of `steps` from servers' traces.
     served: pd.DataFrame
     environment: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    #: The machine before each control (stats.machine_state.state_rows).
+    #: The machine's state before each control (machine_state.state_rows).
     state: pd.DataFrame = field(default_factory=lambda: state_rows(()))
 
 
 def load(path: str, *, stages: str | None = None) -> Loaded:
-    """Read the tables of a report directory, or analyse what is there.
+    """Read the tables of a report directory, or analyse the path.
 
     Args:
-        path: what `analyze -o` wrote, or anything that `analyze` takes.
-        stages: as `analyze` takes them; a report has those that it was made with.
+        path: an output of `analyze -o`, or anything that `analyze` takes.
+        stages: as in `analyze`; ignored for a report.
     Raises:
         TraceTimingError: nothing there can be read.
     """
@@ -63,11 +63,12 @@ def load(path: str, *, stages: str | None = None) -> Loaded:
 
 
 def _from_report(folder: Path) -> Loaded:
+    """Load a report directory, verified by its digests."""
     names = ("samples", "runs", "stages", "steps", "kernels")
-    summary = folder / SUMMARY
-    if summary.is_file():
-        check_format(summary.read_bytes(), source=str(summary))
-    told, files = read_verified(folder, [f"{name}.parquet" for name in names])
+    file = folder / SUMMARY
+    if file.is_file():
+        check_format(file.read_bytes(), source=str(file))
+    summary, files = read_verified(folder, [f"{name}.parquet" for name in names])
     from trace_timing.stats.capture.step_summaries import served_steps_of_tables
 
     tables = {name: pd.read_parquet(io.BytesIO(files[f"{name}.parquet"])) for name in names}
@@ -78,14 +79,14 @@ def _from_report(folder: Path) -> Loaded:
         stages=tables["stages"],
         steps=tables["steps"],
         kernels=tables["kernels"],
-        served=served_steps_of_tables(tables["steps"], tables["runs"], _serving(told)),
+        served=served_steps_of_tables(tables["steps"], tables["runs"], _serving(summary)),
         state=state_of_runs(tables["runs"]),
-        **_conditions(told),
+        **_conditions(summary),
     )
 
 
 def _serving(summary: Mapping[str, Any]) -> set[str]:
-    """Traces that were read as a server's; none of a report from before there were any."""
+    """Names of the traces that were read as a server's; none in older reports."""
     return {trace["trace"] for trace in summary.get("traces") or () if trace.get("serving")}
 
 

@@ -1,14 +1,14 @@
 """Output folders that change as a whole or not at all.
 
-Everything is written into a folder beside the place it is for. Then, in this order of preference:
+Everything is written into a temporary folder beside the destination. Then:
 
-1. nothing is there yet: the folder is renamed into place;
-2. what is there is an earlier output and nothing else: the two folders change places in one step;
-3. somebody else's files are there too, or it is a mount point or the working directory: the folder
-   is renamed into it as `.<id>.swap`, which commits it, and its files replace the old ones one by
-   one. A kill in between is made up for by the next reader or writer of ours (`finish`). For a
-   thousandth of a second others may see files of both; `summary.json` has a digest of every file,
-   by which readers tell (`read_verified`).
+1. if the destination does not exist, the folder is renamed to it;
+2. if it is an earlier output and nothing else, the two folders are exchanged in one step;
+3. if it has other files too, or is a mount point or the working directory, the folder is renamed
+   into it as `.<id>.swap`, which commits it, and its files replace the old ones one by one. After a
+   kill in between, the next reader or writer completes this (`finish`). For about a millisecond
+   other programs may see files of both outputs; `summary.json` has a digest of every file, by which
+   `read_verified` detects that.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ REPORT = "report.html"
 ANNOTATED = "annotated"
 ANNOTATED_ENDING = ".annotated.json.gz"
 PARTS = ".parts"
-#: What analyze writes, and removes where a later one does not write it: old ones would lie beside
-#: new tables. Files of training rows are asked for by name and stay.
+#: Files that analyze writes, and removes if a later analysis does not write them, because old ones
+#: would lie beside new tables. Files of training rows were requested by name and stay.
 _OURS = frozenset(
     (
         *(SUMMARY, REPORT, "samples.csv", "summaries.csv", "step_summary.csv"),
         *(schema.file_of(name) for name in schema.TABLES),
-        # Where tables lay before there was `why/`.
+        # Places of tables in older versions, before `why/`.
         *(f"{name}.parquet" for name in schema.TABLES),
     )
 )
@@ -56,19 +56,19 @@ _TRIES, _BETWEEN_S = 5, 0.1
 
 @contextmanager
 def whole(place: Path, *, in_place: bool = False) -> Iterator[Path]:
-    """A folder to write to; its files go to `place` together when the block ends well.
+    """A temporary folder, whose files go to `place` together when the block ends without error.
 
     Args:
-        in_place: keep the folder itself, which others look at: a server, a shell.
+        in_place: keep the folder `place` itself, which a server or a shell may have open.
     Raises:
-        UsageError: `place` is a file or cannot be written, or the disk is full; what was there
-            before is as it was.
+        UsageError: `place` is a file or cannot be written, or the disk is full; its earlier content
+            is unchanged.
     """
-    with told(place):
+    with explained(place):
         real = _made_ready(place)
         staging = _beside(real)
     try:
-        with told(place), holding(staging):
+        with explained(place), holding(staging):
             yield staging
             seal(staging)
             _sync_all(staging)
@@ -78,8 +78,8 @@ def whole(place: Path, *, in_place: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def told(place: Path) -> Iterator[None]:
-    """What can go wrong with an output, as one line with its remedy.
+def explained(place: Path) -> Iterator[None]:
+    """Turn an OSError of writing an output into an error with a remedy.
 
     Raises:
         UsageError: for an OSError in the block that is about writing to `place` or beside it.
@@ -103,7 +103,7 @@ def _why(error: OSError) -> str:
 
 
 def _made_ready(place: Path) -> Path:
-    """The real path of a folder to write to, freed of what killed runs left."""
+    """The real path of a folder to write to, after removing remains of killed runs."""
     real = place.resolve()
     if real.exists() and not real.is_dir():
         raise UsageError(
@@ -123,13 +123,13 @@ def _made_ready(place: Path) -> Path:
 
 
 def _of(partial: str) -> str:
-    """The file that a temporary one was to become: samples.csv of .samples.csv.….partial."""
+    """The destination of a temporary file: samples.csv for .samples.csv.….partial."""
     name = partial.removeprefix(".").removesuffix(_PARTIAL)
     return name if name in _OURS else name.rpartition(".")[0]
 
 
 def _beside(real: Path) -> Path:
-    """A new folder on the same file system: next to the place, else in it."""
+    """A new folder on the same file system: beside the destination, else in it."""
     number = uuid.uuid4().hex
     beside = real.with_name(f".{real.name}.{number}{_WRITING}")
     try:
@@ -146,20 +146,20 @@ def _beside(real: Path) -> Path:
 
 
 def seal(staging: Path) -> dict[str, Any]:
-    """Write into the summary which files belong to it, and what is in them; what it says then."""
+    """Add the digests of all files to the summary, and return the summary."""
     summary = staging / SUMMARY
     if not summary.is_file():
         return {}
-    said: dict[str, Any] = json.loads(summary.read_bytes())
-    said["files"] = {
+    content: dict[str, Any] = json.loads(summary.read_bytes())
+    content["files"] = {
         name: digest((staging / name).read_bytes()) for name in files_of(staging) if name != SUMMARY
     }
-    summary.write_bytes(msgspec.json.format(msgspec.json.encode(said), indent=2))
-    return said
+    summary.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2))
+    return content
 
 
 def digest(data: bytes) -> str:
-    """By which a file is known: BLAKE2b of 16 bytes, in hexadecimal."""
+    """BLAKE2b of a file's bytes, 16 bytes in hexadecimal."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
@@ -176,6 +176,7 @@ def _sync_all(folder: Path) -> None:
 
 
 def _put(staging: Path, real: Path, *, in_place: bool) -> None:
+    """Bring the finished folder to its destination, by the first possible case of the module's."""
     if not real.exists():
         staging.rename(real)
         sync(real.parent)
@@ -195,7 +196,7 @@ def _put(staging: Path, real: Path, *, in_place: bool) -> None:
 
 
 def finish(place: Path) -> None:
-    """Complete what a writer was killed in the middle of: all of its files are there."""
+    """Complete a committed output whose writer was killed while moving its files."""
     for swap in sorted(place.glob(f".*{SWAP}")):
         with holding(place):
             if swap.is_dir():
@@ -203,7 +204,7 @@ def finish(place: Path) -> None:
 
 
 def _roll(swap: Path, real: Path) -> None:
-    """Move every file of a committed folder to its place. Can be done again from any point."""
+    """Move every file of a committed folder to its destination. Can be repeated from any point."""
     removed = swap / _REMOVED
     names = json.loads(removed.read_text()) if removed.is_file() else []
     for name in files_of(swap):
@@ -221,7 +222,7 @@ def _roll(swap: Path, real: Path) -> None:
 
 
 def _outdated(real: Path, staging: Path) -> list[str]:
-    """Our files that are there and not among the new ones."""
+    """Our files in the destination that are not among the new ones."""
     if not (staging / SUMMARY).is_file():
         return []
     there = [name for name in _OURS if (real / name).is_file()]
@@ -234,7 +235,7 @@ def _annotated(real: Path) -> list[Path]:
 
 
 def _is_all_ours(real: Path, staging: Path) -> bool:
-    """Whether the whole folder may go: it has nothing but outputs of ours that are renewed."""
+    """Whether the whole folder may be replaced: it holds only outputs of ours that are renewed."""
     if not (staging / SUMMARY).is_file() or staging.parent != real.parent:
         return False
     if os.path.ismount(real) or Path.cwd().is_relative_to(real):
@@ -255,7 +256,7 @@ def _is_all_ours(real: Path, staging: Path) -> bool:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Let two folders change places in one step, where system and file system can."""
+    """Exchange two folders in one step; False where system or file system cannot."""
     about = other.stat()
     made = one.stat()
     if (about.st_uid, about.st_gid) != (made.st_uid, made.st_gid):
@@ -271,14 +272,14 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def read_verified(place: Path, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """What a summary says, and files of the same analysis.
+    """Read a summary, and files verified to be of the same analysis.
 
-    Reports from before `summary.json` had digests are read as they are.
+    Older reports, whose `summary.json` has no digests, are read unverified.
 
     Args:
         names: of the files, in `place`.
     Raises:
-        UsageError: a file is missing, or is not the one that the summary is about.
+        UsageError: a file is missing, or its digest is not the summary's.
     """
     wrong = ""
     for attempt in range(_TRIES):
@@ -286,9 +287,9 @@ def read_verified(place: Path, names: Sequence[str]) -> tuple[dict[str, Any], di
             time.sleep(_BETWEEN_S)  # it is being replaced just now
         with suppress(PermissionError):
             finish(place)
-        said, files, wrong = _read(place, names)
+        content, files, wrong = _read(place, names)
         if not wrong:
-            return said, files
+            return content, files
     raise UsageError(
         f"{place}: its files are not of one analysis",
         why=wrong,
@@ -297,18 +298,19 @@ def read_verified(place: Path, names: Sequence[str]) -> tuple[dict[str, Any], di
 
 
 def _read(place: Path, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, bytes], str]:
+    """The summary, the files, and what is wrong with them, if anything."""
     summary = place / SUMMARY
-    said: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     files: dict[str, bytes] = {}
     try:
         if summary.is_file():
-            said = json.loads(summary.read_bytes())
+            content = json.loads(summary.read_bytes())
         for name in names:
             files[name] = (place / name).read_bytes()
     except FileNotFoundError as error:
         return {}, {}, f"there is no {Path(error.filename).name}"
-    known = said.get("files")
+    known = content.get("files")
     for name, data in files.items():
         if known is not None and known.get(name) != digest(data):
             return {}, {}, f"{name} is another than {SUMMARY} is about"
-    return said, files, ""
+    return content, files, ""

@@ -1,4 +1,4 @@
-"""Outputs to a folder, as a whole, or to any file system that fsspec knows."""
+"""Write outputs to a folder, as a whole, or upload them to any file system that fsspec knows."""
 
 from __future__ import annotations
 
@@ -9,39 +9,30 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from trace_timing.api.output.output_folder import PARTS, files_of, seal, told, whole
+from trace_timing.api.output.output_folder import PARTS, explained, files_of, seal, whole
 from trace_timing.errors import UsageError
 from trace_timing.lock import locked
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """Where to write an output that goes somewhere else as a whole."""
+    """Temporary folders of an output, and its destination."""
 
     folder: Path
-    #: Where results of single traces are kept until all are there.
+    #: Folder for the results of single traces until all are done.
     parts: Path
-    #: Where the files will be; None for a URL.
+    #: Destination of the files; None for a URL.
     place: Path | None = None
-
-    def path_of(self, wanted: Path) -> Path:
-        """Where to write a file that is to be at a path: with the output, if it is to lie in it."""
-        if self.place is None:
-            return wanted
-        inside = wanted.resolve().is_relative_to(self.place.resolve())
-        return (
-            self.folder / wanted.resolve().relative_to(self.place.resolve()) if inside else wanted
-        )
 
 
 @contextmanager
 def delivered(output: str, *, in_place: bool = False) -> Iterator[Delivery]:
-    """A folder to write to, whose files go to a path or URL when the block ends well.
+    """A temporary folder, whose files go to a path or URL when the block ends without error.
 
     To a path they go all or none (`output_folder.whole`), to a URL one by one, the summary last.
 
     Args:
-        in_place: as for `output_folder.whole`.
+        in_place: as in `output_folder.whole`.
     Raises:
         UsageError: the path or URL cannot be written to.
     """
@@ -59,7 +50,7 @@ def delivered(output: str, *, in_place: bool = False) -> Iterator[Delivery]:
 
 @contextmanager
 def exclusive(output: str) -> Iterator[None]:
-    """Keep other analyses from writing into a folder; of a URL nobody can be kept out.
+    """Lock an output folder against other analyses; a URL cannot be locked.
 
     Raises:
         UsageError: another analysis is writing into it, or it cannot be written.
@@ -67,15 +58,15 @@ def exclusive(output: str) -> Iterator[None]:
     with ExitStack() as held:
         if "://" not in output:
             place = Path(output)
-            with told(place):
+            with explained(place):
                 held.enter_context(_locked(place.resolve(), output))
         yield
 
 
 def _locked(real: Path, output: str) -> AbstractContextManager[None]:
-    """The lock of an output folder: beside it, for the folder itself is replaced.
+    """Lock an output folder by a file beside it, since the folder itself may be replaced.
 
-    Where nothing can be written beside it, the folder is written in place, and the lock is in it.
+    If nothing can be written beside it, the output is written in place, and the lock is inside.
     """
     real.parent.mkdir(parents=True, exist_ok=True)
     inside = real.is_dir() and not os.access(real.parent, os.W_OK)
@@ -84,6 +75,7 @@ def _locked(real: Path, output: str) -> AbstractContextManager[None]:
 
 
 def _upload(folder: Path, url: str) -> None:
+    """Copy every file to the URL, the summary last."""
     import fsspec
 
     try:

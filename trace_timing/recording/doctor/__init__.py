@@ -1,1 +1,1 @@
-"""Checks of a machine, and the rates that its device reaches."""
+"""Checks of the machine, and measured rates of its device."""

@@ -1,4 +1,4 @@
-"""Whether this machine can record traces that can be trusted: findings, not prints."""
+"""Check whether this machine can record trustworthy traces. Returns findings, prints nothing."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from trace_timing.recording.runs.profiler import ProfilerSession
 
 Level = Literal["good", "note", "problem"]
-#: CUPTI API numbers (cupti_version.h) of CUDA 12.6 and 13.1: pytorch#192021 is between them. The
-#: defect came with 12.6 update 2, which has the number of 12.6.
+#: CUPTI API numbers (cupti_version.h) of CUDA 12.6 and 13.1; versions from the first to before the
+#: second may have pytorch#192021. It came with 12.6 update 2, which has the number of 12.6.
 _LOSES_KERNELS_FROM, _LOSES_KERNELS_BEFORE = 24, 130100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at, what it showed, and what to do where it is bad."""
+    """The result of one check, and a remedy where it is bad."""
 
     level: Level
     subject: str
@@ -32,19 +32,19 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """All findings, and the versions they rest on."""
+    """All findings, and the versions and devices they were made on."""
 
     findings: tuple[Finding, ...]
     environment: dict[str, Any]
 
     @property
     def has_problem(self) -> bool:
-        """Whether anything was found that makes figures wrong or recording impossible."""
+        """Whether any finding makes figures wrong or recording impossible."""
         return any(finding.level == "problem" for finding in self.findings)
 
 
 def diagnose() -> Diagnosis:
-    """Look at PyTorch, the device, the profiler's way in and CUPTI. Raises nothing."""
+    """Check PyTorch, the device, the profiler's private interface and CUPTI. Never raises."""
     if importlib.util.find_spec("torch") is None:
         missing = Finding(
             level="note",
@@ -95,6 +95,7 @@ def _no_device() -> Finding:
 
 
 def _profiler() -> Iterator[Finding]:
+    """Whether sessions can record ranges without CPU ops."""
     from trace_timing.recording.runs.profiler import available
 
     if available():
@@ -109,6 +110,7 @@ def _profiler() -> Iterator[Finding]:
 
 
 def _device(environment: dict[str, Any]) -> Iterator[Finding]:
+    """The GPU, whether repeated sessions record every kernel, and defects of its CUPTI version."""
     yield Finding(
         level="good",
         subject="GPU",
@@ -136,7 +138,7 @@ def _device(environment: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _recorded_kernels(sessions: int = 3, kernels: int = 20) -> tuple[int, int]:
-    """Launched and recorded kernels of the last of a few sessions."""
+    """Numbers of launched and recorded kernels in the last of a few sessions."""
     import torch
 
     from trace_timing.recording.runs.profiler import open_session
@@ -164,7 +166,7 @@ class _File(msgspec.Struct):
 
 
 def _count_kernels(session: ProfilerSession) -> int:
-    """Kernels in what the session last recorded."""
+    """Number of kernels in the trace that the session last recorded."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "session.json"
         session.save(path)

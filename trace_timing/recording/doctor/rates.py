@@ -1,6 +1,6 @@
-"""What this device reaches: bytes a second of a large copy, operations a second of a large product.
+"""Measure a device's rates: bytes a second of a large copy, operations a second of a large product.
 
-Measured, not read from a data sheet: a floor must be one that this very device can reach.
+Measured and not from a data sheet, because a floor must be reachable by this very device.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from trace_timing.records.manifest import HardwareRates
 
-#: Large enough that a launch does not show, small enough for any device that runs a model.
+#: Large enough to hide the launch, small enough for any device that runs a model.
 COPY_BYTES, PRODUCT_WIDTH, REPEATS = 1 << 29, 8192, 10
 
 
@@ -23,11 +23,11 @@ def measure_rates(
     width: int = PRODUCT_WIDTH,
     repeats: int = REPEATS,
 ) -> HardwareRates:
-    """Best of several: the rate that the device can reach, not the one that it happens to.
+    """The best rates of several repeats.
 
     Args:
-        device: a torch.device or its name; on the CPU the same is timed by the host's clock.
-        dtype: of the product, bfloat16 unless told.
+        device: a torch.device or its name; a CPU is timed by the host's clock.
+        dtype: of the product; None means bfloat16.
     """
     import torch
 
@@ -52,6 +52,7 @@ def _least_s(work: Callable[[], Any], device: Any, repeats: int) -> float:
 
 
 def _seconds(work: Callable[[], Any], device: Any) -> float:
+    """Seconds that the work takes, by CUDA events or the host's clock."""
     import torch
 
     if device.type != "cuda":

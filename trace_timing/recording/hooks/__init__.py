@@ -1,1 +1,1 @@
-"""What is put on a model so that each generate() reports its stages."""
+"""Wrappers and hooks on a model, by which each generate() reports its stages."""

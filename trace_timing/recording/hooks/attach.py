@@ -1,4 +1,4 @@
-"""Wrap the parts of a model so that every generate() reports its stages, and unwrap them again."""
+"""Wrap methods of a model so that every generate() reports its stages, and unwrap them again."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from trace_timing.recording.model.locate import ModelStages, find_part
 __all__ = ["Attachment", "GenerationFacts", "attach"]
 
 _CONTINUOUS = ("generate_batch", "init_continuous_batching")
-#: By method, whether it leaves the last prompt token to the loop: `_prefill_chunking` did, until
-#: transformers 5 replaced it.
+#: Method of a chunked prefill → whether it leaves the last prompt token to the decoding loop, as
+#: `_prefill_chunking` did until transformers 5 replaced it.
 _CHUNKED = {"_prefill": False, "_prefill_chunking": True}
 
 Around = Callable[[Generation, Function, tuple[Any, ...], dict[str, Any]], Any]
@@ -30,9 +30,9 @@ def attach(stages: ModelStages, sink_of: Callable[[], Sink | None]) -> Attachmen
     """Report the stages of every outermost generate() of a model until detached.
 
     Args:
-        stages: where the model's parts are, from `resolver.resolve`.
-        sink_of: asked as each outermost generate() begins, on its thread; None records nothing
-            and costs a comparison a call.
+        stages: where the model's stages are, from `locate.resolve`.
+        sink_of: called on the generating thread as each outermost generate() begins; if it returns
+            None, nothing is reported, at the cost of a comparison a call.
     Returns:
         A context manager. Its end, or `detach`, leaves the model as it was.
     Raises:
@@ -48,12 +48,12 @@ def attach(stages: ModelStages, sink_of: Callable[[], Sink | None]) -> Attachmen
 
 
 class Attachment:
-    """What `attach` put on a model, and how to take it off."""
+    """The wrappers that `attach` put on a model; `detach` removes them."""
 
     def __init__(self, stages: ModelStages, sink_of: Callable[[], Sink | None]) -> None:
         self.stages = stages
         self.patches = Patches()
-        #: Of the last generate() that had a sink, finished or not.
+        #: The last generate() with a sink, finished or not.
         self.last: GenerationFacts | None = None
         self._sink_of = sink_of
         self._local = threading.local()
@@ -80,11 +80,11 @@ class Attachment:
 
     @contextmanager
     def generate_range(self) -> Iterator[Generation | None]:
-        """An outermost generate range around code that calls the model its own way.
+        """An outermost generate range around a user's own loop over the model.
 
         The first forward in it is the prefill, later ones are decode steps; a generate() in it
         starts with a prefill of its own. Inside another one, or without a sink, it does nothing
-        and gives None.
+        and yields None.
         """
         if self.current is not None or (sink := self._sink_of()) is None:
             yield None
@@ -102,7 +102,7 @@ class Attachment:
 
 
 class _Wrapping:
-    """Puts each kind of wrapper on the parts that `stages` names."""
+    """Puts each kind of wrapper on the modules and methods that `stages` names."""
 
     def __init__(self, attachment: Attachment, stages: ModelStages) -> None:
         self._attachment = attachment
@@ -110,7 +110,7 @@ class _Wrapping:
         self._patches = attachment.patches
 
     def wrap_all(self) -> None:
-        """Inner parts first, so that a failure leaves generate() alone."""
+        """Wrap inner methods first, so that on a failure generate() is not wrapped yet."""
         stages = self._stages
         self._wrap_vision()
         for path in stages.text_encoder:
@@ -122,6 +122,7 @@ class _Wrapping:
             self._wrap_entry(find_part(stages.model, owner_path), method)
 
     def _wrap_vision(self) -> None:
+        """Wrap encoder, projectors and the vision method around them, as far as there are any."""
         stages = self._stages
         projects = bool(stages.projector)
         for path in stages.vision_encoder:
@@ -139,11 +140,12 @@ class _Wrapping:
             self._wrap(find_part(self._stages.model, owner_path), method, around)
             return
         self._wrap(part, "forward", around)
-        # Set by module.compile(): the whole call, forward included, runs as compiled code.
+        # Set by module.compile(), where the whole call, forward included, is compiled code.
         if getattr(part, "_compiled_call_impl", None) is not None:
             self._wrap(part, "_compiled_call_impl", self._unseen(around))
 
     def _wrap(self, owner: object, method: str, around: Around) -> None:
+        """Wrap one method of an owner."""
         attachment = self._attachment
 
         def wrapped(original: Function) -> Function:
@@ -157,7 +159,7 @@ class _Wrapping:
         self._patches.wrap(owner, method, wrapped)
 
     def _unseen(self, around: Around) -> Around:
-        """`around` a call into compiled code, which finds the model as if nothing were attached."""
+        """`around` for a call into compiled code, with all wrappers lifted during the call."""
 
         def call(
             generation: Generation,
@@ -174,6 +176,7 @@ class _Wrapping:
         return call
 
     def _wrap_entry(self, owner: Any, method: str) -> None:
+        """Wrap a generate method."""
         self._patches.wrap(owner, method, self._entry)
         for name, leaves_last in _CHUNKED.items():
             if hasattr(owner, name):
@@ -187,6 +190,7 @@ class _Wrapping:
             self._wrap(owner, "_get_candidate_generator", _candidates)
 
     def _entry(self, original: Function) -> Function:
+        """The wrapper of a generate method: an outermost call begins a Generation."""
         attachment = self._attachment
 
         def generate(*args: Any, **kwargs: Any) -> Any:
@@ -202,6 +206,7 @@ class _Wrapping:
         return generate
 
     def _refusing(self, original: Function) -> Function:
+        """The wrapper of a way to generate that cannot be captured."""
         attachment = self._attachment
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -223,6 +228,7 @@ class _Wrapping:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
+        """Get the model's compiled call, and wrap it to report forwards of this generate()."""
         with self._patches.lifted():
             compiled = original(*args, **kwargs)
         # Some models decline and hand out their plain __call__, whose forward is wrapped already.
@@ -237,9 +243,9 @@ class _Wrapping:
 
 
 def _forward_paths(stages: ModelStages) -> list[str]:
-    """The model, the language model, and the modules between: the outermost called makes the step.
+    """Paths of the model, the language model, and the modules between.
 
-    An own loop may call any of them.
+    A user's own loop may call any of them; the outermost that is called makes the step.
     """
     paths = [""]
     for language in stages.language_model:
@@ -255,7 +261,8 @@ def _forward_paths(stages: ModelStages) -> list[str]:
 def _forward(
     generation: Generation, original: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    if generation.awaits_prompt:  # a loop of its own, without a generate()
+    """Report a forward around the call."""
+    if generation.awaits_prompt:  # a user's own loop, without a generate()
         _note_prompt(generation, args, kwargs)
     generation.begin_forward()
     returned = False
@@ -268,6 +275,8 @@ def _forward(
 
 
 def _chunks(*, leaves_last: bool) -> Around:
+    """The wrapper of a prefill in chunks."""
+
     def around(
         generation: Generation, original: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
@@ -289,7 +298,7 @@ def _chunks(*, leaves_last: bool) -> Around:
 def _within(
     begin: Callable[[Generation], int | None], end: Callable[[Generation, int], None]
 ) -> Around:
-    """A call between what opens a range and what closes it; alone where nothing was opened."""
+    """A wrapper that opens a range before the call and closes it after, if `begin` opened one."""
 
     def around(
         generation: Generation, original: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -321,7 +330,7 @@ _text_encoder = _within(Generation.begin_text_encoder, Generation.close_to)
 def _candidates(
     generation: Generation, original: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """Wrap what draws the candidates of assisted decoding, for as long as this generate() lasts."""
+    """Wrap the candidate generator of assisted decoding for the duration of this generate()."""
     generator = original(*args, **kwargs)
 
     def drafting(draw: Function) -> Function:
@@ -350,6 +359,7 @@ def _candidates(
 def _nested(
     outer: Generation, original: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
+    """Handle a generate() inside another one or inside a user's own loop."""
     outer.restart()
     _note_prompt(outer, args, kwargs)
     try:
@@ -363,7 +373,7 @@ def _nested(
 def _note_prompt(
     generation: Generation | None, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    """Tell the generation which ids a generate() or forward was given, if it was given any."""
+    """Note in the generation the ids that a generate() or forward was given, if any."""
     first = args[0] if args else kwargs.get("inputs")
     ids = kwargs.get("input_ids", first)
     if generation is not None and isinstance(ids, torch.Tensor) and not ids.is_floating_point():

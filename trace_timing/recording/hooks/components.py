@@ -1,7 +1,7 @@
-"""Ranges around the parts of every layer: `component:attention[3]`, for `--detail components`.
+"""Ranges around the components of every layer: `component:attention[3]`, for `--detail components`.
 
-Modules are known by the last part of their path, so one list serves every family that follows the
-usual names. Two hooks a module and forward slow the host, and nothing takes that out of the times.
+Modules are recognised by the last name of their path, so one list serves every family with the
+usual names. Two hooks for each module and forward slow the host, which is not corrected for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LAYER = re.compile(r"\.(?:layers|layer|blocks|resblocks|h)\.(\d+)\.")
 
 
 def component_of(path: str) -> str | None:
-    """The range name of a module by its path below the model, None for no component."""
+    """The range name of a module by its path below the model; None if it is no component."""
     part = next((part for part, pattern in _PARTS if pattern.search(path)), None)
     if part is None:
         return None
@@ -35,10 +35,10 @@ def component_of(path: str) -> str | None:
 
 @contextmanager
 def component_ranges(model: Any, is_profiled: Callable[[], bool]) -> Iterator[None]:
-    """Hooks on every component of the model, gone on leaving.
+    """Put hooks on every component of the model; removed on leaving.
 
     Args:
-        is_profiled: asked at each call; a control opens no range.
+        is_profiled: called at each call of a component; only where true a range is opened.
     """
     handles: list[Any] = []
     try:
@@ -53,9 +53,10 @@ def component_ranges(model: Any, is_profiled: Callable[[], bool]) -> Iterator[No
 
 
 def _hook(module: Any, name: str, is_profiled: Callable[[], bool]) -> list[Any]:
+    """Put a hook before and after the module's forward."""
     import torch
 
-    # A stack: a module may be inside itself, and one call may be profiled and the next not.
+    # A stack: a module may call itself, and one call may be profiled and the next not.
     opened: list[Any] = []
 
     def begin(*_: Any) -> None:

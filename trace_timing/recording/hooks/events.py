@@ -1,4 +1,4 @@
-"""What the hooks tell a recorder: a stage begins, the innermost open stage ends."""
+"""Interface between hooks and recorders: a stage begins, the innermost open stage ends."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Boundary = Stage | Literal["generate"]
 
 
 class Sink(Protocol):
-    """Takes the boundaries of one generate() call, properly nested, on the generating thread.
+    """Receives the boundaries of one generate() call, properly nested, on the generating thread.
 
-    The profiled run writes a `record_function` range at each, the control records a CUDA event.
+    A recorded run makes `record_function` ranges of them, a control records a CUDA event at each.
     """
 
     def enter(self, stage: Boundary, step: int | None) -> None:
@@ -25,11 +25,11 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationFacts:
-    """What one generate() call was seen to do, counted at its boundaries.
+    """Counts of one generate() call, made at its boundaries.
 
-    `prefills` is 1 but for an own loop that generates several times. A chunked prefill counts as
-    one forward. Assisted decoding makes fewer `decode_steps` than tokens, and says how often
-    candidates were drawn (`drafts`) and how many forwards of the assistant that took.
+    `prefills` is above 1 only for a user's own loop that generates several times. A chunked prefill
+    counts as one forward. Assisted decoding makes fewer `decode_steps` than tokens; `drafts` is how
+    often candidates were drawn, `draft_forwards` how many forwards of the assistant that took.
     """
 
     forwards: int

@@ -1,4 +1,4 @@
-"""One generate() call as it is seen from its boundaries: which stage begins and ends when."""
+"""State of one generate() call: turns calls of the model's modules into stage boundaries."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from trace_timing.recording.hooks.events import Boundary, GenerationFacts, Sink
 from trace_timing.recording.hooks.patches import Patches
 
 VisionPart = Literal["vision_encoder", "projector"]
-#: Depth of what is directly inside generate.
+#: Number of open stages directly inside generate.
 _IN_GENERATE = 1
 
 
 class Generation:
-    """Turns calls of a model's parts into properly nested stages of one sink.
+    """Turns calls of a model's modules into properly nested stages of one sink.
 
     Forward 0 is the prefill, whatever its length: without a cache, with candidates to verify or in
-    chunks, the number of its tokens tells nothing. What follows forward i is sampling[i], until
-    the next forward begins. A model without a method around its vision parts gets a vision stage
-    from its encoder's begin to its last projector's end.
+    chunks, the number of its tokens does not show it. From the end of forward i to the begin of the
+    next is sampling[i]. A model without a method around encoder and projector gets a vision stage
+    from the encoder's begin to the last projector's end.
 
-    Not for several threads: each generating thread has one of its own.
+    Not thread-safe: each generating thread has its own.
     """
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._open: list[Boundary] = []
-        #: Within the call of a module that makes a forward, and of the draft's making.
+        #: Number of open calls of modules that make forwards, and of those that draw candidates.
         self._forward_depth = 0
         self._drafting = 0
         self._in_chunks = False
         self._prefill_next = True
         self._index = 0
-        #: An open vision stage that no method closes, and whether its last projector has run.
+        #: Depth of an open vision stage without a method, and whether its last projector has run.
         self._vision_lingers = False
         self._projected = False
         self._counts = {"prefills": 0, "decode_steps": 0, "visions": 0, "drafts": 0}
@@ -44,7 +44,7 @@ class Generation:
 
     @property
     def depth(self) -> int:
-        """Stages open; what `close_to` takes to end all that were opened since."""
+        """Number of open stages; pass it to `close_to` to end all opened since."""
         return len(self._open)
 
     def enter(self, stage: Boundary, step: int | None = None) -> None:
@@ -53,7 +53,7 @@ class Generation:
         self._open.append(stage)
 
     def close_to(self, depth: int) -> None:
-        """End the innermost stages until `depth` are open; nothing where fewer are."""
+        """End the innermost stages until `depth` are open; no effect if fewer are."""
         while len(self._open) > depth:
             self._open.pop()
             self._sink.exit()
@@ -72,18 +72,18 @@ class Generation:
             self.patches.remove()
 
     def restart(self) -> None:
-        """A generate() begins inside an own loop: its first forward is a prefill again."""
+        """A generate() begins inside a user's own loop: its first forward is a prefill again."""
         if not self._drafting and not self._forward_depth:
             self._prefill_next = True
 
     def rest(self) -> None:
-        """A generate() inside an own loop or another generate() ends, and its sampling with it."""
+        """A generate() inside a user's own loop or another generate() ends, with its sampling."""
         if not self._drafting and not self._forward_depth:
             self.close_to(_IN_GENERATE)
 
     @property
     def awaits_prompt(self) -> bool:
-        """Nothing was given ids, and no forward was made."""
+        """Whether no ids were given yet and no forward was made."""
         return not self._prompts and not self._counts["prefills"]
 
     def given(self, ids: Any) -> None:
@@ -93,7 +93,7 @@ class Generation:
 
     @property
     def prompt(self) -> Any:
-        """The ids that the call begins with; None where there were none or several."""
+        """The ids of the prompt; None where none or several were given."""
         return self._prompts[0] if len(self._prompts) == 1 else None
 
     def begin_forward(self) -> None:
@@ -102,12 +102,13 @@ class Generation:
         if self._drafting:
             self._draft_forwards += self._forward_depth == 1
         elif self._forward_depth > 1:
-            # The language model takes over from a vision stage that nothing has closed.
+            # A vision stage without a method ends here at the latest.
             self._end_lingering_vision()
-        elif "prefill" not in self._open:  # one that is open is in chunks
+        elif "prefill" not in self._open:  # an open one is a prefill in chunks
             self._begin_step()
 
     def _begin_step(self) -> None:
+        """Begin the next forward: prefill, or a numbered decode step."""
         self.close_to(_IN_GENERATE)
         if self._prefill_next:
             self._prefill_next = False
@@ -144,7 +145,7 @@ class Generation:
             self._end_step(returned=returned)
 
     def begin_vision(self) -> int | None:
-        """A method that encodes and projects begins; returns what `end_vision` takes."""
+        """A method that encodes and projects begins; returns the argument of `end_vision`."""
         if self._drafting or "vision" in self._open:
             return None
         return self._open_vision()
@@ -164,7 +165,8 @@ class Generation:
             self.close_to(depth)
 
     def begin_part(self, stage: VisionPart) -> int | None:
-        """Encoder or projector begins; returns what `end_part` takes, None inside its own kind."""
+        """Encoder or projector begins; returns the argument of `end_part`, None inside its own
+        kind."""
         if self._drafting or stage in self._open:
             return None
         if "vision" not in self._open:
@@ -186,7 +188,7 @@ class Generation:
             self.close_to(self._open.index("vision"))
 
     def begin_text_encoder(self) -> int | None:
-        """The encoder of an encoder-decoder begins; returns what `close_to` takes."""
+        """The encoder of an encoder-decoder begins; returns the argument of `close_to`."""
         if self._drafting or "text_encoder" in self._open:
             return None
         self._end_lingering_vision()
@@ -195,10 +197,10 @@ class Generation:
         return depth
 
     def begin_draft(self) -> int:
-        """Candidates are drawn; the forwards that this takes are not the model's steps."""
+        """Drawing of candidates begins; its forwards are no steps of the model."""
         depth = self.depth
         self._drafting += 1
-        # Self-speculation drafts with the model's own modules: their calls start from none.
+        # Self-speculation drafts with the model's own modules, so the count of open calls restarts.
         self._forward_depth, self._outer_forward_depth = 0, self._forward_depth
         if self._drafting == 1:
             self._counts["drafts"] += 1
@@ -206,13 +208,13 @@ class Generation:
         return depth
 
     def end_draft(self, depth: int) -> None:
-        """The candidates are there."""
+        """Drawing of candidates ends."""
         self._drafting -= 1
         self._forward_depth = self._outer_forward_depth
         self.close_to(depth)
 
     def facts(self) -> GenerationFacts:
-        """What has been counted so far."""
+        """The counts so far."""
         counts = self._counts
         return GenerationFacts(
             forwards=counts["prefills"] + counts["decode_steps"],

@@ -1,4 +1,4 @@
-"""Methods replaced on one object, and put back exactly as they were."""
+"""Replace methods on one object, and restore them exactly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class _Patch:
         self.namespace[self.name] = self.wrapper
 
     def take(self) -> None:
-        # Whoever wrapped the wrapper since (accelerate does) keeps its own; ours is inert by then.
+        """Put the original back, unless another library wrapped ours."""
+        # If another library wrapped ours since (accelerate does), leave it: ours is inert by then.
         if self.namespace.get(self.name) is not self.wrapper:
             return
         if self.previous is _ABSENT:
@@ -33,10 +34,10 @@ class _Patch:
 
 
 class Patches:
-    """Wrappers set in the instance's own namespace, so that class and other instances stay as is.
+    """Wrappers set as attributes of instances, so that classes and other instances are unchanged.
 
-    A wrapper of `forward` sees `module(...)` and `module.forward(...)` alike, which a forward hook
-    does not, and `functools.wraps` keeps the signature that generate() checks its arguments by.
+    A wrapper of `forward` sees both `module(...)` and `module.forward(...)`, which a forward hook
+    does not, and `functools.wraps` keeps the signature against which generate() checks arguments.
     """
 
     def __init__(self) -> None:
@@ -46,7 +47,7 @@ class Patches:
         """Replace `owner.name` by `around(owner.name)`; twice on one method wraps twice."""
         original = getattr(owner, name)
         wrapper = around(original)
-        # A compiled call is an object of another kind: it may lack the names that wraps copies.
+        # A compiled call is no function: it may lack attributes that functools.wraps copies.
         functools.update_wrapper(wrapper, original)
         namespace = vars(owner)
         patch = _Patch(namespace, name, namespace.get(name, _ABSENT), wrapper)
@@ -54,13 +55,13 @@ class Patches:
         patch.put()
 
     def remove(self) -> None:
-        """Put everything back, last first."""
+        """Restore everything, in reverse order."""
         while self._patches:
             self._patches.pop().take()
 
     @contextmanager
     def lifted(self) -> Iterator[None]:
-        """The objects as they were, for the time of a call into compiled code.
+        """Restore the objects for the duration of a call into compiled code.
 
         torch.compile would otherwise trace the wrappers, and compile again once they are gone.
         """

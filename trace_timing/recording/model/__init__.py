@@ -1,1 +1,1 @@
-"""The model: where its stages are, how it is loaded, what it is made of."""
+"""The model: where its stages are, loading, presets, description."""

@@ -1,4 +1,4 @@
-"""What a model is made of: the figures that a distance to the hardware's limit needs."""
+"""Describe a model for the manifest: sizes and weights, as the roofline needs them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from trace_timing.recording.model.locate import ModelStages, find_part
 
-#: Configuration fields by the name they get here, and the names that families give them.
+#: Our name of a configuration field → the names that families give it.
 _FIELDS = {
     "layers": ("num_hidden_layers", "n_layers", "num_layers", "depth"),
     "hidden_size": ("hidden_size", "d_model", "embed_dim"),
@@ -26,11 +26,11 @@ _FIELDS = {
 def describe_model(model: Any, stages: ModelStages) -> dict[str, Any]:
     """The manifest's `model`.
 
-    `stages` gives parameters and bytes by dtype of each stage's modules, `total` of the whole
-    model; a parameter that two modules share counts once in each stage, and once in the total.
-    Experts are counted apart: a step reads only those that its tokens are routed to.
+    `stages` has parameters and bytes by dtype of each stage's modules, `total` those of the model;
+    a parameter shared by two modules counts once in each stage, and once in the total. Experts are
+    counted apart: a step reads only those that its tokens are routed to.
     """
-    # A research code's own model has a configuration of its own kind, or none.
+    # Models outside transformers have another kind of configuration, or none.
     config = getattr(model, "config", None)
     parts = {
         "vision_encoder": _modules(stages, stages.vision_encoder),

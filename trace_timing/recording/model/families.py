@@ -1,8 +1,8 @@
-"""Where each family of models keeps its stages: data, one line a family.
+"""Table of model families: the modules and methods that are their stages.
 
-A name is looked up below the prefixes of its layout, first hit first, since transformers moved
-the parts of most families below `model.` in 4.52. `*` matches any one name, and a list of modules
-that is never called itself stands for its items. Names of methods serve as well as of modules.
+A name is looked up below each prefix of its layout and the first hit taken, since transformers
+moved the modules of most families below `model.` in 4.52. `*` matches any one name, and a list of
+modules that is never called itself stands for its items.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ VISION_METHODS = ("get_image_features", "get_video_features")
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Names of a family's parts, each looked up below every prefix.
+    """Names of a family's modules and methods, each looked up below every prefix.
 
-    `projector` is in the order of the calls: the last one ends the vision stage where no method
-    surrounds it.
+    `projector` is in the order of the calls: the last one ends the vision stage if no method does.
     """
 
     encoder: tuple[str, ...]
@@ -45,13 +44,13 @@ _BLIP = Layout(
 _ALIGNED = Layout(encoder=("vision_model",), projector=("aligner",), language=("language_model",))
 _MOLMO = Layout(
     vision=("vision_backbone",),
-    # encode_image is a plain method around image_vit; the outer of the two makes the range.
+    # encode_image is a method around image_vit; the outer of the two makes the range.
     encoder=("vision_backbone.encode_image", "vision_backbone.image_vit"),
     projector=("vision_backbone.image_pooling_2d", "vision_backbone.image_projector"),
     language=("transformer",),
 )
 
-#: By `config.model_type`, or by the class's name in small letters where a model has none.
+#: `config.model_type`, or for a model without one its class's name in lower case → layout.
 FAMILIES: dict[str, Layout] = {
     **dict.fromkeys(
         (
@@ -109,7 +108,7 @@ FAMILIES: dict[str, Layout] = {
     ),
 }
 
-#: What the search for a model of another family goes by, likeliest first.
+#: Names by which the stages of other families are searched, likeliest first.
 ENCODER_NAMES = (
     "vision_tower",
     "vision_model",

@@ -1,4 +1,4 @@
-"""Loads what `--model` names: a model of the hub, a folder, or a preset with random weights."""
+"""Load the model of `--model`: from the hub, a folder, or a preset with random weights."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ModelChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A model and the processor that makes its inputs."""
+    """A model and its processor."""
 
     model: Any
     processor: Any
@@ -47,8 +47,8 @@ def load(choice: ModelChoice, *, local_rank: int = 0) -> Loaded:
     """Build or load the chosen model.
 
     Raises:
-        UsageError: an option means nothing; a preset's name is unknown.
-        CaptureError: transformers could not load it; its reason is given.
+        UsageError: an option has an unknown value; a preset's name is unknown.
+        CaptureError: transformers could not load it, with its reason.
     """
     if choice.dtype not in _DTYPES:
         raise UsageError(
@@ -63,10 +63,10 @@ def load(choice: ModelChoice, *, local_rank: int = 0) -> Loaded:
 
 
 def _check_device(device: str) -> None:
-    """Refuse a device that is none, or is not here, before a model is loaded for it.
+    """Refuse an unknown or absent device before a model is loaded for it.
 
     Raises:
-        UsageError: with why it is not here.
+        UsageError: with the reason.
     """
     if device == "auto":
         return
@@ -93,10 +93,10 @@ def _check_device(device: str) -> None:
 
 
 def _refuse_misspelt(name: str) -> None:
-    """Refuse what is nearly a preset's name, or a folder that is not there: no hub has it.
+    """Refuse a misspelt preset and an absent folder, without asking the hub for them.
 
     Raises:
-        UsageError: with the name that was meant.
+        UsageError: with the likely name.
     """
     near = difflib.get_close_matches(name.lower(), presets.PRESETS, n=1, cutoff=0.75)
     if name.startswith("random:") or (near and not Path(name).exists()):
@@ -115,13 +115,14 @@ def _refuse_misspelt(name: str) -> None:
 
 
 def device_of(choice: ModelChoice, local_rank: int = 0) -> str:
-    """The device that is meant: `auto` is this rank's GPU where there is one."""
+    """The device to use: `auto` is this rank's GPU, if there is one."""
     if choice.device != "auto":
         return choice.device
     return f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
 
 
 def _build(choice: ModelChoice, local_rank: int) -> Loaded:
+    """Build a preset on the chosen device."""
     device = device_of(choice, local_rank)
     default = torch.float32 if device == "cpu" else torch.bfloat16
     try:
@@ -162,6 +163,7 @@ def _load(choice: ModelChoice, local_rank: int) -> Loaded:
 
 
 def _placement(choice: ModelChoice, local_rank: int) -> dict[str, Any]:
+    """Options of from_pretrained for dtype, attention and devices."""
     options: dict[str, Any] = {_dtype_option(): _DTYPES[choice.dtype] or "auto"}
     if choice.attn:
         options["attn_implementation"] = choice.attn
@@ -173,7 +175,7 @@ def _placement(choice: ModelChoice, local_rank: int) -> dict[str, Any]:
 
 
 def _dtype_option() -> str:
-    """The option's name, which transformers 4.56 shortened."""
+    """The name of from_pretrained's dtype option, which transformers 4.56 shortened."""
     import transformers
 
     major, minor = (int(part) for part in transformers.__version__.split(".")[:2])
@@ -181,7 +183,7 @@ def _dtype_option() -> str:
 
 
 def _first_class(choice: ModelChoice, options: dict[str, Any]) -> Any:
-    """Load by the first auto class that takes the model's configuration."""
+    """Load by the first auto class that accepts the model's configuration."""
     import transformers
 
     refusals = []

@@ -1,7 +1,7 @@
-"""Find a model's vision encoder, projector, language model and ways to generate.
+"""Find a model's vision encoder, projector, language model and generate methods.
 
-In this order: a file of the user's, the table of families, a search by name. What is found are
-paths below the unwrapped model, of modules or of methods (`vision_backbone.encode_image`).
+By a file of the user, else the table of families, else a search by name. The results are paths
+below the unwrapped model, of modules or methods (`vision_backbone.encode_image`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-#: Keys of an override file, and the fields that they set.
+#: Key of an override file → field that it sets.
 _FIELD_OF_KEY = {
     "vision": "vision",
     "vision_encoder": "vision_encoder",
@@ -51,8 +51,8 @@ _WRAPPERS = ("_orig_mod", "module")
 class ModelStages:
     """Where the stages of a model are, as paths below `model`; `""` is the model itself.
 
-    A path names a module or a method. `vision` surrounds the other two where the model has such a
-    call; `projector` is in the order of the calls.
+    A path names a module or a method. `vision` is a call around encoder and projector, if the model
+    has one; `projector` is in the order of the calls.
     """
 
     model: Any
@@ -68,20 +68,20 @@ class ModelStages:
     source: Literal["table", "search", "file"]
 
     def paths(self) -> dict[str, tuple[str, ...]]:
-        """The paths by field, as a manifest keeps them and as an override file would give them."""
+        """The paths by field, as in a manifest and an override file."""
         return {name: getattr(self, name) for name in dict.fromkeys(_FIELD_OF_KEY.values())}
 
 
 def resolve(model: Any, overrides: Mapping[str, Any] | None = None) -> ModelStages:
-    """Where a model's stages are.
+    """Find a model's stages.
 
     Args:
-        model: a torch module; torch.compile, DistributedDataParallel and PEFT are looked through.
-        overrides: fields and their path or paths, from `read_overrides`; they replace what would
-            have been found, an empty list says that the model has no such stage.
+        model: a torch module; torch.compile, DistributedDataParallel and PEFT are unwrapped.
+        overrides: fields and their path or paths, from `read_overrides`. They take precedence; an
+            empty list means that the model has no such stage.
     Raises:
         CaptureError: an image model's encoder was not found (with the candidates seen), or an
-            override names what is not there.
+            override has a path that is not in the model.
     """
     inner = unwrap(model)
     family = _family(inner)
@@ -96,10 +96,10 @@ def resolve(model: Any, overrides: Mapping[str, Any] | None = None) -> ModelStag
 
 
 def require_module(model: Any) -> None:
-    """Refuse what no hooks can be put on.
+    """Refuse a model that is no torch module.
 
     Raises:
-        UsageError: with what to give instead.
+        UsageError: with what to pass instead.
     """
     if isinstance(model, torch.nn.Module):
         return
@@ -145,10 +145,10 @@ def unwrap(model: Any) -> Any:
 
 
 def find_part(model: Any, path: str) -> Any:
-    """What a path names: a module, unwrapped from torch.compile on the way but not at its end.
+    """The module or method of a path; torch.compile is unwrapped on the way but not at its end.
 
     Raises:
-        CaptureError: there is no such part; near ones are named.
+        CaptureError: there is none, with similar names.
     """
     part = model
     for name in path.split(".") if path else ():
@@ -173,7 +173,7 @@ def _family(model: Any) -> str:
 
 
 def _from_table(model: Any, family: str, layout: Layout) -> ModelStages | None:
-    """The stages by a family's layout; None where this model is laid out otherwise."""
+    """The stages by a family's layout; None where this model does not fit it."""
 
     def find(names: Iterable[str]) -> tuple[str, ...]:
         return _first_below(model, layout.prefixes, names)
@@ -209,7 +209,7 @@ def _first_below(model: Any, prefixes: Iterable[str], names: Iterable[str]) -> t
 
 
 def _expand(model: Any, pattern: str) -> list[str]:
-    """The paths that a pattern names; a list of modules stands for its items."""
+    """The paths that match a pattern; a list of modules stands for its items."""
     paths = [""]
     for name in pattern.split("."):
         paths = [_join(path, hit) for path in paths for hit in _names(model, path, name)]
@@ -237,7 +237,7 @@ def _join(path: str, name: str) -> str:
 
 
 def _entries(model: Any, language: Iterable[str]) -> tuple[str, ...]:
-    """The model's own ways to generate and its language model's, which BLIP-2 hands over to."""
+    """The generate methods of the model and of its language model, to which BLIP-2 delegates."""
     owners = ["", *(path for path in language)]
     return tuple(
         _join(owner, method)
@@ -248,7 +248,7 @@ def _entries(model: Any, language: Iterable[str]) -> tuple[str, ...]:
 
 
 def _generates(part: Any, method: str) -> bool:
-    """Whether a call can generate: before transformers 4.54 bare decoders have the method too."""
+    """Whether a method can generate: before transformers 4.54 bare decoders had it too."""
     can = getattr(part, "can_generate", None)
     return callable(getattr(part, method, None)) and (not callable(can) or bool(can()))
 
@@ -264,7 +264,7 @@ def _text_encoder(model: Any, language: Iterable[str]) -> tuple[str, ...]:
 
 
 def _from_search(model: Any, family: str) -> ModelStages:
-    """The stages by the names that authors usually give them; the shallowest hit counts."""
+    """The stages by their usual names, the shallowest hit of each."""
     language = _language_model(model)
     encoder = _shallowest(model, ENCODER_NAMES)
     layout = Layout(encoder=(), projector=(), language=(), vision=VISION_METHODS)
@@ -282,7 +282,7 @@ def _from_search(model: Any, family: str) -> ModelStages:
 
 
 def _language_model(model: Any) -> tuple[str, ...]:
-    """The decoder that the model itself names, else by the usual names."""
+    """The decoder by the model's get_decoder, else by the usual names."""
     with_decoder = getattr(model, "get_decoder", None)
     decoder = with_decoder() if callable(with_decoder) else None
     for path, module in model.named_modules():
@@ -292,7 +292,7 @@ def _language_model(model: Any) -> tuple[str, ...]:
 
 
 def _shallowest(model: Any, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The path of the module of one of the names that lies highest; of two, the likelier name."""
+    """The shallowest module with one of the names; at equal depth, the likelier name."""
     hits = [
         (path.count("."), names.index(path.rpartition(".")[2]), path)
         for path, _ in model.named_modules()

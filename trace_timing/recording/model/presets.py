@@ -1,7 +1,7 @@
-"""Models with random weights, built and never downloaded: for tests, samples and measurements.
+"""Models with random weights, built without a download: for tests, samples and measurements.
 
-Times do not depend on what the weights are, but for a router's choice of experts. Ids outside the
-vocabulary's specials never end a text, so `generate` makes exactly `max_new_tokens`.
+Times do not depend on the weights, except through a router's choice of experts. No id ends a text,
+so `generate` makes exactly `max_new_tokens`.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _config(preset: Preset) -> Any:
 
 
 class StandInProcessor:
-    """Does for a preset what a real model's processor does, with no file to download.
+    """A preset's processor, without a file to download.
 
     Words become ids by a checksum; each image becomes as many image ids as the tower has patches.
     """

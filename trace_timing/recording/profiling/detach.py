@@ -1,11 +1,11 @@
-"""Take CUPTI off the process after a profiler session, and show by launch costs that it is off.
+"""Detach CUPTI from the process after a profiler session, and verify that by launch costs.
 
-Once a process has profiled, every CUDA call of it is slower until `cuptiFinalize` (an H200: decode
-steps ×1.20 to ×1.25 without a session running). A session after a detach records all that the
-first did. A CUDA graph that was replayed inside a session and is replayed again after a detach
-ends the context ("unspecified launch failure"), so where graphs are replayed there is none.
+Once a process has profiled, all its CUDA calls are slower until `cuptiFinalize` (on an H200 decode
+steps ×1.20 to ×1.25 without a session running). A session after a detach records as much as the
+first. A CUDA graph replayed inside a session and again after a detach ends the context
+("unspecified launch failure"), so CUPTI is not detached where graphs are replayed.
 
-CUPTI is the process's, not a capture's: two captures of one process share one `CuptiAttachment`.
+CUPTI belongs to the process: two captures of one process share one `CuptiAttachment`.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from trace_timing.recording.profiling.launch_probe import (
 )
 from trace_timing.records.runs import CuptiState
 
-#: Launches after a detach may cost so much more than before the first session, interval and all.
+#: Largest launch cost after a detach, upper end of its interval, ÷ that before the first session.
 TOLERANCE = 0.03
-#: Blocks of launches before the first session: what every later measurement is held against.
+#: Blocks of launches before the first session, with which later measurements are compared.
 BEFORE_BLOCKS = 150
-#: Detaches whose effect is measured, a second each at most, until one is shown to work.
+#: Most detaches whose effect is measured (up to a second each) until one is shown to work.
 ATTEMPTS = 5
-#: Return codes told in the manifest; a capture makes one detach a sample.
+#: Most return codes in the manifest; a capture makes one detach a sample.
 _MOST_CODES = 20
 NO_GPU = "there is no NVIDIA GPU, so CUPTI is not used"
 ROCM = "no way to detach ROCm's profiler is known"
-NOT_LOADED = "torch has loaded no libcupti that could be told to detach"
+NOT_LOADED = "torch has loaded no libcupti that could be detached"
 GRAPHS_SEEN = "CUDA graphs are replayed (seen while warming up): one replayed again after a detach "
 GRAPHS_SEEN += "may end the CUDA context"
 GRAPHS_RECORDED = "a session recorded CUDA graphs: one replayed again after a detach may end the "
@@ -48,12 +48,12 @@ UNREAD = "what a session recorded could not be read, so it may hold CUDA graphs"
 
 
 class CuptiAttachment:
-    """CUPTI's state in this process, and the one way to change it back.
+    """Whether CUPTI is attached to this process, and the means to detach it.
 
     Args:
-        probe: of launch costs; None without a GPU, where CUPTI is never used.
+        probe: measures launch costs; None without a GPU, where CUPTI is never used.
         finalize: detaches CUPTI and returns its return code, 0 for success.
-        why_not: why a detach is impossible; then `finalize` is not called.
+        why_not: why a detach is impossible; if given, `finalize` is not called.
     """
 
     def __init__(
@@ -75,42 +75,42 @@ class CuptiAttachment:
 
     @property
     def state(self) -> CuptiState:
-        """Of a run made now without a profiler."""
+        """CUPTI's state for a run made now without a profiler."""
         if not self._is_used:
             return "never"
         return "detached" if self._works and not self._is_attached else "attached"
 
     @property
     def why_not(self) -> str | None:
-        """Why there is no detach, or None where there may be."""
+        """Why CUPTI cannot be detached; None where it may be possible."""
         return self._why_not
 
     @property
     def works(self) -> bool | None:
-        """Whether a detach was shown to work; None while none was tried."""
+        """Whether a detach was shown to work; None before any was tried."""
         return self._works
 
     def forbid(self, why: str) -> None:
-        """No detach from now on: what has been replayed under CUPTI may be replayed again."""
+        """Do not detach any more: a graph replayed under CUPTI may be replayed again."""
         if self._why_not is None:
             self._why_not = why
 
     def before_session(self) -> None:
-        """A session is about to start: launch costs are measured before the process's first."""
+        """To be called before each session: measures launch costs before the process's first."""
         if self.probe is None:
             return
         if not self._is_used:
-            # Over a third of a second: clocks ramp up, and neighbours on the host come and go.
+            # For over a third of a second: clocks ramp up, and other processes come and go.
             self._before = self.probe.blocks(lambda costs: len(costs) >= BEFORE_BLOCKS)
         self._is_used = self._is_attached = True
 
     def after_session(self) -> None:
-        """A session has ended: launch costs are measured after the process's first."""
+        """To be called after each session: measures launch costs after the process's first."""
         if self.probe is not None and self._attached is None:
             self._attached = self.probe.blocks()
 
     def detach(self) -> None:
-        """Detach CUPTI where that is possible, and measure whether it is off until that is shown.
+        """Detach CUPTI if possible, and measure whether it is off, until that was shown once.
 
         The device must be idle. A return code other than 0 leaves CUPTI attached.
         """
@@ -126,7 +126,7 @@ class CuptiAttachment:
             self._works = self._is_shown()
 
     def summary(self) -> dict[str, Any]:
-        """For the manifest: what was done, and the launch costs (ns) that show it."""
+        """For the manifest: detaches and their return codes, and the launch costs (ns)."""
         return {
             "possible": self._why_not is None,
             "why_not": self._why_not,
@@ -141,26 +141,26 @@ class CuptiAttachment:
             "works": self._works,
         }
 
-    def _is_told_apart(self) -> bool:
+    def _is_distinguishable(self) -> bool:
         """Whether launches cost more after the first session than before it.
 
-        A process may launch as slowly for a second as an attached one does: measured in such a
-        second, a cost before the first session would be met by any later one.
+        A process without CUPTI may for a second launch as slowly as one with it. If the cost before
+        the first session was measured then, no later cost shows whether CUPTI is off.
         """
         if self._before is None or self._attached is None:
             return False
         return ratio_of(self._attached, self._before).low > 1 + TOLERANCE
 
     def _is_shown(self) -> bool:
-        """Whether launches cost what they did before the first session.
+        """Whether launches cost as much as before the first session.
 
-        Costs below those of then only say that the machine has become faster since: an attached
-        CUPTI adds to every launch.
+        Lower costs only mean that the machine has become faster since: an attached CUPTI adds to
+        every launch.
         """
-        if self.probe is None or self._before is None or not self._is_told_apart():
+        if self.probe is None or self._before is None or not self._is_distinguishable():
             return False
         before = self._before
-        # A slow moment of the machine, of which launch costs have many, proves nothing: look again.
+        # The machine may have slow moments, in which launches cost more: measure again.
         self._detached = self.probe.blocks(lambda costs: _is_off(ratio_of(costs, before)))
         return _is_off(ratio_of(self._detached, before))
 
@@ -181,10 +181,10 @@ _of_process: list[CuptiAttachment] = []
 
 
 def attachment_of_process(device: Any = None) -> CuptiAttachment:
-    """The one of this process, whatever captures it makes.
+    """The attachment shared by all captures of this process.
 
     Args:
-        device: of CUDA, on which launch costs are measured from the first capture on; None for the
+        device: CUDA device on which the first call's probe measures launch costs; None for the
             current one.
     """
     if not _of_process:
@@ -206,7 +206,7 @@ def _attachment(device: Any) -> CuptiAttachment:
 
 
 def loaded_cupti(maps: Path = Path("/proc/self/maps")) -> Path | None:
-    """The libcupti in this process's memory; None where there is none, or no way to see."""
+    """Path of the libcupti loaded in this process; None where none is, or it cannot be seen."""
     try:
         lines = maps.read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
@@ -219,10 +219,10 @@ def loaded_cupti(maps: Path = Path("/proc/self/maps")) -> Path | None:
 
 
 def finalizer(path: Path) -> Callable[[], int] | None:
-    """`cuptiFinalize` of a libcupti that is loaded already; it returns 0 where it worked.
+    """`cuptiFinalize` of the loaded libcupti, which returns 0 for success.
 
-    None where the file is not loaded, or has no such function. It is not loaded for this: a second
-    CUPTI would detach nothing.
+    None where the library is not loaded or lacks the function. It is never loaded for this: a
+    second copy of CUPTI would detach nothing.
     """
     try:
         call = ctypes.CDLL(str(path), mode=os.RTLD_NOW | os.RTLD_NOLOAD).cuptiFinalize

@@ -1,4 +1,4 @@
-"""Whether CUDA graphs are replayed, seen from Python before any profiler session."""
+"""Detect replays of CUDA graphs from Python, without a profiler session."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import torch
 
 @dataclass
 class Replays:
-    """Replays counted so far."""
+    """Number of replays so far."""
 
     seen: int = 0
 
 
 @contextmanager
 def watch_replays(replays: Replays | None = None) -> Iterator[Replays]:
-    """Count `torch.cuda.CUDAGraph.replay` calls within, on every graph of the process.
+    """Count `torch.cuda.CUDAGraph.replay` calls inside the context, on every graph of the process.
 
-    The method is Python's, so torch's own graph trees are counted as well; a graph that C++ code
-    replays is not, and shows in a session's records alone.
+    torch's own graph trees call this Python method too. A graph replayed by C++ code is not
+    counted; only a session's trace shows it.
     """
     replays = replays or Replays()
     owner = torch.cuda.CUDAGraph

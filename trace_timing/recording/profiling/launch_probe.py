@@ -1,7 +1,7 @@
-"""What launching an empty kernel costs the host now: it tells whether CUPTI is attached.
+"""Measure what launching an empty kernel costs the host, which shows whether CUPTI is attached.
 
 On an H200 `zero_` of a one-element tensor cost 1.40 times as much while CUPTI was attached as
-before it or after a detach. Whole runs tell far less: their medians drift by 10 % and more on a
+before or after a detach. Whole runs are a worse sign: their medians drift by 10 % and more on a
 shared machine.
 """
 
@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-#: Launches timed together, then waited for: some 300 µs, far from filling a stream's queue.
+#: Launches timed together before waiting: about 300 µs, far from filling a stream's queue.
 LAUNCHES = 100
-#: Timed loops of which the least counts: an interrupt, or a neighbour on the core, only adds time.
+#: Timed loops of a block, of which the least counts: interrupts and other processes only add time.
 LOOPS = 5
-#: For a reading before each run: it must not take longer, however slow the machine launches.
+#: Time limit of a reading before each run, however slowly the machine launches.
 QUICK_NS = 4_000_000
-#: Of the least costs of blocks of `LOOPS` loops, the quantile that is compared. A low one: on an
-#: H100 a process that had never profiled launched 1.38 times as slowly for most of 0.4 s, as if
-#: attached. Over such stretches the 5 % quantile wandered by 2 %, the 25 % quantile by 13 %.
+#: Quantile of the blocks' least costs that is compared. A low one: on an H100 a process that had
+#: never profiled launched 1.38 times as slowly for most of 0.4 s, as if attached. Over such
+#: stretches the 5 % quantile varied by 2 %, the 25 % quantile by 13 %.
 QUANTILE = 0.05
 RESAMPLES = 1000
-#: Blocks of one measurement at least, and how long it may take at most.
+#: Fewest blocks of one measurement, and its time limit.
 LEAST_BLOCKS = 30
 MOST_NS = 1_000_000_000
 
@@ -60,7 +60,7 @@ class LaunchProbe:
         self._is_warm = False
 
     def quick_ns(self) -> float:
-        """Least cost of a launch over `LOOPS` loops, in ns; takes 5 ms at most, but the first."""
+        """Least cost of a launch over `LOOPS` loops, in ns; all but the first take at most 5 ms."""
         self._warm()
         begin = perf_counter_ns()
         costs = [self._loop()]
@@ -77,8 +77,8 @@ class LaunchProbe:
         """Least costs of blocks of `LOOPS` loops, in ns a launch.
 
         Args:
-            until: asked every `LEAST_BLOCKS` blocks whether those so far are enough.
-            most_ns: after so long they are.
+            until: called every `LEAST_BLOCKS` blocks; true ends the measurement.
+            most_ns: time limit.
         """
         self._warm()
         begin = perf_counter_ns()
@@ -93,6 +93,7 @@ class LaunchProbe:
         return min(self._loop() for _ in range(LOOPS))
 
     def _loop(self) -> float:
+        """Mean cost of a launch over one loop, in ns."""
         launch = self._launch
         begin = perf_counter_ns()
         for _ in range(LAUNCHES):
@@ -102,7 +103,7 @@ class LaunchProbe:
         return cost
 
     def _warm(self) -> None:
-        # The first launches load the kernel, and clocks take a while to ramp up.
+        # The first launches load the kernel, and clocks ramp up slowly.
         if not self._is_warm:
             self._is_warm = True
             for _ in range(LEAST_BLOCKS):
@@ -121,7 +122,7 @@ def ratio_of(now: FloatArray, then: FloatArray) -> LaunchRatio:
     """Ratio of the `QUANTILE`s of two measurements' blocks, with a bootstrap interval over blocks.
 
     Args:
-        now, then: what `LaunchProbe.blocks` gave.
+        now, then: results of `LaunchProbe.blocks`.
     """
     chance = np.random.default_rng(0)
     ratios = _resampled(now, chance) / _resampled(then, chance)

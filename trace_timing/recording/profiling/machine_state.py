@@ -1,4 +1,4 @@
-"""The state of the machine around a run: allocator, memory, clocks, heat, who else is there."""
+"""Read the machine's state around a run: allocator, memory, clocks, heat, other processes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 
 
 class MachineWatch:
-    """Reads the state before and after each run; never within one.
+    """Reads the state before and after each run; never during one.
 
-    Without nvidia-ml-py (or a driver that answers) the device part says why it is missing.
+    Without nvidia-ml-py or an answering driver, the device figures are replaced by the reason.
     """
 
     def __init__(self) -> None:
@@ -50,6 +50,7 @@ class MachineWatch:
         return handles
 
     def _nvml_figures(self, handle: Any) -> dict[str, Any]:
+        """Clocks, temperature, power and other processes of a device, by NVML."""
         nvml = self._nvml
         readings = {
             "sm_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
@@ -64,7 +65,7 @@ class MachineWatch:
         return {name: self._tried(reading) for name, reading in readings.items()}
 
     def _tried(self, reading: Any) -> Any:
-        # A figure that this board, container or binding does not give is null; the rest count.
+        # A figure that this board, container or binding lacks is null; the others are still read.
         try:
             return reading()
         except (self._nvml.NVMLError, AttributeError):
@@ -72,7 +73,7 @@ class MachineWatch:
 
 
 def host_load(proc: Path = Path("/proc")) -> dict[str, float | int | None]:
-    """How busy the host is with others' work; null where the system does not say.
+    """How busy the host is; None for figures that the system does not report.
 
     `load_1m`: load average of the last minute. `psi_cpu_some_10s`: percent of the last ten seconds
     in which some task waited for a processor. `steal_ticks`: time that a hypervisor gave to other
@@ -98,7 +99,7 @@ def _tried_number(read: Callable[[], float | int]) -> float | int | None:
 
 
 def resident_bytes() -> int | None:
-    """Memory of this process that is in RAM; None where the system does not say."""
+    """Bytes of this process in RAM; None where the system does not report it."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except (OSError, IndexError, ValueError):

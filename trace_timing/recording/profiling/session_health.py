@@ -1,7 +1,7 @@
-"""How the profiler's sessions fare over a process: restarts that get slow, memory that grows.
+"""Watch a process's profiler sessions for slow starts and growing memory.
 
-Both are known of Kineto and CUPTI (facts: a second start of 1.8 s, 318 MiB per 1,000 sessions) and
-neither is mended from inside the process; a fresh one with `--resume` is rid of both.
+Both are known defects of Kineto and CUPTI (seen: a second start of 1.8 s, 318 MiB per 1,000
+sessions). A fresh process with `--resume` ends both; nothing inside the process does.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-#: A start counts as slow from so many times the usual one, and from so long.
+#: A start is slow above both: this multiple of the median, and this time.
 SLOW_RATIO = 10
 SLOW_NS = 200_000_000
-#: Growth is judged after so many sessions, once buffers have their size.
+#: Sessions after which growth is judged, when buffers have reached their size.
 SETTLED_AFTER = 20
 GROWTH_BYTES_PER_SESSION = 1 << 20
 REMEDY = "stop and go on with --resume: a fresh process is rid of it"
@@ -21,7 +21,7 @@ REMEDY = "stop and go on with --resume: a fresh process is rid of it"
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something that is wrong with the sessions of this process."""
+    """One defect of this process's sessions."""
 
     code: str
     evidence: str
@@ -29,7 +29,7 @@ class Finding:
 
 
 class SessionHealth:
-    """Watches start times and resident memory, a figure of each a session."""
+    """Watches the start time and resident memory of each session."""
 
     def __init__(self) -> None:
         self._starts_ns: list[int] = []
@@ -37,14 +37,14 @@ class SessionHealth:
         self._last_bytes: int | None = None
 
     def saw(self, start_ns: int, rss_bytes: int | None) -> None:
-        """Take in one session."""
+        """Note one session."""
         self._starts_ns.append(start_ns)
         self._last_bytes = rss_bytes
         if len(self._starts_ns) == SETTLED_AFTER:
             self._settled_bytes = rss_bytes
 
     def findings(self) -> list[Finding]:
-        """What is wrong so far."""
+        """The defects so far."""
         return [found for found in (self._slow(), self._growth()) if found is not None]
 
     def summary(self) -> dict[str, Any]:
@@ -57,7 +57,8 @@ class SessionHealth:
         }
 
     def _slow(self) -> Finding | None:
-        # The first start is CUPTI's own and always long.
+        """The finding on slow starts, if there were any."""
+        # The first start includes CUPTI's own and is always long.
         later = self._starts_ns[1:]
         if not later:
             return None
@@ -71,6 +72,7 @@ class SessionHealth:
         return Finding(code="slow_session_start", evidence=evidence)
 
     def _growth(self) -> Finding | None:
+        """The finding on growing memory, if it grows."""
         if self._settled_bytes is None or self._last_bytes is None:
             return None
         sessions = len(self._starts_ns) - SETTLED_AFTER

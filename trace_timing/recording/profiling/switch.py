@@ -1,4 +1,4 @@
-"""Recording switched off and on within a profiler session, by CUPTI's kinds of activity.
+"""Switch recording off and on within a profiler session, by CUPTI's kinds of activity.
 
 `cuptiActivityDisable` and `cuptiActivityEnable`, called on the libcupti that torch has loaded. On
 an H200 with CUDA 13.0: 47 to 59 µs off, 80 to 93 µs on, no synchronisation, and every launch that
@@ -17,8 +17,8 @@ import torch
 
 from trace_timing.recording.profiling.detach import loaded_cupti
 
-#: CUpti_ActivityKind, by name in cupti_activity.h; in the order in which they are switched. Kernels
-#: and copies go first, so that at no time an op is recorded whose launch is not.
+#: CUpti_ActivityKind by name in cupti_activity.h, in the order of switching off. Kernels and copies
+#: first, so that no op is recorded without its launch.
 KINDS = {
     "CONCURRENT_KERNEL": 10,
     "MEMCPY": 1,
@@ -29,24 +29,24 @@ KINDS = {
 }
 NO_GPU = "there is no NVIDIA GPU, so nothing but host ranges is recorded"
 ROCM = "no way to switch ROCm's profiler off within a session is known"
-NOT_LOADED = "torch has loaded no libcupti that could be told to stop and go on"
+NOT_LOADED = "torch has loaded no libcupti that could be switched off and on"
 
 
 class RecordingSwitch(Protocol):
     """Switches the recording of API calls and GPU ops, for the whole process."""
 
     def off(self) -> bool:
-        """Record none from now on; False where that failed."""
+        """Stop recording; False where that failed."""
 
     def on(self) -> bool:
-        """Record them again; False where that failed."""
+        """Record again; False where that failed."""
 
 
 class CuptiSwitch:
-    """The switch of a process that profiles by CUPTI, whose calls return 0 where they worked.
+    """The switch of a process that profiles with CUPTI.
 
     Args:
-        cupti: the loaded library.
+        cupti: the loaded library, whose functions return 0 for success.
     """
 
     def __init__(self, cupti: Any) -> None:
@@ -60,7 +60,7 @@ class CuptiSwitch:
         return not any(codes)
 
     def on(self) -> bool:
-        """Enable every kind, calls before ops: an op that is recorded has its launch."""
+        """Enable every kind, calls before ops, so that every recorded op has its launch."""
         codes = [self._enable(kind) for kind in reversed(KINDS.values())]
         return not any(codes)
 
@@ -78,7 +78,7 @@ def switch_of_process() -> tuple[RecordingSwitch | None, str | None]:
 
 
 def switch_in(path: Path) -> CuptiSwitch | None:
-    """The switch of a libcupti that is loaded already; None where it is not or lacks the calls."""
+    """The switch by the loaded libcupti; None where it is not loaded or lacks the functions."""
     try:
         return CuptiSwitch(ctypes.CDLL(str(path), mode=os.RTLD_NOW | os.RTLD_NOLOAD))
     except (OSError, AttributeError):

@@ -1,1 +1,1 @@
-"""Making runs: warm-up, controls, recorded runs."""
+"""Make the runs of a sample: warm-up, controls, recorded runs."""

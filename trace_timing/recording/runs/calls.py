@@ -1,4 +1,4 @@
-"""One generate() call that can be made again: what runs it, what is known of it, what it gave."""
+"""A repeatable generate() call and its results, input shapes and random state."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from trace_timing.records.runs import RunRecord
 CachePolicy = Literal["keep", "empty"]
 #: Name (or place) and shape of each input tensor.
 InputShape = tuple[tuple[str, tuple[int, ...]], ...]
-#: The host's generator and each device's.
+#: State of the host's random generator and each device's.
 RandomState = tuple[torch.Tensor, list[torch.Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """What is the same for every run of a capture."""
+    """Settings that are the same for every run of a capture."""
 
     profile: ProfileMode = "ranges"
     cuda_cache: CachePolicy = "keep"
-    #: Warm up each new input shape, and make a session that nobody keeps before the first kept one.
+    #: Warm up each new input shape, and make one discarded session before the first stored one.
     warm_up: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One generate() call that can be made again."""
+    """One repeatable generate() call."""
 
     sample_id: str
     repeat: int
     run: Callable[[], Any]
-    #: The same with fewer new tokens, to warm up with; None where only `run` is known.
+    #: The same call with fewer new tokens, for the warm-up; None where it cannot be shortened.
     short: Callable[[], Any] | None = None
-    #: Of the input tensors; None where none were seen.
+    #: Shapes of the input tensors; None where there are none.
     shape: InputShape | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -48,25 +48,25 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class MadeRun:
-    """What one call gave, and its record."""
+    """The output of one call, and its record."""
 
     output: Any
     record: RunRecord
 
 
 class SinkSlot:
-    """Where the hooks look for the sink of the run that is under way; None leaves them inert."""
+    """Holds the sink of the current run, where hooks look for it; None makes them inert."""
 
     def __init__(self) -> None:
         self.sink: Sink | None = None
 
     def __call__(self) -> Sink | None:
-        """The present sink."""
+        """The current sink."""
         return self.sink
 
 
 def shape_of(*values: Any, **named: Any) -> InputShape | None:
-    """Shapes of all tensors in some arguments, also in lists and mappings; None without any."""
+    """Shapes of all tensors in the arguments, also in lists and mappings; None without any."""
     places = {**{str(place): value for place, value in enumerate(values)}, **named}
     found = sorted(_shapes(places, ""))
     return tuple(found) or None
@@ -84,13 +84,13 @@ def _shapes(value: Any, name: str) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def random_state() -> RandomState:
-    """Of the host and of every device, so that each run of a sample can start from the same."""
+    """The random state of host and devices, from which each run of a sample starts."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return torch.get_rng_state(), cuda
 
 
 def restore(state: RandomState) -> None:
-    """Put the generators back."""
+    """Set the random generators to a state."""
     torch.set_rng_state(state[0])
     if state[1]:
         torch.cuda.set_rng_state_all(state[1])
@@ -103,6 +103,6 @@ def devices_of(model: Any) -> list[torch.device]:
 
 
 def synchronize(devices: list[torch.device]) -> None:
-    """Wait for all work on some devices."""
+    """Wait for all work on these devices."""
     for device in devices:
         torch.cuda.synchronize(device)

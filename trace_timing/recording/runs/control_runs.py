@@ -1,7 +1,7 @@
-"""Runs without a profiler: controls with marks at the stage boundaries, bare ones, unmeasured ones.
+"""Make runs without a profiler: controls with marks at the stage boundaries, bare and plain ones.
 
-A bare control runs without hooks and has its total alone: against the others it shows what hooks
-and marks cost.
+A bare control has no hooks and only a total: compared with the others it shows the cost of hooks
+and marks.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class ControlMaker:
         self._spare_events: list[Any] = []
 
     def control(self, call: Call, *, index: int, bare: bool = False, **more: Any) -> MadeRun:
-        """One control, not yet written; `more` goes into its record's `machine`.
+        """Make one control; its record is not yet written, and gets `more` in its `machine`.
 
         Raises:
-            Exception: what the call raised, untouched, after the run was recorded as failed.
+            Exception: whatever the call raised, after the run was recorded as failed.
         """
         beginning = self._records.begin()
         cupti = self._attachment.state
@@ -60,8 +60,8 @@ class ControlMaker:
     def timed(self, run: Callable[[], Any]) -> tuple[Any, ControlTimes]:
         """Output and times of a run with marks at its stage boundaries.
 
-        A model over several devices has its total alone: the marks of one device's stream do not
-        wait for the others.
+        For a model over several devices only the total: marks on one device's stream do not wait
+        for the others.
         """
         if len(self._devices) > 1:
             return self._total(run)
@@ -74,7 +74,7 @@ class ControlMaker:
         return output, sink.times()
 
     def plain(self, call: Call) -> None:
-        """One unmeasured run, hooks in place."""
+        """Make one unmeasured run with hooks."""
         call.run()
         synchronize(self._devices)
 
@@ -83,6 +83,7 @@ class ControlMaker:
             return self._total(run)
 
     def _total(self, run: Callable[[], Any]) -> tuple[Any, ControlTimes]:
+        """Output and total of a run, by marks, or over several devices by the host's clock."""
         if len(self._devices) > 1:
             begin = time.perf_counter_ns()
             output = run()

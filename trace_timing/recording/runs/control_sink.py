@@ -1,8 +1,8 @@
-"""Where stage boundaries go in a control run: marks on the device's stream, read afterwards.
+"""Sink of a control: marks on the device's stream at stage boundaries, read afterwards.
 
-A mark is recorded at every stage entry and exit; the stretch between two consecutive marks
-belongs to the stage that is innermost after the first of them (the one entered, or after an exit
-the one returned to), so the stretches of a run sum to its total exactly.
+A mark is recorded at every stage entry and exit. The segment between two consecutive marks belongs
+to the stage that is innermost after the first of them (the one entered, or after an exit the one
+returned to), so the segments of a run sum to its total exactly.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from trace_timing.records.runs import Clock, ControlSegment, ControlTimes
 from trace_timing.stages import GENERATE, Stage
 from trace_timing.units import ns_from_ms
 
-#: A boundary's stage and step: what is innermost from this mark on, None outside `generate`.
+#: Stage and step that are innermost from a mark on; None outside `generate`.
 Boundary = tuple[Stage | Literal["generate"], int | None] | None
 
 
 class Marks(Protocol):
-    """A clock that can be marked without waiting for it."""
+    """Time marks that are recorded without waiting."""
 
     clock: Clock
 
     def mark(self) -> None:
-        """Put a mark where the work is now."""
+        """Record a mark after the work so far."""
 
     def since_first_ns(self) -> list[int]:
-        """Of every mark, nanoseconds after the first; waits for the last to be reached."""
+        """Nanoseconds of every mark after the first; waits until the last is reached."""
 
 
 class HostMarks:
-    """Marks of the host's clock: what there is without a GPU."""
+    """Marks on the host's clock, without a GPU."""
 
     clock: Clock = "host"
 
@@ -51,8 +51,8 @@ class HostMarks:
 class StreamMarks:
     """CUDA events on the current stream of one device; recording one does not synchronise.
 
-    Times are taken from the first event on, not from event to event, so that the half
-    microsecond of resolution does not add up over the stages.
+    Times are read relative to the first event, so that the resolution of half a microsecond does
+    not add up over the stages.
     """
 
     clock: Clock = "device"
@@ -66,14 +66,14 @@ class StreamMarks:
         self._events: list[Any] = []
 
     def mark(self) -> None:
-        """Record an event, from the spare ones where there are any left."""
+        """Record an event, a spare one if any is left."""
         cuda = self._torch.cuda
         event = self._spare.pop() if self._spare else cuda.Event(enable_timing=True)
         event.record(cuda.current_stream(self._device))
         self._events.append(event)
 
     def since_first_ns(self) -> list[int]:
-        """Wait for the last event, read all of them, and hand them back for the next run."""
+        """Wait for the last event, read all, and return them to the spare ones."""
         first = self._events[0]
         self._events[-1].synchronize()
         times = [0] + [ns_from_ms(first.elapsed_time(event)) for event in self._events[1:]]
@@ -82,7 +82,7 @@ class StreamMarks:
 
 
 class ControlSink:
-    """Marks every stage entry and exit of one run, and makes its times of them."""
+    """Marks every stage entry and exit of one run, and computes its times from the marks."""
 
     def __init__(self, marks: Marks) -> None:
         self._marks = marks
@@ -96,7 +96,7 @@ class ControlSink:
         self._marks.mark()
 
     def exit(self) -> None:
-        """The innermost stage ends; what goes on is the one around it."""
+        """The innermost stage ends, and the one around it goes on."""
         self._open.pop()
         self._boundaries.append(self._open[-1] if self._open else None)
         self._marks.mark()
@@ -104,7 +104,7 @@ class ControlSink:
     def times(self) -> ControlTimes:
         """The run's times.
 
-        Waits for the device, so it is called once the run is over.
+        Waits for the device, so call it only after the run.
         """
         times = self._marks.since_first_ns() if self._boundaries else [0]
         segments = segments_of(self._boundaries, times)
@@ -116,10 +116,9 @@ class ControlSink:
 
 
 def segments_of(boundaries: Sequence[Boundary], times: Sequence[int]) -> tuple[ControlSegment, ...]:
-    """The stretches between consecutive marks, each with the stage that its first mark entered.
+    """The segments between consecutive marks, each with the innermost stage after its first mark.
 
-    Stretches outside every `generate` (between two of them) are left out; those inside it and in
-    no stage are `other`.
+    Segments between two `generate` are left out; those inside one and in no stage are `other`.
 
     Args:
         boundaries: n marks' stages, in the order of marking.

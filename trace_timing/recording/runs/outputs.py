@@ -1,4 +1,4 @@
-"""What generate() returned, counted and fingerprinted; the output itself is never touched."""
+"""Count and fingerprint the tokens that generate() returned, without changing the output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """The token figures of a run record; None where the output does not show them."""
+    """Token figures of a run record; None where the output does not contain them."""
 
     tokens_in: int | None = None
     tokens_out: int | None = None
@@ -41,7 +41,7 @@ def count(output: Any, inputs: Mapping[str, Any], model: Any) -> Tokens:
 
 
 def sequences_of(output: Any) -> torch.Tensor | None:
-    """The token ids of an output (rows × positions), or None where it holds none."""
+    """The token ids of an output (rows × positions); None if it has none."""
     ids = getattr(output, "sequences", output)
     if isinstance(ids, torch.Tensor) and ids.dim() == 2 and not ids.is_floating_point():
         return ids
@@ -49,13 +49,14 @@ def sequences_of(output: Any) -> torch.Tensor | None:
 
 
 def fingerprint(ids: torch.Tensor) -> str:
-    """Equal for equal ids of equal shape."""
+    """A digest of ids and their shape."""
     digest = hashlib.sha256(repr(tuple(ids.shape)).encode())
     digest.update(ids.detach().to("cpu", torch.int64).contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
 def _given(ids: torch.Tensor, prompt: Any, model: Any) -> int:
+    """Number of positions of the output before the new tokens."""
     if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
         return 1
     if not isinstance(prompt, torch.Tensor) or prompt.dim() != 2:
@@ -68,7 +69,7 @@ def _given(ids: torch.Tensor, prompt: Any, model: Any) -> int:
 
 
 def _total(new: torch.Tensor, model: Any) -> int:
-    """New tokens over all rows, each up to and with its first end-of-text token."""
+    """New tokens over all rows, each up to its first end-of-text token, which is included."""
     ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     if ends is None:
         return int(new.numel())

@@ -1,38 +1,38 @@
-"""How many controls and recorded runs each sample gets, and what that comes to for a capture."""
+"""How many controls and recorded runs each sample gets, and the number of calls of a capture."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-#: Without a number of their own: so many controls a sample, and of every tenth so many, from which
-#: the capture's within-sample spread is known.
+#: Default number of controls: FEW for each sample, MANY for every tenth, whose spread is then known
+#: for the whole capture.
 FEW, MANY, EVERY_TENTH = 2, 5, 10
 MOST_CONTROLS = 30
 
-#: Whether these totals (ns, in the order made) tell the sample's latency well enough.
+#: Whether totals (ns, in the order made) give the sample's latency precisely enough.
 Enough = Callable[[Sequence[int]], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """Runs of each sample; `index` counts samples from 0, in the order of the capture."""
+    """Which runs each sample gets; `index` counts samples from 0, in the order of the capture."""
 
-    #: Of every sample; None for `FEW`, and `MANY` of every tenth.
+    #: Controls of every sample; None for FEW, and MANY of every tenth.
     control: int | None = None
     record_every: int = 1
     most_controls: int = MOST_CONTROLS
 
     def controls(self, index: int) -> int:
-        """Controls of a sample, its bare one apart."""
+        """Number of controls of a sample, not counting its bare one."""
         if self.control is not None:
             return self.control
         return FEW if index % EVERY_TENTH else MANY
 
     def is_bare_due(self, index: int) -> bool:
-        """Whether a sample gets one more control, without hooks: every tenth does.
+        """Whether a sample gets a bare control too, without hooks: every tenth does.
 
-        Its total against the others' shows what hooks and events cost.
+        Compared with the others' totals it shows the cost of hooks and events.
         """
         return index % EVERY_TENTH == 0 and self.controls(index) > 0
 
@@ -43,12 +43,12 @@ class RunPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class CallCount:
-    """generate() calls of a capture, warm-up of new input shapes and retries apart."""
+    """Numbers of generate() calls of a capture, without warm-up and retries."""
 
     samples: int
     controls: int
     recorded: int
-    #: Controls where each sample goes on to the most; equal to `controls` without a precision.
+    #: Controls if every sample takes the most allowed; equal to `controls` without a precision.
     most_controls: int
 
     @property
@@ -70,7 +70,7 @@ def count_calls(
     samples: int,
     precise: bool,
 ) -> CallCount:
-    """Count the calls that are to be made.
+    """Count the calls of a capture in advance.
 
     Args:
         controls_of: indices of the samples whose controls are to be made.

@@ -1,10 +1,9 @@
-"""One profiler session around one generate(): start, stop, save, and what it cost."""
+"""One profiler session around one generate(): start, stop, save."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, Literal, Protocol
@@ -24,26 +23,17 @@ class ProfilerSession(Protocol):
         """Begin to record."""
 
     def stop(self) -> None:
-        """End it; all device work was waited for by the caller."""
+        """Stop recording; the caller has waited for all device work."""
 
     def save(self, path: Path) -> None:
         """Write what the last session recorded as Kineto JSON."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SessionCost:
-    """Host time that one session took outside the run."""
-
-    start_ns: int
-    stop_ns: int
-    save_ns: int = 0
-
-
 class ScopedSession:
-    """Kineto by the way in that `torch.profiler` itself uses, with the scopes it records chosen.
+    """Kineto by the private interface that `torch.profiler` itself uses, with selected scopes.
 
-    `ranges` records user scopes and device activity and no CPU ops, which the public API cannot
-    ask for. Private in torch, seen there from 2.4 to 2.13 (`available` tells).
+    `ranges` records user scopes and device activity without CPU ops, for which the public API has
+    no option. torch 2.4 to 2.13 have the interface; `available` checks.
     """
 
     def __init__(self, mode: ProfileMode) -> None:
@@ -76,13 +66,13 @@ class ScopedSession:
         self._result = torch.autograd._disable_profiler()
 
     def save(self, path: Path) -> None:
-        """Write the trace and let go of it: memory must not wait for the next session."""
+        """Write the trace, then free it at once, not only at the next session."""
         result, self._result = self._result, None
         result.save(os.fspath(path))
 
 
 class PublicSession:
-    """`torch.profiler.profile`, for a torch without the private way in: always records CPU ops."""
+    """`torch.profiler.profile`, for a torch without the private interface; records CPU ops too."""
 
     def __init__(self) -> None:
         self._activities = [torch.profiler.ProfilerActivity.CPU]
@@ -100,13 +90,13 @@ class PublicSession:
         self._profile.stop()
 
     def save(self, path: Path) -> None:
-        """Write the trace and let go of it."""
+        """Write the trace, then free it."""
         profile, self._profile = self._profile, None
         profile.export_chrome_trace(os.fspath(path))
 
 
 def open_session(mode: ProfileMode) -> tuple[ProfilerSession, Backend]:
-    """The session for a mode, and by which way in: the manifest records it."""
+    """The session for a mode, and by which interface, for the manifest."""
     kineto_log.silence()
     if available():
         return ScopedSession(mode), "private"
@@ -114,7 +104,7 @@ def open_session(mode: ProfileMode) -> tuple[ProfilerSession, Backend]:
 
 
 def available() -> bool:
-    """Whether this torch has the private way in that `ScopedSession` needs, found by trying it."""
+    """Whether this torch has the private interface of `ScopedSession`, by trying it."""
     try:
         session = ScopedSession("ranges")
         session._config()

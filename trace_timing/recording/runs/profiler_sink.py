@@ -1,4 +1,4 @@
-"""Where stage boundaries go in a recorded run: named ranges in the profiler's record."""
+"""Sink of a recorded run: named ranges in the profiler's trace."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from trace_timing.stages import RECORDING_GUARD, RECORDING_OFF, Stage, range_nam
 
 
 class ProfilerSink:
-    """Opens a `record_function` range at each entry and closes it at the exit.
-
-    Nested like the calls that it follows, so a stack is all the state there is.
-    """
+    """Opens a `record_function` range at each entry and closes it at the exit, as a stack."""
 
     #: Whether API calls and GPU ops are recorded now.
     is_recording = True
@@ -33,7 +30,7 @@ class ProfilerSink:
         self._open.pop().__exit__(None, None, None)
 
     def close(self) -> None:
-        """Close what an exception left open: a range that outlives its session crashes torch."""
+        """Close ranges that an exception left open: one that outlives its session crashes torch."""
         while self._open:
             self.exit()
 
@@ -46,12 +43,12 @@ class ProfilerSink:
 class SwitchingSink(ProfilerSink):
     """As ProfilerSink, with recording off between the stretches of a plan.
 
-    Marks lie directly in `generate`, around whole steps: `recording_off` over a gap,
-    `recording_guard` over the step after it. The switch itself falls into the first step of the gap
-    and into the guard step, which are not counted, and not between the stages.
+    Marks are ranges directly in `generate`, around whole steps: `recording_off` over a gap,
+    `recording_guard` over the step after it. Switching takes place inside the first step of the gap
+    and inside the guard step, which are not counted.
 
     Args:
-        may_switch: asked before each switch off; what says no leaves the rest recorded.
+        may_switch: called before each switch off; once false, everything after is recorded.
     """
 
     def __init__(
@@ -65,7 +62,7 @@ class SwitchingSink(ProfilerSink):
         self._switch = switch
         self._may_switch = may_switch
         self._mark: str | None = None
-        #: A switch did not do what it was told: nothing is switched any more.
+        #: A switch failed; recording is not switched any more.
         self.failed = False
 
     def enter(self, stage: Stage | Literal["generate"], step: int | None = None) -> None:
@@ -75,7 +72,7 @@ class SwitchingSink(ProfilerSink):
         elif stage == "decode" and step is not None:
             self._enter_step(step)
         else:
-            # What comes after a step and begins no other, such as a second prefill, is recorded.
+            # Stages that are no step, such as a second prefill, are recorded.
             is_sampling = stage == "sampling"
             if not is_sampling:
                 self._end_gap()
@@ -92,6 +89,7 @@ class SwitchingSink(ProfilerSink):
         return len(self._open) > 1 + (self._mark is not None)
 
     def _enter_step(self, step: int) -> None:
+        """Switch recording as planned for this step, and open or close its mark."""
         state = self._plan.state(step)
         if self.is_recording:
             self._close_mark()
@@ -111,7 +109,7 @@ class SwitchingSink(ProfilerSink):
     def _turn_off(self) -> None:
         self.is_recording = False
         if not self._switch.off():
-            # Some kinds may be off: all are put on again, and this step stays marked as a gap.
+            # Some kinds may be off: enable all again, and leave this step marked as a gap.
             self.failed = True
             self.is_recording = self._switch.on()
 

@@ -1,4 +1,4 @@
-"""Which part of the samples this process takes, when torchrun started several."""
+"""This process's rank under torchrun, and agreement among ranks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trace_timing.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """This process among its peers."""
+    """Rank of this process, and how many there are."""
 
     rank: int = 0
     world: int = 1
@@ -20,7 +20,7 @@ class Shard:
 
 
 def shard_of_process(environ: Mapping[str, str] = os.environ) -> Shard:
-    """Rank and world size as torchrun puts them into the environment; alone without them.
+    """Rank and world size from torchrun's environment variables; rank 0 of 1 without them.
 
     Raises:
         UsageError: they are no numbers, or the rank is not below the world size.
@@ -45,20 +45,20 @@ def shard_of_process(environ: Mapping[str, str] = os.environ) -> Shard:
     return shard
 
 
-def all_agree(says: bool, device: Any = "cpu") -> bool:
-    """Whether every rank of the process group says so; alone, what is said.
+def all_agree(agrees: bool, device: Any = "cpu") -> bool:
+    """Whether every rank of the process group agrees; without a group, whether this process does.
 
-    Where ranks make each run together, one that made a run more than the others would wait in its
-    first collective for ever.
+    Where ranks make each run together, a rank that made one run more than the others would wait in
+    its first collective for ever.
 
     Args:
-        device: where this rank's model is, since NCCL reduces on devices alone.
+        device: where this rank's model is, since NCCL reduces only on devices.
     """
     import torch
     from torch import distributed
 
     if not (distributed.is_available() and distributed.is_initialized()):
-        return says
-    said = torch.tensor(int(says), device=device)
-    distributed.all_reduce(said, op=distributed.ReduceOp.MIN)
-    return bool(said.item())
+        return agrees
+    agreed = torch.tensor(int(agrees), device=device)
+    distributed.all_reduce(agreed, op=distributed.ReduceOp.MIN)
+    return bool(agreed.item())

@@ -1,4 +1,4 @@
-"""Run records: the state of the machine before a run, and what came of it, written as it ends."""
+"""Make run records, with the machine's state before and after each run, and write them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Beginning:
-    """Of a run: its place in the process, when it began, and the machine's state before it."""
+    """Begin of a run: its ordinal in the process, the time, and the machine's state before it."""
 
     ordinal: int
     started_unix_ns: int
@@ -49,11 +49,11 @@ class RecordMaker:
         self.last: tuple[RunRecord, ...] = ()
 
     def forget(self) -> None:
-        """The next records are another call's."""
+        """Clear `last`, before the next call."""
         self.last = ()
 
     def begin(self) -> Beginning:
-        """The same state before every run of either role, then a reading of it."""
+        """Bring the process into the same state before every run, and read the machine's state."""
         synchronize(self._devices)
         if self._devices:
             if self._settings.cuda_cache == "empty":
@@ -95,7 +95,7 @@ class RecordMaker:
         )
 
     def guarded(self, call: Call, beginning: Beginning, role: Role, run: Callable[[], T]) -> T:
-        """What `run` gives; a run that raises is recorded as failed, and raises on."""
+        """Return what `run` returns; if it raises, record the run as failed and raise again."""
         try:
             return run()
         except BaseException as error:
@@ -105,7 +105,7 @@ class RecordMaker:
             raise
 
     def failed(self, call: Call, reason: str, role: Role) -> None:
-        """Record that a run could not be made at all."""
+        """Record that a run could not be made."""
         record = self.made(call, self.begin(), role, None)
         self.write([replace(record, status="failed", reason=reason)])
 

@@ -1,4 +1,4 @@
-"""Makes a sample's runs in order: warm-up of a new input shape, controls, session, detach.
+"""Make a sample's runs in order: warm-up of a new input shape, controls, session, detach.
 
 Each run of a sample starts from the same random state.
 """
@@ -48,14 +48,14 @@ class Controls:
 
     planned: int
     bare: bool = False
-    #: Go on until this says so, or `most` are made; None stops at `planned`.
+    #: Add controls until this is true, or `most` are made; None stops at `planned`.
     enough: Enough | None = None
     most: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class MadeControls:
-    """A sample's controls, in the order made, and what the last one returned."""
+    """A sample's controls, in the order made, and the last one's output."""
 
     records: list[RunRecord]
     output: Any
@@ -66,10 +66,10 @@ class Runner:
 
     Args:
         unhooked: a context in which the model has no hooks, for a bare control.
-        on_trace: what to do with a stored trace (name → endings that stay).
+        on_trace: called with each stored trace's name; returns the file endings to keep.
         attachment: CUPTI's state in this process.
-        planner: which steps of each recorded run are recorded; None: all.
-        all_agree: whether all ranks that make each run together say so.
+        planner: plans which steps of each recorded run are recorded; None: all.
+        all_agree: whether all ranks that make each run together agree.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Runner:
         on_trace: Callable[[str], Sequence[str]],
         attachment: CuptiAttachment,
         planner: StepPlanner | None = None,
-        all_agree: AllAgree = lambda says: says,
+        all_agree: AllAgree = lambda agrees: agrees,
     ) -> None:
         self._settings = settings
         self._all_agree = all_agree
@@ -100,26 +100,26 @@ class Runner:
             on_trace=on_trace, all_agree=all_agree,
         )  # fmt: skip
         self.health = self._sessions.health
-        #: Of every new input shape so far, how its warm-up went, in order.
+        #: Warm-ups of all new input shapes so far, in order.
         self.warm_ups: list[WarmUp] = []
-        #: Input shapes that were run, with the most decode steps that a run of each has made.
+        #: Input shape → most decode steps that a run of it has made.
         self._warm_shapes: dict[InputShape, int] = {}
-        #: How the warm-up before the next record went, until that record says so.
+        #: Warm-up that the next record will mention.
         self._unsaid: WarmUp | None = None
         self._had_session = False
-        #: A trace was stored since the last run: the next one is slower for it.
+        #: A trace was stored since the last run, which slows the next one.
         self._is_after_trace = False
 
     def warm(self, call: Call, role: Role) -> None:
         """Warm up a call's input shape if it has not run before in this process.
 
-        Where the shape is unknown, every sample is warmed up; a call that must not be repeated
-        never is, and its record says so.
+        Where the shape is unknown, every sample is warmed up. A call that must not be repeated
+        never is, which its record states.
 
         Args:
-            role: of the record of a failure.
+            role: role of the record if the warm-up fails.
         Raises:
-            Exception: what the call raised, untouched; recorded as failed.
+            Exception: whatever the call raised; recorded as failed.
         """
         shape = _shape_of(call)
         if shape in self._warm_shapes or not self._settings.warm_up:
@@ -144,16 +144,16 @@ class Runner:
         restore(state)
 
     def controls(self, call: Call, how: Controls) -> MadeControls:
-        """A sample's controls, written; one at least is planned.
+        """Make a sample's controls (at least one) and write their records.
 
-        The bare one is made among the others, so that they are complete only with it. Of what they
-        returned only the last is kept: no run shares the memory with outputs of earlier ones, and a
-        static cache finds the place where its CUDA graphs were recorded. Where the warm-up was of a
-        shorter call, the first may be slow for the lengths that it comes to first; then it does
-        not count, and there is one more.
+        The bare one is among them, so that they are complete only with it. Of their outputs only
+        the last stays in memory: no run has less memory for it, and a static cache gets the
+        addresses for which its CUDA graphs were recorded. After a warm-up with a shorter call, the
+        first control may be slow as the first of its lengths; then it is left out, and one more is
+        made.
 
         Raises:
-            Exception: what the call raised, untouched; the controls before it stay.
+            Exception: whatever the call raised; the controls before it stay.
         """
         self.warm(call, "control")
         state = random_state()
@@ -182,37 +182,38 @@ class Runner:
         return MadeControls(records=made, output=output)
 
     def recorded(self, call: Call) -> MadeRun:
-        """A sample's recorded run, in a session of its own, recorded.
+        """Make a sample's recorded run in a session of its own, and write its record.
 
-        Before the process's first one is a session that nobody keeps.
+        The process's first one is preceded by a discarded session.
 
         Raises:
-            Exception: what the call raised, untouched; recorded as failed.
+            Exception: whatever the call raised; recorded as failed.
             StorageError: the trace or the record could not be written.
         """
         self.warm(call, "recorded")
         self._open_profiler(call)
         self._is_after_trace = True
-        outcome = self._sessions.recorded(call, **self._say_warm_up())
+        outcome = self._sessions.recorded(call, **self._warm_up_note())
         self.records.write([outcome.record])
         return outcome
 
     def detach(self) -> None:
-        """Detach CUPTI, where that is possible."""
+        """Detach CUPTI, if possible."""
         synchronize(self._devices)
         self.attachment.detach()
 
     def failed(self, call: Call, reason: str, role: Role) -> None:
-        """Record that a run could not be made at all."""
+        """Record that a run could not be made."""
         self.records.failed(call, reason, role)
 
     def _leave_trace_behind(self, call: Call) -> None:
-        # A run right after a stored trace took 4 % to 6 % longer (measured attached).
+        # The run after a stored trace took 4 % to 6 % longer (measured with CUPTI attached).
         if self._is_after_trace and call.repeatable:
             self._controls.plain(call)
         self._is_after_trace = False
 
     def _open_profiler(self, call: Call) -> None:
+        """Make the discarded session before the process's first one."""
         if self._had_session or not self._settings.warm_up or not call.repeatable:
             return
         state = random_state()
@@ -236,11 +237,11 @@ class Runner:
             index=index,
             bare=how.bare and index == how.planned // 2,
             planned_controls=how.planned,
-            **self._say_warm_up(),
+            **self._warm_up_note(),
         )
 
     def _is_unsure(self, made: Sequence[RunRecord], reached: int) -> bool:
-        """Whether a sample's only control may have been the first of its lengths."""
+        """Whether a sample's only control may have been slow as the first of its lengths."""
         times = _times(made)
         return len(times) == 1 and not self._all_agree(not is_late(times[0], reached))
 
@@ -252,17 +253,17 @@ class Runner:
             return True
         return self._all_agree(how.enough(totals))
 
-    def _say_warm_up(self) -> dict[str, Any]:
+    def _warm_up_note(self) -> dict[str, Any]:
         unsaid, self._unsaid = self._unsaid, None
         return {} if unsaid is None else {"warm_up": unsaid.as_dict()}
 
 
 def _shape_of(call: Call) -> InputShape:
-    """The call's input shape; one that is unknown may be new with every sample."""
+    """The call's input shape; an unknown one counts as new for every sample."""
     return call.shape or ((call.sample_id, ()),)
 
 
 def _times(made: Sequence[RunRecord]) -> list[ControlTimes]:
-    """Of the controls that are not bare, in the order made."""
+    """Times of the controls that are not bare, in the order made."""
     controls = [record.control for record in made]
     return [times for times in controls if times is not None and not times.bare]

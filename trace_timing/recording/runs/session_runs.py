@@ -1,4 +1,4 @@
-"""Recorded runs: one generate() in a profiler session of its own, its trace stored and checked."""
+"""Make recorded runs: a generate() in a profiler session of its own; store and check its trace."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ from trace_timing.recording.storage.directory import PARTIAL, CaptureDirectory, 
 from trace_timing.recording.storage.kineto_export import Losses
 from trace_timing.records.runs import run_name
 
-#: Sessions in which a sample may be recorded before it is refused for lost kernels.
+#: Most sessions for a sample before it is refused for lost kernels.
 ATTEMPTS = 3
-#: Pads double at each loss, since it grows with the sessions; so many cost some 40 ms.
+#: Most spare kernels: they double at each loss, which grows with the sessions; so many take about
+#: 40 ms.
 MOST_PADS = 8192
 
 
@@ -37,9 +38,9 @@ class SessionMaker:
     """Makes the recorded runs of one process's model.
 
     Args:
-        planner: which steps of each run are recorded.
-        on_trace: what to do with a stored trace (name → endings that stay).
-        all_agree: whether all ranks that make each run together say so.
+        planner: plans which steps of each run are recorded.
+        on_trace: called with each stored trace's name; returns the file endings to keep.
+        all_agree: whether all ranks that make each run together agree.
     """
 
     def __init__(
@@ -69,18 +70,18 @@ class SessionMaker:
         self.health = SessionHealth()
 
     def throwaway(self, call: Call) -> None:
-        """A session that nobody keeps: CUPTI's start and first buffers are paid here."""
+        """Make a session and discard it: it pays for CUPTI's start and first buffers."""
         self._in_session(call, call.short or call.run, Planned())
         self._drop_trace(call)
 
     def recorded(self, call: Call, **more: Any) -> MadeRun:
-        """One recorded run, tried again where the profiler lost kernels; not yet written.
+        """Make one recorded run, again if the profiler lost kernels; its record is not yet written.
 
         Args:
-            more: goes into its record's `machine`.
+            more: for its record's `machine`.
         Raises:
             CaptureError: its trace would be too large to open; the call was not made.
-            Exception: what the call raised, untouched, after the run was recorded as failed.
+            Exception: whatever the call raised, after the run was recorded as failed.
             StorageError: the trace could not be written.
         """
         beginning = self._records.begin()
@@ -118,6 +119,7 @@ class SessionMaker:
     def _in_session(
         self, call: Call, run: Callable[[], Any], planned: Planned
     ) -> tuple[Any, Losses, dict[str, Any]]:
+        """Make one session around the run; store its trace and count losses."""
         self._attachment.before_session()
         start = timed(self._session.start)
         try:
@@ -140,7 +142,7 @@ class SessionMaker:
         return output, losses, costs
 
     def _watched(self, run: Callable[[], Any], planned: Planned) -> Any:
-        """Make the run with ranges at its stages; its device work is done when this returns."""
+        """Make the run with ranges at its stages, and wait for its device work."""
         replays = Replays()
         sink = self._slot.sink = _sink(planned, lambda: not replays.seen)
         try:
@@ -155,7 +157,7 @@ class SessionMaker:
         return output
 
     def _look_for_graphs(self, call: Call) -> None:
-        """A run that raised may have replayed a graph before it did."""
+        """Look for graphs in the trace of a run that raised: it may have replayed one."""
         why: str | None = UNREAD
         with suppress(CaptureError, OSError, RuntimeError):
             losses, _ = self._saved(call)
@@ -194,7 +196,7 @@ def _sink(planned: Planned, may_switch: Callable[[], bool]) -> ProfilerSink:
 
 
 def run_spare_kernels(devices: Sequence[torch.device], number: int) -> None:
-    """Kernels for a profiler to lose in the place of the sample's own."""
+    """Run kernels for the profiler to lose instead of the sample's own."""
     for device in devices:
         spare = torch.empty(1, device=device)
         for _ in range(number):

@@ -1,8 +1,8 @@
-"""Which decode steps of a generate() are recorded: stretches of a few, spread over all of it.
+"""Plan which decode steps of a generate() are recorded: stretches of a few, spread over all of it.
 
-Decode steps hardly differ but for the length of the cache, so a few of them say what all are made
-of; the controls time every one. A stretch after a gap begins with a guard step: it is recorded, but
-what was launched before it still runs then, so it is not counted.
+Decode steps hardly differ except by the length of the cache, so a few show what all consist of;
+controls time every step. A stretch after a gap begins with a guard step, which is recorded but not
+counted, because work launched before it still runs in it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
-#: Recorded steps of a run, if nothing else is asked for.
+#: Default number of recorded steps of a run.
 RECORD_STEPS = 32
-#: Steps that follow each other without a gap: enough to see one begin where another ends.
+#: Steps of a stretch: enough to see one begin where another ends.
 STRETCH = 4
-#: Fewer steps between two stretches are recorded rather than left out: a switch off and on costs
-#: 0.15 ms, and its guard step nearly as much of the trace as they do.
+#: Fewest steps of a gap. Fewer are recorded: switching off and on costs 0.15 ms, and the guard step
+#: takes nearly as much of the trace as they do.
 LEAST_GAP = 2
 
 StepState = Literal["recorded", "guard", "off"]
@@ -28,10 +28,10 @@ Stretch = tuple[int, int]
 
 @dataclass(frozen=True)
 class StepPlan:
-    """The stretches of counted steps, in order, at least one; other steps are guards or off."""
+    """The stretches of counted steps, in order, at least one; other steps are guards or gaps."""
 
     stretches: tuple[Stretch, ...]
-    #: Steps that the run is expected to make; None where that is not known.
+    #: Steps that the run is expected to make; None where unknown.
     expected: int | None = None
     _starts: list[int] = field(init=False, repr=False, compare=False)
 
@@ -39,11 +39,11 @@ class StepPlan:
         object.__setattr__(self, "_starts", [first for first, _ in self.stretches])
 
     def state(self, step: int) -> StepState:
-        """What becomes of a step, counted from 1; what comes after the last stretch is off."""
+        """The state of a step, counted from 1; steps after the last stretch are off."""
         place = bisect_right(self._starts, step) - 1
         if place >= 0 and step <= self.stretches[place][1]:
             return "recorded"
-        # With something recorded right before it, nothing unrecorded runs in it.
+        # After a recorded step no guard is needed: no unrecorded work runs in it.
         return "guard" if step + 1 in self._starts else "off"
 
     @property
@@ -57,10 +57,10 @@ class StepPlan:
 
 
 def plan_steps(expected: int | None, wanted: int) -> StepPlan | None:
-    """So many steps of those that are expected, first and last among them; None: all are recorded.
+    """Plan `wanted` of the expected steps, the first and last included; None: all are recorded.
 
-    Where the number of steps is not known, the first half of those wanted is one stretch, and the
-    others lie further apart each time.
+    Where the number of steps is unknown, the first half of those wanted is one stretch, and the
+    other stretches lie further and further apart.
     """
     if expected is None:
         return StepPlan(_from_the_start(wanted))
@@ -79,6 +79,7 @@ def _spread(expected: int, wanted: int) -> list[Stretch]:
 
 
 def _from_the_start(wanted: int) -> tuple[Stretch, ...]:
+    """Stretches for an unknown number of steps."""
     first = max(wanted // 2, 1)
     stretches = [(1, first)]
     left, start = wanted - first, 2 * wanted + 1
@@ -89,7 +90,7 @@ def _from_the_start(wanted: int) -> tuple[Stretch, ...]:
 
 
 def _joined(stretches: Sequence[Stretch]) -> tuple[Stretch, ...]:
-    """With those joined between which a gap, less its guard step, would be too short."""
+    """Join stretches between which the gap, less its guard step, would be too short."""
     joined = [stretches[0]]
     for (_, end), (start, last) in pairwise(stretches):
         if start - end - 2 < LEAST_GAP:

@@ -1,4 +1,4 @@
-"""Which steps of each recorded run of a capture are recorded, and why all where all are."""
+"""Plan which steps of each recorded run of a capture are recorded, and why if all of them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ GRAPHS = "CUDA graphs are replayed: that recording can be switched around them i
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """What is to be recorded of one run."""
+    """Which steps of one run are to be recorded."""
 
     #: None: every step.
     plan: StepPlan | None = None
     switch: RecordingSwitch | None = None
-    #: Why every step, where fewer were wanted.
+    #: Why every step is recorded although fewer were wanted.
     why_all: str | None = None
     #: Decode steps to record, as far as is known before the run.
     steps: int | None = None
@@ -46,7 +46,7 @@ class StepPlanner:
 
     Args:
         wanted: steps to record of a run.
-        switch: how recording is switched off and on, or None and why that cannot be.
+        switch: switches recording off and on, or None and why that is impossible.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class StepPlanner:
         self._wanted = wanted
         self._switch, self._why_not = switch
         self._expected: dict[str, int] = {}
-        #: Runs of more steps than wanted that are recorded whole, by why.
+        #: Reason → number of runs recorded whole although they have more steps than wanted.
         self.whole: Counter[str] = Counter()
 
     def learn(self, records: Iterable[RunRecord]) -> None:
-        """How many steps samples make, by their controls: a recorded run is expected to make as
-        many."""
+        """Note each sample's number of steps from its controls, to expect as many of its recorded
+        run."""
         for record in records:
             if record.control is None or record.control.bare or record.status != "ok":
                 continue
@@ -75,7 +75,7 @@ class StepPlanner:
             self._expected[record.sample_id] = steps
 
     def plan(self, call: Call, attachment: CuptiAttachment) -> Planned:
-        """What is to be recorded of a call's run."""
+        """Plan which steps of a call's run are recorded."""
         expected = self._expected.get(call.sample_id)
         if expected is None:
             tokens = new_tokens_of(call.inputs, self._model)
@@ -88,7 +88,7 @@ class StepPlanner:
             why = GRAPHS
         if why is None and self._switch is not None:
             return Planned(plan=plan, switch=self._switch, steps=plan.recorded)
-        # Of a call whose steps are not known this may be said of a short one.
+        # A call of unknown length counts here even if it is short.
         self.whole[why or ""] += 1
         return Planned(why_all=why, steps=expected)
 
@@ -106,7 +106,7 @@ def switch_for(
     return found
 
 
-def told(whole: Mapping[str, int]) -> list[str]:
+def notes_on_whole_runs(whole: Mapping[str, int]) -> list[str]:
     """A line for each reason why runs are recorded whole."""
     return [
         f"every decode step of {runs:,} run{'' if runs == 1 else 's'} was recorded: {why}"

@@ -1,12 +1,12 @@
-"""Warm up an input shape: run until two consecutive runs agree, and say whether they came to.
+"""Warm up an input shape: run until two consecutive runs agree, and note whether they did.
 
 The first run of a new shape took two to three times as long as the next on an H200, also after a
 warm-up of another shape, so it is no control.
 
-Neither is the first of new lengths of the cache: with cuDNN's attention, PyTorch's own choice on an
-H100 and an H200, each decode step to a length that the process had not had took 37 ms more (LLaVA
-8B, 22 ms a step else). A shortened warm-up, or that of a shorter call, ends before them, so the
-first longer run is judged by the second.
+Nor is the first run with new lengths of the cache: with cuDNN's attention, PyTorch's choice on an
+H100 and an H200, each decode step to a length that was new to the process took 37 ms more (LLaVA
+8B, otherwise 22 ms a step). A shortened warm-up, or that of a shorter call, ends before these
+lengths, so the first longer run is compared with the second.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from trace_timing.stages import VISION_STAGES
 
 MOST = 5
 SPREAD = 0.10
-#: New tokens of a warm-up run, at most.
+#: Most new tokens of a warm-up run.
 TOKENS = 16
-#: Steps after those of the warm-up that take so much longer may be the first of their lengths.
+#: Ratio from which on steps beyond the warm-up's may be the first of their lengths.
 LATE = 1.25
 RULE = (
     f"median step and prefill of two consecutive runs within {SPREAD:.0%}, at most {MOST} runs "
@@ -37,7 +37,7 @@ AllAgree = Callable[[bool], bool]
 
 @dataclass(frozen=True, kw_only=True)
 class RunTimes:
-    """What is compared of a run. Prefill (vision included) and step are None where unmeasured."""
+    """Times of a run that warm-up compares; prefill (with vision) and step None if unmeasured."""
 
     total_ns: int
     prefill_ns: int | None = None
@@ -54,7 +54,7 @@ class WarmUp:
     agreed: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """For the record of the run that follows."""
+        """For the record of the next run."""
         return {
             "runs": len(self.runs),
             "agreed": self.agreed,
@@ -62,7 +62,7 @@ class WarmUp:
         }
 
     def expected_ns(self, new_tokens: int | None) -> int | None:
-        """Time of a run of so many new tokens (None: as many as the warm-up's), by the last one."""
+        """Expected ns of a run with `new_tokens` (None: the warm-up's), by the last warm-up run."""
         if not self.runs:
             return None
         last = self.runs[-1]
@@ -75,8 +75,8 @@ def warm_up(run: Callable[[], RunTimes], all_agree: AllAgree = lambda agreed: ag
     """Call `run` until two consecutive runs agree, at most `MOST` times.
 
     Args:
-        all_agree: whether all ranks that work on one run together say so; else some would wait
-            for a run that others do not make.
+        all_agree: whether all ranks that work on one run together agree; else some would wait for a
+            run that others do not make.
     """
     runs = [run()]
     agreed = False
@@ -86,7 +86,7 @@ def warm_up(run: Callable[[], RunTimes], all_agree: AllAgree = lambda agreed: ag
     return WarmUp(runs=tuple(runs), agreed=agreed)
 
 
-def told_warm_ups(warm_ups: Sequence[WarmUp]) -> dict[str, Any]:
+def warm_up_summary(warm_ups: Sequence[WarmUp]) -> dict[str, Any]:
     """For the manifest: the rule, how often it was applied and failed, the first totals."""
     return {
         "rule": RULE,
@@ -100,7 +100,7 @@ def told_warm_ups(warm_ups: Sequence[WarmUp]) -> dict[str, Any]:
 def agree(first: RunTimes, second: RunTimes) -> bool:
     """Whether two runs' steps and prefill lie within `SPREAD`; their totals where neither is known.
 
-    Lengths may differ, so totals are not compared otherwise.
+    Totals are not compared otherwise, because lengths may differ.
     """
     pairs = [(first.prefill_ns, second.prefill_ns), (first.step_ns, second.step_ns)]
     known = [(a, b) for a, b in pairs if a is not None and b is not None]
@@ -109,7 +109,7 @@ def agree(first: RunTimes, second: RunTimes) -> bool:
 
 
 def times_of(control: ControlTimes) -> RunTimes:
-    """What a warm-up compares, of an unprofiled run's segments."""
+    """The times that a warm-up compares, from an unprofiled run's segments."""
     prefill = sum(s.duration_ns for s in control.segments if s.stage in _BEFORE_DECODING)
     steps = _steps(control)
     return RunTimes(
@@ -121,7 +121,7 @@ def times_of(control: ControlTimes) -> RunTimes:
 
 
 def _steps(control: ControlTimes) -> dict[int, int]:
-    """Of each decode step by number, the time until the next forward begins."""
+    """Number of each decode step → ns until the next forward begins."""
     steps: dict[int, int] = {}
     for segment in control.segments:
         if segment.step and segment.stage in ("decode", "sampling"):
@@ -130,12 +130,12 @@ def _steps(control: ControlTimes) -> dict[int, int]:
 
 
 def is_late(control: ControlTimes, reached: int = TOKENS - 1) -> bool:
-    """Whether the steps beyond those that the process had before took longer than those.
+    """Whether steps beyond `reached` took more than `LATE` times as long as those before.
 
-    By more than `LATE`: then they may have been the first of their lengths, or grow with the cache.
+    If so, they may have been the first of their lengths, or grow with the cache.
 
     Args:
-        reached: steps that runs of this input shape had before; as many as a shortened warm-up.
+        reached: most steps of earlier runs of this input shape; by default a shortened warm-up's.
     """
     steps = _steps(control)
     early = [ns for step, ns in steps.items() if step <= reached]
@@ -146,7 +146,7 @@ def is_late(control: ControlTimes, reached: int = TOKENS - 1) -> bool:
 def is_first_of_its_lengths(
     control: ControlTimes, later: ControlTimes, reached: int = TOKENS - 1
 ) -> bool:
-    """Whether those steps took longer than in a later run of the same call, by over `SPREAD`."""
+    """Whether steps beyond `reached` took over `SPREAD` longer than in a later run of the call."""
     steps, others = _steps(control), _steps(later)
     both = [(steps[n], others[n]) for n in steps if n > reached and n in others]
     here, there = (sum(side) for side in zip(*both, strict=True)) if both else (0, 0)
@@ -154,13 +154,13 @@ def is_first_of_its_lengths(
 
 
 def without_first(made: Sequence[RunRecord]) -> list[RunRecord]:
-    """A sample's controls but the first that is not bare, whose time the next record tells."""
+    """A sample's controls without the first that is not bare; the next record gets its time."""
     at = next(i for i, record in enumerate(made) if record.control and not record.control.bare)
     first, rest = made[at], [*made[:at], *made[at + 1 :]]
-    told = {"first_of_its_lengths_ns": first.control.total_ns if first.control else None}
+    note = {"first_of_its_lengths_ns": first.control.total_ns if first.control else None}
     if "warm_up" in first.machine:
-        told["warm_up"] = first.machine["warm_up"]
-    rest[at] = replace(rest[at], machine={**rest[at].machine, **told})
+        note["warm_up"] = first.machine["warm_up"]
+    rest[at] = replace(rest[at], machine={**rest[at].machine, **note})
     return [
         replace(record, control=replace(record.control, index=index)) if record.control else record
         for index, record in enumerate(rest)
@@ -168,16 +168,16 @@ def without_first(made: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def new_tokens_of(inputs: Mapping[str, Any], model: Any) -> int | None:
-    """New tokens that generate() makes at most with these arguments; None where nothing says."""
+    """Most new tokens of generate() with these arguments; None where not limited."""
     found = _setting("max_new_tokens", inputs, model)
     return found if isinstance(found, int) else None
 
 
 def shortened(inputs: Mapping[str, Any], model: Any) -> dict[str, Any] | None:
-    """Arguments of generate() for at most `TOKENS` new tokens; None where they cannot be shorter.
+    """Arguments of generate() for at most `TOKENS` new tokens; None where that is not possible.
 
-    A static cache has the length of the call, and compiled code is made for it: such a call is
-    warmed up as it is.
+    A static cache has the call's length, for which code is compiled, so such a call is warmed up
+    unchanged.
     """
     if _setting("cache_implementation", inputs, model) not in (None, "dynamic"):
         return None
@@ -208,7 +208,7 @@ def _without_least(config: Any) -> Any:
 
 
 def _setting(name: str, inputs: Mapping[str, Any], model: Any) -> Any:
-    """An argument of generate(), else what its configuration or the model's says."""
+    """An argument of generate(), else from its generation configuration, else the model's."""
     configs = (inputs.get("generation_config"), getattr(model, "generation_config", None))
     given = (inputs.get(name), *(getattr(config, name, None) for config in configs))
     return next((value for value in given if value is not None), None)

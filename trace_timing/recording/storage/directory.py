@@ -1,9 +1,8 @@
-"""The capture directory: manifest, one file of run records a rank, traces; whole at any instant.
+"""The capture directory: manifest, one file of run records a rank, traces; crash-safe.
 
-Everything but the run records is written beside its place and renamed into it. Records are
-appended in one write per group, after the traces that they name, so a process killed at any
-instant leaves at worst a torn last line and files that no record names; opening with `resume`
-drops both.
+Everything but the run records is written to a temporary file and renamed. Records are appended in
+one write per group, after the traces that they name, so a process killed at any instant leaves at
+worst a torn last line and files that no record names; opening with `resume` removes both.
 """
 
 from __future__ import annotations
@@ -25,24 +24,16 @@ from trace_timing.records.encoding import FORMAT_VERSION, encode
 from trace_timing.records.manifest import MANIFEST_NAME, TRACES_DIR, Manifest, decode_manifest
 from trace_timing.records.runs import Role, RunRecord, decode_run_record, runs_name
 
-#: What a file is called while it is written; never read, removed on resume.
+#: Ending of temporary files; never read, removed on resume.
 PARTIAL = ".partial"
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-#: Identity of a run: sample, role, repeat, rank, and which of the controls of one repeat.
-RecordKey = tuple[str, Role, int, int, int]
 #: A recorded run, or the controls of a repeat: role, sample, repeat.
 GroupKey = tuple[Role, str, int]
 
 
 class StorageError(CaptureError):
-    """The system refused a write: no other sample would fare better, so the capture stops."""
-
-
-def record_key(record: RunRecord) -> RecordKey:
-    """What makes a run the same run after a resume."""
-    index = record.control.index if record.control else 0
-    return record.sample_id, record.role, record.repeat, record.rank, index
+    """The system refused a write. The capture stops, for other samples would fail too."""
 
 
 @dataclass(frozen=True)
@@ -54,29 +45,29 @@ class CaptureDirectory:
 
     @property
     def traces(self) -> Path:
-        """Where trace files are."""
+        """Folder of the trace files."""
         return self.root / TRACES_DIR
 
     @property
     def runs(self) -> Path:
-        """This rank's run records."""
+        """File of this rank's run records."""
         return self.root / runs_name(self.rank)
 
     @property
     def manifest(self) -> Path:
-        """The manifest, written by rank 0 alone."""
+        """File of the manifest, written by rank 0 alone."""
         return self.root / MANIFEST_NAME
 
     def trace_path(self, name: str, ending: str) -> Path:
-        """Where the trace `name` lies: `ending` is "json.gz" or "parquet"."""
+        """File of the trace `name`; `ending` is "json.gz" or "parquet"."""
         return self.traces / f"{name}.{ending}"
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Replace the manifest; readers see the old or the new one, whole."""
+        """Replace the manifest atomically."""
         write_whole(self.manifest, encode(manifest))
 
     def read_manifest(self) -> Manifest | None:
-        """The manifest, or None where there is none yet."""
+        """The manifest; None if there is none yet."""
         if not self.manifest.exists():
             return None
         return decode_manifest(self.manifest.read_bytes(), source=str(self.manifest))
@@ -97,7 +88,7 @@ class CaptureDirectory:
 
 @contextmanager
 def exclusive(root: Path, *, rank: int = 0) -> Iterator[None]:
-    """Keep other captures of this rank out of a directory; to be held before it is opened.
+    """Lock a directory against other captures of this rank; take it before opening.
 
     Raises:
         UsageError: another capture is writing into it.
@@ -148,14 +139,14 @@ def _holds_a_capture(directory: CaptureDirectory) -> UsageError:
 def open_directory(
     root: Path, *, rank: int = 0, together: int = 1, resume: bool = False
 ) -> CaptureDirectory:
-    """A capture directory to write in.
+    """Open a capture directory for writing.
 
-    With `resume` torn lines, failed runs and a sample's controls that are not complete are dropped
-    from this rank's records, so that they are made again, and its files that no record names are
-    removed.
+    With `resume`, torn lines, failed runs and incomplete controls of a sample are removed from this
+    rank's records, so that they are made again, and so are its files that no record names.
 
     Args:
-        together: how many ranks record each run (tensor parallel); 1 where they share samples out.
+        together: how many ranks record each run (tensor parallel); 1 where each has its own
+            samples.
     Raises:
         UsageError: it holds this rank's records already and `resume` was not asked for, or they
             are of an older format.
@@ -185,10 +176,10 @@ def _refuse_other_format(directory: CaptureDirectory) -> None:
 
 
 def finished(directory: CaptureDirectory, *, together: int = 1) -> set[GroupKey]:
-    """The recorded runs and the controls of samples that are done, by `together` ranks at least.
+    """The recorded runs and the controls of samples that at least `together` ranks have finished.
 
-    Controls are done where as many are ok as were planned, bare ones apart. What another rank has
-    done is found too, so a resume with other ranks repeats nothing.
+    Controls are finished if as many are ok as were planned, not counting bare ones. Runs of other
+    ranks are included, so that a resume with other ranks repeats nothing.
     """
     ranks: Counter[GroupKey] = Counter()
     for path in sorted(directory.root.glob("runs.rank*.jsonl")):
@@ -197,7 +188,7 @@ def finished(directory: CaptureDirectory, *, together: int = 1) -> set[GroupKey]
 
 
 def read_records(path: Path) -> list[RunRecord]:
-    """The records of one file; a last line without its end, left by a kill, is not one."""
+    """The records of one file, without a torn last line that a kill may leave."""
     if not path.exists():
         return []
     lines = path.read_bytes().split(b"\n")[:-1]
@@ -205,7 +196,7 @@ def read_records(path: Path) -> list[RunRecord]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file beside its place and rename it into it.
+    """Write a file atomically.
 
     Raises:
         StorageError: the disk is full, or the folder cannot be written.
@@ -217,7 +208,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Of the file's bytes, in hexadecimal."""
+    """SHA-256 of the file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         digest = hashlib.sha256()
         while chunk := file.read(1 << 20):
@@ -226,7 +217,7 @@ def sha256(path: Path) -> str:
 
 
 def refused(error: OSError, path: Path) -> StorageError:
-    """What to tell the user of a write that the system refused."""
+    """The error for a write that the system refused."""
     if error.errno in _FULL_DISK:
         return StorageError(
             "the disk is full",
@@ -254,6 +245,7 @@ def _is_whole(directory: CaptureDirectory, record: RunRecord) -> bool:
 
 
 def _finished_groups(directory: CaptureDirectory, lines: Iterable[RunRecord]) -> set[GroupKey]:
+    """The groups of which all records are there and ok."""
     done: set[GroupKey] = set()
     missing: dict[GroupKey, int] = {}
     for record in lines:
@@ -274,7 +266,7 @@ def _group(record: RunRecord) -> GroupKey:
 
 def _mend(directory: CaptureDirectory, together: int) -> None:
     lines = read_records(directory.runs)
-    # What a rank has alone is made again by all: their files change, what all have does not.
+    # Runs that not all ranks have are made again by all of them.
     done = finished(directory, together=together) & _finished_groups(directory, lines)
     kept = [r for r in lines if r.status == "ok" and _group(r) in done]
     write_whole(directory.runs, b"".join(encode(record) + b"\n" for record in kept))

@@ -1,4 +1,4 @@
-"""A saved Kineto trace: cleaned of the machine's names, checked for lost ops, stored compressed."""
+"""Process a saved Kineto trace: remove the machine's names, count lost ops, store it compressed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _CALLS = frozenset({"cuda_runtime", "cuda_driver", "hip_runtime", "hip_driver"})
 _OPS = frozenset({"kernel", "gpu_memcpy", "gpu_memset"})
 _HOST_NAME = re.compile(rb'"host_?name"\s*:\s*"[^"]*"', re.IGNORECASE)
 _TRACE_NAME = re.compile(rb'"traceName"\s*:\s*"(?:[^"\\]|\\.)*"')
-#: Level 3 of deflate: on Kineto's text within a tenth of level 6 in size, in a third of its time.
+#: Deflate level: for Kineto's text, level 3 is within a tenth of level 6's size in a third of its
+#: time.
 _LEVEL = 3
 
 
@@ -47,19 +48,18 @@ class _Document(msgspec.Struct):
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """What a session's trace holds, and what of it is missing.
+    """Counts of a session's trace, and of the kernels that are missing in it.
 
-    `lost` counts kernel launches inside `generate` without their kernel, those into a graph that
-    is being captured apart; `ranges` the `generate` ranges, `generate_ns` their length on the host,
-    `decode_steps` the ranges of decode steps; `graphs` counts calls that launch or instantiate a
-    CUDA or HIP graph, wherever they lie. CUPTI builds are known that drop a session's first ops
-    (pytorch#192021).
+    `lost` counts kernel launches inside `generate` without their kernel, except those captured into
+    a graph. `ranges` counts `generate` ranges, `generate_ns` is their time on the host,
+    `decode_steps` counts ranges of decode steps. `graphs` counts calls that launch or instantiate a
+    CUDA or HIP graph, anywhere. Some CUPTI builds drop a session's first ops (pytorch#192021).
     """
 
     launches: int
     ops: int
     lost: int
-    #: Launches without kernel where recording was switched off or on: not counted above.
+    #: Launches without kernel next to where recording was switched; not in `lost`.
     lost_at_switches: int
     ranges: int
     generate_ns: int
@@ -71,7 +71,7 @@ def inspect(text: bytes, *, name: str) -> Losses:
     """Count launches, ops and lost kernels of one trace.
 
     Raises:
-        CaptureError: not a whole JSON document; Kineto says nothing when the disk is full.
+        CaptureError: no complete JSON document; Kineto does not report a full disk.
     """
     try:
         events = msgspec.json.decode(text, type=_Document).traceEvents
@@ -105,13 +105,13 @@ def inspect(text: bytes, *, name: str) -> Losses:
 
 
 def _at_switches(events: list[_Event], at: list[float], missing: list[bool]) -> int:
-    """How many missing launches a switch of recording explains.
+    """How many of the launches without kernel are due to recording being switched.
 
-    Those in a gap or its guard step, and the last before a gap, as far as none between has its
-    kernel; not where no launch of the stretch has.
+    Those in a gap or its guard step, and those last before a gap with no launch after them that has
+    its kernel; but none if the whole stretch before the gap lacks its kernels.
 
     Args:
-        at, missing: n launches' times, in order, and whether their kernel is missing.
+        at, missing: times of n launches, in order, and whether their kernel is missing.
     """
     gaps = _spans(events, RECORDING_OFF)
     spans = sorted([*gaps, *_spans(events, RECORDING_GUARD)])
@@ -143,8 +143,8 @@ def _is_of_graph(event: _Event) -> bool:
 
 
 def _running(events: list[_Event]) -> Iterator[_Event]:
-    """API calls but those between a thread's begin and end of a capture: what these launch is put
-    into a graph and does not run."""
+    """API calls, without those between begin and end of a graph capture on their thread, which
+    launch nothing that runs."""
     capturing: set[tuple[int | str | None, int | str | None]] = set()
     calls = [event for event in events if event.cat in _CALLS]
     for event in sorted(calls, key=lambda event: event.ts):
@@ -160,7 +160,7 @@ def _running(events: list[_Event]) -> Iterator[_Event]:
 def clean(text: bytes, name: str) -> bytes:
     """The trace without the recording machine's host name and file path.
 
-    Only the head and the tail hold them: what lies between is events.
+    They occur only before and after the list of events.
     """
     head, tail = text[:8192], text[8192:]
     head = _HOST_NAME.sub(b'"host_name": ""', head)
@@ -172,7 +172,7 @@ def clean(text: bytes, name: str) -> bytes:
 
 
 def store_compressed(text: bytes, path: Path) -> None:
-    """Write `path` (.json.gz) beside its place and rename it into it; no time stamp inside.
+    """Write `path` (.json.gz) atomically, without a time stamp inside.
 
     Raises:
         StorageError: the disk is full, or the folder cannot be written.

@@ -1,1 +1,1 @@
-"""What wall-clock subtraction did to existing labels."""
+"""Audit of older results: what wall-clock subtraction did to existing labels."""

@@ -1,4 +1,4 @@
-"""Older rows against a capture of the same samples, like with like."""
+"""Compare older rows with a capture of the same samples."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from trace_timing.stats.audit.read_results import OlderResults
 from trace_timing.stats.audit.row_validity import Judged, column
 from trace_timing.stats.methods.intervals import Interval, median_interval
 
-#: Older figure → the columns of the sample table that it holds. The older decode is what is left
-#: of the total, so it has sampling and everything else in it.
+#: Older figure → the columns of the sample table whose sum it is. The older decode is the rest of
+#: the total, so it includes sampling and everything else.
 Basis = Literal["control", "scaled", "attached", "recorded"]
 LIKE_WITH_LIKE: dict[str, tuple[str, ...]] = {
     "T_vision_total": ("T_vision_total",),
@@ -38,7 +38,7 @@ class AgainstRow:
 
 @dataclass(frozen=True, kw_only=True)
 class AgainstSummary:
-    """One figure over the samples that both have; `valid_only` leaves out invalid older rows."""
+    """One figure over the common samples; `valid_only` leaves out invalid older rows."""
 
     figure: str
     valid_only: bool
@@ -52,12 +52,12 @@ class AgainstSummary:
 class Against:
     """Older rows against a capture of the same samples.
 
-    Like with like: the older decode is the total less two parts, so it is held against decode +
-    sampling + rest of the capture.
+    The older decode is the total less vision and prefill, so it is compared with the capture's
+    decode + sampling + rest.
     """
 
     source: str
-    #: The worst source of its latencies: older results were taken without a profiler.
+    #: The worst source of the capture's latencies; older results had no profiler.
     basis: Basis
     matched: int
     unmatched: int
@@ -111,7 +111,7 @@ def _basis(samples: pd.DataFrame) -> Basis:
 
 
 def _captured(samples: pd.DataFrame) -> pd.DataFrame:
-    # What a run does not have is no time; a figure is null only where it has no part at all.
+    # A stage that a run lacks took no time; the sum is null only where all its columns are.
     times = pd.DataFrame(
         {
             name: samples[[f"{part}_ms" for part in parts]].sum(axis=1, min_count=1)

@@ -1,4 +1,4 @@
-"""The rows of a file as they were, with what the audit found behind them."""
+"""A copy of an audited file: its rows unchanged, the audit's columns after them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trace_timing.stats.methods.intervals import Interval
 def cleaned_rows(
     older: OlderResults, judged: Judged, *, estimate: bool = False
 ) -> list[dict[str, Any]]:
-    """The file's rows, untouched, with the audit's columns behind them.
+    """The file's rows, unchanged, with the audit's columns after them.
 
     `valid`; `invalid_reasons`; `T_LLM_decode_unclamped` (every row); `T_LLM_decode_negative`
     (the unclamped difference where it is negative, null elsewhere). With `estimate`, for invalid

@@ -1,9 +1,9 @@
-"""What wall-clock subtraction did to existing labels.
+"""Audit labels made by wall-clock subtraction.
 
-Such experiments time the whole, the vision part and the prefill in separate forward passes and
-write decode as `max(0, T_total − T_vision_total − T_LLM_prefill)`. The three terms share no run,
-so their noise adds up in the difference; where it falls below zero the clamp hides it. Rows are
-judged here one by one; nothing is deleted and nothing replaced.
+Such experiments time the whole, vision and prefill in separate forward passes and write decode as
+`max(0, T_total − T_vision_total − T_LLM_prefill)`. The three terms come from different runs, so
+their noise adds up in the difference; where that is negative, the clamp hides it. Each row is
+judged by itself; nothing is deleted or replaced.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from trace_timing.stats.methods.intervals import Interval, median_interval
 
 @dataclass(frozen=True, kw_only=True)
 class NegativeRow:
-    """One row whose parts exceed its total, with the arithmetic (ms)."""
+    """One row whose vision and prefill exceed its total, with the arithmetic (ms)."""
 
     row: int
     sample_id: str
@@ -45,7 +45,7 @@ class NegativeRow:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedRow:
-    """One row with what the audit says of it (ms); figures that a row lacks are None."""
+    """One row with its reasons and figures (ms); figures that a row lacks are None."""
 
     sample_id: str
     output_tokens: int | None
@@ -68,7 +68,7 @@ class AuditGroup:
     zero_decode: int
     negative: int
     negative_frac: float
-    #: Of the negative differences, unclamped; None where there is none.
+    #: Median of the negative differences, unclamped; None where there is none.
     negative_mean_ms: float | None
     negative_min_ms: float | None
     negative_max_ms: float | None
@@ -76,9 +76,9 @@ class AuditGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Bias:
-    """What the difference reads on rows whose decode is nothing: rows with one output token.
+    """The subtraction's decode figure on rows with one output token, which have no decode.
 
-    A right method gives what sampling and the rest take, a few ms at most and never below zero.
+    A correct method would give the time of sampling and the rest: a few ms, never below zero.
     """
 
     rows: int
@@ -91,7 +91,7 @@ class Bias:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditResult:
-    """What one file is worth. Times in ms; `_frac` of all rows."""
+    """The audit of one file. Times in ms; `_frac` of all rows."""
 
     source: str
     rows: int
@@ -105,7 +105,7 @@ class AuditResult:
     negatives: tuple[NegativeRow, ...]
     fencepost: Fencepost | None
     bias: Bias | None
-    #: Of the decode steps of valid rows, per step; None where no valid row has a step.
+    #: Median ms a decode step of valid rows; None where no valid row has a step.
     step_ms: float | None
     step_interval: Interval | None
     findings: tuple[FigureWarning, ...]
@@ -215,7 +215,7 @@ def _negatives(older: OlderResults, judged: Judged) -> tuple[NegativeRow, ...]:
 
 
 def bias_at_one_token(older: OlderResults, judged: Judged) -> Bias | None:
-    """The difference on rows with one output token; None without such rows."""
+    """The bias by the rows with one output token; None without such rows."""
     one = column(older.figures, "output_tokens") == 1
     values = judged.difference_ms[one & np.isfinite(judged.difference_ms)]
     if not len(values):
@@ -244,6 +244,7 @@ def _findings(
 
 
 def _no_subtraction(older: OlderResults, judged: Judged) -> FigureWarning | None:
+    """A warning where decode is not the difference of the other columns."""
     decode = column(older.figures, "T_LLM_decode")
     known = np.isfinite(decode + judged.difference_ms)
     clamped = np.maximum(judged.difference_ms, 0)
@@ -260,6 +261,7 @@ def _no_subtraction(older: OlderResults, judged: Judged) -> FigureWarning | None
 
 
 def _per_token(fencepost: Fencepost | None) -> FigureWarning | None:
+    """A warning where per-token decode divides by N tokens instead of N − 1 steps."""
     if fencepost is None or fencepost.divisor != "tokens":
         return None
     first = fencepost.by_length[0]
@@ -274,6 +276,7 @@ def _per_token(fencepost: Fencepost | None) -> FigureWarning | None:
 
 
 def _biased(bias: Bias | None) -> FigureWarning | None:
+    """A warning where rows without decode show that the subtraction is biased."""
     if bias is None:
         return None
     sign = "too high" if bias.median_ms > 0 else "too low"

@@ -1,4 +1,4 @@
-"""Read result files of wall-clock experiments: rows as they are, columns under known names."""
+"""Read result files of wall-clock experiments: unchanged rows, and their figures by known name."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pandas as pd
 from trace_timing.errors import TraceError, UsageError, did_you_mean
 
 ROWS = "per_sample_results"
-#: Without these nothing can be audited; all times in ms.
+#: Columns that every file must have; all times in ms.
 NEEDED = ("output_tokens", "T_vision_total", "T_LLM_prefill", "T_LLM_decode", "T_total")
-#: Used where they are there.
+#: Optional columns.
 OPTIONAL = ("sample_id", "T_vit", "T_projector", "T_decode_per_token")
 KNOWN = (*OPTIONAL, *NEEDED)
 
@@ -77,6 +77,7 @@ def read_older(path: Path, names: Mapping[str, str] | None = None) -> OlderResul
 
 
 def _load(path: Path) -> tuple[dict[str, Any], list[Record]]:
+    """The rows of a file of any known format, and what else is in it."""
     try:
         match path.suffix:
             case ".csv":
@@ -123,6 +124,7 @@ def _records(table: pd.DataFrame) -> list[Record]:
 
 
 def _figures(path: Path, records: Sequence[Record], names: Mapping[str, str]) -> pd.DataFrame:
+    """The known columns as numbers."""
     present = set(_columns(records))
     missing = [name for name in NEEDED if names.get(name, name) not in present]
     if missing:

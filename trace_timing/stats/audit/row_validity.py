@@ -1,4 +1,4 @@
-"""Each row of an older result: is its decode figure worth anything, and why not."""
+"""Whether the decode figure of each older row is valid, and why not."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Judged:
 
     @property
     def negative(self) -> BoolArray:
-        """Rows whose parts exceed their total."""
+        """Rows whose vision and prefill exceed their total."""
         return self.difference_ms < 0
 
 
 def judge(older: OlderResults) -> Judged:
-    """Each row with the reasons for which its decode or vision figures cannot be used."""
+    """The reasons why each row's decode or vision figures cannot be used."""
     f = older.figures
     difference = column(f, "T_total") - column(f, "T_vision_total") - column(f, "T_LLM_prefill")
     tokens, decode = column(f, "output_tokens"), column(f, "T_LLM_decode")
@@ -69,5 +69,5 @@ def column(table: pd.DataFrame, name: str) -> FloatArray:
 
 
 def number_or_none(value: float) -> float | None:
-    """None for what is missing, so that it is null in JSON."""
+    """None for NaN, so that it is null in JSON."""
     return float(value) if np.isfinite(value) else None

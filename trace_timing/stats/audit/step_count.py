@@ -1,4 +1,4 @@
-"""N output tokens take N − 1 decode steps: what the rows say of it, and what a step takes."""
+"""N output tokens take N − 1 decode steps: which of the two a file divided by, and ms a step."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from trace_timing.stats.audit.row_validity import ROUNDING_MS, Judged, column
 from trace_timing.stats.methods.intervals import Interval, median_interval
 from trace_timing.stats.methods.trend import LineFit, fit_line
 
-#: Rows of a group that a rate may be read from.
+#: Fewest rows of one output length whose median rate is given.
 FEWEST_ROWS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class LengthRates:
-    """Median rates of the rows of one output length: what dividing by N and by N − 1 gives."""
+    """Median decode ÷ N and decode ÷ (N − 1) over the rows with N output tokens."""
 
     output_tokens: int
     rows: int
@@ -28,12 +28,12 @@ class LengthRates:
 
 @dataclass(frozen=True, kw_only=True)
 class Fencepost:
-    """N output tokens take N − 1 steps: which divisor the file used and which one is flat.
+    """Which divisor the file used, N or N − 1, and with which the rate is independent of length.
 
-    Rows with two tokens or more and an unclamped decode. `line` is decode against steps;
-    `zero_at_tokens` is the output length at which it crosses zero: 1 where steps are N − 1, 0
-    where each token would take a step. `tau_*` is Kendall's rank correlation of a rate with the
-    output length: a false divisor makes a constant step look as if it grew.
+    Over rows with two tokens or more and an unclamped decode. `line` is decode against steps;
+    `zero_at_tokens` is the output length at which it crosses zero: 1 if steps are N − 1, 0 if each
+    token took a step. `tau_*` is Kendall's rank correlation of a rate with the output length: with
+    the wrong divisor a constant step seems to grow.
     """
 
     rows: int
@@ -81,7 +81,7 @@ def fit_fencepost(older: OlderResults, judged: Judged) -> Fencepost | None:
 
 
 def _divisor(older: OlderResults) -> str:
-    """What the file's own per-token figure was divided by: `tokens`, `steps` or `unknown`."""
+    """The divisor of the file's own per-token figure: `tokens`, `steps` or `unknown`."""
     f = older.figures
     tokens, decode = column(f, "output_tokens"), column(f, "T_LLM_decode")
     rate = column(f, "T_decode_per_token")

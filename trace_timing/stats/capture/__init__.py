@@ -1,1 +1,1 @@
-"""What the runs of a capture say together: spread, growth, summaries, ranks."""
+"""Statistics over the runs of a capture: spread, growth, summaries, ranks."""

@@ -1,9 +1,9 @@
-"""How a decode step's latency changes with its position, by controls.
+"""How a decode step's latency changes with its position, from controls.
 
-The host's speed drifts within a run, so the steps of one run are not independent: a line through
-all of them, its interval taken from their scatter, excluded 0 in 42 to 68 of 100 sets of three
-recorded series that do not grow (tests/data/control_series, 63 steps). Runs are independent. So
-each control gives one slope, and the interval is Student's t of their mean: 2 to 8 of 100.
+Each control gives one slope, and the interval is Student's t of their mean: runs are independent.
+The steps of one run are not, since the host's speed drifts within it. A line through all steps,
+with an interval from their scatter, wrongly excluded 0 in 42 to 68 of 100 sets of three recorded
+series that do not grow (tests/data/control_series, 63 steps); this one in 2 to 8.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from trace_timing.stats.methods.student import student_quantile
 from trace_timing.stats.methods.trend import fit_line
 from trace_timing.units import NS_PER_MS
 
-#: A line through fewer steps says nothing of a cache.
+#: Fewest decode steps for a slope.
 FEWEST_STEPS = 8
-#: Steps are put into so many stretches at most, each by its median: spikes of the host drop out,
-#: and a thousand steps cost no more than a hundred.
+#: Most stretches that steps are put into, each by its median: spikes of the host drop out, and a
+#: thousand steps cost no more than a hundred.
 STRETCHES = 32
-#: Controls that slopes are taken from, spread over the samples.
+#: Most controls that slopes are taken from, spread over the samples.
 MOST_CONTROLS = 400
 
 
@@ -37,13 +37,13 @@ class LatencyGrowth:
     """Change of a decode step's latency from one position to the next, in ms."""
 
     slope: float
-    #: None below three controls: two say nothing of how far such slopes differ.
+    #: None below three controls: two slopes have no usable spread.
     interval: Interval | None
     controls: int
 
 
 def latency_growth(samples: Sequence[Sample]) -> LatencyGrowth | None:
-    """Mean slope over the controls of samples whose latency is theirs; None without any."""
+    """Mean slope over the controls of samples with measured latency; None without any."""
     controls = [
         control
         for sample in samples

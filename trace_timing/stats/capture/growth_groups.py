@@ -1,4 +1,4 @@
-"""Prefill and decode step against size, by the values of each metadata column."""
+"""Prefill and decode step against size, grouped by the values of each metadata column."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from trace_timing.arrays import FloatArray
 from trace_timing.stats.latency.evidence import FAULTS
 from trace_timing.units import NS_PER_MS
 
-#: All samples together: the first choice, and the only one without metadata.
+#: Name of the grouping with all samples together; the only one without metadata.
 ALL = "nothing"
-#: More values than colours can tell apart are put into so many ranges of equal count.
+#: Most groups, so that colours can be told apart; more numbers become ranges of equal count.
 MOST_VALUES, RANGES = 8, 4
 MOST_COLUMNS = 12
-#: Positions of a step that are drawn for a group.
+#: Most step positions drawn for a group.
 MOST_POSITIONS = 200
 
 
@@ -39,9 +39,9 @@ class Group:
 
 
 def configurations(samples: pd.DataFrame) -> dict[str, pd.Series[Any]]:
-    """Metadata columns that samples differ in, as texts of few values; `ALL` first.
+    """Metadata columns in which samples differ, as texts with few values; `ALL` first.
 
-    Numbers of many values become ranges; texts of many values tell no configuration.
+    Many distinct numbers become ranges; columns with many distinct texts are left out.
     """
     found: dict[str, pd.Series[Any]] = {ALL: pd.Series("all samples", index=samples.index)}
     for name in samples.columns:
@@ -96,7 +96,7 @@ def step_groups(samples: pd.DataFrame, steps: pd.DataFrame) -> list[Group]:
 
 def _good(samples: pd.DataFrame) -> pd.DataFrame:
     faults = samples["reasons"].fillna("").str.split(",")
-    whole = np.array([not FAULTS.intersection(said) for said in faults], bool)
+    whole = np.array([not FAULTS.intersection(codes) for codes in faults], bool)
     good: pd.DataFrame = samples[whole & samples["usable"].to_numpy(bool)]
     return good
 
@@ -116,7 +116,7 @@ def _points(table: pd.DataFrame, columns: tuple[str, ...]) -> Mapping[str, Float
 
 
 def _in_order(texts: pd.Series[Any]) -> list[str]:
-    """The values as numbers are ordered, where they begin with one."""
+    """The distinct values, by the number that they begin with, if any."""
     present = [str(value) for value in texts.dropna().unique()]
     return sorted(present, key=lambda text: (_leading(text), text))
 
@@ -143,7 +143,7 @@ def _numbers(values: pd.Series[Any]) -> pd.Series[Any] | None:
 
 
 def _ranges(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Each value as the range that it lies in, told by the least and greatest value there."""
+    """Each value as the name of its range: the least and greatest value in it."""
     number = pd.qcut(values, RANGES, labels=False, duplicates="drop")
     ends = values.groupby(number).agg(["min", "max"])
     names = {n: f"{low:g} to {high:g}" for n, low, high in ends.itertuples()}

@@ -1,4 +1,4 @@
-"""How much runs of one input differ on this machine: what smaller differences are lost in."""
+"""The noise floor: how much runs of one input differ on this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 from trace_timing.arrays import FloatArray
 from trace_timing.stats.methods.outliers import mad
 
-#: Runs of one input that are told apart from chance: the median of fewer is one of them.
+#: Fewest runs of one input for a median absolute deviation.
 FEWEST_RUNS = 3
 #: Figure → its column of schema.RUNS.
 FIGURES: Mapping[str, str] = {
@@ -37,11 +37,11 @@ class NoiseFloor:
 
 
 def noise_floors(runs: pd.DataFrame) -> tuple[NoiseFloor, ...]:
-    """The floor of each figure that runs of one input tell; none where nothing was repeated.
+    """The noise floor of each figure; empty where no input was repeated.
 
     Args:
-        runs: schema.RUNS. Bare controls, and those with a profiler attached, are left out: they are
-            other conditions and no repeats.
+        runs: schema.RUNS. Controls that are bare or had a profiler attached are left out, for their
+            conditions differ.
     """
     alike = (runs["role"] == "control") & (runs["cupti"] != "attached") & (runs["bare"] == False)  # noqa: E712
     sources: tuple[tuple[Source, pd.DataFrame], ...] = (

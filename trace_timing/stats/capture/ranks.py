@@ -1,6 +1,7 @@
-"""Ranks of one sample side by side: which was slowest, and how far apart they began and ended.
+"""Compare the ranks of a run: which was slowest, and how far apart they began and ended.
 
-Never tiled together: each rank has its own window, and collectives make the fast wait for the slow.
+Each rank keeps its own tiling and window. Windows hardly differ, for in collectives fast ranks wait
+for slow ones.
 """
 
 from __future__ import annotations
@@ -16,14 +17,13 @@ _RUN = ["sample_id", "repeat"]
 def compare_ranks(
     stages: pd.DataFrame, communication: pd.DataFrame, spans: pd.DataFrame
 ) -> pd.DataFrame:
-    """One row a sample, repeat and stage that several ranks ran, what is unattributed left out.
+    """One row for each sample, repeat and stage that several ranks ran; `unattributed` left out.
 
-    The slowest rank is the one that is busy longest with work of its own: windows hardly differ
-    between ranks that wait for each other. The awaited one waits least in collectives. They are
-    two where a rank's host is late with launches that take its device no longer than others'.
+    The slowest rank is busy longest outside collectives; the awaited rank waits least in them. The
+    two differ where a rank's host launches late work that takes its device no longer than others'.
 
-    Ranks are aligned where each says when it was and all of them were at work at one instant:
-    otherwise they did not run together, or their clocks are not one, and nothing is said.
+    Begins and ends are compared where all ranks have absolute times and ran at one instant; else
+    they did not run together or do not share a clock, and these columns are null.
 
     Args:
         stages: schema.STAGES; communication: schema.COMMUNICATION; spans: schema.SPANS.
@@ -32,13 +32,13 @@ def compare_ranks(
     """
     key = [*_RUN, "rank", "stage"]
     exposed = communication.groupby(key)["exposed_ns"].max().rename("exposed_ns").reset_index()
-    # What is unattributed has kernels and no busy time to take its collectives from.
-    told = stages[stages["stage"] != "unattributed"]
-    # Of a stage recorded in part, what its recorded steps come to, as its collectives do.
-    part = (told["busy_per_step_ns"] * told["recorded_steps"]).astype("Float64").round()
-    told = told.assign(busy_ns=told["busy_ns"].fillna(part.astype("Int64")))
-    told = told.dropna(subset=["busy_ns"])
-    rows = told[[*key, "busy_ns"]].merge(exposed, on=key, how="left")
+    # `unattributed` may have kernels without busy time.
+    known = stages[stages["stage"] != "unattributed"]
+    # Collectives of a partly recorded stage are those of its recorded steps, so its busy time too.
+    part = (known["busy_per_step_ns"] * known["recorded_steps"]).astype("Float64").round()
+    known = known.assign(busy_ns=known["busy_ns"].fillna(part.astype("Int64")))
+    known = known.dropna(subset=["busy_ns"])
+    rows = known[[*key, "busy_ns"]].merge(exposed, on=key, how="left")
     rows["own_ns"] = rows["busy_ns"] - rows["exposed_ns"].fillna(0)
     by_stage = rows.groupby([*_RUN, "stage"], sort=True)
     slowest = rows.loc[by_stage["own_ns"].idxmax()].set_index([*_RUN, "stage"])
@@ -50,7 +50,7 @@ def compare_ranks(
 
 
 def _awaited(exposed: pd.DataFrame) -> pd.DataFrame:
-    """The rank that waits least in collectives, and how much longer another does."""
+    """The rank that waits least in collectives, and how much longer the last one waits."""
     by_stage = exposed.groupby([*_RUN, "stage"])
     least = exposed.loc[by_stage["exposed_ns"].idxmin()].set_index([*_RUN, "stage"])
     out = least[["rank"]].rename(columns={"rank": "awaited_rank"})
@@ -59,7 +59,7 @@ def _awaited(exposed: pd.DataFrame) -> pd.DataFrame:
 
 
 def _apart(spans: pd.DataFrame) -> pd.DataFrame:
-    """Between the first rank and the last: begins, ends; only of ranks that ran at one time."""
+    """Ns between the first and the last rank's begin, and their ends; of ranks that overlap."""
     times = ["begin_unix_ns", "end_unix_ns"]
     run = spans.groupby([*_RUN, "rank"]).agg({times[0]: "min", times[1]: "max"}).groupby(_RUN)
     together = (run[times[0]].max() < run[times[1]].min()).rename("together").reset_index()

@@ -1,4 +1,4 @@
-"""How much runs of one input differ, stage by stage, and how many controls a precision takes."""
+"""How much controls of one input differ, by stage, and how many controls a precision needs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from trace_timing import schema
 from trace_timing.arrays import FloatArray
 from trace_timing.stats.methods.control_mean import MULTIPLIERS, multiplier, pooled_spread
 
-#: The median of fewer runs is one of them, or lies between two.
+#: Fewest runs of a sample for percentiles around their median.
 FEWEST_RUNS = 3
-#: Numbers of controls that a half-width is given for.
+#: Numbers of controls for which a half-width is given.
 COUNTS = (1, 2, 3, 5, 10, 20, max(MULTIPLIERS))
 TIMES = tuple(schema.SAMPLE_TIMES)
 TOTAL = "T_total"
@@ -24,21 +24,21 @@ TOTAL = "T_total"
 
 @dataclass(frozen=True, kw_only=True)
 class Repeats:
-    """Of one time: how controls of one input differ, over the samples of a capture."""
+    """How much one time differs between controls of one input, over the samples of a capture."""
 
     time: str
     samples: int
     runs: int
     #: Standard deviation ÷ mean within a sample, pooled over the samples.
     cv_frac: float
-    #: Percentiles of run ÷ median of its sample's runs; None where no sample has three.
+    #: Percentiles of (a run ÷ the median of its sample's runs); None where no sample has three.
     p95_ratio: float | None
     p99_ratio: float | None
     #: Controls of a sample → half the width of its 95 % interval ÷ the time.
     half_widths: Mapping[int, float]
 
     def row(self) -> dict[str, Any]:
-        """A table's row."""
+        """A row for a table, by column name."""
         return {
             "time": self.time,
             "samples": self.samples,
@@ -51,9 +51,9 @@ class Repeats:
 
 
 def repeats_of_controls(runs: pd.DataFrame) -> tuple[Repeats, ...]:
-    """A member for each time that two controls of one sample have.
+    """One entry for each time that at least two controls of one sample have.
 
-    The half-widths are those that `control_mean.interval` gives on average: its multiplier for so
+    The half-widths are those that `control_mean.interval` gives on average: its multiplier for that
     many controls times the spread pooled over the capture.
 
     Args:
@@ -68,7 +68,7 @@ def repeats_of_controls(runs: pd.DataFrame) -> tuple[Repeats, ...]:
     for place, time in enumerate(TIMES):
         mine = [g[:, place] for g in groups if np.isfinite(g[:, place]).all()]
         spread = float(pooled.relative[place])
-        # Nothing is said of a stage that took no time, as the vision part of a prompt of text.
+        # A stage may take no time, such as vision for a prompt of text alone.
         if not mine or not math.isfinite(spread) or not any(values.any() for values in mine):
             continue
         p95, p99 = _tail(mine)
@@ -87,13 +87,13 @@ def repeats_of_controls(runs: pd.DataFrame) -> tuple[Repeats, ...]:
 
 
 def controls_for(repeats: Repeats, half_width_frac: float) -> int | None:
-    """The least of COUNTS with an interval as narrow; None where none is."""
+    """The least of COUNTS whose interval is narrow enough; None where none is."""
     enough = (k for k, half in repeats.half_widths.items() if half <= half_width_frac)
     return min(enough, default=None)
 
 
 def _controls(runs: pd.DataFrame) -> Iterator[FloatArray]:
-    """(K, TIMES) in ms of each sample and rank with two controls, NaN for what it does not have."""
+    """(K, TIMES) in ms of each sample and rank with at least two controls; NaN for absent times."""
     alike = (runs["role"] == "control") & (runs["cupti"] != "attached") & (runs["bare"] == False)  # noqa: E712
     columns = [f"{name}_ms" for name in TIMES]
     known = runs[alike].dropna(subset=[f"{TOTAL}_ms"])

@@ -1,4 +1,4 @@
-"""What an analysis says over its runs together: spread, noise floor, outliers, growth with size."""
+"""Statistics over the runs of an analysis: spread, noise floor, outliers, growth with size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trace_timing.stats.methods.outliers import Outlier, find_outliers
 from trace_timing.stats.methods.trend import LineFit, fit_line
 from trace_timing.units import NS_PER_MS
 
-#: What grows with what: (of, against).
+#: Lines that are fitted: (time, size).
 GROWTH = (("prefill", "input_tokens"), ("decode step", "position"), ("decode step", "kv_length"))
 MOST_DRAWN = 1_000
 US_PER_MS = 1_000
@@ -33,9 +33,9 @@ KINDS: Mapping[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ScalingFit:
-    """One time against one size: `of` (prefill, decode step) in ms, by `kind` of time.
+    """A line of one time (`of`: prefill, decode step, in ms, by `kind`) against one size.
 
-    `x` and `y` are points to draw: all, or every so many of very many.
+    `x` and `y` are the points to draw: all, or an even selection of very many.
     """
 
     of: str
@@ -57,14 +57,14 @@ class ScalingFit:
             "slope_us": self.line.slope * US_PER_MS,
             "slope_lo_us": around.low * US_PER_MS if around else None,
             "slope_hi_us": around.high * US_PER_MS if around else None,
-            # To the nanosecond: a line through all its points leaves float noise.
+            # Rounded to ns: the residuals of an exact line are float noise.
             "spread_ms": round(self.line.spread, 6),
         }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """Over the runs of an analysis."""
+    """Statistics over the runs of an analysis."""
 
     noise_floor: tuple[NoiseFloor, ...]
     scaling: tuple[ScalingFit, ...]
@@ -83,7 +83,7 @@ def statistics(
 
     Args:
         samples, runs, steps: schema.SAMPLES, RUNS and STEPS.
-        records: of the runs of either role, where there are any.
+        records: of recorded runs and controls, where there are any.
         growth: of a decode step's latency by position.
     """
     return Statistics(
@@ -99,9 +99,9 @@ def scaling_fits(
 ) -> tuple[ScalingFit, ...]:
     """Prefill against input tokens, a decode step against position and cache length.
 
-    Of samples without a fault; a size that takes one value alone has no line. Recorded windows are
-    drawn only where there is no latency. The intervals take points as independent, which busy times
-    of steps are. Latencies of the steps of one run are not: their slope is `growth`, or has no
+    From samples without a fault; a size with one value has no line. Recorded windows are fitted
+    only where there is no latency. The intervals assume independent points, which the busy times of
+    steps are. Latencies of the steps of one run are not: their slope is `growth`, or has no
     interval.
     """
     tables = {"prefill": _prefills(samples), "decode step": _steps(samples, steps)}
@@ -136,7 +136,7 @@ def scaling_fits(
 def _of_controls(
     line: LineFit, x: FloatArray, y: FloatArray, growth: LatencyGrowth | None
 ) -> LineFit:
-    """The line with the slope that single controls have, through the middle of the points."""
+    """The line with `growth`'s slope through the middle of the points."""
     if growth is None:
         return replace(line, slope_interval=None)
     left = (y - growth.slope * x)[np.isfinite(x) & np.isfinite(y)]
@@ -152,7 +152,7 @@ def _of_controls(
 
 def _without_fault(samples: pd.DataFrame) -> pd.DataFrame:
     faults = samples["reasons"].fillna("").str.split(",")
-    return samples[[not FAULTS.intersection(said) for said in faults]]
+    return samples[[not FAULTS.intersection(codes) for codes in faults]]
 
 
 def _prefills(samples: pd.DataFrame) -> pd.DataFrame:
@@ -165,6 +165,7 @@ def _prefills(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def _steps(samples: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
+    """The steps of samples without a fault, with their times."""
     bad = set(samples["sample_id"]) - set(_without_fault(samples)["sample_id"])
     good = steps[(steps["stage"] == "decode") & ~steps["sample_id"].isin(bad)]
     table = good[["kv_length"]].copy()
@@ -172,7 +173,7 @@ def _steps(samples: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
     for kind, (_, column) in KINDS.items():
         table[f"{kind}_ms"] = good[column].astype("Float64").astype(float) / NS_PER_MS
     table["latency_ms"] = table["latency_ms"].where(good["usable"])
-    # A window is known of steps that were not recorded, too: as the host took, at another speed.
+    # Steps that were not recorded have a window too: the host's time, at another speed.
     table["recorded_ms"] = table["recorded_ms"].where(good["recorded"])
     return table
 

@@ -1,4 +1,4 @@
-"""The forwards of a server as a population: how long they take, by stage and batch size."""
+"""How long the forwards of a server take, by stage and batch size."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ def serving_summary(
 def generate_steps(
     steps: pd.DataFrame, runs: Iterable[RunSummary], traces: Iterable[TraceSummary]
 ) -> pd.DataFrame:
-    """The steps of generate() calls alone: their numbers are positions of one sequence."""
+    """Only the steps of generate() calls, whose numbers are positions in one sequence."""
     return steps[~_is_served(steps, runs, traces)]
 
 
 def served_steps(
     steps: pd.DataFrame, runs: Iterable[RunSummary], traces: Iterable[TraceSummary]
 ) -> pd.DataFrame:
-    """The forwards of servers' traces alone, each run's in order of begin."""
+    """Only the forwards of servers' traces, each run's in order of begin."""
     return steps[_is_served(steps, runs, traces)]
 
 
 def served_steps_of_tables(
     steps: pd.DataFrame, runs: pd.DataFrame, serving: Collection[str]
 ) -> pd.DataFrame:
-    """As `served_steps`, of a report.
+    """As `served_steps`, from the tables of a report.
 
     Args:
         runs: schema.RUNS.
@@ -76,14 +76,14 @@ def _are_of(steps: pd.DataFrame, runs: Collection[tuple[Any, ...]]) -> pd.Series
 
 
 def step_summary(steps: pd.DataFrame, by: Sequence[str] = ("stage", "batch_size")) -> pd.DataFrame:
-    """One row a group of steps and time: n, and percentiles in ms.
+    """One row for each group of steps and kind of time: n, and percentiles in ms.
 
-    Percentiles lie between values by linear interpolation: of few steps the 99th is about the
-    longest. Steps whose name does not say what is grouped by make a group of their own.
+    Percentiles are interpolated linearly: of few steps the 99th is about the longest. Steps without
+    a value in a column of `by` make a group of their own.
 
     Args:
         steps: schema.STEPS.
-        by: columns of it, each a size or part of the key.
+        by: columns to group by, each a size or one of the key.
     Returns:
         Columns `by`, time (of TIMES), n, p50_ms, p90_ms, p99_ms; by stage in the order of a
         generate() call, then by the other columns.

@@ -1,4 +1,4 @@
-"""Summaries of times over samples: location, spread, tail, interval, and how many lie far out."""
+"""Summaries of times over samples: location, spread, tail, interval, number of outliers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trace_timing.stats.methods.outliers import FEWEST_TO_STAND_OUT_OF, mad, out
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """n values of one quantity, all figures in its unit; the interval is of the median, 95 %."""
+    """Summary of n values, in their unit; the interval is the median's, at 95 %."""
 
     n: int
     median: float
@@ -28,13 +28,13 @@ class Summary:
     p95: float
     p99: float
     mad: float
-    #: Standard deviation ÷ mean; None of one value, and where the mean is 0.
+    #: Standard deviation ÷ mean; None for one value, and where the mean is 0.
     cv_frac: float | None
     outliers: int
 
 
 def summarise(values: FloatArray) -> Summary | None:
-    """Summary of the finite ones of n values; None where there is none."""
+    """Summary of the finite values; None where there is none."""
     known = values[np.isfinite(values)]
     if not len(known):
         return None
@@ -66,7 +66,7 @@ def summary_table(samples: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame
 
     Args:
         samples: schema.SAMPLES with metadata columns.
-        by: columns to group by, metadata ones among them.
+        by: columns to group by, metadata columns too.
     Raises:
         UsageError: no such column.
     """

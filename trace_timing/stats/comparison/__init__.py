@@ -1,1 +1,1 @@
-"""Comparing two captures."""
+"""Comparison of two captures, or of two recordings of servers."""

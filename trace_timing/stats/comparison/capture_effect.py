@@ -1,10 +1,10 @@
-"""Is B slower than A, where what drifts from capture to capture is part of the error.
+"""Effect between A and B with drift between captures as part of the error.
 
-All samples of a capture share the state that the machine was in, so their number says nothing of
-how far the capture as a whole strays. The units are captures: each has one value of a figure, the
-mean over its samples of the logarithm, and the spread of those values is the error. One capture a
-side shows no such spread, three a side little, so it is moderated towards a prior (G. K. Smyth,
-Stat. Appl. Genet. Mol. Biol. 3 (2004) 3), as few replicates are in gene expression.
+All samples of a capture share the machine's state, so more samples do not show how far the capture
+as a whole is off. Therefore captures are the units: each has one value of a figure, the mean over
+its samples of the logarithm, and the spread of these values is the error. One capture a side has no
+spread and three have little, so it is moderated towards a prior (G. K. Smyth, Stat. Appl. Genet.
+Mol. Biol. 3 (2004) 3), as for few replicates in gene expression.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trace_timing.stats.methods.paired_test import FEWEST
 
 @dataclass(frozen=True)
 class Drift:
-    """How far the logarithm of a figure of one capture strays with nothing changed.
+    """Prior spread of the log of one capture's figure with nothing changed.
 
     A standard deviation, and the degrees of freedom that it counts for.
     """
@@ -33,9 +33,9 @@ class Drift:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptureEffect:
-    """log(B ÷ A) of one figure by captures; `spread` is of one capture, own and prior together."""
+    """log(B ÷ A) of one figure by captures; `spread` is one capture's, pooled with the prior."""
 
-    #: Captures of the smaller side.
+    #: Number of captures on the smaller side.
     n: int
     log_ratio: float
     p: float
@@ -49,7 +49,7 @@ class CaptureEffect:
         return Interval(self.log_ratio - half, self.log_ratio + half)
 
     def shown(self, alpha: float, power: float) -> float:
-        """The log ratio that is found with this power at level `alpha`, two-sided."""
+        """The log ratio that is detected with this power at level `alpha`, two-sided."""
         t = float(special.stdtrit(self.freedom, 1 - alpha / 2))
         return (t + float(special.ndtri(power))) * self.error
 
@@ -65,8 +65,8 @@ def capture_effect(
     """Moderated t of capture means.
 
     Args:
-        a, b: values > 0 of each capture of a side; paired ones have the same n samples in the same
-            order, and a sample that any capture lacks (NaN) is left out.
+        a, b: for each capture of a side its values > 0; paired ones have the same n samples in the
+            same order, and a sample that any capture lacks (NaN) is left out.
         shift: standard deviation of a further error of log(B ÷ A) that further captures do not
             average out.
     Returns:
@@ -84,9 +84,9 @@ def moderated_effect(
     """Moderated t of one value a capture.
 
     Args:
-        left, right: logarithms, one of each capture of a side.
-        noise: variance of such a value by what differs within a capture.
-        shift: as `capture_effect` takes it.
+        left, right: one logarithm for each capture of a side.
+        noise: variance of such a value due to differences within a capture.
+        shift: as in `capture_effect`.
     """
     squares = sum(float(((side - side.mean()) ** 2).sum()) for side in (left, right))
     own = len(left) + len(right) - 2
@@ -109,7 +109,7 @@ _Values = tuple[FloatArray, FloatArray, float]
 
 
 def _paired_values(a: Sequence[FloatArray], b: Sequence[FloatArray]) -> _Values | None:
-    """One value a capture, less what its samples have in common; and the variance of its noise."""
+    """One value for each capture, centred on the samples' means, and the variance of its noise."""
     values = np.stack([*a, *b])
     values = np.log(values[:, ((values > 0) & np.isfinite(values)).all(axis=0)])
     captures, samples = values.shape
@@ -117,7 +117,7 @@ def _paired_values(a: Sequence[FloatArray], b: Sequence[FloatArray]) -> _Values 
         return None
     apart = values - values.mean(axis=0)
     means, noise = middles(apart)
-    # What centring takes out of each sample's spread is put back: C ÷ (C − 1).
+    # Centring C captures reduces the variance; C ÷ (C − 1) corrects for it.
     return means[: len(a)], means[len(a) :], float(noise.mean()) * captures / (captures - 1)
 
 
@@ -133,7 +133,7 @@ def _unpaired_values(a: Sequence[FloatArray], b: Sequence[FloatArray]) -> _Value
 def middles(values: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Mean of the middle half of each row, and that mean's variance from the winsorised row.
 
-    A stall in one sample says nothing of the others.
+    So that a stall in one sample does not move the mean.
     Source: J. W. Tukey and D. H. McLaughlin, Sankhyā A 25 (1963) 331.
     """
     ordered = np.sort(values, axis=1)

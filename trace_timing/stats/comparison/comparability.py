@@ -1,4 +1,4 @@
-"""Can two captures be held against each other at all: what differs, and what that forbids."""
+"""Whether two captures can be compared: conditions that differ, and verdicts they withhold."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from trace_timing.stats.comparison.figures import Basis, Tables
 from trace_timing.stats.comparison.machine_state import launch_difference, load_difference
 from trace_timing.stats.comparison.step_cells import StepTables
 
-#: Latencies: host times but for the undisturbed step at equal launch cost.
+#: What a difference leads to. Latencies: all host times except the undisturbed step at equal launch
+#: cost.
 Bearing = Literal["listed", "withholds latencies", "withholds host times", "withholds all"]
 
-#: Launches that cost more on one side by more than this are another state of the machine; dividing
-#: by them leaves some of it in latencies, less in undisturbed steps.
+#: Launch costs that differ by more than this ratio mean another state of the machine; dividing by
+#: them leaves some of the difference in latencies, less in undisturbed steps.
 LAUNCH_LIMIT = 1.15
 LAUNCH_LIMIT_UNDISTURBED = 1.3
-#: Latencies that no profiler has touched.
+#: Sources of latencies that no profiler slowed.
 UNPROFILED = frozenset({"control", "scaled"})
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One condition in which A and B differ, and what follows from it."""
+    """One condition in which A and B differ, and which verdicts it withholds."""
 
     name: str
     a: str
@@ -34,11 +35,11 @@ class Difference:
 
 
 def withholds(difference: Difference, *, host: bool, steadied: bool) -> bool:
-    """Whether it withholds the verdict on a figure.
+    """Whether a difference withholds the verdict on a figure.
 
     Args:
-        host: host time is in the figure.
-        steadied: it is an undisturbed step at equal launch cost.
+        host: the figure includes host time.
+        steadied: the figure is an undisturbed step at equal launch cost.
     """
     match difference.bearing:
         case "listed":
@@ -54,12 +55,12 @@ def withholds(difference: Difference, *, host: bool, steadied: bool) -> bool:
 def capture_differences(
     a: Sequence[Tables], b: Sequence[Tables], basis: Basis
 ) -> tuple[Difference, ...]:
-    """Every condition that differs between A and B, the first capture of each; and their states.
+    """Every condition that differs between A and B, by the first capture of each side.
 
-    Another device, version or setting is what a comparison may be about: it is listed. Another
-    clock is no comparison. Another profile mode stretches the host by another factor: recorded
-    host times say nothing then. A machine in another state is no ground for a verdict on host
-    times: with launches that cost otherwise, or a busier machine, verdicts are withheld.
+    Another device, version or setting may be the subject of the comparison: it is only listed.
+    Another clock withholds all verdicts. Another profile mode stretches the host by another factor,
+    so it withholds recorded host times. Another state of the machine, by launch cost or load,
+    withholds host times.
     """
     first, second = a[0], b[0]
     found = [*_column_differences(first.samples, second.samples, basis)]
@@ -69,7 +70,7 @@ def capture_differences(
 
 
 def step_differences(a: Sequence[StepTables], b: Sequence[StepTables]) -> tuple[Difference, ...]:
-    """Every condition that differs between recordings of servers, the first of each side."""
+    """Every condition that differs between servers, by the first recording of each side."""
     first, second = a[0], b[0]
     clocks = _column_differences(first.steps, second.steps, "recorded")
     return (*clocks, *_condition_differences(first, second, recorded=True))
@@ -87,7 +88,7 @@ def _condition_differences(
 
 
 def launches_differ_by_cause(found: Iterable[Difference]) -> bool:
-    """Whether launches may cost otherwise for what is compared: another device, driver, torch …"""
+    """Whether a listed difference can itself change the launch cost: device, driver, torch …"""
     return any(difference.name.startswith("environment.") for difference in found)
 
 
@@ -99,6 +100,7 @@ def are_unprofiled(captures: Iterable[Tables]) -> bool:
 def _state_differences(
     a: Sequence[Tables], b: Sequence[Tables], *, is_comparable: bool
 ) -> Iterator[Difference]:
+    """Signs that the machine was in another state for A than for B."""
     left, right = [t.state for t in a], [t.state for t in b]
     if is_comparable:
         bearings: tuple[tuple[float, Bearing], ...] = (
@@ -121,6 +123,7 @@ def _sources(tables: Tables) -> set[str]:
 
 
 def _column_differences(a: pd.DataFrame, b: pd.DataFrame, basis: Basis) -> Iterator[Difference]:
+    """Clocks and latency sources that differ between A and B."""
     bearings: tuple[tuple[str, Bearing], ...] = (("clock", "withholds all"),)
     if basis == "latency":
         bearings += (("latency_source", "withholds host times"),)
@@ -138,6 +141,7 @@ def _bearing(group: str, name: str, recorded: bool) -> Bearing:
 
 
 def _flat(value: Any, name: str = "") -> dict[str, str]:
+    """Nested settings as text, by dotted names."""
     if isinstance(value, Mapping):
         return {
             key: text

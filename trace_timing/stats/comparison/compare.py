@@ -1,4 +1,4 @@
-"""Which stage, kind of work or kernel changed from A to B, by how much, how sure."""
+"""Compare captures A and B: which stage, kind of work or kernel changed, how much, how surely."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from trace_timing.stats.methods.intervals import LEVEL, Interval
 from trace_timing.stats.methods.multiple_testing import ALPHA, shares, weighted_holm
 from trace_timing.stats.methods.paired_test import FEWEST, Effect, grouped_effect, paired_effect
 
-#: `…, or drift`: of one recording a side, whose difference may be the machine's.
+#: `…, or drift`: from one recording a side, so the difference may be drift of the machine.
 Verdict = Literal[
     "faster",
     "slower",
@@ -48,12 +48,12 @@ Verdict = Literal[
     "cannot tell",
     "withheld",
 ]
-#: What n counts: pairs of samples, runs, captures or recordings of a server, of the smaller side.
+#: What n counts, on the smaller side: pairs of samples, runs, captures or recordings of a server.
 Unit = Literal["pairs", "runs", "captures", "recordings"]
 #: Shares of α, fixed before any data. The undisturbed step has the largest: it is the steadiest
-#: figure that a change of the host's work shows in. Then decode, which busy times are mostly
-#: compared for: without the undisturbed step it has 0.38 of α, and a 3 % change among 30 pairs of
-#: 4 % spread is found in 84 % of simulated trials.
+#: figure that shows a change of the host's work. Then decode, the main use of busy times: without
+#: the undisturbed step it has 0.38 of α, and a 3 % change among 30 pairs of 4 % spread is found in
+#: 84 % of simulated trials.
 WEIGHTS: dict[str, float] = {
     UNDISTURBED: 0.35,
     "decode": 0.25,
@@ -64,11 +64,11 @@ WEIGHTS: dict[str, float] = {
     "kind": 0.05,
     "kernel": 0.05,
 }
-#: A change smaller than this does not matter: an interval within it shows no difference.
+#: Changes smaller than this do not matter; an interval within ± this shows no difference.
 MARGIN_FRAC = 0.03
 POWER = 0.8
-#: Of a difference in launch cost, the share that dividing by launch cost may leave: between idle
-#: and loaded captures, latencies kept 0.3 of it and undisturbed steps 0.1.
+#: Share of a difference in launch cost that remains after dividing by launch cost: between idle and
+#: loaded captures, 0.3 of it in latencies and 0.1 in undisturbed steps.
 LEFT_OF_SHIFT = {UNDISTURBED: 0.1}
 LEFT_OF_SHIFT_ELSE = 0.3
 
@@ -77,11 +77,11 @@ LEFT_OF_SHIFT_ELSE = 0.3
 class ComparedRow:
     """One verdict. `ratio` is B ÷ A; its interval is at 95 %, the verdict at the family's rate.
 
-    `n` counts `unit`s, of the smaller side. `needed` is how many would tell a change of the
-    margin; None where the verdict stands or no spread is known. `spread_frac` is of one unit.
-    `shown_frac` is the change that these captures would show four times out of five.
-    `launch_ratio` is what launches cost in B ÷ A where the ratio is at equal launch cost: a_ms and
-    b_ms are as measured, and `ratio` is theirs divided by it.
+    `n` counts `unit`s on the smaller side. `needed` is how many would detect a change of the
+    margin; None where there is a verdict or no spread is known. `spread_frac` is one unit's.
+    `shown_frac` is the change that these captures would detect four times out of five.
+    `launch_ratio` is the launch cost of B ÷ A where the ratio is at equal launch cost: a_ms and
+    b_ms are as measured, and `ratio` is b_ms ÷ a_ms ÷ `launch_ratio`.
     """
 
     level: Level
@@ -104,7 +104,7 @@ class ComparedRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonResult:
-    """Everything that compare says; A is the baseline."""
+    """Result of a comparison; A is the baseline."""
 
     a: str
     b: str
@@ -121,7 +121,7 @@ class ComparisonResult:
     #: Kernels, by `stage: name`, that only one side has.
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
-    #: What is compared: samples of captures, or the forwards of servers' traces.
+    #: Samples of captures, or forwards (steps) of servers' traces.
     subject: Literal["samples", "steps"] = "samples"
 
 
@@ -136,22 +136,22 @@ def compare(
 ) -> ComparisonResult:
     """Compare B with A, paired by sample where four ids or more match.
 
-    Host times (latencies) are judged with captures as the units, device times with samples as
-    them. A sample's repeats are reduced to their median first: repeats of one input are not
-    independent witnesses. Decode and sampling are per step, so outputs of different length compare.
+    For host times (latencies) the units are captures, for device times samples. A sample's repeats
+    are first reduced to their median, since repeats of one input are not independent. Decode and
+    sampling are per step, so that outputs of different length can be compared.
 
     Args:
-        also_a, also_b: further captures of each side: what host times drift between captures of
-            one side is then seen, and averaged over.
+        also_a, also_b: further captures of each side, which show the drift of host times between
+            captures and average over it.
     Raises:
         UsageError: `basis` is not in all of them.
     """
     sides = ([a, *also_a], [b, *also_b])
     a_samples, b_samples, paired, notes = matched_samples(*([t.samples for t in s] for s in sides))
     unlike = capture_differences(*sides, basis)
-    told = [t.state for t in sides[0]], [t.state for t in sides[1]]
+    known_states = [t.state for t in sides[0]], [t.state for t in sides[1]]
     steady = are_unprofiled([*sides[0], *sides[1]]) and not launches_differ_by_cause(unlike)
-    states = told if steady else None
+    states = known_states if steady else None
     figures = [*stage_figures(a_samples, b_samples, basis, paired, states)]
     if not figures:
         raise _nothing_in_both(a, b, basis)
@@ -193,10 +193,10 @@ def judge_figures(
     margin_frac: float = MARGIN_FRAC,
     forbidden: Iterable[Difference] = (),
 ) -> tuple[ComparedRow, ...]:
-    """A verdict for each figure, the family-wise rate held over all of them together.
+    """A verdict for each figure, with the family-wise error rate over all of them.
 
     Args:
-        forbidden: conditions that differ; some withhold verdicts.
+        forbidden: conditions that differ, some of which withhold verdicts.
     """
     effects = [_effect(figure, paired) for figure in figures]
     share = shares([_weight_group(figure) for figure in figures], WEIGHTS)
@@ -215,11 +215,11 @@ def judge_effects(
     reasons: Sequence[str],
     margin_frac: float,
 ) -> list[Judgement]:
-    """What to say of each effect, n in all.
+    """The verdict on each of n effects.
 
     Args:
-        share: of α, fixed before the data.
-        reasons: why a verdict is withheld; empty where it is given.
+        share: of α for each, fixed before the data.
+        reasons: why each verdict is withheld; empty text where it is not.
     """
     p = [
         1.0 if effect is None or reason else effect.p
@@ -241,7 +241,7 @@ def judge_effects(
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a row says beside its figures."""
+    """Verdict of a row, and why."""
 
     verdict: Verdict
     needed: int | None = None
@@ -253,6 +253,7 @@ _Effect = Effect | CaptureEffect
 
 
 def _judge(effect: _Effect, rejected: bool, alpha: float, margin_frac: float) -> Judgement:
+    """The verdict on one effect."""
     if rejected:
         return Judgement("slower" if effect.log_ratio > 0 else "faster")
     if _within(effect.interval(1 - 2 * alpha), margin_frac):
@@ -297,6 +298,7 @@ def _units_needed(spread: float, alpha: float, margin_frac: float) -> float:
 
 
 def _effect(figure: Figure, paired: bool) -> _Effect | None:
+    """The effect of one figure, by the test that its unit needs."""
     if figure.host and figure.drift is not None:
         a, b = _judged_values(figure, paired)
         shift = abs(math.log(_launch_ratio(figure) or 1.0))
@@ -311,7 +313,7 @@ def _effect(figure: Figure, paired: bool) -> _Effect | None:
 
 
 def _judged_values(figure: Figure, paired: bool) -> tuple[list[FloatArray], list[FloatArray]]:
-    """Values of each capture, divided by the launch cost before each sample where that is told."""
+    """Values of each capture, divided by the launch cost before each sample where it is known."""
     a, b = figure.a, figure.b
     if figure.launch_a is not None and figure.launch_b is not None:
         a, b = _per_launch(a, figure.launch_a), _per_launch(b, figure.launch_b)
@@ -336,9 +338,9 @@ def _launch_ratio(figure: Figure) -> float | None:
 
 
 def _sides(figure: Figure, paired: bool) -> tuple[FloatArray, FloatArray]:
-    """What is above zero: of both sides of a pair, or of each side of two groups.
+    """Positive values of both sides: pairs in which both are positive, or each group's.
 
-    Several captures of a side are one value a sample, their mean, or one group.
+    Several captures of a side are averaged by sample, or make one group.
     """
     if paired:
         a, b = (_floats(pd.concat(side, axis=1).mean(axis=1)) for side in (figure.a, figure.b))

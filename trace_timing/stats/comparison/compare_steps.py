@@ -1,8 +1,8 @@
-"""Which forwards of a server changed from A to B, by how much, how sure.
+"""Compare recordings of servers: which forwards changed from A to B, how much, how surely.
 
-The steps of one recording share the state that machine and server were in, so their number says
-nothing of how far the recording as a whole strays. As with captures, recordings are the units: each
-has one value of a figure, over steps of equal stage, batch size and context.
+The steps of one recording share the state of machine and server, so more steps do not show how far
+the recording as a whole is off. Therefore recordings are the units, as captures are: each has one
+value of a figure, over steps of equal stage, batch size and context.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ from trace_timing.stats.methods.intervals import LEVEL, Interval
 from trace_timing.stats.methods.multiple_testing import ALPHA, shares
 from trace_timing.units import NS_PER_MS
 
-#: Shares of α, fixed before any data. Decode is what releases are mostly compared for; its busy
-#: time and undisturbed level are the figures that stray least.
+#: Shares of α, fixed before any data. Decode matters most between releases; its busy time and
+#: undisturbed level are the steadiest figures.
 WEIGHTS = {
     "undisturbed decode": 0.40,
     "busy decode": 0.25,
@@ -57,10 +57,10 @@ WEIGHTS = {
     "per token": 0.03,
     "batch": 0.08,
 }
-#: How far the undisturbed level of a recording strays where all of it is the host's time. The tenth
+#: Prior spread of a recording's undisturbed level where all of it is host time. The tenth
 #: percentile of decode steps without a profiler moved by 1 to 5 % between moments of one machine.
 UNDISTURBED_DRIFT = Drift(0.03)
-#: Batch sizes that get a verdict of their own: those with the most steps.
+#: Most batch sizes with a verdict of their own: those with the most steps.
 MOST_BATCHES = 8
 TOKEN = "time per token"
 NO_TTFT = (
@@ -79,7 +79,7 @@ class _StepFigure:
     name: str
     values: SideValues
     drift: Drift
-    #: Time of the host is in it.
+    #: Whether it includes host time.
     host: bool
 
     @property
@@ -99,9 +99,9 @@ def compare_steps(
     """Compare the forwards of server B with those of A, matched by stage, batch size and context.
 
     Args:
-        also_a, also_b: further recordings of each side. With one a side a change is named, and
-            its verdict says that it may be drift.
-        basis: `busy` or `recorded` leaves the other kind of time out.
+        also_a, also_b: further recordings of each side. With one a side, the verdict on a change
+            says that it may be drift.
+        basis: `busy` or `recorded` leaves out the other kind of time.
     Raises:
         UsageError: no forwards match.
     """
@@ -148,6 +148,7 @@ _Cells = Sequence[pd.DataFrame]
 
 
 def _figures(a: _Cells, b: _Cells, basis: Basis) -> Iterator[_StepFigure]:
+    """The figures to compare, by stage, batch size and token."""
     for stage in STEP_STAGES:
         ours, theirs = ([t[t["stage"] == stage] for t in side] for side in (a, b))
         host = _host_share([*ours, *theirs])
@@ -164,7 +165,7 @@ def _figures(a: _Cells, b: _Cells, basis: Basis) -> Iterator[_StepFigure]:
 
 
 def _by_batch(stage: str, a: _Cells, b: _Cells, basis: Basis, host: float) -> Iterator[_StepFigure]:
-    """Each batch size by itself, where there are several."""
+    """Figures of single batch sizes, where there are several."""
     counts = pd.concat([t["batch_size"].value_counts() for t in (*a, *b)], axis=1).dropna()
     if len(counts) < 2:
         return
@@ -191,14 +192,14 @@ def _figure(
 
 
 def _host_share(steps: _Cells) -> float:
-    """Share of these steps in which the device idles, 1 where that is not known."""
+    """Share of these steps' time in which the device idles, 1 where that is not known."""
     shares = pd.concat(steps)[["busy_ns", "window_ns"]].astype(float).dropna()
     shares = shares[shares["window_ns"] > 0]
     return 1.0 - float((shares["busy_ns"] / shares["window_ns"]).median()) if len(shares) else 1.0
 
 
 def _between(host: Drift, share: float) -> Drift:
-    """Drift of a time of which a share is the host's: in the rest it is the device's."""
+    """Drift of a time with this share of host time; the rest drifts as device time does."""
     return replace(host, spread=share * host.spread + (1 - share) * DEVICE_DRIFT.spread)
 
 
@@ -209,7 +210,8 @@ def _judged(
     *,
     single: bool,
 ) -> tuple[ComparedRow, ...]:
-    # Of tokens that differ within cells, time goes with their number at most.
+    """A verdict for each figure."""
+    # Where tokens differ within cells, time changes at most in proportion to them.
     effects = [
         moderated_effect(f.values.a, f.values.b, f.values.noise, f.drift, shift=f.values.apart)
         for f in figures
@@ -260,7 +262,7 @@ def _row(figure: _StepFigure, effect: CaptureEffect, judged: Judgement) -> Compa
 
 
 def _matched_steps(figures: Sequence[_StepFigure]) -> tuple[int, int]:
-    """Steps of A and of B that any verdict is about: those of the stages, which do not overlap."""
+    """Steps of A and of B behind any verdict, counted over the stages, which do not overlap."""
     used = {
         figure.name.removeprefix("busy "): figure.values.used
         for figure in reversed(figures)
@@ -273,6 +275,7 @@ def _matched_steps(figures: Sequence[_StepFigure]) -> tuple[int, int]:
 def _left_out(
     steps: Sequence[pd.DataFrame], split: int, figures: Sequence[_StepFigure]
 ) -> Iterator[str]:
+    """Notes on forwards without a partner."""
     matched = _matched_steps(figures)
     for side, own, used in (("A", steps[:split], matched[0]), ("B", steps[split:], matched[1])):
         total = sum(map(len, own))

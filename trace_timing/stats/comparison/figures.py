@@ -1,4 +1,4 @@
-"""What a comparison holds against each other: matched samples, and each figure of both sides."""
+"""Figures to compare: matched samples, and each figure's values on both sides."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trace_timing.stats.methods.paired_test import FEWEST
 from trace_timing.timeline.breakdown.op_kinds import kind_of_copy, kind_of_kernel
 from trace_timing.units import NS_PER_MS
 
-#: `per token` and `batch` (a stage at one batch size) are of servers' traces alone.
+#: `per token` and `batch` (a stage at one batch size) are only in servers' traces.
 Level = Literal[
     "total",
     "stage",
@@ -31,7 +31,7 @@ Level = Literal[
 ]
 Basis = Literal["latency", "busy", "recorded"]
 
-#: Kernels that get a verdict: those with the most time in A and B together.
+#: Most kernels with a verdict: those with the most time in A and B together.
 MOST_KERNELS = 30
 MAIN_STAGES = {"vision": "T_vision_total", "prefill": "T_LLM_prefill", "decode": "T_LLM_decode"}
 MINOR_STAGES = {
@@ -42,13 +42,13 @@ MINOR_STAGES = {
 }
 UNDISTURBED_TIME = "T_step_undisturbed"
 UNDISTURBED = "undisturbed step"
-#: A figure is the host's where the device idles for more than this share of it.
+#: A figure counts as host time where the device idles for more than this share of it.
 HOST_BOUND = 0.5
 
-#: Standard deviation of the log of one capture's figure with nothing changed. Of latencies and
+#: Standard deviation of the log of one capture's figure with nothing changed. For latencies and
 #: undisturbed steps from recorded series (`python -m benchmarks.compare_power --drift`): six
-#: processes of one model, idle and on a loaded host, spread by 21 % and 15 %; each divided by what
-#: an empty launch cost just before, by 5.3 % and 1.4 %. Wider here, for they are few machines.
+#: processes of one model, idle and on a loaded host, spread by 21 % and 15 %; each divided by the
+#: cost of an empty launch just before, by 5.3 % and 1.4 %. Wider here, for these are few machines.
 HOST_DRIFT = Drift(0.20)
 UNDISTURBED_DRIFT = Drift(0.15)
 HOST_DRIFT_PER_LAUNCH = Drift(0.07)
@@ -59,14 +59,14 @@ DEVICE_DRIFT = Drift(0.005)
 
 @dataclass(frozen=True)
 class Tables:
-    """What a comparison needs of one capture: schema.SAMPLES and KERNELS, and the conditions."""
+    """One capture's input to a comparison: schema.SAMPLES and KERNELS, and its conditions."""
 
     source: str
     samples: pd.DataFrame
     kernels: pd.DataFrame
     environment: Mapping[str, Any]
     settings: Mapping[str, Any]
-    #: The machine before each control (machine_state.state_rows); empty where nothing was told.
+    #: The machine's state before each control (machine_state.state_rows); empty where not recorded.
     state: pd.DataFrame = field(default_factory=lambda: state_rows(()))
 
 
@@ -75,11 +75,11 @@ Series = tuple["pd.Series[Any]", ...]
 
 @dataclass(frozen=True)
 class Figure:
-    """One quantity of both sides, a series a capture: ms, index sample_id (paired) or anything.
+    """One quantity of both sides, a series for each capture: ms, indexed by sample_id if paired.
 
-    `drift` is how far one capture strays, its own samples apart: all of the error that matters of
-    a `host` time, a floor under that of a device time. `launch_a` and `launch_b` are ns of an empty
-    launch before each sample, of a figure that is compared at equal launch cost.
+    `drift` is the prior spread of a capture beyond that of its samples: the main error of a `host`
+    time, a lower bound for that of a device time. `launch_a` and `launch_b` are ns of an empty
+    launch before each sample, for a figure that is compared at equal launch cost.
     """
 
     level: Level
@@ -95,11 +95,11 @@ class Figure:
 def matched_samples(
     a: Sequence[pd.DataFrame], b: Sequence[pd.DataFrame]
 ) -> tuple[list[pd.DataFrame], list[pd.DataFrame], bool, list[str]]:
-    """Rows of the samples that all captures have, whether they pair, and what was left out.
+    """Rows of the samples that all captures have, whether they pair, and notes on those left out.
 
     Args:
-        a, b: schema.SAMPLES of each capture. Fewer than FEWEST ids in all do not pair: all rows
-            come back.
+        a, b: schema.SAMPLES of each capture. Fewer than FEWEST common ids do not pair: then all
+            rows are returned.
     """
     tables = [*a, *b]
     common = set.intersection(*(set(t["sample_id"].dropna()) for t in tables))
@@ -141,9 +141,8 @@ def stage_figures(
     Latencies have the undisturbed step and the busy times beside them.
 
     Args:
-        states: machine_state.state_rows of each capture, where launches of both sides cost the
-            same but for the machine's state: with them the host's latencies are compared at equal
-            launch cost.
+        states: machine_state.state_rows of each capture. Given where only the machine's state can
+            make launch costs differ: host latencies are then compared at equal launch cost.
     """
     maker = _FigureMaker(a, b, paired, states if paired and basis == "latency" else None)
     levels: list[tuple[Level, Mapping[str, str]]] = [
@@ -162,7 +161,7 @@ def stage_figures(
 
 
 def times_ms(table: pd.DataFrame, time: str, basis: Basis) -> pd.Series[Any]:
-    """A time (T_total …) of schema.SAMPLES on a basis; all NaN where the table has no such."""
+    """A time (T_total …) of schema.SAMPLES on a basis; all NaN where the table lacks it."""
     column = f"{time}_{basis}_ms"
     if basis == "latency" or (basis == "recorded" and column not in table):
         column = f"{time}_ms"
@@ -172,7 +171,7 @@ def times_ms(table: pd.DataFrame, time: str, basis: Basis) -> pd.Series[Any]:
 
 
 def estimate_notes(samples: Sequence[pd.DataFrame]) -> list[str]:
-    """That busy times of some samples are of the steps that were recorded, where any are.
+    """A note where the busy times of some samples cover only their recorded steps.
 
     Args:
         samples: schema.SAMPLES of each capture.
@@ -188,7 +187,7 @@ def estimate_notes(samples: Sequence[pd.DataFrame]) -> list[str]:
 
 
 class _FigureMaker:
-    """Figures of the same captures."""
+    """Makes figures of the same captures on different times and bases."""
 
     def __init__(
         self,
@@ -200,19 +199,19 @@ class _FigureMaker:
         self.tables = [*a, *b]
         self.split = len(a)
         self.paired = paired
-        told = [] if states is None else [*states[0], *states[1]]
-        #: By whether they are the least or the median before a sample's controls.
+        known_states = [] if states is None else [*states[0], *states[1]]
+        #: By whether it is the least or the median cost before a sample's controls.
         self.costs = {
-            least: tuple(launch_costs(state, least=least) for state in told)
+            least: tuple(launch_costs(state, least=least) for state in known_states)
             for least in (True, False)
         }
-        # Repeats of one input witness for that input alone: apart only where all have the same.
+        # Repeats of one input are not independent samples, unless all samples have the same input.
         ids = [set(t["sample_id"]) for t in self.tables]
         self.apart = not paired and all(i == ids[0] for i in ids)
         self.steps = [self._by_sample(t, t["decode_steps"].astype(float)) for t in self.tables]
 
     def times(self, level: Level, name: str, time: str, basis: Basis) -> Iterator[Figure]:
-        """The figure of one time, none where a capture lacks it."""
+        """The figure of one time; nothing where a capture lacks it."""
         values = [self._times(t, name, time, basis) for t in self.tables]
         drift = DEVICE_DRIFT if basis == "busy" else HOST_DRIFT
         found = self._figure(level, f"busy {name}" if level == "busy" else name, values, drift)
@@ -250,6 +249,7 @@ class _FigureMaker:
         )
 
     def _at_equal_launch_cost(self, figure: Figure, drift: Drift, *, least: bool) -> Figure:
+        """The figure with launch costs beside it, and the drift that remains then."""
         costs = self.costs[least]
         ids = figure.a[0].index
         if not costs or not all(ids.isin(cost.index).all() for cost in costs):
@@ -259,7 +259,7 @@ class _FigureMaker:
         )
 
     def _is_the_hosts(self, time: str) -> bool:
-        """Whether the device idles for most of it, where that is known."""
+        """Whether the device idles for most of the time, where that is known."""
         shares = [
             (times_ms(t, time, "busy") / times_ms(t, time, "latency")).median() for t in self.tables
         ]
@@ -286,7 +286,7 @@ class _FigureMaker:
         return values.groupby(table["sample_id"]).median().sort_index()
 
     def _of_one_length(self, values: Sequence[pd.Series[Any]]) -> list[pd.Series[Any]]:
-        """Totals of as many steps in all captures: that of more steps is no slower total."""
+        """Totals of the samples with equal step counts in all captures: others do not compare."""
         if self.paired:
             same = pd.concat(self.steps, axis=1).nunique(axis=1) == 1
             return [v.where(same.reindex(v.index, fill_value=False)) for v in values]
@@ -300,11 +300,11 @@ class _FigureMaker:
 def kernel_figures(
     a: Sequence[tuple[pd.DataFrame, pd.DataFrame]], b: Sequence[tuple[pd.DataFrame, pd.DataFrame]]
 ) -> list[Figure]:
-    """Kinds of work and kernels by stage, the longest of all captures together.
+    """Kinds of work and kernels by stage: those with the most time over all captures.
 
     Args:
-        a, b: (schema.KERNELS, matched samples) of each capture of a side; one that recorded no
-            run leaves none to compare.
+        a, b: (schema.KERNELS, matched samples) of each capture of a side; empty if any capture has
+            no recorded run.
     """
     if any(kernels.empty for kernels, _ in (*a, *b)):
         return []
@@ -329,7 +329,7 @@ def kernel_figures(
 def _per_step(kernels: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     """Kernel rows of matched samples with `kind`, `kernel` and `ms` (per step where numbered).
 
-    Kernels are those of the recorded steps, so that is what they are divided by.
+    Divided by recorded steps, since only their kernels are known.
     """
     key = ["sample_id", "rank"]
     table = kernels.merge(samples[[*key, "recorded_steps"]], on=key)
@@ -361,7 +361,7 @@ def _wide(table: pd.DataFrame, by: str) -> pd.DataFrame:
 def one_sided_kernels(
     a: Iterable[pd.DataFrame], b: Iterable[pd.DataFrame]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Kernels, by `stage: name`, that captures of A alone and of B alone have."""
+    """Kernels, by `stage: name`, that only captures of A have, and only captures of B."""
     left, right = (
         {f"{s}: {n}" for t in side for s, n in zip(t["stage"], t["name"], strict=True)}
         for side in (a, b)

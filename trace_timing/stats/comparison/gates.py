@@ -1,4 +1,4 @@
-"""`--fail-on 'decode > 5%'`: a bound that a comparison must keep, for CI."""
+"""Bounds that a comparison must keep, for CI: `--fail-on 'decode > 5%'`."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Gate:
 
 @dataclass(frozen=True)
 class GateOutcome:
-    """Whether a gate holds, and the row that says so.
+    """Whether a gate holds, and the row that it was checked on.
 
-    A verdict that is withheld, or that the samples cannot give, lets nothing pass unseen:
-    `unsure` says so, and a withheld one fails. So does a change beyond the bound that may be drift.
+    Without a verdict the gate is `unsure`: it fails if the verdict was withheld, or if a change
+    beyond the bound may be drift, and passes if the samples were too few to tell.
     """
 
     gate: Gate
@@ -42,7 +42,7 @@ class GateOutcome:
 
     @property
     def is_withheld(self) -> bool:
-        """Whether it fails without having been shown broken."""
+        """Whether it fails although no change beyond the bound was shown."""
         return self.fails and self.unsure
 
 
@@ -61,7 +61,7 @@ def parse_gate(text: str) -> Gate:
 
 
 def check_gate(gate: Gate, result: ComparisonResult) -> GateOutcome:
-    """Hold a gate against a comparison.
+    """Check a gate against a comparison.
 
     Raises:
         UsageError: the comparison has no row of that name.

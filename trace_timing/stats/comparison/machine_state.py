@@ -11,11 +11,11 @@ import pandas as pd
 from trace_timing.arrays import FloatArray
 from trace_timing.records.runs import RunRecord
 
-#: Columns of a run's state before it began; empty where the machine does not tell.
+#: Columns of the machine's state before a run; empty where the machine does not report it.
 STATE = ("probe_ns", "load_1m", "psi_cpu_some_10s")
-#: A capture's range is that of medians over so many stretches of it.
+#: A capture's range is over the medians of this many stretches of it.
 STRETCHES = 4
-#: Percent of time in which some task waited for a processor; load average. Both of the machine.
+#: The machine's load: percent of time in which some task waited for a processor; load average.
 PRESSURE_APART = 10.0
 LOAD_APART = 4.0
 LOAD_RATIO = 2.0
@@ -23,7 +23,7 @@ LOAD_RATIO = 2.0
 
 @dataclass(frozen=True)
 class StateDifference:
-    """One sign that A and B were captured in different states: medians of both sides."""
+    """One sign that A and B were captured in different states, with the medians of both sides."""
 
     name: str
     a: float
@@ -34,7 +34,7 @@ class StateDifference:
 
 
 def state_of_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """As `state_rows`, of a table with a row a run; empty where it does not tell the state."""
+    """As `state_rows`, from schema.RUNS; empty where the table lacks the state."""
     if not {"sample_id", "role", *STATE} <= set(runs.columns):
         return state_rows(())
     if "ordinal" in runs.columns:
@@ -44,7 +44,7 @@ def state_of_runs(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def state_rows(records: Iterable[RunRecord]) -> pd.DataFrame:
-    """A row a control, in the order made: sample_id and STATE."""
+    """One row for each control, in the order made: sample_id and STATE."""
     controls = [r for r in records if r.role == "control" and r.status == "ok"]
     controls.sort(key=lambda r: (r.rank, -1 if r.ordinal is None else r.ordinal))
     rows = [
@@ -77,9 +77,9 @@ def launch_shift(a: Sequence[pd.DataFrame], b: Sequence[pd.DataFrame]) -> float 
 def launch_difference(
     a: Sequence[pd.DataFrame], b: Sequence[pd.DataFrame], limit: float
 ) -> StateDifference | None:
-    """Launches that cost otherwise, beyond `limit` as a ratio and beyond what each side shows.
+    """A difference in launch cost beyond `limit` (a ratio) and beyond each side's own variation.
 
-    Beyond: no stretch of a capture of one side has a median within the range of the other's.
+    That is, the ranges of both sides' stretch medians do not overlap.
     """
     shift = launch_shift(a, b)
     if shift is None or abs(shift) <= np.log(limit) or _ranges_meet(a, b, "probe_ns"):

@@ -1,4 +1,4 @@
-"""Forwards of servers' traces in cells that compare: of one stage, batch size and context."""
+"""Cells of comparable forwards of servers' traces: one stage, batch size and context."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from trace_timing.arrays import FloatArray
 from trace_timing.stats.comparison.capture_effect import middles
 from trace_timing.stats.methods.paired_test import FEWEST
 
-#: Tokens that differ by less than a twelfth or so share a cell, eight cells a doubling; what they
-#: still differ by within their cells widens the error.
+#: Cells for each doubling of tokens, so that those in a cell differ by less than about a twelfth;
+#: what remains of their difference widens the error.
 CELLS_PER_DOUBLING = 8
-#: Share of the quickest steps that a recording's undisturbed level is read at. Lower than the tenth
-#: of a capture's sample: a part of a recording may be disturbed for long, and there are more steps.
+#: Quantile of a recording's undisturbed level. Lower than the tenth of a capture's samples: much of
+#: a recording may be disturbed, and it has more steps.
 ENVELOPE = 0.05
 #: Sizes that differ within a cell; batch sizes are equal in it.
 TOKENS = ("context_tokens", "generation_tokens")
@@ -26,7 +26,7 @@ _RUN = ["sample_id", "repeat", "rank"]
 
 @dataclass(frozen=True)
 class StepTables:
-    """What a comparison needs of one recording of a server, one or more traces made together.
+    """One recording of a server, as one or more traces made together.
 
     `steps` are schema.STEPS of its forwards, each run's in order of begin.
     """
@@ -40,7 +40,7 @@ class StepTables:
 
 @dataclass(frozen=True)
 class Reading:
-    """How the steps of a cell give one value: of n logarithms their middle, and its variance."""
+    """How the steps of a cell give one value: a location of n logarithms, and its variance."""
 
     fewest: int
     of: Callable[[FloatArray], tuple[float, float]]
@@ -48,10 +48,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class SideValues:
-    """Logarithms of one time (ns), a value each recording, over the cells that all have.
+    """Logarithm of one time (ns) of each recording, over the cells that all of them have.
 
-    `noise` is the variance of such a value by its steps; `apart` how much the logarithms of the
-    tokens of A and B differ within the cells; `used` counts steps of A and of B.
+    `noise` is the variance of such a value due to its steps, `apart` the difference of the mean log
+    tokens of A and B within the cells; `used` counts steps of A and of B.
     """
 
     a: FloatArray
@@ -62,16 +62,16 @@ class SideValues:
 
 
 def with_cells(steps: pd.DataFrame) -> pd.DataFrame:
-    """The steps whose names tell what they are compared by, with `cell` and logarithms of TOKENS.
+    """The steps whose names have all that a cell needs, with `cell` and logarithms of TOKENS.
 
-    A forward that reads prompts tells by its tokens; one of decode has none to tell. Adds
-    `token_ns`: from a decode step to the next of the same batch, what a request of both takes for
-    a token; null where a step gives it several.
+    A forward that reads prompts needs its tokens, one of decode alone none. Adds `token_ns`, the
+    time per token of a request: from a decode step to the next of the same batch; null where a step
+    makes several tokens.
     """
     table = steps.assign(token_ns=_token_ns(steps))
     reads = table["stage"] != "decode"
-    told = table["batch_size"].notna() & (table["context_tokens"].notna() | ~reads)
-    table = table[told & table["recorded"].astype(bool)]
+    has_cell = table["batch_size"].notna() & (table["context_tokens"].notna() | ~reads)
+    table = table[has_cell & table["recorded"].astype(bool)]
     for name in TOKENS:
         table[f"log_{name}"] = np.log1p(table[name].astype(float).fillna(0.0))
     width = np.log(2) / CELLS_PER_DOUBLING
@@ -105,20 +105,20 @@ def quickest(logs: FloatArray) -> tuple[float, float]:
 
 
 TYPICAL = Reading(FEWEST, typical)
-#: Of fewer than twenty steps the fifth percentile is the quickest of all.
+#: At least twenty steps: of fewer, the fifth percentile is the minimum.
 QUICKEST = Reading(20, quickest)
 
 
 def side_values(
     a: Sequence[pd.DataFrame], b: Sequence[pd.DataFrame], column: str, reading: Reading
 ) -> SideValues | None:
-    """A value of each recording: the mean over its cells, of which each side has the same mixture.
+    """One value for each recording: the mean over its cells, with the same weights in all.
 
-    A cell weighs as much as the recording with the fewest steps in it has steps.
+    A cell's weight is its number of steps in the recording that has fewest in it.
 
     Args:
-        a, b: rows of one stage, as `with_cells` gives them, a table each recording.
-        column: of a time in ns.
+        a, b: rows of one stage from `with_cells`, a table for each recording.
+        column: a time in ns.
     Returns:
         None where no cell has `reading.fewest` steps in every recording.
     """
@@ -147,7 +147,7 @@ def side_values(
 
 @dataclass(frozen=True)
 class _Recording:
-    """Steps of a recording that have a time: its logarithm (n), log tokens (n, 2), their cells."""
+    """The steps of a recording with a time: its logarithm (n), log tokens (n, 2), their cells."""
 
     logs: FloatArray
     tokens: FloatArray
@@ -155,7 +155,7 @@ class _Recording:
 
     @classmethod
     def of(cls, table: pd.DataFrame, column: str) -> _Recording:
-        """Of rows as `with_cells` gives them."""
+        """From rows of `with_cells`."""
         times = table[column].astype(float)
         known = table[times > 0]
         return cls(
@@ -165,5 +165,5 @@ class _Recording:
         )
 
     def cells(self, fewest: int) -> set[Any]:
-        """Those with so many steps."""
+        """The cells with at least this many steps."""
         return {cell for cell, places in self.places.items() if len(places) >= fewest}

@@ -1,1 +1,1 @@
-"""How long the stages of a sample take, by which evidence; the sample table."""
+"""Latencies of a sample's stages, by the best evidence there is; the sample table."""

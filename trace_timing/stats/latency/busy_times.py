@@ -1,4 +1,4 @@
-"""Busy times of samples, where need be as estimated over steps that were not recorded."""
+"""Busy times of samples, estimated where not all steps were recorded."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ if TYPE_CHECKING:
 
 
 def busy_ms(samples: pd.DataFrame, time: str) -> tuple[pd.Series[Any], pd.Series[Any]]:
-    """Busy ms of a time by sample, and which of them are estimates.
-
-    Whoever shows the former says the latter beside it.
+    """Busy ms of a time by sample, and which of them are estimates, to be shown as such.
 
     Args:
         samples: schema.SAMPLES.

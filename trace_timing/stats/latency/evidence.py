@@ -1,8 +1,8 @@
-"""What is known of each sample: its recorded runs, and which of its controls may be used.
+"""Evidence for each sample's latency: its recorded runs, and which of its controls may be used.
 
-A control counts where it succeeded, made as many tokens as the recorded run, and has its clock (a
-total alone is always the host's). Whether a profiler was attached to the process says how it
-counts.
+A control may be used if it succeeded, made as many tokens as the recorded run, and has the same
+clock (a total alone is always the host's). Controls with and without a profiler attached to the
+process are kept apart.
 """
 
 from __future__ import annotations
@@ -20,52 +20,52 @@ from trace_timing.timeline.integrity.table import FAILING
 
 #: A sample of one rank.
 SampleKey = tuple[str, int]
-#: Codes of warnings that spoil a recorded run's figures; others qualify how to read them.
+#: Codes of warnings that make a recorded run's figures unusable; others only qualify them.
 FAULTS = FAILING | {"check_broken", "no_stage_ranges", "launch_missing", "overlapping_runs"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedPart:
-    """Of a run in which recording was switched off at times: what was recorded, and estimates."""
+    """Of a run in which recording was off at times: its recorded steps, and estimates for all."""
 
-    #: Numbers of the decode steps that were recorded and are counted.
+    #: Numbers of the decode steps that were recorded and are counted (no guard steps).
     steps: frozenset[int]
-    #: As the run's cut_ns, over all steps: unrecorded ones as their recorded neighbours.
+    #: As the run's cut_ns, but for all steps: unrecorded ones interpolated.
     whole_cut_ns: Mapping[Stage, float]
-    #: As the run's recorded_ns, without those that have an unrecorded part; a decode step is the
-    #: mean of the recorded ones.
+    #: As the run's recorded_ns, but None for times with an unrecorded part; the time per decode
+    #: step is the mean of the recorded ones.
     recorded_ns: Times
-    #: Of busy times that are not known over all steps.
+    #: Estimates of busy times that are not known over all steps.
     busy_estimate_ns: Times
     gpu_ops_estimate: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedRun:
-    """What one recorded run says of its sample."""
+    """One recorded run's figures for its sample."""
 
     sample_id: str
     repeat: int
     rank: int
     clock: Clock
-    #: Its timeline by stage, cut at a control's boundaries; of its recorded steps.
+    #: Ns by stage between a control's boundaries; of a partly recorded run, of its recorded steps.
     cut_ns: Mapping[Stage, int]
-    #: Its tiled windows, and the busy time in each.
+    #: Tiled windows, and the busy time in each.
     recorded_ns: Times
     busy_ns: Times
     kernel_sum_ns: Mapping[Stage, int]
     decode_steps: int
     #: Null where not all was recorded.
     gpu_ops: int | None
-    #: Where not all was recorded, and only there.
+    #: None where all was recorded.
     part: RecordedPart | None = None
-    #: Codes of the warnings that spoil its figures.
+    #: Those of its warnings that are in FAULTS.
     faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capture:
-    """One capture directory, its traces apart: what it was made with, and every run's record."""
+    """One capture directory without its traces: its manifest and the records of its runs."""
 
     manifest: Manifest
     #: Where it lies; no two captures of an analysis have the same.
@@ -81,15 +81,15 @@ class SampleEvidence:
     key: SampleKey
     runs: tuple[RecordedRun, ...] = ()
     record: RunRecord | None = None
-    #: With segments, made without a profiler; or with one attached.
+    #: Controls with segments: made without a profiler, and with one attached.
     unprofiled: tuple[ControlTimes, ...] = ()
     attached: tuple[ControlTimes, ...] = ()
-    #: Without segments, of a model over several devices: all made without a profiler, or, where
-    #: there are none such, all with one attached.
+    #: Controls without segments, of a model over several devices: those made without a profiler, or
+    #: else those with one attached.
     totals: tuple[ControlTimes, ...] = ()
-    #: Controls left out, by reason.
+    #: Number of controls left out, by reason.
     left_out: Mapping[str, int] = field(default_factory=dict)
-    #: Whether its usable controls' tokens have other values than the recorded run's.
+    #: Whether usable controls made other tokens than the recorded run, though as many.
     tokens_differ: bool = False
 
     @property
@@ -101,14 +101,14 @@ class SampleEvidence:
 
     @property
     def controls(self) -> tuple[ControlTimes, ...]:
-        """The best that it has: with segments and without a profiler, totals, then attached."""
+        """Its best controls: with segments and no profiler, else totals, else with one attached."""
         return self.unprofiled or self.totals or self.attached
 
     @property
     def good_runs(self) -> tuple[RecordedRun, ...]:
         """The recorded runs without a fault; all where each has one.
 
-        Of these, those recorded whole, or else those of which the same steps were recorded.
+        Of these, the ones recorded whole, or else ones of which the same steps were recorded.
         """
         good = tuple(run for run in self.runs if not run.faults) or self.runs
         whole = tuple(run for run in good if run.part is None)
@@ -122,7 +122,7 @@ def _steps(run: RecordedRun) -> frozenset[int] | None:
 def evidence_of(capture: Capture | None, runs: Sequence[RecordedRun]) -> tuple[SampleEvidence, ...]:
     """The samples of one capture (or of others' traces: None), in the order first seen."""
     if capture is None:
-        # Nothing says that two of others' runs had the same input.
+        # Two runs in others' traces may have had different inputs.
         return tuple(SampleEvidence(key=(r.sample_id, r.rank), runs=(r,)) for r in runs)
     controls, records = _by_sample(capture.controls), _by_sample(capture.recorded)
     own: dict[SampleKey, list[RecordedRun]] = {}
@@ -148,7 +148,7 @@ def _by_sample(records: Sequence[RunRecord]) -> dict[SampleKey, list[RunRecord]]
 
 
 def detach_works(manifest: Manifest) -> bool:
-    """Whether controls after a session count as made without a profiler."""
+    """Whether detaching CUPTI was shown to work, so that controls after a session are valid."""
     return (manifest.settings.get("detach") or {}).get("works") is not False
 
 
@@ -164,6 +164,7 @@ def _sample(
     controls: Sequence[RunRecord],
     works: bool,
 ) -> SampleEvidence:
+    """Sort a sample's controls by how they may be used."""
     clock = runs[0].clock if runs else None
     tokens = records[0].tokens_out if records else _most_frequent(controls)
     left_out: Counter[str] = Counter()
@@ -176,14 +177,16 @@ def _sample(
             left_out[reason] += 1
         else:
             used.append((record, replace(times, cupti=cupti_state(times, works=works))))
-    said = {record.tokens_sha256 for record in (*records[:1], *(r for r, _ in used))} - {None}
+    token_digests = {record.tokens_sha256 for record in (*records[:1], *(r for r, _ in used))} - {
+        None
+    }
     return SampleEvidence(
         key=key,
         runs=tuple(runs),
         record=next(iter((*records, *controls)), None),
         **_by_use([times for _, times in used]),
         left_out=dict(left_out),
-        tokens_differ=len(said) > 1,
+        tokens_differ=len(token_digests) > 1,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a run's record and its recording say of it: columns of the tables `runs` and `samples`."""
+"""Columns of `runs` and `samples` from a run's record, and from how much of it was recorded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trace_timing.units import NS_PER_MS
 
 
 def record_columns(record: RunRecord | None) -> dict[str, Any]:
-    """What a run's record says of it, for runs of either role; nulls without a record."""
+    """Columns of a recorded run or control from its record; nulls without a record."""
     before: Mapping[str, Any] = (record.machine.get("before") or {}) if record else {}
     return {
         "input_tokens": record.tokens_in if record else None,
@@ -28,10 +28,10 @@ def record_columns(record: RunRecord | None) -> dict[str, Any]:
 
 
 def part_columns(runs: Sequence[RecordedRun]) -> dict[str, Any]:
-    """How many steps recorded runs of one sample were recorded in, and estimates over all steps.
+    """Number of recorded steps, and estimates over all steps.
 
     Args:
-        runs: alike in which steps were recorded; nulls without any.
+        runs: recorded runs of one sample with the same recorded steps; without any, nulls.
     """
     first = runs[0] if runs else None
     parts = [run.part for run in runs if run.part]

@@ -1,4 +1,4 @@
-"""Times of one recorded run in the words of the sample table, from its tiling."""
+"""Times of one recorded run, named as in the sample table, from its tiling."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def recorded_times(run: RunTimeline) -> Times:
 def busy_times(run: RunTimeline) -> Times:
     """The busy time within each of recorded_times, in ns; all None without a device timeline.
 
-    Those with an unrecorded part are None; a decode step is the mean of the recorded ones.
+    Those with an unrecorded part are None; the time per decode step is the mean of recorded ones.
     """
     figures = _figures(run)
     times = _tiled(run, figures.busy_ns, figures)
@@ -42,7 +42,7 @@ def busy_times(run: RunTimeline) -> Times:
 
 
 def recorded_part_of(run: RunTimeline) -> RecordedPart | None:
-    """What of the run was recorded, and estimates over all steps; None where all was recorded."""
+    """The run's recorded steps, and estimates over all steps; None where all was recorded."""
     if not run.unrecorded:
         return None
     steps, figures = recorded_steps(run, "decode"), run_figures(run)
@@ -69,7 +69,7 @@ def _of_recorded_steps(run: RunTimeline, times: Times, values: IntArray) -> Time
 
 
 def _busy_estimates(run: RunTimeline) -> Times:
-    """Of the sums that are not known over all steps alone."""
+    """Estimates of the sums that are not known over all steps."""
     by_stage = _estimates(run, run_figures(run).busy_ns)
     times = times_of_stages(by_stage, decode_steps(run))
     known = without(times, partly_recorded(run))
@@ -77,7 +77,7 @@ def _busy_estimates(run: RunTimeline) -> Times:
 
 
 def _estimates(run: RunTimeline, values: IntArray) -> dict[Stage, float]:
-    """A figure of each stage of the run over all its steps, estimated where it must be."""
+    """A figure of each stage over all its steps, estimated where not all were recorded."""
     groups = groups_by_stage(run.keys, STAGES)
     by_stage, partly = sums(groups, values, len(STAGES)), partly_recorded(run)
     there = _ranged(run) | {STAGES[i] for i in np.flatnonzero(by_stage)}
@@ -138,7 +138,7 @@ def _length(span: tuple[int, int] | None) -> int | None:
 
 
 def _first_token(run: RunTimeline) -> tuple[int, int] | None:
-    """generate begins → sampling[0] ends, on the host or on the device, the later."""
+    """From the begin of generate to the later end, on host or device, of sampling[0]."""
     first = StageKey("sampling", 0)
     if run.generate_start_ns is None or first not in run.keys:
         return None

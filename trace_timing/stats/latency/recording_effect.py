@@ -1,7 +1,7 @@
 """How much recording stretched the runs of a capture: recorded ÷ control, by group of stages.
 
-It corrects nothing: latencies are those of the controls. It says how far a recorded window is from
-one, for whoever looks at the timeline.
+For readers of the timeline: it shows how far recorded windows are from latencies. Nothing is
+corrected by it, for latencies are those of the controls.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trace_timing.stages import STAGES, VISION_STAGES, Stage
 from trace_timing.stats.latency.scaled import Cut
 from trace_timing.stats.methods.intervals import Interval, median_interval
 
-#: What is compared, each as a sum of stages; a step is a forward and the sampling after it.
+#: Group → the stages that it sums; a step is a forward and the sampling after it.
 GROUPS: Mapping[str, tuple[Stage, ...]] = {
     "vision": VISION_STAGES,
     "prefill": ("prefill",),
@@ -41,7 +41,7 @@ class Ratio:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingEffect:
-    """Recorded ÷ control by group, and what hooks and marks cost the controls."""
+    """Recorded ÷ control by group, and how much hooks and marks slow the controls."""
 
     groups: Mapping[str, Ratio]
     #: Control with hooks ÷ bare control, totals; None without bare ones.
@@ -52,11 +52,11 @@ class RecordingEffect:
 def recording_effect(
     pairs: Sequence[tuple[Cut, Cut]], controls: Sequence[RunRecord] = ()
 ) -> RecordingEffect | None:
-    """The effect over the samples that were recorded and controlled; None where none was.
+    """The effect over the samples with recorded runs and controls; None without any.
 
     Args:
         pairs: each sample's (recorded, control).
-        controls: of the capture, bare ones among them.
+        controls: those of the capture, bare ones included.
     """
     groups = {name: ratio for name in GROUPS if (ratio := _of_group(name, pairs))}
     if "total" not in groups:
@@ -89,7 +89,7 @@ def _of_group(name: str, pairs: Sequence[tuple[Cut, Cut]]) -> Ratio | None:
 
 
 def _hooks(controls: Sequence[RunRecord]) -> Ratio | None:
-    """Each bare control against the median of its sample's other ones."""
+    """The median of each sample's controls with hooks ÷ its bare one."""
     hooked: dict[str, list[int]] = {}
     bare: list[tuple[str, int]] = []
     for record in controls:

@@ -28,7 +28,7 @@ def control_rows(samples: tuple[Sample, ...]) -> Iterator[dict[str, Any]]:
 
 
 def _averaged(sample: Sample) -> list[ControlTimes]:
-    """The controls that its latency is the mean of."""
+    """The controls that the sample's latency is the mean of."""
     return counted_controls(sample.evidence.controls) if sample.latency.controls else []
 
 

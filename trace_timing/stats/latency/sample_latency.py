@@ -1,8 +1,8 @@
-"""How long the stages of a sample take, and which evidence says so.
+"""The latency of a sample's stages, by the best evidence that it has.
 
-Measured without the profiler where the sample has controls; else its recorded windows scaled by
-what other samples' controls and windows have to each other; else the recorded windows themselves,
-which are too long by what recording cost. Nothing models the profiler.
+Measured without the profiler where the sample has controls; else its recorded windows, scaled by
+control ÷ recorded of other samples; else the recorded windows themselves, which include the cost of
+recording. The profiler's cost is not modelled.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ LatencySource = Literal["control", "scaled", "attached", "recorded"]
 #: What the 95 % interval was made from.
 IntervalFrom = Literal["controls", "pooled", "leave one out", "busy to recorded"]
 NAMES = tuple(schema.SAMPLE_TIMES)
-#: A total is no label where the half-width of its controls' interval is above this share: the true
-#: value may be 1.6 times the figure.
+#: Largest half-width of the controls' interval, as a share of the total, at which it is a label;
+#: beyond, the true value may be 1.6 times the figure.
 BOUND_FRAC = 0.5
-#: A tenth percentile of fewer steps than this is their minimum.
+#: Fewest steps for a tenth percentile; of fewer it is their minimum.
 LEAST_STEPS_FOR_ENVELOPE = 10
 NO_TIMES: Times = dict.fromkeys(NAMES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """One sample's times in ns, with their intervals, and where they come from."""
+    """One sample's times in ns, with their intervals and source."""
 
     source: LatencySource
     ns: Times
     lo_ns: Times
     hi_ns: Times
     interval_from: IntervalFrom | None = None
-    #: Runs that it was made from; of controls those in the middle are averaged.
+    #: Number of controls it was made from, of which those in the middle are averaged.
     controls: int = 0
     #: Tenth percentile over the controls' steps.
     undisturbed_step_ns: float | None = None
-    #: Why it is not to be used as a label, in machine-readable words.
+    #: Codes of the reasons that qualify it or make it no label.
     reasons: tuple[str, ...] = ()
 
     @property
@@ -64,7 +64,7 @@ def half_width_frac(latency: Latency, name: str) -> float | None:
 
 
 def pooled_of(samples: Sequence[Sequence[ControlTimes]]) -> PooledSpread | None:
-    """How much controls of one sample differ in this capture; None where none has two.
+    """Spread of controls within a sample, pooled over the capture; None where none has two.
 
     Args:
         samples: the controls of each sample.
@@ -78,8 +78,8 @@ def latency_of_controls(
     """The mean of the middle controls, with its interval.
 
     Args:
-        controls: at least one, in the order made; all with segments, or none.
-        pooled: of the capture; with fewer than three controls the interval is from it alone.
+        controls: at least one, in the order made; all or none of them with segments.
+        pooled: the capture's; with fewer than three controls the interval is from it alone.
         sequential: controls were added until the interval was narrow enough.
     """
     stages, totals = _matrix(controls)
@@ -106,10 +106,10 @@ def latency_of_controls(
 
 
 def latency_as_recorded(recorded: Times, busy: Times) -> Latency:
-    """The recorded windows as they are: the truth lies between the busy time and the window.
+    """The recorded windows as latency, with an interval from the busy time to the window.
 
     Args:
-        busy: all None where the trace has no device timeline; then there is no interval.
+        busy: all None where the trace has no device timeline, which leaves no interval.
     """
     known = busy["T_total"] is not None
     return Latency(
@@ -123,13 +123,13 @@ def latency_as_recorded(recorded: Times, busy: Times) -> Latency:
 
 
 def counted_controls(controls: Sequence[ControlTimes]) -> list[ControlTimes]:
-    """Those that the mean is over: the middle ones by total, in the order made."""
+    """The controls that are averaged: the middle ones by total, in the order made."""
     totals = np.array([control.total_ns for control in controls])
     return [controls[i] for i in sorted(control_mean.kept(totals).tolist())]
 
 
 def _matrix(controls: Sequence[ControlTimes]) -> tuple[FloatArray, FloatArray]:
-    """(K, S) times by NAMES, NaN for what a run does not have, and (K,) totals."""
+    """(K, S) times in the order of NAMES, NaN for absent ones, and (K,) totals."""
     rows = aligned([times_of_control(control) for control in controls])
     stages = np.array([[row[name] for name in NAMES] for row in rows], np.float64)
     return stages, np.array([control.total_ns for control in controls], np.float64)

@@ -1,4 +1,4 @@
-"""The sample table: a row a sample, its latencies first; what people train on and quote."""
+"""The sample table, which people train on and quote: one row for each sample."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from trace_timing.stats.latency.times import (
 from trace_timing.stats.methods.control_mean import PooledSpread
 from trace_timing.units import NS_PER_MS
 
-#: Reasons that qualify a scaled latency and do not make it unusable.
+#: Reasons that qualify a scaled latency without making it unusable.
 HARMLESS = frozenset({"scaled_by_total"})
 
 
@@ -47,14 +47,14 @@ class Sample:
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What spoils its recorded runs, where no run is without a fault."""
+        """Faults of its recorded runs; empty if any run has none."""
         return tuple(sorted({f for run in self.evidence.good_runs for f in run.faults}))
 
 
 def samples_of(capture: Capture | None, runs: Sequence[RecordedRun]) -> tuple[Sample, ...]:
     """The samples of one capture, or of others' traces (None), each with its latency."""
     found = evidence_of(capture, runs)
-    # Runs with a profiler attached are other conditions: they say nothing of the others' spread.
+    # Controls with a profiler attached run under other conditions, so their spread is another.
     unprofiled = [e.controls for e in found if not _attached(e.controls)]
     pooled = pooled_of(unprofiled) or pooled_of([e.controls for e in found])
     scale = fit_scale([pair for e in found if (pair := _pair(e))] or _neighbours(capture, found))
@@ -80,8 +80,8 @@ def latency_of(
     *,
     sequential: bool = False,
 ) -> Latency:
-    """The best evidence that a sample has: its controls, scaled windows, attached controls, or
-    its recorded windows."""
+    """A sample's latency by its best evidence: controls, scaled windows, controls with a profiler
+    attached, or recorded windows."""
     recorded = cut_of(sample) if sample.runs else None
     controls = sample.controls
     measured = latency_of_controls(controls, pooled, sequential=sequential) if controls else None
@@ -108,7 +108,7 @@ def _as_recorded(sample: SampleEvidence) -> Latency:
 
 
 def cut_of(sample: SampleEvidence) -> Cut:
-    """Its recorded runs without a fault, cut as a control is, as their mean."""
+    """The mean of a sample's recorded runs without a fault, cut at a control's boundaries."""
     runs = sample.good_runs
     first = [ns for run in runs if (ns := run.recorded_ns["T_TTFT"]) is not None]
     ttft = fmean(first) if first else None
@@ -126,10 +126,10 @@ def cut_of(sample: SampleEvidence) -> Cut:
 
 
 def _control_cut(sample: SampleEvidence, steps: frozenset[int] | None) -> Cut:
-    """The mean of its middle controls, as its latency is.
+    """The mean of a sample's middle controls, as in its latency.
 
     Args:
-        steps: numbers of the decode steps to hold against recorded ones; None for all.
+        steps: numbers of the decode steps to compare with recorded ones; None for all.
     """
     controls = counted_controls(sample.unprofiled)
     first = [ns for control in controls if (ns := first_token_of_control(control)) is not None]
@@ -150,19 +150,19 @@ def _control_cut(sample: SampleEvidence, steps: frozenset[int] | None) -> Cut:
 
 
 def _means(runs: Sequence[Mapping[Stage, float]]) -> dict[Stage, float]:
-    """Mean of each stage over the runs; one that a run has not is 0 in it."""
+    """Mean of each stage over the runs; a stage counts 0 in a run without it."""
     stages = dict.fromkeys(stage for run in runs for stage in run)
     return {stage: fmean(run.get(stage, 0) for run in runs) for stage in stages}
 
 
 def _steps_of(sample: SampleEvidence) -> frozenset[int] | None:
-    """The decode steps that its recorded figures are of; None for all."""
+    """Numbers of the decode steps in its recorded figures; None for all."""
     part = sample.good_runs[0].part
     return None if part is None else part.steps
 
 
 def _pair(sample: SampleEvidence) -> tuple[Cut, Cut] | None:
-    """What a sample that was recorded and controlled says of control ÷ recorded."""
+    """(recorded, control) of a sample that has both, else None."""
     if not sample.unprofiled or not sample.runs or sample.good_runs[0].faults:
         return None
     return cut_of(sample), _control_cut(sample, _steps_of(sample))
@@ -176,9 +176,9 @@ def pairs_of(samples: Sequence[Sample]) -> list[tuple[Cut, Cut]]:
 def _neighbours(
     capture: Capture | None, samples: Sequence[SampleEvidence]
 ) -> list[tuple[Cut, Cut]]:
-    """Where calls could not be repeated: each recorded one with the controls made next to it.
+    """Pairs for calls that could not be repeated: each recorded one with the nearest controls.
 
-    Their inputs differ; by how much that matters, leaving each out will show.
+    Their inputs differ; leaving each pair out (`scaled`) shows by how much that matters.
     """
     if capture is None:
         return []
@@ -198,7 +198,7 @@ def _neighbours(
 
 
 def sample_row(sample: Sample) -> dict[str, Any]:
-    """The row of schema.SAMPLES, and the sample's metadata beside it."""
+    """The sample's row of schema.SAMPLES, with its metadata as further columns."""
     latency, evidence, record = sample.latency, sample.evidence, sample.evidence.record
     runs = evidence.good_runs
     steps = _decode_steps(evidence)
@@ -229,7 +229,7 @@ def sample_row(sample: Sample) -> dict[str, Any]:
 
 
 def is_usable(sample: Sample) -> bool:
-    """Whether its latency may be a label. Faults of recorded runs spoil those made from them."""
+    """Whether its latency may be a label; if scaled, its recorded runs must have no fault."""
     latency = sample.latency
     if latency.source == "control":
         return "controls_interval_wide" not in latency.reasons
@@ -258,7 +258,7 @@ def _decode_steps(evidence: SampleEvidence) -> int | None:
 
 
 def identity(manifest: Manifest | None) -> dict[str, str | None]:
-    """What the figures were measured on, from the capture's manifest; nulls for others' traces."""
+    """Model, device and versions, from the capture's manifest; nulls for others' traces."""
     columns = dict.fromkeys(schema.IDENTITY)
     if manifest is None:
         return columns

@@ -1,7 +1,7 @@
-"""Latencies of samples that were recorded and not controlled, from those that were both.
+"""Latencies of samples without controls, scaled from their recorded windows.
 
-A stage's recorded window × the median over other samples of control ÷ recorded. How far that may
-be off is seen by leaving each of those samples out and predicting it from the rest.
+A stage's recorded window × the median of control ÷ recorded over the samples that have both. The
+interval comes from leaving each of those samples out and predicting it from the others.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from trace_timing.stats.latency.sample_latency import NAMES, NO_TIMES, Latency
 from trace_timing.stats.latency.times import Times, times_of_stages
 from trace_timing.stats.methods.student import student_quantile
 
-#: Fewer samples with both say nothing of how far a prediction may be off.
+#: Fewest samples with both for an interval.
 FEWEST = 3
-#: Samples that the factors are read from, spread over the capture: their median is steady by then.
+#: Most samples used for the factors, spread over the capture; more hardly move the median.
 MOST = 200
-#: A scaled total is usable as a label while the half-width of its interval is below this share.
+#: Largest half-width of a scaled total's interval, as a share of it, at which it is a label.
 BOUND_FRAC = 0.10
 _LEVEL = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """One run's ns by stage, cut at a control's boundaries, with its steps and time to first token.
+    """Ns by stage between a control's boundaries, the number of steps, and time to first token.
 
-    Of several runs of one sample: their means. Of a run recorded in part, and of a control that
-    is held against it: of the recorded steps, and `whole` of all.
+    Of one run, or the means over several of one sample. For a partly recorded run, and a control
+    compared with it, these are of the recorded steps, and `whole` is of all.
     """
 
     by_stage: Mapping[Stage, float]
@@ -53,13 +53,13 @@ class Scale:
     factors: Mapping[Stage, float]
     ttft: float | None
     total: float
-    #: Half-widths of the 95 % intervals of log(true ÷ predicted), by time; empty below FEWEST.
+    #: Time → half-width of the 95 % interval of log(true ÷ predicted); empty below FEWEST.
     half_log: Mapping[str, float]
     samples: int
 
 
 def fit_scale(pairs: Sequence[tuple[Cut, Cut]]) -> Scale | None:
-    """The factors from (recorded, control) of each sample that has both; None without any."""
+    """Fit the factors to (recorded, control) of each sample that has both; None without any."""
     chosen = pairs[:: len(pairs) // MOST + 1]
     usable = [
         (recorded, _of_length(control, recorded.steps))
@@ -81,9 +81,8 @@ def fit_scale(pairs: Sequence[tuple[Cut, Cut]]) -> Scale | None:
 def scaled_latency(recorded: Cut, scale: Scale) -> Latency:
     """A sample's latency from its recorded windows; T_total is the sum of its stages.
 
-    Factors are read from recorded steps and the same steps of controls, and applied to all.
-
-    A stage that no other sample has takes the factor of the totals.
+    Factors come from recorded steps and the same steps of controls, and are applied to all steps. A
+    stage that no other sample has takes the factor of the totals.
     """
     times = _predicted(recorded.of_all, scale.factors, scale.ttft, scale.total)
     ends = {
@@ -102,10 +101,10 @@ def scaled_latency(recorded: Cut, scale: Scale) -> Latency:
 
 
 def scaled_by_total(recorded: Cut, control: Latency) -> Latency:
-    """Stages of a model over several devices, whose controls time the run as a whole alone.
+    """Latency of a model over several devices: the controls' total, divided as the recorded stages.
 
     Args:
-        control: T_total and its interval. Where a profiler was attached, so is what follows.
+        control: T_total and its interval; its source carries over if a profiler was attached.
     """
     recorded = recorded.of_all
     whole, total = _total(recorded), control.ns["T_total"]
@@ -115,14 +114,14 @@ def scaled_by_total(recorded: Cut, control: Latency) -> Latency:
     low, high = control.lo_ns["T_total"], control.hi_ns["T_total"]
     half = log(high / low) / 2 if low and high else None
     attached = control.source == "attached"
-    said = ("controls_attached",) if attached else _too_wide(half)
+    further = ("controls_attached",) if attached else _too_wide(half)
     return replace(
         control,
         source="attached" if attached else "scaled",
         ns=times,
         lo_ns=_times_factor(times, None if half is None else exp(-half)),
         hi_ns=_times_factor(times, None if half is None else exp(half)),
-        reasons=("scaled_by_total", *said),
+        reasons=("scaled_by_total", *further),
     )
 
 
@@ -148,7 +147,7 @@ def _predicted(
 
 
 def _factors(pairs: Sequence[tuple[Cut, Cut]]) -> tuple[dict[Stage, float], float | None, float]:
-    """By stage, of the time to first token, and of the totals: medians over the pairs."""
+    """Medians of control ÷ recorded: by stage, of the time to first token, of the totals."""
     ratios: dict[Stage, list[float]] = {}
     for recorded, control in pairs:
         for stage, ns in recorded.by_stage.items():
@@ -165,7 +164,7 @@ def _factors(pairs: Sequence[tuple[Cut, Cut]]) -> tuple[dict[Stage, float], floa
 
 
 def _of_length(run: Cut, steps: int) -> Cut:
-    """The run as if it had made so many steps, so that runs of different length compare."""
+    """The run scaled to this number of steps, so that runs of different length compare."""
     by_stage = dict(run.by_stage)
     if steps == run.steps:
         return run
@@ -177,7 +176,7 @@ def _of_length(run: Cut, steps: int) -> Cut:
 
 
 def _half_logs(pairs: Sequence[tuple[Cut, Cut]]) -> dict[str, float]:
-    """Prediction intervals of a further sample, from each predicted by the others."""
+    """Half-widths of prediction intervals, from leaving each sample out."""
     errors: dict[str, list[float]] = {name: [] for name in NAMES}
     for left_out, (recorded, control) in enumerate(pairs):
         others = [pair for i, pair in enumerate(pairs) if i != left_out]
@@ -193,7 +192,7 @@ def _half_logs(pairs: Sequence[tuple[Cut, Cut]]) -> dict[str, float]:
 
 
 def _half(errors: FloatArray) -> float:
-    """Half-width of the interval about 0 that a further error lies in, 95 %, by Student's t."""
+    """Half-width of the 95 % interval about 0 for one more error, by Student's t."""
     n = len(errors)
     spread = float(np.sqrt((errors**2).sum() / (n - 1)))
     return student_quantile(n - 1, (1 + _LEVEL) / 2) * spread * float(np.sqrt(1 + 1 / n))

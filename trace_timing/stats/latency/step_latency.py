@@ -1,4 +1,4 @@
-"""How long each decode step of a sample takes, by its controls."""
+"""Latency of each decode step of a sample, from its controls."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from trace_timing.stats.latency.times import decode_times
 from trace_timing.stats.methods import control_mean
 from trace_timing.stats.methods.control_mean import PooledSpread
 
-#: Of a step: latency and the ends of its 95 % interval in ns; no ends where no spread is known.
+#: A step's latency and the ends of its 95 % interval in ns; no ends where no spread is known.
 StepLatency = tuple[int, int | None, int | None]
-#: Samples whose steps tell how much one step differs between controls, spread over the capture.
+#: Most samples used for the spread of a step between controls, spread over the capture.
 MOST_POOLED = 50
 
 
 def with_latencies(steps: pa.Table, samples: Sequence[Sample]) -> pa.Table:
-    """The table with what the samples' controls say of each step.
+    """The table with each step's latency from its sample's controls.
 
-    Samples that have controls and no recorded run get rows of their own; their figures are null.
+    Samples with controls and no recorded run get rows of their own, recorded figures null.
 
     Args:
         steps: schema.STEPS of the recorded runs.
@@ -37,7 +37,7 @@ def with_latencies(steps: pa.Table, samples: Sequence[Sample]) -> pa.Table:
     keys = zip(steps["sample_id"].to_pylist(), steps["rank"].to_pylist(), strict=True)
     which = zip(keys, steps["stage"].to_pylist(), steps["step"].to_pylist(), strict=True)
     rows = [
-        # A server's prefill is a step, too, and none of a sample's.
+        # A server's prefill is a step too, but no decode step of a sample.
         _columns(by_key.get(key) if stage == "decode" else None, step, known.get(key, {}))
         for key, stage, step in which
     ]
@@ -55,7 +55,7 @@ def with_latencies(steps: pa.Table, samples: Sequence[Sample]) -> pa.Table:
 
 
 def step_latencies_of(samples: Sequence[Sample]) -> dict[SampleKey, dict[int, StepLatency]]:
-    """By sample and step, of the samples whose latency is that of their controls."""
+    """Step latencies by sample and step, of the samples whose latency is measured by controls."""
     controls = {s.evidence.key: s.evidence.controls for s in samples if _is_measured(s)}
     usable = [s.evidence.controls for s in samples if _is_measured(s) and is_usable(s)]
     pooled = pooled_step(usable or list(controls.values()))
@@ -67,7 +67,7 @@ def _is_measured(sample: Sample) -> bool:
 
 
 def pooled_step(samples: Sequence[Sequence[ControlTimes]]) -> PooledSpread | None:
-    """How much one step differs between controls of one sample; None where no sample has two.
+    """Pooled spread of one step between controls of a sample; None where no sample has two.
 
     Args:
         samples: the controls of each.
@@ -88,8 +88,8 @@ def step_latencies(
     """The mean of the middle controls, step by step.
 
     Args:
-        controls: those that the sample's latency is made from, at least one.
-        pooled: of a step; one column.
+        controls: those of the sample's latency, at least one.
+        pooled: from `pooled_step`, one column.
     """
     numbers, times, totals = _matrix(controls)
     if not numbers:
@@ -119,7 +119,7 @@ def _whole(ns: float) -> int | None:
 def _columns(
     sample: Sample | None, step: int, latencies: Mapping[int, StepLatency]
 ) -> dict[str, Any]:
-    """What the controls and the record say of one step of a sample."""
+    """The columns of one step that come from its sample's controls and record."""
     latency, low, high = latencies.get(step, (None,) * 3) if sample else (None,) * 3
     record = sample.evidence.record if sample else None
     tokens = record.tokens_in if record else None

@@ -1,4 +1,4 @@
-"""Times of one run in the words of the sample table, from what each of its stages took."""
+"""Times of one run, named as in the sample table, from the times of its stages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trace_timing.records.runs import ControlTimes
 from trace_timing.stages import STAGES, VISION_STAGES, Stage
 from trace_timing.units import NS_PER_MS
 
-#: schema.SAMPLE_TIMES by name, in ns; None for what the run does not have.
+#: Name in schema.SAMPLE_TIMES → ns; None where the run lacks it.
 Times = dict[str, float | None]
 _PARTS: Mapping[str, tuple[Stage, ...]] = {
     "T_vision_encoder": ("vision_encoder",),
@@ -19,13 +19,13 @@ _PARTS: Mapping[str, tuple[Stage, ...]] = {
     "T_LLM_decode": ("decode",),
     "T_sampling": ("sampling",),
 }
-#: Times that are sums over stages: not known where a part of one of these is not.
+#: Times that are sums over stages, and so unknown where one of their stages is.
 SUMS = (*_PARTS, "T_rest", "T_total")
 _REST = tuple(s for s in STAGES if not any(s in p for p in _PARTS.values()))
 
 
 def times_of_stages(by_stage: Mapping[Stage, float], steps: int) -> Times:
-    """All times but T_TTFT, which no sum of stages tells.
+    """All times but T_TTFT, which is no sum of stages.
 
     Args:
         by_stage: ns of each stage that the run has; they partition its total.
@@ -41,7 +41,7 @@ def times_of_stages(by_stage: Mapping[Stage, float], steps: int) -> Times:
 
 
 def without(times: Times, stages: Collection[Stage]) -> Times:
-    """The times with those that these stages are a part of unknown."""
+    """The times, None where one of these stages is in the sum."""
     return {
         name: None if stages and _has_one_of(name, stages) else value
         for name, value in times.items()
@@ -72,8 +72,8 @@ def stages_of_control(
     """Sum of a control's segments by stage, in ns.
 
     Args:
-        steps: numbers of the steps that count, with what follows each of them until the next;
-            None for all. What comes before the first step always counts.
+        steps: numbers of the steps to include, each with its sampling; None for all. Everything
+            before the first step is included.
     """
     by_stage: dict[Stage, int] = {}
     counts = True
@@ -86,7 +86,7 @@ def stages_of_control(
 
 
 def steps_of_control(control: ControlTimes) -> list[int]:
-    """Decode and the sampling after it, of each step in order, in ns."""
+    """Ns of each step in order: decode and the sampling after it."""
     steps: dict[int, int] = {}
     for part in control.segments:
         if part.stage == "decode" and part.step is not None:
@@ -97,7 +97,7 @@ def steps_of_control(control: ControlTimes) -> list[int]:
 
 
 def decode_times(control: ControlTimes) -> dict[int, int]:
-    """Time of each decode step of a control by number, in ns."""
+    """Number of each decode step of a control → ns."""
     steps: dict[int, int] = {}
     for part in control.segments:
         if part.stage == "decode" and part.step is not None:
@@ -111,7 +111,7 @@ def decode_steps_of(control: ControlTimes) -> int:
 
 
 def first_token_of_control(control: ControlTimes) -> int | None:
-    """generate() begins → sampling[0] ends, in ns; None where there is no such segment."""
+    """Ns from the begin of generate() to the end of sampling[0]; None without such a segment."""
     reached, found = 0, None
     for part in control.segments:
         reached += part.duration_ns
@@ -121,16 +121,16 @@ def first_token_of_control(control: ControlTimes) -> int | None:
 
 
 def aligned(runs: Sequence[Mapping[str, float | None]]) -> list[Times]:
-    """Runs of one sample: a stage that some have took the others no time.
+    """Runs of one sample, with 0 for a stage that only other runs have.
 
-    So that means over the runs sum to the mean total, as in each run.
+    So that the means over the runs sum to the mean total, as in each run.
     """
     there = {name for name in _PARTS for run in runs if run[name] is not None}
     return [{**run, **{n: 0 for n in there if run[n] is None}} for run in runs]
 
 
 def mean_times(runs: Sequence[Mapping[str, float | None]]) -> Times:
-    """Mean over n ≥ 0 runs of one sample; None for what no run has."""
+    """Mean over n ≥ 0 runs of one sample; None for times that no run has."""
     rows = aligned(runs)
     known = {n: [v for row in rows if (v := row[n]) is not None] for n in schema.SAMPLE_TIMES}
     return {n: sum(values) / len(values) if values else None for n, values in known.items()}

@@ -1,4 +1,4 @@
-"""Warnings about a capture's latencies as a whole: which evidence they lack, and the remedy."""
+"""Warnings about a capture's latencies: which evidence is missing or weak, and the remedy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trace_timing.stats.latency.sample_table import Sample
 from trace_timing.stats.latency.times import Times, mean_times
 from trace_timing.units import NS_PER_MS
 
-#: Time of the sample table → its stages, in which more GPU work than latency would be absurd.
+#: Time of the sample table → its stages; their busy time should not exceed the latency.
 _STAGES = {
     "T_vision_total": ("vision_encoder", "projector", "vision"),
     "T_LLM_prefill": ("prefill",),
@@ -21,7 +21,7 @@ CONTROLS_FIRST = "capture with --order controls-first, which measures before the
 
 
 def latency_warnings(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
-    """The worst first: what makes latencies unusable, then what qualifies them."""
+    """The worst first: those that make latencies unusable, then those that qualify them."""
     yield from _attached(samples)
     yield from _without_control(samples)
     yield from _wide(samples)
@@ -31,6 +31,7 @@ def latency_warnings(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
 
 
 def _attached(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
+    """Latencies measured with the profiler attached."""
     attached = [s for s in samples if s.latency.source == "attached"]
     if not attached:
         return
@@ -55,6 +56,7 @@ def _probes(detach: dict[str, object]) -> str:
 
 
 def _without_control(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
+    """Samples whose times are those of recorded runs."""
     captured = [s for s in samples if s.capture]
     alone = [s for s in captured if s.latency.source == "recorded"]
     if alone:
@@ -68,6 +70,7 @@ def _without_control(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
 
 
 def _wide(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
+    """Samples whose controls differ too much."""
     measured = [s for s in samples if s.latency.source == "control"]
     wide = [s for s in measured if "controls_interval_wide" in s.latency.reasons]
     if wide:
@@ -82,6 +85,7 @@ def _wide(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
 
 
 def _scaled(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
+    """Samples whose latency was scaled."""
     by_total = [s for s in samples if "scaled_by_total" in s.latency.reasons]
     if by_total:
         yield FigureWarning(
@@ -91,7 +95,7 @@ def _scaled(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
             evidence=f"{len(by_total)} samples",
             remedy="take the total as measured, the stages as shares of it",
         )
-    for code, said in (
+    for code, how in (
         ("scaled_interval_wide", "by an interval wider than ± 10 %"),
         ("scaled_without_interval", "from fewer than three samples that have both"),
     ):
@@ -99,14 +103,14 @@ def _scaled(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
         if found:
             yield FigureWarning(
                 code=code,
-                message=f"Scaled latencies are known {said}.",
+                message=f"Scaled latencies are known {how}.",
                 evidence=f"{len(found)} of {len(samples)} samples",
                 remedy="take controls of more samples",
             )
 
 
 def _busy_above(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
-    """GPU work longer than the unprofiled stage: recording stretched the device's work too."""
+    """Busy time above the latency: recording stretched the device's work too."""
     for name, stages in _STAGES.items():
         over = [s for s in samples if s.latency.source == "control" and _excess(s, name) > 0]
         if not over:
@@ -140,6 +144,7 @@ def _ms(times: Times, name: str) -> str:
 
 
 def _other_tokens(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
+    """Controls with other tokens than the recorded run."""
     left_out = sum(s.evidence.left_out.get("token_count_differs", 0) for s in samples)
     if left_out:
         yield FigureWarning(

@@ -1,1 +1,1 @@
-"""Statistical methods that know nothing of traces."""
+"""Statistical methods, independent of traces."""

@@ -1,4 +1,4 @@
-"""How long a stage takes, from the controls of one sample: trimmed mean and 95 % interval.
+"""Latency from the controls of one sample: trimmed mean and 95 % interval.
 
 Estimator: of K controls ordered by their total, ⌊K/4⌋ whole runs are left out at each end, and
 every column is the mean over the others. Whole runs, so that stages which sum to the total in each
@@ -7,12 +7,12 @@ run do so in their means too.
 Interval: mean · exp(± c(K) · s). s² is the relative winsorised variance of the sample's own
 controls (J. W. Tukey and D. H. McLaughlin, Sankhyā A 25 (1963) 331), moderated towards the pooled
 variance of the capture (G. K. Smyth, Stat. Appl. Genet. Mol. Biol. 3 (2004) 3), because three
-controls know little of their own spread. c(K) is calibrated and no Student's t: consecutive
-controls share the machine's state of that moment (lag-1 correlation 0.3 to 0.8 in recorded
-series), so their mean strays further than their spread says, and no K makes that vanish.
+controls show little of their own spread. c(K) is calibrated and no Student's t: consecutive
+controls share the machine's state (lag-1 correlation 0.3 to 0.8 in recorded series), so their mean
+varies more than their spread suggests, whatever K.
 
-What the interval covers: the value that the same estimator tends to as the same process goes on
-making controls. How processes differ from each other is not in it: compare captures for that.
+The interval covers the limit of the same estimator as the same process makes ever more controls. It
+does not include differences between processes: compare captures for that.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from trace_timing.arrays import FloatArray, IntArray
 from trace_timing.stats.methods.intervals import LEVEL
 from trace_timing.stats.methods.student import student_quantile
 
-#: Below this many controls a sample's own spread is not used at all.
+#: Fewest controls for a sample's own spread to be used.
 FEWEST = 3
-#: Degrees of freedom that the pooled variance of a capture counts for, at most.
+#: Most degrees of freedom that a capture's pooled variance counts for.
 PRIOR_FREEDOM = 8
-#: The widest samples, this share of them, do not widen all others: a stall may be ten runs long.
+#: Share of the samples with the widest spread that is left out of the pooled spread: a stall may be
+#: ten runs long.
 LEFT_OUT = 0.05
-#: Half-width in standard deviations of one run, by number of controls; between them on a line,
-#: beyond the last as there. `python -m benchmarks.interval_coverage --calibrate` prints the 95 %
-#: quantiles over recorded series that these are read from.
+#: Number of controls → half-width in standard deviations of one run; interpolated between them,
+#: constant beyond the last. `python -m benchmarks.interval_coverage --calibrate` prints the 95 %
+#: quantiles over recorded series from which they are taken.
 MULTIPLIERS: dict[int, float] = {
     1: 4.5, 2: 4.25, 3: 3.25, 4: 3.25, 5: 3.1, 7: 2.85, 12: 2.75, 20: 2.5, 30: 2.1,
 }  # fmt: skip
@@ -86,10 +87,10 @@ def interval(
 
     Args:
         stages: (…, K, S), in the order made; totals: (…, K).
-        pooled: of the capture's samples, the same S columns.
+        pooled: the capture's pooled spread of the same S columns.
         sequential: controls were added until the interval was narrow enough. With `pooled` that
-            asks for no wider interval (measured by the same benchmark); without it, stopping picks
-            the samples whose few controls agree by chance, so there is none.
+            needs no wider interval (measured by the same benchmark). Without it, stopping selects
+            samples whose few controls agree by chance, so there is no interval.
     Returns:
         Lower and upper ends, (…, S) each; None without `pooled` for fewer than three controls or
         `sequential` ones. Equal values without `pooled` have no width.
@@ -103,11 +104,12 @@ def interval(
 
 
 def enough(totals_ns: FloatArray, precision: float, pooled: PooledSpread | None = None) -> bool:
-    """Whether the total is known to within ± `precision` (a fraction), stopping allowed for.
+    """Whether the total is known to within ± `precision` (a fraction), for sequential stopping.
 
     Args:
-        totals_ns: (K,); pooled: of the totals, one column, from the samples done so far. Without
-            it never: the first sample takes as many controls as are allowed.
+        totals_ns: (K,).
+        pooled: spread of the totals, one column, from the samples done so far. Without it the
+            answer is no: the first sample gets as many controls as are allowed.
     """
     totals = np.asarray(totals_ns, np.float64)
     found = interval(totals[:, None], totals, pooled=pooled, sequential=True)
@@ -120,12 +122,12 @@ def enough(totals_ns: FloatArray, precision: float, pooled: PooledSpread | None 
 def pooled_spread(samples: Iterable[tuple[FloatArray, FloatArray]]) -> PooledSpread | None:
     """Pooled spread within samples; None where no sample has two controls.
 
-    The mean of the samples' variances and not their median: a machine that is disturbed now and
-    then shows it in few samples. Of 20 samples or more the widest are left out, by each column.
+    The mean of the samples' variances and not their median, since occasional disturbances show in
+    few samples. Of 20 samples or more the widest are left out, column by column.
 
     Args:
-        samples: (stages, totals) of each, (K, S) and (K,), with the same columns; NaN in what a
-            sample does not have (decode after one token), which then says nothing of that column.
+        samples: (stages, totals) of each, (K, S) and (K,), with the same columns; NaN in columns
+            that a sample lacks (decode after one token), which it then does not count in.
     """
     known = [stages for stages, totals in samples if len(totals) >= 2]
     if not known:
@@ -146,7 +148,7 @@ def pooled_spread(samples: Iterable[tuple[FloatArray, FloatArray]]) -> PooledSpr
 
 
 def spread(stages: FloatArray, totals: FloatArray, pooled: PooledSpread | None) -> FloatArray:
-    """Relative standard deviation of one run, own and pooled together; (…, S)."""
+    """Relative standard deviation of one run, its own moderated by the pooled one; (…, S)."""
     count = totals.shape[-1]
     if pooled is None:
         return np.sqrt(np.maximum(_own_variance(stages, totals), _plain_variance(stages)))
@@ -162,8 +164,8 @@ def spread(stages: FloatArray, totals: FloatArray, pooled: PooledSpread | None) 
 def multiplier(count: int, pooled: PooledSpread | None) -> float:
     """Half-width in standard deviations of one run.
 
-    The table is for a capture's pooled spread; where less is known of the spread, it is wider by
-    the ratio of Student's quantiles.
+    The table assumes a capture's pooled spread; with fewer degrees of freedom it is widened by the
+    ratio of Student's quantiles.
     """
     known = sorted(MULTIPLIERS)
     table = float(np.interp(count, known, [MULTIPLIERS[k] for k in known]))
@@ -189,7 +191,7 @@ def _plain_variance(stages: FloatArray) -> FloatArray:
 
 
 def _relative(variance: FloatArray, level: FloatArray) -> FloatArray:
-    """÷ level²; of a column that is zero throughout, zero."""
+    """Variance ÷ level²; 0 for a column that is all zero."""
     result: FloatArray = np.divide(
         variance, level**2, out=np.zeros_like(variance), where=level != 0
     )

@@ -1,4 +1,4 @@
-"""What the host would take at its undisturbed speed: a figure that noise does not touch."""
+"""The lower envelope: a figure of the undisturbed host, which noise hardly moves."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 
 from trace_timing.arrays import FloatArray
 
-#: Share of the quickest values that the undisturbed figure is read at.
+#: Quantile of the undisturbed figure.
 ENVELOPE = 0.1
 
 
 def undisturbed(values: FloatArray | Sequence[float]) -> float | None:
-    """The lower envelope: what most steps would take if the host were never disturbed.
+    """The tenth percentile over steps and repeats: a step's time with the host undisturbed.
 
-    The tenth percentile over steps and repeats. Noise only ever adds time, so it hardly moves with
-    it, where the median does; the minimum would be a step that was lucky, or timed wrongly.
+    Noise only adds time, so it moves the median and hardly this. The minimum would be a lucky or
+    wrongly timed step.
     """
     data = np.asarray(values, np.float64)
     return float(np.quantile(data, ENVELOPE, method="lower")) if len(data) else None

@@ -16,7 +16,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A confidence interval, in the unit of what it is an interval of."""
+    """A confidence interval, in the unit of its quantity."""
 
     low: float
     high: float
@@ -33,12 +33,12 @@ class Interval:
 def median_interval(values: FloatArray, *, level: float = LEVEL) -> Interval | None:
     """Interval of the median of independent values, whatever their distribution.
 
-    Between two order statistics, interpolated so that it covers `level` and no more.
+    Between order statistics, interpolated so that it covers exactly `level`.
 
     Args:
         values: shape (n,), finite.
     Returns:
-        None where even least to greatest covers less than `level`: below six values at 95 %.
+        None where even minimum to maximum covers less than `level`: below six values at 95 %.
     Source: T. P. Hettmansperger and S. J. Sheather, Stat. Probab. Lett. 4 (1986) 75.
     """
     n = len(values)
@@ -63,7 +63,7 @@ def _covered(d: int, n: int) -> float:
 
 
 def _rank(n: int, level: float) -> int:
-    """The greatest d of which that chance is `level` or more."""
+    """The greatest d for which `_covered` is `level` or more."""
     d = max(1, math.floor(n / 2 - NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(n) / 2))
     while d > 1 and _covered(d, n) < level:
         d -= 1

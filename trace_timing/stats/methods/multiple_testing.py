@@ -1,4 +1,4 @@
-"""Many verdicts, one error rate: weighted Holm."""
+"""Multiple-testing correction: weighted Holm, which controls the family-wise error rate."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 from trace_timing.arrays import BoolArray
 
-#: The chance that a page of verdicts on two equal settings holds even one false alarm.
+#: Chance of any false verdict on a page that compares two equal settings.
 ALPHA = 0.02
 
 
 def shares(groups: Sequence[str], weights: dict[str, float]) -> list[float]:
-    """Each hypothesis's share of α: its group's weight, split evenly; weights are scaled to one.
+    """Each hypothesis's share of α: its group's weight, split evenly within the group.
 
-    A group without a member leaves its weight to the others.
+    The weights of the groups that occur are scaled to sum to one.
     """
     present = {name: weight for name, weight in weights.items() if name in groups}
     total = sum(present.values())
@@ -25,7 +25,7 @@ def shares(groups: Sequence[str], weights: dict[str, float]) -> list[float]:
 def weighted_holm(p: Sequence[float], share: Sequence[float], *, alpha: float = ALPHA) -> BoolArray:
     """Which hypotheses are rejected, with the family-wise error at most `alpha`.
 
-    Whatever the dependence between them. A rejected one leaves its share to the rest.
+    Valid under any dependence. The share of a rejected hypothesis goes to the others.
 
     Args:
         p, share: n values each; shares sum to at most one and are fixed before the data.

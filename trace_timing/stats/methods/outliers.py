@@ -1,4 +1,4 @@
-"""Values far out of the others, and what the machine's state says caused them."""
+"""Find outliers among runs, and causes of them in the machine's state."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ RunId = tuple[str, int, int, str, int]
 #: Source: B. Iglewicz and D. Hoaglin, How to Detect and Handle Outliers (1993), section 3.
 OUTLIER_Z = 3.5
 MAD_TO_SIGMA = 0.6745
-#: An SM clock this far below the capture's usual one is a drop.
+#: An SM clock is a drop below this share of the capture's median.
 CLOCK_DROP_FRAC = 0.05
-#: Of three values two are often close by chance, and the third then stands out.
+#: Fewest values: of three, two are often close by chance, and the third then stands out.
 FEWEST_TO_STAND_OUT_OF = 5
 _READ = (
     "sample_id", "rank", "role", "repeat", "index", "cupti", "T_total_ms", "T_decode_per_token_ms",
@@ -36,8 +36,7 @@ def mad(values: FloatArray) -> float:
 def outliers(values: FloatArray) -> BoolArray:
     """Which of n values lie far out, by the modified z-score.
 
-    Where more than half the values are equal (MAD 0) none is called an outlier: there is no
-    spread to be far out of.
+    None where more than half the values are equal (MAD 0), for there is no spread to measure by.
     """
     spread = mad(values)
     if spread == 0:
@@ -47,7 +46,7 @@ def outliers(values: FloatArray) -> BoolArray:
 
 
 def causes(records: Sequence[RunRecord]) -> dict[RunId, tuple[str, ...]]:
-    """What the machine's state says against each run.
+    """Possible causes of a disturbance in each run, by the machine's state.
 
     `first_run`: the first of its process. `allocator`: the device allocator retried or grew
     within it. `clock_drop`: an SM clock more than 5 % below the capture's median.
@@ -71,7 +70,7 @@ def causes(records: Sequence[RunRecord]) -> dict[RunId, tuple[str, ...]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Outlier:
-    """One run whose figure lies far from those it should be like (ms)."""
+    """One run with a figure far from those of comparable runs (ms)."""
 
     sample_id: str
     role: str
@@ -80,21 +79,21 @@ class Outlier:
     time: str
     ms: float
     median_ms: float
-    #: What it was held against: the sample's runs made alike, or all such where a step is.
+    #: The runs it was compared with: its sample's, or for a decode step all of the same kind.
     among: str
-    #: From `causes`; empty where the machine's state explains nothing.
+    #: From `causes`; empty where the machine's state shows none.
     causes: tuple[str, ...]
 
 
 def find_outliers(runs: pd.DataFrame, records: Sequence[RunRecord] = ()) -> tuple[Outlier, ...]:
-    """Runs that stand out: totals among a sample's runs made alike, decode steps among all such.
+    """Outliers among runs of one kind: totals within a sample, decode steps within the capture.
 
-    Totals of other inputs differ rightly; a decode step hardly depends on the input. Recorded runs,
-    controls, and controls with a profiler attached are other conditions.
+    Totals depend on the input, decode steps hardly. The kinds are recorded runs, controls, and
+    controls with a profiler attached.
 
     Args:
         runs: schema.RUNS; bare controls are left out.
-        records: of runs of either role.
+        records: those of recorded runs and controls.
     """
     known = causes(records)
     by_sample: dict[tuple[Any, ...], list[_Row]] = {}
@@ -113,7 +112,7 @@ def find_outliers(runs: pd.DataFrame, records: Sequence[RunRecord] = ()) -> tupl
 
 
 def _counted(runs: pd.DataFrame) -> list[_Row]:
-    """The runs that are no bare controls, as rows: a data frame a sample takes a millisecond."""
+    """All runs but bare controls, as plain rows: a data frame a sample would take a millisecond."""
     rows = runs.loc[runs["bare"].fillna(False) != True, list(_READ)]  # noqa: E712
     found: list[_Row] = rows.assign(attached=rows["cupti"] == "attached").to_dict("records")
     return found
@@ -122,6 +121,7 @@ def _counted(runs: pd.DataFrame) -> list[_Row]:
 def _among(
     runs: Sequence[_Row], time: str, among: str, known: Mapping[RunId, tuple[str, ...]]
 ) -> Iterator[Outlier]:
+    """Outliers of one time among comparable runs."""
     timed = [run for run in runs if not pd.isna(run[time])]
     if len(timed) < FEWEST_TO_STAND_OUT_OF:
         return

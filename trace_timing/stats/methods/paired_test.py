@@ -1,6 +1,6 @@
-"""Is B slower than A, by how much, how sure: one figure, as log ratios of pairs or of two groups.
+"""Effect between A and B of one figure, with p and interval: paired, or between two groups.
 
-Ratios, because host noise multiplies; logarithms, because faster and slower are then alike.
+On logarithms of ratios: host noise is multiplicative, and logarithms treat faster and slower alike.
 """
 
 from __future__ import annotations
@@ -15,33 +15,36 @@ from scipy import special
 from trace_timing.arrays import FloatArray, IntArray
 from trace_timing.stats.methods.intervals import LEVEL, SEED, Interval
 
-#: From this many pairs on, ranks (they shrug off host stalls); below, Student's t, because ranks
-#: of n pairs know no p below 2^(1 − n) and a family of verdicts needs smaller ones.
+#: Fewest pairs for a test of ranks, which is robust to host stalls; below, Student's t, because
+#: ranks of n pairs give no p below 2^(1 − n), and a family of verdicts needs smaller ones.
 RANKED_FROM = 20
-#: Fewer pairs, or values of a group, have no spread worth the name.
+#: Fewest pairs, or values of a group, for a usable spread.
 FEWEST = 4
 MOST_AVERAGES = 2_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """log(B ÷ A) of one figure: estimate, two-sided p, and the spread that a pair has."""
+    """log(B ÷ A) of one figure: estimate, two-sided p, and the spread of a pair."""
 
     n: int
     log_ratio: float
     p: float
-    #: Standard deviation of one pair's log ratio that this test behaves as if it had.
+    #: Standard deviation of one pair's log ratio to which the test's precision corresponds.
     spread: float
-    #: What the interval is read from: log ratios, their sorted averages, or A's logarithms.
+    #: Values for the interval: log ratios, their sorted averages, or A's logarithms.
     _values: FloatArray
     _others: FloatArray | None = None
-    #: Standard deviation of what all pairs have in common and more of them do not average out.
+    #: Standard deviation of an error common to all pairs, which more pairs do not average out.
     _drift: float = 0.0
 
     def with_drift(self, drift: float, freedom: float) -> Effect:
-        """The effect with a common error in p and interval: its sd, known to so many degrees.
+        """The effect with a common error added to p and interval.
 
-        The degrees of the sum are Satterthwaite's (Biometrics Bulletin 2 (1946) 110).
+        The degrees of freedom of the sum are Satterthwaite's (Biometrics Bulletin 2 (1946) 110).
+
+        Args:
+            drift: standard deviation of that error; freedom: its degrees of freedom.
         """
         if not drift or not self.log_ratio:
             return replace(self, _drift=drift)
@@ -100,7 +103,7 @@ def paired_effect(a: FloatArray, b: FloatArray) -> Effect | None:
 
 
 def grouped_effect(a: FloatArray, b: FloatArray) -> Effect | None:
-    """Effect between two groups of runs without a partner, by Welch's t on logarithms.
+    """Effect between two unpaired groups, by Welch's t on logarithms.
 
     Args:
         a, b: shapes (n,), (m,), > 0.
@@ -127,7 +130,7 @@ def signed_rank_p(d: FloatArray) -> float:
     """Two-sided p of the signed-rank test, normal approximation, ties and zeros allowed.
 
     The variance is that of the signs given the ranks, so ties need no correction. In the far tail
-    the approximation errs to the careful side.
+    the approximation is conservative.
     """
     _, place, ties = np.unique(np.abs(d), return_inverse=True, return_counts=True)
     ranks = (np.cumsum(ties) - (ties - 1) / 2)[place] * (d != 0)
@@ -138,7 +141,7 @@ def signed_rank_p(d: FloatArray) -> float:
 
 
 def _averages(d: FloatArray) -> FloatArray:
-    """Averages of all pairs of values, sorted; of very many a seeded draw."""
+    """Averages of all pairs of values, sorted; of very many, a seeded sample."""
     n = len(d)
     if n * (n + 1) // 2 > MOST_AVERAGES:
         i, j = np.random.default_rng(SEED).integers(0, n, (2, MOST_AVERAGES))
@@ -150,7 +153,7 @@ def _averages(d: FloatArray) -> FloatArray:
 
 @lru_cache(maxsize=4)
 def _pairs_of(n: int) -> tuple[IntArray, IntArray]:
-    # The figures of one comparison mostly have one n.
+    # Most figures of one comparison have the same n.
     return np.triu_indices(n)
 
 
@@ -158,7 +161,7 @@ def _rank_interval(averages: FloatArray, n: int, level: float) -> Interval:
     deviation = np.sqrt(n * (n + 1) * (2 * n + 1) / 24) * _normal_quantile(level)
     tail = min(max(0.5 - deviation / (n * (n + 1) / 2), 0.0), 0.5)
     last = len(averages) - 1
-    # Outward to whole averages: an interval may be too wide, never too narrow.
+    # Rounded outward to whole averages: an interval may be too wide, never too narrow.
     return Interval(
         float(averages[math.floor(tail * last)]), float(averages[math.ceil((1 - tail) * last)])
     )

@@ -1,4 +1,4 @@
-"""How a time grows with a size: robust straight lines with intervals."""
+"""Robust straight lines with intervals: how a time grows with a size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from trace_timing.arrays import FloatArray, IntArray
 from trace_timing.stats.methods.intervals import LEVEL, SEED, Interval
 
-#: All pairs of more points than this would fill memory (n² slopes); a seeded draw stands in.
+#: Most points of which all pairs' slopes are taken (n² of them); of more, a seeded sample.
 MOST_POINTS = 2_000
 
 
@@ -19,7 +19,7 @@ MOST_POINTS = 2_000
 class LineFit:
     """y ≈ intercept + slope · x, by Theil and Sen.
 
-    `slope_interval` is None where the points are too few for one at the level asked for.
+    `slope_interval` is None where the points are too few for one at the requested level.
     `spread` is the median absolute residual, in y's unit.
     """
 
@@ -41,9 +41,9 @@ def fit_line(x: FloatArray, y: FloatArray, *, level: float = LEVEL) -> LineFit |
     Args:
         x, y: shape (n,); pairs with a NaN are left out.
     Returns:
-        None where fewer than three pairs remain or all have one x: no line is determined.
-    Source: P. K. Sen, J. Am. Stat. Assoc. 63 (1968) 1379, for slope and interval. Written out
-    because loading scipy.stats takes longer than most analyses.
+        None where fewer than three pairs remain or all have the same x.
+    Source: P. K. Sen, J. Am. Stat. Assoc. 63 (1968) 1379, for slope and interval. Own code because
+    importing scipy.stats takes longer than most analyses.
     """
     known = np.isfinite(x) & np.isfinite(y)
     x, y = x[known], y[known]
@@ -54,7 +54,7 @@ def fit_line(x: FloatArray, y: FloatArray, *, level: float = LEVEL) -> LineFit |
         x, y = x[drawn], y[drawn]
     slopes = _slopes(x, y)
     slope = float(np.median(slopes))
-    # Not median(y) − slope · median(x): that leaves the data where x takes few values.
+    # Not median(y) − slope · median(x): that can miss the data where x takes few values.
     intercept = float(np.median(y - slope * x))
     residuals = y - (intercept + slope * x)
     return LineFit(
@@ -77,12 +77,13 @@ def _slopes(x: FloatArray, y: FloatArray) -> FloatArray:
 
 
 def _interval(x: FloatArray, y: FloatArray, slopes: FloatArray, level: float) -> Interval | None:
+    """Interval of the slope by Kendall's rank correlation."""
     n = len(x)
-    # The widest interval there is, all slopes, misses in 2 of n! orders of the points.
+    # Even the widest interval, over all slopes, misses in 2 of n! orders of the points.
     if n <= 20 and 1 - 2 / math.factorial(n) < level:
         return None
     variance = (_ties(np.array([n])) - _ties(_counts(x)) - _ties(_counts(y))) / 18
-    if variance <= 0:  # nearly all values tied: no order of the points to tell by
+    if variance <= 0:  # nearly all values are tied, so the points have hardly an order
         return None
     width = float(NormalDist().inv_cdf((1 + level) / 2)) * math.sqrt(variance)
     last = len(slopes) - 1

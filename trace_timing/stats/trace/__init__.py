@@ -1,1 +1,1 @@
-"""What one trace yields: its rows, warnings, and what bounds each stage."""
+"""The results of one trace: table rows, checks, warnings, and what bounds each stage."""

@@ -1,17 +1,15 @@
-"""One sentence a stage: what bounds it, the evidence, what would shorten it. Or none.
+"""Verdicts: what bounds each stage, in a sentence, with the evidence and a remedy.
 
-Each rule states the least evidence that it speaks on. A stage to which no rule speaks gets no
-sentence: a figure in a table is better than a guess in words. What bounds a stage is what takes
-most of it, so those rules compare times with each other and with no threshold. They speak of the
-run as it was recorded: profiling slows the host, so a run may be host-bound under the profiler
-alone, and the evidence says that its cost is included.
+Each rule requires a least evidence; a stage that meets none gets no verdict. What bounds a stage is
+what takes most of it, so the rules host-bound, held up and device-bound compare times with each
+other and not with a threshold. All judge the run as recorded: profiling slows the host, so a stage
+may be host-bound only under the profiler, and the evidence says that its cost is included.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from trace_timing.schema.breakdown import (
     Communication,
@@ -26,26 +24,16 @@ from trace_timing.stages import Stage
 from trace_timing.timeline.breakdown.idle_causes import Cause
 from trace_timing.units import ms_from_ns
 
-VerdictCode = Literal[
-    "expert_sync_loop",
-    "sync_bound",
-    "allocator",
-    "exposed_communication",
-    "copies",
-    "host_bound",
-    "held_up",
-    "device_bound",
-]
-
-#: A stage shorter than this share of its run: no remedy for it would be noticed.
+#: Least share of the run for a stage to have verdicts: below, no remedy would be noticed.
 LEAST_STAGE_FRAC = 0.01
-#: A cause that takes less of the stage than this has no verdict: doing without it would win less
-#: than the windows of repeats on one machine differ (5 % is the spread that warm-up accepts).
+#: Least share of the stage for a cause to have a verdict: below, removing it would gain less than
+#: repeats on one machine differ (5 % is the spread that warm-up accepts).
 LEAST_GAIN_FRAC = 0.05
-#: So busy, that at most a tenth could be won by anything but less or faster work of the device.
+#: Least busy share of a device-bound stage: beyond it, nothing but less or faster device work gains
+#: more than a tenth.
 DEVICE_BOUND_BUSY_FRAC = 0.9
 
-#: Idle because the host had launched nothing, or not early enough.
+#: Idle causes in which the host launched nothing, or not early enough.
 _HOST_GAPS: tuple[Cause, ...] = ("host", "launch", "launch_latency", "api")
 
 
@@ -54,7 +42,7 @@ _SUBJECTS: Mapping[Stage, str] = {"other": "What lies outside the forwards"}
 
 @dataclass(frozen=True, kw_only=True)
 class StageEvidence:
-    """What is known of one stage of one run."""
+    """The figures of one stage of one run from which its verdicts are made."""
 
     stage: Stage
     window_ns: int
@@ -68,12 +56,12 @@ class StageEvidence:
     loop: SyncLoop | None = None
     graph: GraphUse | None = None
     communication: tuple[Communication, ...] = ()
-    #: Recorded steps that the figures are of, and all steps; None where they are of all.
+    #: Number of recorded steps, which the figures cover, and of all steps; None where equal.
     recorded_of: tuple[int, int] | None = None
 
     @property
     def subject(self) -> str:
-        """The stage as a sentence begins with it."""
+        """The stage as the beginning of a sentence."""
         return _SUBJECTS.get(self.stage, self.stage.replace("_", " ").capitalize())
 
     @property
@@ -83,13 +71,13 @@ class StageEvidence:
 
     @property
     def starves(self) -> bool:
-        """Whether most launches found the device with nothing to do."""
+        """Whether most launches found the device without work."""
         return self.queue is not None and self.queue.starved_launches > self.queue.launches / 2
 
     @property
     def syncs_in_a_loop(self) -> bool:
-        """Whether it waits for the device more than once a forward (the token itself is one), and
-        that costs something."""
+        """Whether it synchronizes more than once a forward (once is for the token) and idles for
+        it."""
         return (
             self.loop is not None
             and self.loop.syncs > self.forwards
@@ -98,7 +86,7 @@ class StageEvidence:
 
     @property
     def exposed_ns(self) -> int:
-        """Time in collectives that nothing hides, of the device that has most of it."""
+        """Exposed time in collectives of the device that has most of it."""
         return max((row.exposed_ns for row in self.communication), default=0)
 
     def idle_in(self, *causes: Cause) -> int:
@@ -107,23 +95,24 @@ class StageEvidence:
 
 
 def verdicts(stage: StageEvidence) -> tuple[Verdict, ...]:
-    """What the evidence of a stage carries, the most telling first; often nothing."""
+    """The verdicts that a stage's evidence supports, the most specific first; often none."""
     if stage.window_ns <= 0 or stage.window_ns < LEAST_STAGE_FRAC * stage.run_ns:
         return ()
-    said = (verdict for rule in _RULES for verdict in rule(stage))
+    found = (verdict for rule in _RULES for verdict in rule(stage))
     if stage.recorded_of is None:
-        return tuple(said)
+        return tuple(found)
     recorded, steps = stage.recorded_of
-    told = f"; in the {recorded:,} recorded steps of {steps:,}"
-    return tuple(replace(verdict, evidence=verdict.evidence + told) for verdict in said)
+    steps_note = f"; in the {recorded:,} recorded steps of {steps:,}"
+    return tuple(replace(verdict, evidence=verdict.evidence + steps_note) for verdict in found)
 
 
 def _sync_loop(e: StageEvidence) -> Iterator[Verdict]:
+    """A loop that synchronizes in every iteration, over experts or others."""
     loop = e.loop
     if loop is None or not e.syncs_in_a_loop:
         return
     evidence = _loop_evidence(e, loop)
-    # An expert loop asks for each expert's tokens and multiplies for those that have some.
+    # A loop over experts asks for each expert's tokens and multiplies for those that have some.
     if loop.after_compaction > loop.syncs / 2 and loop.after_gemm:
         yield Verdict(
             stage=e.stage,
@@ -166,6 +155,7 @@ def _loop_evidence(e: StageEvidence, loop: SyncLoop) -> str:
 
 
 def _allocator(e: StageEvidence) -> Iterator[Verdict]:
+    """Time in allocator calls."""
     idle = e.idle_in("alloc")
     if idle < LEAST_GAIN_FRAC * e.window_ns:
         return
@@ -182,6 +172,7 @@ def _allocator(e: StageEvidence) -> Iterator[Verdict]:
 
 
 def _exposed(e: StageEvidence) -> Iterator[Verdict]:
+    """Time in collectives that no other work hides."""
     exposed = e.exposed_ns
     if exposed < LEAST_GAIN_FRAC * e.window_ns:
         return
@@ -198,6 +189,7 @@ def _exposed(e: StageEvidence) -> Iterator[Verdict]:
 
 
 def _copies(e: StageEvidence) -> Iterator[Verdict]:
+    """Copies to and from the host."""
     rows = [k for k in e.kinds if k.op_kind in ("memcpy_htod", "memcpy_dtoh")]
     busy = sum(row.busy_ns for row in rows)
     if busy < LEAST_GAIN_FRAC * e.window_ns:
@@ -213,6 +205,7 @@ def _copies(e: StageEvidence) -> Iterator[Verdict]:
 
 
 def _host_bound(e: StageEvidence) -> Iterator[Verdict]:
+    """The device waits for the host most of the time."""
     gaps = e.idle_in(*_HOST_GAPS)
     if not e.starves or gaps <= e.busy_ns:
         return
@@ -248,6 +241,7 @@ def _starved_share(e: StageEvidence) -> str:
 
 
 def _host_remedy(e: StageEvidence) -> str:
+    """The remedy for a host-bound stage that fits its other evidence."""
     if e.graph is not None:
         return "replay more of it in one graph, or give each replay more work: a larger batch"
     if e.syncs_in_a_loop:
@@ -268,6 +262,7 @@ def _host_remedy(e: StageEvidence) -> str:
 
 
 def _held_up(e: StageEvidence) -> Iterator[Verdict]:
+    """Work is launched most of the time without any of it running."""
     launched = e.idle_in("launch_latency", "device_gap")
     nothing_launched = e.window_ns - e.busy_ns - launched
     if e.queue is None or e.starves or launched <= max(e.busy_ns, nothing_launched):
@@ -288,7 +283,8 @@ def _held_up(e: StageEvidence) -> Iterator[Verdict]:
 
 
 def _device_bound(e: StageEvidence) -> Iterator[Verdict]:
-    # A collective that waits for another rank keeps the device busy without working.
+    """The device works most of the time."""
+    # A collective that waits for another rank makes the device busy without work.
     if e.busy_ns - e.exposed_ns < DEVICE_BOUND_BUSY_FRAC * e.window_ns or not e.kinds:
         return
     top = sorted(e.kinds, key=lambda row: -row.busy_ns)[:3]

@@ -1,4 +1,4 @@
-"""Everything that says why a run took its time: plain rows, one list a table, and verdicts."""
+"""The rows of all tables that explain a run's time (`why/`), its verdicts included."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from trace_timing.trace.events import Trace
 
 @dataclass(frozen=True, kw_only=True)
 class Why:
-    """One run taken apart. Each tuple is a table of trace_timing.schema, less the run's key."""
+    """The explanation of one run: for each table of `why/` its rows, without the run's key."""
 
     kinds: tuple[KindTime, ...]
     idle: tuple[IdleCause, ...]
@@ -64,7 +64,7 @@ class Why:
     verdicts: tuple[Verdict, ...]
     spans: tuple[Span, ...]
     limits: tuple[Limit, ...] = ()
-    #: Beside HTA: on request alone, it takes longer than all the rest.
+    #: Only on request: HTA takes longer than all the rest.
     hta: tuple[BesideHta, ...] = ()
 
     def rows(self, run_key: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -86,11 +86,11 @@ def why(
     record: RunRecord | None = None,
     hta: bool = False,
 ) -> Why:
-    """Take one run apart; of a stage recorded in part, its recorded steps.
+    """Explain one run's time; of a partly recorded stage, that of its recorded steps.
 
     Args:
-        manifest, record: what the floors of `limits` rest on; without them there are none.
-        hta: run HTA's analyses beside ours.
+        manifest, record: model, device rates and tokens for `limits`, which is empty without them.
+        hta: run HTA's analyses too.
     Raises:
         UsageError: HTA is asked for and not installed.
     """
@@ -109,7 +109,7 @@ def why(
         verdicts=(),
         spans=spans(trace, run),
         limits=limits(manifest, record, *_of_part(run), _recorded_decode(run)),
-        # HTA knows of no gaps in a recording.
+        # HTA cannot leave out gaps in a recording.
         hta=beside_hta(trace, run, idle, kinds, queue) if hta and part is run else (),
     )
     found = _of_known_stages(found)
@@ -117,7 +117,7 @@ def why(
 
 
 def _of_known_stages(found: Why) -> Why:
-    """Without the rows of what was not recorded."""
+    """Leave out the rows of NOT_RECORDED."""
     tables = {
         name: tuple(row for row in getattr(found, name) if row.stage != NOT_RECORDED)
         for name in WHY_TABLES
@@ -127,11 +127,12 @@ def _of_known_stages(found: Why) -> Why:
 
 
 def _verdicts(run: RunTimeline, found: Why) -> tuple[Verdict, ...]:
+    """The verdicts on each stage; none without a device timeline."""
     if run.clock == "host":
         return ()
     part, run_ns = recorded_part(run), run.window_end_ns - run.window_start_ns
     (window, busy), whole = _of_part(run), window_by_stage(run)
-    said: list[Verdict] = []
+    found_verdicts: list[Verdict] = []
     for stage in stages_of(part):
         if stage in ("unattributed", NOT_RECORDED):
             continue
@@ -139,7 +140,7 @@ def _verdicts(run: RunTimeline, found: Why) -> tuple[Verdict, ...]:
             stage=stage,
             window_ns=window[stage],
             busy_ns=busy[stage],
-            # As much of a run as the whole stage is of the whole run.
+            # So that the stage's share of it is the whole stage's share of the whole run.
             run_ns=run_ns * window[stage] // whole[stage] if whole[stage] else run_ns,
             forwards=forwards(part, stage),
             causes=_of(stage, found.idle),
@@ -150,12 +151,12 @@ def _verdicts(run: RunTimeline, found: Why) -> tuple[Verdict, ...]:
             communication=_of(stage, found.communication),
             recorded_of=_recorded_of(run, stage),
         )
-        said += verdicts(evidence)
-    return tuple(said)
+        found_verdicts += verdicts(evidence)
+    return tuple(found_verdicts)
 
 
 def _recorded_of(run: RunTimeline, stage: Stage) -> tuple[int, int] | None:
-    """Recorded steps and all, where these differ."""
+    """Number of recorded steps and of all steps; None where equal."""
     if stage not in partly_recorded(run) or stage not in NUMBERED_STAGES:
         return None
     steps = recorded_steps(run, stage)
@@ -163,7 +164,7 @@ def _recorded_of(run: RunTimeline, stage: Stage) -> tuple[int, int] | None:
 
 
 def _recorded_decode(run: RunTimeline) -> tuple[int, ...] | None:
-    """Numbers of the decode steps that the figures are of; None where they are of all."""
+    """Numbers of the decode steps in the figures; None for all."""
     if not run.unrecorded:
         return None
     steps = recorded_steps(run, "decode")
@@ -184,7 +185,7 @@ def _of(stage: Stage, rows: Sequence[Row]) -> tuple[Row, ...]:
 
 
 def window_by_stage(run: RunTimeline) -> dict[Stage, int]:
-    """What tiling gives each stage of the run, in ns."""
+    """Window of each stage of the run, in ns."""
     return _by_stage(run, run_figures(run).window_ns)
 
 

@@ -1,4 +1,4 @@
-"""HTA's figures of each stage beside ours, row by row (docs/why.md says why some differ)."""
+"""HTA's figures of each stage beside ours, row by row (docs/why.md explains differences)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trace_timing.timeline.breakdown.grouping import stage_of_key, stages_of
 from trace_timing.timeline.build.model import RunTimeline
 from trace_timing.trace.events import NONE, Trace
 
-#: Kernels of a stage that are compared by name.
+#: Most kernels of a stage that are compared by name.
 TOP_KERNELS = 5
 
 

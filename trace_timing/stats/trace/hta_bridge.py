@@ -1,8 +1,8 @@
-"""HolisticTraceAnalysis (HTA) on our events: its analyses per stage, beside ours.
+"""Run HolisticTraceAnalysis (HTA) on our events, stage by stage.
 
-Never its loader: that rounds timestamps to whole µs. Its `Trace` is filled with our integer ns
-instead, so every time in its answers is in ns, whatever the column says ("sum (us)"). Extra `hta`
-(the package is `traceinsight`, the import still `hta`). Read for HTA 0.6.
+Without its loader, which rounds timestamps to whole µs. Its `Trace` is filled with our integer ns
+instead, so every time in its results is in ns, whatever the column's name ("sum (us)"). Extra `hta`
+(the package is `traceinsight`, the import still `hta`). Written for HTA 0.6.
 """
 
 from __future__ import annotations
@@ -40,28 +40,28 @@ KERNEL_WAIT_NS = 30
 
 @dataclass(frozen=True, kw_only=True)
 class HtaFigures:
-    """What HTA says of the ops of one stage (or of a run), all times in ns."""
+    """HTA's figures for the ops of one stage, or of a run; all times in ns."""
 
     #: None for the whole run.
     stage: Stage | None
     #: (stream, category) → ns between consecutive ops of the stream: host_wait, kernel_wait, other.
-    #: A gap in which ops of another stage run is not among them.
+    #: Gaps in which the stream runs ops of another stage are left out.
     idle_ns: Mapping[tuple[int, str], int]
     #: Kernel name → summed ns; HTA joins all but the greatest into `others`.
     kernels_ns: Mapping[str, int]
     #: COMPUTATION, COMMUNICATION, MEMORY and their overlaps → ns.
     kernel_types_ns: Mapping[str, int]
-    #: Launches that HTA pairs with an op: cudaLaunchKernel, …ExC, cudaMemcpyAsync, cudaMemsetAsync
-    #: alone; it knows no driver launch and no HIP.
+    #: Launches that HTA pairs with an op: only cudaLaunchKernel, …ExC, cudaMemcpyAsync and
+    #: cudaMemsetAsync; it knows no driver launches and no HIP.
     launches: int
-    #: End of the launch call → start of the op, median; HTA clips what is negative to 0.
+    #: Median from the launch call's end to the op's start; HTA clips negative values to 0.
     launch_delay_median_ns: float | None
-    #: Stream → greatest number of ops outstanding; None where HTA refuses the trace.
+    #: Stream → most ops outstanding; None where HTA refuses the trace.
     max_queue: Mapping[int, int] | None
 
 
 def require_hta() -> None:
-    """Find HTA, or say how to get it.
+    """Check that HTA is installed.
 
     Raises:
         UsageError: the extra `hta` is not installed.
@@ -79,7 +79,7 @@ def hta_figures(trace: Trace, run: RunTimeline, stage: Stage | None = None) -> H
     """Run HTA's idle, kernel, launch and queue analyses on one stage of a run.
 
     Args:
-        stage: the stage, by our attribution, with an op at least; None for every op of the run.
+        stage: by our attribution, with at least one op; None for every op of the run.
     Raises:
         UsageError: the extra `hta` is not installed.
     """
@@ -108,7 +108,7 @@ def hta_figures(trace: Trace, run: RunTimeline, stage: Stage | None = None) -> H
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without HTA's own log, and pandas' word on calls that pandas 3 means to drop."""
+    """Silence HTA's log, and pandas' warnings about calls deprecated since HTA was written."""
     logging.getLogger("hta").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -119,10 +119,10 @@ def _quiet() -> Iterator[None]:
 def _idle_ns(
     analysis: Any, trace: Trace, run: RunTimeline, chosen: BoolArray
 ) -> dict[tuple[int, str], int]:
-    """HTA's idle time, each stretch of a stream in which no other stage runs taken for a stream.
+    """HTA's idle time, given each uninterrupted stretch of the stage on a stream as its own stream.
 
-    HTA sums the gaps between a stream's ops. Of the ops of one stage alone, the gaps would hold
-    the time in which other stages run.
+    HTA sums the gaps between a stream's ops. Given all ops of one stage as one stream, it would
+    count the time in which other stages run.
     """
     frame = analysis.t.traces[0]
     stretch, stream = _stretches(trace, run, chosen)
@@ -162,6 +162,7 @@ def _sums(table: pd.DataFrame, name: str, value: str) -> dict[str, int]:
 
 
 def _max_queue(analysis: Any) -> dict[int, int] | None:
+    """Most outstanding ops by stream; None where HTA refuses the trace."""
     try:
         series = analysis.get_queue_length_time_series(ranks=[0])
     except AssertionError:
@@ -203,8 +204,8 @@ def _frame(
 ) -> pd.DataFrame:
     """HTA's table: ops first, each pointing by index_correlation at its launch, then the calls.
 
-    A call points back at its first op: HTA takes a call that points nowhere (0 or less) for one
-    that launched nothing. So rows count from 1.
+    A call points back at its first op. Rows count from 1, because for HTA a pointer of 0 or less
+    means a call that launched nothing.
     """
     import pandas as pd
 

@@ -1,8 +1,8 @@
-"""How far a stage is from the hardware: the least bytes and operations, against measured rates.
+"""How far a stage is from the hardware's limit: least bytes and operations at measured rates.
 
-floor ≤ busy ≤ window. Floor to busy is what faster kernels could win, busy to window what a host
-that keeps up could. The floor counts only what no implementation can do without, so it is low on
-purpose: weights once a forward, the KV cache once a step, matrix products; no activations.
+floor ≤ busy ≤ window. From floor to busy is what faster kernels could gain, from busy to window
+what a host that keeps up could. The floor counts only what every implementation needs, so it is low
+on purpose: weights once a forward, the KV cache once a step, matrix products; no activations.
 
 Formulas:
 - a forward does 2 operations a weight and token (Kaplan et al. 2020, "Scaling Laws for Neural
@@ -15,8 +15,8 @@ Formulas:
 An embedding table is looked up, not multiplied: one table of vocabulary × width is left out, and a
 second one of prefill's operations, whose head runs on the last position alone.
 
-A model that keeps less than a full KV cache (sliding windows, latent attention) can do with less
-than this floor: then `holds` may be false, and says so.
+A model with less than a full KV cache (sliding windows, latent attention) can be below this floor;
+then `holds` may be false.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from trace_timing.units import NS_PER_S
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What a stage must at least move and do."""
+    """The least bytes and operations of a stage."""
 
     weight_bytes: int
     kv_bytes: int
@@ -66,8 +66,8 @@ class _Language:
 
     @property
     def weights_used(self) -> float:
-        """Weights of one token's forward: the least that a forward of any length reads, because
-        all tokens may choose the same experts."""
+        """Weights that one token's forward reads: the least for any number of tokens, because all
+        may choose the same experts."""
         return self.dense + self.experts * self.experts_per_token / self.expert_count
 
 
@@ -78,21 +78,22 @@ def work_by_stage(
     tokens_out: int | None,
     steps: Sequence[int] | None = None,
 ) -> dict[Stage, Work]:
-    """The least work of each stage that the manifest's `model` says enough about.
+    """The least work of each stage, for one row of input (batch 1).
 
-    One row of input (batch 1). A stage is absent where a figure for it is missing: no default.
+    Stages for which `model` lacks a figure are absent.
 
     Args:
-        model: recording.anatomy's description.
-        tokens_in: positions of the prompt, image tokens among them; tokens_out: new positions.
-        steps: numbers of the decode steps that count; None for all.
+        model: description in the manifest, from recording.model.description.
+        tokens_in: positions of the prompt, image tokens included.
+        tokens_out: new positions.
+        steps: numbers of the decode steps to include; None for all.
     """
     stages = model.get("stages") or {}
     work: dict[Stage, Work] = {}
     for stage in ("vision_encoder", "projector"):
         size = (stages.get(stage) or {}).get("bytes")
         if size:
-            # How many patches pass is not recorded: the weights alone are sure.
+            # The number of patches is not recorded, so only the weights are certain.
             work[stage] = Work(weight_bytes=int(size), kv_bytes=0, flops=0)
     language = _language(model)
     if language is None or tokens_in is None:
@@ -115,7 +116,7 @@ def _prefill(m: _Language, tokens: int) -> Work:
 
 
 def _decode(m: _Language, tokens_in: int, numbers: Sequence[int]) -> Work:
-    # Step i attends to tokens_in + i positions, its own among them.
+    # Step i attends to tokens_in + i positions, its own included.
     steps = len(numbers)
     positions = steps * tokens_in + sum(numbers)
     return Work(
@@ -126,6 +127,7 @@ def _decode(m: _Language, tokens_in: int, numbers: Sequence[int]) -> Work:
 
 
 def _language(model: Mapping[str, Any]) -> _Language | None:
+    """The language model's figures; None where one is missing."""
     weights = (model.get("stages") or {}).get("language") or {}
     sizes = model.get("text_config") or {}
     experts = (model.get("experts") or {}).get("parameters") or 0
@@ -138,7 +140,7 @@ def _language(model: Mapping[str, Any]) -> _Language | None:
     head_dim = sizes.get("head_dim") or hidden // heads
     table = (sizes.get("vocab_size") or 0) * hidden
     dense = total - experts - table
-    if dense <= table:  # a toy, all vocabulary: no floor can be told
+    if dense <= table:  # a toy model, nearly all vocabulary: no floor
         return None
     return _Language(
         dense=dense,
@@ -154,7 +156,7 @@ def _language(model: Mapping[str, Any]) -> _Language | None:
 
 
 def limit(stage: Stage, work: Work, rates: HardwareRates, *, busy_ns: int, window_ns: int) -> Limit:
-    """The floor of a stage beside its busy time and its window."""
+    """The floor of a stage, with its busy time and window."""
     memory_s = work.moved_bytes / rates.copy_bytes_per_s
     compute_s = work.flops / rates.matmul_flops_per_s
     floor_ns = round(max(memory_s, compute_s) * NS_PER_S)
@@ -182,8 +184,8 @@ def limits(
     """Floors of one run's stages; empty where model, tokens or the device's rates are unknown.
 
     Args:
-        windows, busy: of each stage in ns, decode's those of `steps`.
-        steps: numbers of the decode steps that count; None for all.
+        windows, busy: ns of each stage; decode's are of `steps`.
+        steps: numbers of the decode steps to include; None for all.
     """
     if manifest is None or record is None or manifest.rates is None:
         return ()

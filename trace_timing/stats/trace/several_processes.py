@@ -1,4 +1,4 @@
-"""Results of the processes of one trace → the result of the trace. Nothing is summed over ranks."""
+"""Join the results of a trace's processes into one. Figures are never summed over ranks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SEVERITY: tuple[IntegrityLevel, ...] = ("PASS", "WARN", "FAIL")
 
 
 def joined(results: Sequence[TraceResult], pids: Sequence[str]) -> TraceResult:
-    """One result of a trace from those of its processes; of one process its own.
+    """One result of a trace from those of its processes.
 
     Args:
-        pids: of the processes, in the results' order.
+        pids: the processes' pids, in the results' order.
     """
     if len(results) == 1:
         return results[0]
@@ -34,36 +34,36 @@ def joined(results: Sequence[TraceResult], pids: Sequence[str]) -> TraceResult:
 
 
 def _summary(results: Sequence[TraceResult], pids: Sequence[str]) -> TraceSummary:
-    """Of all processes: checks and warnings of each, the worst clocks, counts added up."""
-    said = [r.summary for r in results]
+    """The trace's summary: all processes' checks and warnings, the worst clocks, summed counts."""
+    summaries = [r.summary for r in results]
     ranks = [r.runs[0].rank for r in results]
     unattributed: Counter[str] = Counter()
-    for summary in said:
+    for summary in summaries:
         unattributed.update(summary.unattributed)
     warnings = tuple(
         replace(warning, rank=rank)
-        for rank, summary in zip(ranks, said, strict=True)
+        for rank, summary in zip(ranks, summaries, strict=True)
         for warning in summary.warnings
     )
     return replace(
-        said[0],
-        checks=tuple(check for summary in said for check in summary.checks),
+        summaries[0],
+        checks=tuple(check for summary in summaries for check in summary.checks),
         warnings=(_several(results[0].runs[0].sample_id, ranks, pids), *warnings),
         unattributed=dict(unattributed),
-        has_stage_ranges=all(summary.has_stage_ranges for summary in said),
-        all_unattributed=any(summary.all_unattributed for summary in said),
-        clocks=_clocks([summary.clocks for summary in said]),
-        integrity=_integrity([summary.integrity for summary in said]),
-        checked=_checked([summary.checked for summary in said], pids),
+        has_stage_ranges=all(summary.has_stage_ranges for summary in summaries),
+        all_unattributed=any(summary.all_unattributed for summary in summaries),
+        clocks=_clocks([summary.clocks for summary in summaries]),
+        integrity=_integrity([summary.integrity for summary in summaries]),
+        checked=_checked([summary.checked for summary in summaries], pids),
     )
 
 
 def _several(sample_id: str, ranks: Sequence[int], pids: Sequence[str]) -> FigureWarning:
-    told = "; ".join(f"rank {r}: process {pid}" for r, pid in zip(ranks, pids, strict=True))
+    processes = "; ".join(f"rank {r}: process {pid}" for r, pid in zip(ranks, pids, strict=True))
     return FigureWarning(
         code="several_processes",
         message="The trace holds several processes: each has rows of its own, under a rank.",
-        evidence=told,
+        evidence=processes,
         remedy="if these are no ranks of one run, give the trace of each process by itself",
         sample_id=sample_id,
     )
@@ -72,7 +72,7 @@ def _several(sample_id: str, ranks: Sequence[int], pids: Sequence[str]) -> Figur
 def _checked(
     each: Sequence[tuple[IntegrityResult, ...]], pids: Sequence[str]
 ) -> tuple[IntegrityResult, ...]:
-    """Of each check the worst result, which names its process, in the table's order."""
+    """The worst result of each check, in the table's order, with its process in the evidence."""
     worst = []
     for results in zip(*each, strict=True):
         number = max(range(len(results)), key=lambda n: _SEVERITY.index(results[n].level))

@@ -1,4 +1,4 @@
-"""Everything that one trace yields: rows of every table, checks, warnings. Small, and picklable."""
+"""The result of one trace: rows of every table, checks, warnings. Small, and picklable."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from trace_timing.timeline.rows.tables import (
     RunKey,
     device_columns,
     join,
-    kernel_columns,
+    kernel_times,
     stage_columns,
     step_columns,
     stray_columns,
@@ -59,28 +59,28 @@ from trace_timing.trace.links import gpu_op_rows
 
 @dataclass(frozen=True, kw_only=True)
 class TraceSource:
-    """One trace to analyse, and what is recorded about it."""
+    """One trace to analyse, with its record and manifest, if any."""
 
     #: Path or URL of the trace.
     location: str
-    #: Its name in messages and tables: relative, never a path of this machine.
+    #: Its name in messages and tables: relative, so that no path of this machine is published.
     name: str
     sample_id: str
     repeat: int | None = None
     rank: int | None = None
     record: RunRecord | None = None
-    #: Of the capture directory that it lies in.
+    #: The manifest of its capture directory.
     manifest: Manifest | None = None
 
     @property
     def local(self) -> str:
-        """Its location as a path, where it is a file of this machine."""
+        """Its location as a path, if it is a local file."""
         return self.location.removeprefix("file://")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """What summary.json says of one run."""
+    """One run's entry in summary.json."""
 
     sample_id: str
     repeat: int
@@ -90,15 +90,15 @@ class RunSummary:
     window_ns: int
     checks: tuple[CheckResult, ...]
     warnings: tuple[FigureWarning, ...]
-    #: Decode steps that were recorded, and others by why not.
+    #: Number of decode steps by `recorded` or the reason why not.
     steps: Mapping[str, int] = field(default_factory=dict)
-    #: Every check of its integrity, passed ones too.
+    #: All integrity checks of the run, passed ones too.
     checked: tuple[IntegrityResult, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class TraceSummary:
-    """What summary.json says of one trace."""
+    """One trace's entry in summary.json."""
 
     trace: str
     checks: tuple[CheckResult, ...]
@@ -109,24 +109,24 @@ class TraceSummary:
     all_unattributed: bool
     clocks: ClockTolerance
     integrity: Integrity
-    #: Every check of its integrity, passed ones too; those of a run are with the run.
+    #: All integrity checks of the trace as a whole, passed ones too.
     checked: tuple[IntegrityResult, ...] = ()
     versions: Mapping[str, Any] = field(default_factory=dict)
     devices: tuple[str, ...] = ()
     #: Built-in map that the range names were read with; empty for a file's and the default names.
     stage_map: str = ""
-    #: A server's trace: its forwards are a population of steps.
+    #: Whether it is a server's trace, in which every forward is a step.
     serving: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class TraceResult:
-    """Tables by name (schema.TABLES), and what to say about them."""
+    """The tables of a trace by name (schema.TABLES), and the summaries of its runs."""
 
     tables: Mapping[str, pa.Table]
     runs: tuple[RunSummary, ...]
     summary: TraceSummary
-    #: What each run says of its sample.
+    #: Each run's figures for its sample.
     recorded: tuple[RecordedRun, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -149,13 +149,12 @@ class _Run:
 
 
 def run_keys(source: TraceSource, timeline: TraceTimeline, trace: Trace) -> list[RunKey]:
-    """The key of each run: the record's, or counted and read.
+    """The key of each run: from its record, or else numbered.
 
-    Several runs in one of others' traces are samples of their own: nothing says that they had the
-    same input.
+    Several runs in a trace without a record are separate samples, as their inputs may differ.
     """
     rank = source.rank
-    if rank is None or trace.info.processes:  # one of several has its own, whatever is recorded
+    if rank is None or trace.info.processes:  # of several, each has its own
         rank = trace.info.rank or 0
     if source.record is None and len(timeline.runs) > 1:
         return [RunKey(f"{source.sample_id}#{r.ordinal}", 0, rank) for r in timeline.runs]
@@ -169,7 +168,7 @@ def result_of(
     """Compute every row, check and warning of a trace.
 
     Args:
-        hta: fill the table `hta`.
+        hta: also fill the table `hta`.
     """
     keys = run_keys(source, timeline, trace)
     runs = [_Run(*r) for r in zip(timeline.runs, keys, strict=True)]
@@ -180,7 +179,7 @@ def result_of(
     summary = _trace_summary(trace, timeline, source, tables["stages"])
     tokens = source.record.tokens_out if source.record else None
     no_device = clock_host(trace, summary.integrity)
-    said = tuple(
+    summaries = tuple(
         _run_summary(
             run,
             RunSubject(trace=trace, timeline=timeline, run=run.timeline, tokens_out=tokens),
@@ -190,18 +189,19 @@ def result_of(
         )
         for run in runs
     )
-    recorded = tuple(_recorded(run, s, summary) for run, s in zip(runs, said, strict=True))
-    tables["runs"] = _run_rows(recorded, said, summary, source)
-    return TraceResult(tables=tables, runs=said, summary=summary, recorded=recorded)
+    recorded = tuple(_recorded(run, s, summary) for run, s in zip(runs, summaries, strict=True))
+    tables["runs"] = _run_rows(recorded, summaries, summary, source)
+    return TraceResult(tables=tables, runs=summaries, summary=summary, recorded=recorded)
 
 
-def _recorded(run: _Run, said: RunSummary, summary: TraceSummary) -> RecordedRun:
+def _recorded(run: _Run, run_summary: RunSummary, summary: TraceSummary) -> RecordedRun:
+    """One run's figures for its sample."""
     timeline, figures = run.timeline, run_figures(run.timeline)
     sums = zip(timeline.keys, figures.kernel_sum_ns.tolist(), strict=True)
     kernel_sums: dict[Stage, int] = {}
     for key, ns in sums:
         kernel_sums[key.stage] = kernel_sums.get(key.stage, 0) + ns
-    codes = {w.code for w in (*said.warnings, *summary.warnings)}
+    codes = {w.code for w in (*run_summary.warnings, *summary.warnings)}
     return RecordedRun(
         sample_id=run.key.sample_id,
         repeat=run.key.repeat or 0,
@@ -224,7 +224,7 @@ def _of_known(cut_ns: Mapping[Stage, int]) -> dict[Stage, int]:
 
 def _run_rows(
     recorded: Sequence[RecordedRun],
-    said: Sequence[RunSummary],
+    summaries: Sequence[RunSummary],
     summary: TraceSummary,
     source: TraceSource,
 ) -> pa.Table:
@@ -238,13 +238,13 @@ def _run_rows(
             **in_ms("_busy", run.busy_ns),
             "decode_steps": run.decode_steps,
             **part_columns([run]),
-            "checks_hold": all(check.holds for check in (*one.checks, *summary.checks)),
-            "warnings": ",".join(sorted({w.code for w in (*one.warnings, *summary.warnings)})),
+            "checks_hold": all(check.holds for check in (*own.checks, *summary.checks)),
+            "warnings": ",".join(sorted({w.code for w in (*own.warnings, *summary.warnings)})),
             "clock": run.clock,
             "trace": source.name,
             **record_columns(source.record),
         }
-        for run, one in zip(recorded, said, strict=True)
+        for run, own in zip(recorded, summaries, strict=True)
     ]
     return schema.RUNS.of_rows(rows)
 
@@ -261,31 +261,33 @@ def _tables(
         "stages": lambda r: stage_columns(trace, timeline, r.timeline, r.key),
         "device_stages": lambda r: device_columns(r.timeline, r.key),
         "steps": lambda r: step_columns(trace, timeline, r.timeline, r.key),
-        "kernels": lambda r: kernel_columns(trace, r.timeline, r.key),
     }
     tables = {
         name: join([make(r) for r in runs], schema.TABLES[name]) for name, make in makers.items()
     }
-    return {**tables, **_why_tables(trace, runs, source, hta=hta)}
+    return {**tables, **_tables_of_rows(trace, runs, source, hta=hta)}
 
 
-def _why_tables(
+def _tables_of_rows(
     trace: Trace, runs: Sequence[_Run], source: TraceSource, *, hta: bool
 ) -> dict[str, pa.Table]:
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in WHY_TABLES}
+    """The tables whose rows are made one by one."""
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("kernels", *WHY_TABLES)}
     for run in runs:
-        taken_apart = why(
+        run_key = run.key._asdict()
+        rows["kernels"] += [{**run_key, **vars(r)} for r in kernel_times(trace, run.timeline)]
+        explanation = why(
             trace,
             run.timeline,
             manifest=source.manifest,
             record=source.record,
             hta=hta,
         )
-        for name, some in taken_apart.rows(run.key._asdict()).items():
-            rows[name] += some
+        for name, run_rows in explanation.rows(run_key).items():
+            rows[name] += run_rows
     return {
-        name: pa.Table.from_pylist(some, schema=schema.TABLES[name].arrow())
-        for name, some in rows.items()
+        name: pa.Table.from_pylist(table_rows, schema=schema.TABLES[name].arrow())
+        for name, table_rows in rows.items()
     }
 
 
@@ -328,7 +330,7 @@ def _all_unattributed(trace: Trace, timeline: TraceTimeline) -> bool:
 
 
 def _of_run(table: pa.Table, key: RunKey) -> pa.Table:
-    # Several runs of others are samples of their own, each with repeat 0.
+    # Without a record, each run is a sample of its own with repeat 0.
     own = pc.equal(table["sample_id"], key.sample_id)
     return table.filter(pc.and_(own, pc.equal(table["repeat"], key.repeat)))
 

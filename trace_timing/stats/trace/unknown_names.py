@@ -1,4 +1,4 @@
-"""Names that no table of patterns knows: what they leave untold, as a warning where it is much."""
+"""Warn where names that no pattern knows take much of the kernel or call time."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from trace_timing.records.findings import FigureWarning
 from trace_timing.timeline.breakdown.op_kinds import OP_KINDS, op_kinds
 from trace_timing.trace.events import Kind, Trace
 
-#: Of the kernel time, or of the time in API calls: an unknown call that waits or allocates takes
-#: long. The recorded traces leave 0 % and at most 0.6 % (NCCL's queries, one a collective).
+#: Least share of kernel time, or of the time in API calls, for a warning: an unknown call that
+#: waits or allocates takes long. The recorded traces have 0 % and at most 0.6 % (NCCL's queries,
+#: one a collective).
 MOST_UNKNOWN_FRAC = 0.02
 _NAMED = 3
 
 
 def unknown_names(trace: Trace) -> Iterator[FigureWarning]:
-    """Warnings about the kinds of work, and about causes and costs of API calls."""
+    """Warnings about unknown kernels and unknown API calls."""
     events = trace.events
     kernels = events.rows(Kind.KERNEL)
     other = kernels[op_kinds(trace, kernels) == OP_KINDS.index("other")]
-    total, untold = int(events.dur_ns[kernels].sum()), int(events.dur_ns[other].sum())
-    if untold > MOST_UNKNOWN_FRAC * total:
+    total, of_unknown = int(events.dur_ns[kernels].sum()), int(events.dur_ns[other].sum())
+    if of_unknown > MOST_UNKNOWN_FRAC * total:
         yield FigureWarning(
             code="unknown_kernels",
             message="Kernels of unknown names: their kind of work is `other`.",
-            evidence=f"{untold / total:.0%} of kernel time, most of it {_most(trace, other)}",
+            evidence=f"{of_unknown / total:.0%} of kernel time, most of it {_most(trace, other)}",
             remedy="read kinds of work as lower bounds; add the names to the table of kernel names",
         )
     calls = events.rows(Kind.CALL)
@@ -38,16 +39,17 @@ def unknown_names(trace: Trace) -> Iterator[FigureWarning]:
     if unknown_ns > MOST_UNKNOWN_FRAC * inside:
         yield FigureWarning(
             code="unknown_calls",
-            message="API calls of unknown names: whether they wait or allocate is not told.",
+            message="API calls of unknown names: whether they wait or allocate is not known.",
             evidence=f"{unknown_ns / inside:.0%} of the time in calls, {len(strange):,} of "
             f"{len(calls):,}, most of it {_most(trace, strange)}",
-            remedy="read idle causes beside `api` as lower bounds; add the names to call_names.py; "
-            "which call INVALID is, its `cbid` in the trace says (CUPTI's cupti_runtime_cbid.h)",
+            remedy="read idle causes beside `api` as lower bounds; add the names to "
+            "api_call_names.py; for calls named INVALID, their `cbid` in the trace shows which "
+            "they are (CUPTI's cupti_runtime_cbid.h)",
         )
 
 
 def _most(trace: Trace, rows: IntArray) -> str:
-    """The names that take most time among some events."""
+    """The names with the most time among these events, for a message."""
     total = np.zeros(len(trace.names), np.int64)
     np.add.at(total, trace.events.name[rows], trace.events.dur_ns[rows])
     most = np.argsort(-total, kind="stable")[:_NAMED]

@@ -1,4 +1,4 @@
-"""What of a trace was not read, or not as it stands: said, with what it means for the figures."""
+"""Warn about events that were not read, or not as they stand, and what that means for figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trace_timing.trace.events import Trace, joins
 from trace_timing.trace.integrity.counts import Integrity
 from trace_timing.trace.links import gpu_op_rows
 
-#: Categories of the host, and of marks that repeat what other events say; lower case.
+#: Known categories that are not read: the host's, and marks that repeat other events; lower case.
 _NO_WORK = frozenset(
     (
         "trace", "cpu_op", "operator", "user_annotation", "gpu_user_annotation", "overhead",
@@ -25,7 +25,7 @@ _MOST_NAMED = 6
 
 
 def unread(trace: Trace, timeline: TraceTimeline) -> Iterator[FigureWarning]:
-    """Warnings about what was left out, put right or cut."""
+    """Warnings about events that were left out, repaired or cut."""
     damage = trace.info.damage
     if damage.left_out:
         yield FigureWarning(
@@ -61,7 +61,7 @@ def unread(trace: Trace, timeline: TraceTimeline) -> Iterator[FigureWarning]:
 
 
 def unknown_kinds(trace: Trace) -> dict[str, int]:
-    """Events with a duration whose category nothing is known of, by category."""
+    """Number of events with a duration and an unknown category, by category."""
     return {
         label: count
         for label, count in trace.info.skipped.items()
@@ -70,7 +70,7 @@ def unknown_kinds(trace: Trace) -> dict[str, int]:
 
 
 def clock_host(trace: Trace, integrity: Integrity) -> FigureWarning:
-    """Why a run is timed by the host's clock: nothing recorded, lost, or of kinds not known."""
+    """Why a run is timed by the host's clock: ops were not recorded, lost, or of unknown kinds."""
     unknown = unknown_kinds(trace)
     evidence, remedy = (
         "the trace has no kernel, memcpy or memset",
@@ -91,7 +91,7 @@ def clock_host(trace: Trace, integrity: Integrity) -> FigureWarning:
 
 
 def other_ranges(trace: Trace) -> str:
-    """Ranges in forms that are not read, for a message; empty where there are none."""
+    """Forms of ranges in the trace that are not read, for a message; empty without any."""
     forms = {
         "begin events (ph B)": "ph B",
         "asynchronous ranges (ph b)": "ph b",
@@ -103,12 +103,12 @@ def other_ranges(trace: Trace) -> str:
 
 
 def without_id(trace: Trace) -> int:
-    """Ops that have no correlation id, by which alone a launch is found."""
+    """Number of ops without the correlation id that would give their launch."""
     ids = trace.events.correlation[gpu_op_rows(trace.events)]
     return int((~joins(ids)).sum())
 
 
 def _counted(counts: Mapping[str, int]) -> str:
     most = sorted(counts.items(), key=lambda pair: -pair[1])
-    said = ", ".join(f"{label} ({count:,})" for label, count in most[:_MOST_NAMED])
-    return said + (f" and {len(most) - _MOST_NAMED} more" if len(most) > _MOST_NAMED else "")
+    listed = ", ".join(f"{label} ({count:,})" for label, count in most[:_MOST_NAMED])
+    return listed + (f" and {len(most) - _MOST_NAMED} more" if len(most) > _MOST_NAMED else "")

@@ -23,7 +23,7 @@ _UNATTRIBUTED_REMEDY = {
 
 
 def trace_warnings(trace: Trace, timeline: TraceTimeline) -> Iterator[FigureWarning]:
-    """What the recording itself gives reason to warn of, its integrity apart."""
+    """Warnings about a trace's recording, its integrity checks apart."""
     yield from _unattributed(trace, timeline)
     yield from _switches(timeline, check_integrity(trace))
     yield from unread(trace, timeline)
@@ -52,6 +52,7 @@ def trace_warnings(trace: Trace, timeline: TraceTimeline) -> Iterator[FigureWarn
 
 
 def _unattributed(trace: Trace, timeline: TraceTimeline) -> Iterator[FigureWarning]:
+    """Ops and traces without a stage."""
     if not timeline.has_stage_ranges:
         seen = ", ".join(timeline.unclaimed_ranges[:8]) or "none"
         yield FigureWarning(
@@ -93,7 +94,7 @@ def _remedy_by_names(names: Sequence[str]) -> str:
 
 
 def integrity_warnings(results: Iterable[IntegrityResult]) -> Iterator[FigureWarning]:
-    """What the checks of integrity found, passed ones apart."""
+    """A warning for each integrity check that did not pass."""
     for result in results:
         if result.level != "PASS":
             yield FigureWarning(
@@ -106,6 +107,7 @@ def integrity_warnings(results: Iterable[IntegrityResult]) -> Iterator[FigureWar
 
 
 def _switches(timeline: TraceTimeline, integrity: Integrity) -> Iterator[FigureWarning]:
+    """Ops and launches lost where recording was switched."""
     ops, launches = timeline.unattributed.get("recording_switch", 0), integrity.launches_at_switches
     if not ops and not launches:
         return
@@ -126,17 +128,17 @@ def _switches(timeline: TraceTimeline, integrity: Integrity) -> Iterator[FigureW
 
 
 def run_warnings(run: RunTimeline, no_device: FigureWarning) -> Iterator[FigureWarning]:
-    """What one run gives reason to warn of, its checks and integrity apart.
+    """Warnings about one run, its checks and integrity apart.
 
     Args:
-        no_device: what is said where it is timed by the host's clock.
+        no_device: the warning for a run that is timed by the host's clock.
     """
     if run.clock == "host":
         yield no_device
 
 
 def check_warnings(checks: Sequence[CheckResult]) -> Iterable[FigureWarning]:
-    """A broken check is a defect of the trace or of this tool: shown, never hidden."""
+    """A warning for each broken check, which is a defect of the trace or of trace-timing."""
     return [
         FigureWarning(
             code="check_broken",

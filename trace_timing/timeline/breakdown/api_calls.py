@@ -38,7 +38,7 @@ def class_of_call(name: str) -> CallClass:
 
 @dataclass(frozen=True)
 class Calls:
-    """The c API calls of one thread that are in no other call, by start."""
+    """The c outermost API calls of one thread, by start; all arrays have c entries."""
 
     #: Row of the trace's events.
     row: IntArray
@@ -54,7 +54,7 @@ class Calls:
 
     @property
     def intervals(self) -> Intervals:
-        """The calls as intervals, tagged with their numbers; empty ones are harmless."""
+        """The calls as intervals, tagged with their numbers; a call may have no length."""
         return Intervals(self.start_ns, self.end_ns, np.arange(len(self), dtype=np.int64))
 
 

@@ -1,4 +1,4 @@
-"""How much of the time in collectives other work hides, on each device alone."""
+"""How much of the time in collectives is hidden by other work of the same device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trace_timing.trace.events import Trace
 
 
 def communication(trace: Trace, run: RunTimeline) -> tuple[Communication, ...]:
-    """Collectives by stage and device. Empty where the run has none.
+    """Hidden and exposed time in collectives, by stage and device. Empty where the run has none.
 
     Of collectives that overlap, an instant counts once, for the one launched first.
     """

@@ -1,11 +1,11 @@
-"""Parts of the model, told by the order of a forward's CPU ops where no ranges were recorded.
+"""Recognise a model's components by the order of a forward's CPU ops, without component ranges.
 
 A transformer block adds to its input twice: `x + attention(norm(x))`, `x + mlp(norm(x))`. So a
-norm that follows an addition at once begins the next half of a block, and what lies between two
-such norms is attention if it holds an attention op, else the MLP. That holds for blocks that norm
-first and add after, one half after the other (Llama, Qwen, Gemma, OLMoE, CLIP …). It is checked on
-each forward: halves must alternate, with one attention op each. Where they do not (blocks whose
-halves share a norm, compiled forwards), nothing is told and the reason is given.
+norm directly after an addition begins the next half of a block, and what lies between two such
+norms is attention if it holds an attention op, else the MLP. That holds for blocks that norm first
+and add last, one half after the other (Llama, Qwen, Gemma, OLMoE, CLIP …). It is checked on each
+forward: halves must alternate between one attention op and none. Where they do not (blocks whose
+halves share a norm, compiled forwards), the result is the reason and no component.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from trace_timing.timeline.build.intervals import outermost
 from trace_timing.timeline.build.model import RunTimeline
 from trace_timing.trace.events import Kind, Trace
 
-#: The part of the model and the layer, where it lies in one.
-Part = tuple[str, int | None]
-REST: Part = ("rest", None)
+#: Its name, and the layer that it lies in, if any.
+Component = tuple[str, int | None]
+REST: Component = ("rest", None)
 
-#: Ops as letters, so that a forward is a word: N fused norm, A fused attention, L product with
-#: weights, M product of activations, s softmax, k top-k, and the steps of a norm written out.
+#: Ops as letters, so that patterns can match a forward as a word: N fused norm, A fused attention,
+#: L product with weights, M product of activations, s softmax, k top-k, and the ops of an unfused
+#: norm.
 _LETTERS: Mapping[str, str] = {
     **dict.fromkeys(("layer_norm", "native_layer_norm", "rms_norm", "_fused_rms_norm"), "N"),
     **dict.fromkeys(("linear", "addmm", "mm"), "L"),
@@ -49,13 +50,13 @@ _ATTENTION = re.compile(r"scaled_dot_product|flash_attn|_attention|AttnFunc", re
 #: x · rsqrt(mean(x²) + ε) · weight, Gemma's (1 + weight) too.
 _NORM = re.compile(r"N|t?pmarx(?:ta?x|x)?t?")
 _BLOCK_NORM = re.compile(rf"a(?P<norm>{_NORM.pattern})")
-#: Fused, or written out: a softmax between two products of activations.
+#: Attention: fused, or a softmax between two products of activations.
 _CORE = re.compile(r"A|M[^LMAs]*s[^LMA]*M")
 #: A router ends with the top-k and the scaling of its weights.
 _ROUTER_END = re.compile(r"k[^L]*?(?:u?d)?t?(?=[^tud])")
 
 
-#: Stages that are forwards of transformers: in others nothing is looked for.
+#: Stages that are forwards of transformers; others have no components.
 _FORWARDS: frozenset[Stage] = frozenset(
     {"text_encoder", "vision_encoder", "prefill", "mixed", "decode", "draft"}
 )
@@ -63,21 +64,21 @@ _FORWARDS: frozenset[Stage] = frozenset(
 
 @dataclass(frozen=True)
 class Unknown:
-    """Why a forward's ops do not tell its parts."""
+    """Why a forward's components were not recognised."""
 
     reason: str
 
 
-def parts_of_forward(names: Sequence[str]) -> list[Part] | Unknown:
-    """The part that each op of a forward belongs to.
+def components_of_forward(names: Sequence[str]) -> list[Component] | Unknown:
+    """The component that each op of a forward belongs to.
 
     Args:
         names: the outermost CPU ops of one forward, in order ("aten::linear").
     Returns:
-        One part an op, or why that cannot be told.
+        One component an op, or why they were not recognised.
     """
     word = "".join(_letter(name) for name in names)
-    parts = [("norm", None) if inside else REST for inside in _in_norm(word)]
+    components = [("norm", None) if inside else REST for inside in _in_norm(word)]
     halves = _halves(word)
     cores = [len(_CORE.findall(word, begin, end)) for begin, end in halves]
     if not sum(cores):
@@ -91,17 +92,17 @@ def parts_of_forward(names: Sequence[str]) -> list[Part] | Unknown:
     for number, (begin, end) in enumerate(halves):
         layer = number // 2
         half = _half(word[begin:end], is_attention=not number % 2)
-        parts[begin:end] = [(part, layer) for part in half]
+        components[begin:end] = [(component, layer) for component in half]
     if last:
-        parts = [
-            ("head", None) if at >= last[0] and word[at] == "L" else part
-            for at, part in enumerate(parts)
+        components = [
+            ("head", None) if at >= last[0] and word[at] == "L" else component
+            for at, component in enumerate(components)
         ]
-    return parts
+    return components
 
 
 def _feeds_forward(half: str) -> bool:
-    """An MLP widens and narrows: two products with weights; experts choose first."""
+    """Whether half a block is an MLP: two products with weights, or a top-k of experts."""
     return half.count("L") > 1 or "k" in half
 
 
@@ -110,8 +111,8 @@ def _letter(name: str) -> str:
 
 
 def _first_norm(word: str) -> re.Match[str] | None:
-    """The first block's first norm: of those before the first product with weights the last (CLIP
-    norms its embeddings too)."""
+    """The first block's first norm: the last one before the first product with weights, for CLIP
+    norms its embeddings too."""
     first = None
     for norm in _NORM.finditer(word):
         if first is not None and "L" in word[first.end() : norm.start()]:
@@ -121,7 +122,7 @@ def _first_norm(word: str) -> re.Match[str] | None:
 
 
 def _halves(word: str) -> list[tuple[int, int]]:
-    """From each block norm's first op to its addition, or the end."""
+    """Begin and end of each half of a block: from its norm to its addition, or the end."""
     first = _first_norm(word)
     if first is None:
         return []
@@ -135,18 +136,19 @@ def _halves(word: str) -> list[tuple[int, int]]:
 
 
 def _half(word: str, *, is_attention: bool) -> list[str]:
-    """Parts of half a block: its norms, and the rest of it."""
+    """The component of each op of half a block: its norms, and the rest of it."""
     router = None if is_attention else _ROUTER_END.search(word)
     if is_attention:
-        parts = ["attention"] * len(word)
+        rest = ["attention"] * len(word)
     elif router is not None:
-        parts = ["router"] * router.end() + ["experts"] * (len(word) - router.end())
+        rest = ["router"] * router.end() + ["experts"] * (len(word) - router.end())
     else:
-        parts = ["mlp"] * len(word)
-    return ["norm" if inside else part for inside, part in zip(_in_norm(word), parts, strict=True)]
+        rest = ["mlp"] * len(word)
+    return ["norm" if inside else name for inside, name in zip(_in_norm(word), rest, strict=True)]
 
 
 def _in_norm(word: str) -> list[bool]:
+    """Whether each op is in a norm."""
     inside = [False] * len(word)
     for norm in _NORM.finditer(word):
         inside[norm.start() : norm.end()] = [True] * (norm.end() - norm.start())
@@ -155,16 +157,16 @@ def _in_norm(word: str) -> list[bool]:
 
 @dataclass(frozen=True)
 class Structure:
-    """What the CPU ops of a run say of its parts."""
+    """A run's components as its CPU ops show them."""
 
-    #: Parts in a row of ops: part, host begin and end in ns, by begin.
-    stretches: tuple[tuple[Part, int, int], ...]
-    #: Of each forward stage whose parts are not told: why.
+    #: Adjoining ops of one component: component, host begin and end in ns, by begin.
+    stretches: tuple[tuple[Component, int, int], ...]
+    #: Stage whose components were not recognised → why.
     unknown: Mapping[Stage, str]
 
 
 def structure(trace: Trace, run: RunTimeline) -> Structure | None:
-    """Parts of the generating thread's forwards; None where no CPU op of it was read."""
+    """Components of the generating thread's forwards; None without CPU ops of that thread."""
     events = trace.events
     rows = events.rows(Kind.CPU_OP)
     rows = rows[events.thread[rows] == run.generating_thread]
@@ -173,24 +175,28 @@ def structure(trace: Trace, run: RunTimeline) -> Structure | None:
     rows, key = rows[key >= 0], key[key >= 0]
     if not len(rows):
         return None
-    stretches: list[tuple[Part, int, int]] = []
+    stretches: list[tuple[Component, int, int]] = []
     unknown: dict[Stage, str] = {}
     for number in np.unique(key):
         stage, own = run.keys[number].stage, rows[key == number]
         if stage not in _FORWARDS:
             continue
-        parts = parts_of_forward([trace.names[i] for i in events.name[own]])
-        if isinstance(parts, Unknown):
-            unknown[stage] = parts.reason
+        components = components_of_forward([trace.names[i] for i in events.name[own]])
+        if isinstance(components, Unknown):
+            unknown[stage] = components.reason
         else:
-            stretches += _stretches(trace, own, parts)
-    told = sorted((s for s in stretches if s[0] != REST), key=lambda s: s[1])
-    return Structure(tuple(told), unknown)
+            stretches += _stretches(trace, own, components)
+    named = sorted((s for s in stretches if s[0] != REST), key=lambda s: s[1])
+    return Structure(tuple(named), unknown)
 
 
-def _stretches(trace: Trace, rows: IntArray, parts: list[Part]) -> list[tuple[Part, int, int]]:
-    events, out, at = trace.events, [], 0
-    for part, some in groupby(parts):
-        begin, at = at, at + len(list(some))
-        out.append((part, int(events.start_ns[rows[begin]]), int(events.end_ns[rows[at - 1]])))
-    return out
+def _stretches(
+    trace: Trace, rows: IntArray, components: list[Component]
+) -> list[tuple[Component, int, int]]:
+    """Adjoining ops of one component, joined: component, begin and end."""
+    events, joined, at = trace.events, [], 0
+    for component, ops in groupby(components):
+        begin, at = at, at + len(list(ops))
+        start_ns, end_ns = events.start_ns[rows[begin]], events.end_ns[rows[at - 1]]
+        joined.append((component, int(start_ns), int(end_ns)))
+    return joined

@@ -1,10 +1,10 @@
-"""Ops that CUDA or HIP graphs replayed: whole by launch, and by node.
+"""Ops that CUDA or HIP graphs replayed, by stage and by node.
 
 Kineto writes "graph id" and "graph node id" since https://github.com/pytorch/kineto/pull/1276
 (February 2026); the traces of torch 2.11 have neither. CUPTI packs the graph's id into the upper
 half of the node's, which https://github.com/pytorch/pytorch/pull/191119 (July 2026) cuts off: from
-then on a node's id is unique in its graph alone. Without ids the order of a replay tells: a graph
-runs the same ops each time.
+then on a node's id is unique in its graph alone. Without ids, ops are matched by their order, since
+a graph runs the same ops at each replay.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NO_GRAPH = 0
 
 
 def graph_use(trace: Trace, run: RunTimeline) -> tuple[GraphUse, ...]:
-    """Graph launches by stage, the stages that have none left out."""
+    """Graph launches of each stage that has any."""
     stages, stage = stages_of(run), stage_of_key(run)[run.ops.key]
     replayed = _replayed(trace, run)
     dur_ns, row = run.ops.end_ns - run.ops.start_ns, run.ops.row
@@ -50,10 +50,10 @@ def graph_use(trace: Trace, run: RunTimeline) -> tuple[GraphUse, ...]:
 
 
 def graph_nodes(trace: Trace, run: RunTimeline) -> tuple[GraphNode, ...]:
-    """Each node of each stage's graphs, by time; in a stage they sum to its row of `graphs`."""
+    """Each node of each stage's graphs, the longest total first; a stage's sum is in `graphs`."""
     ops = run.ops.take(_replayed(trace, run))
     stages, stage = stages_of(run), stage_of_key(run)[ops.key]
-    by_id, graph, node = _told_apart(trace, ops)
+    by_id, graph, node = _nodes_of_ops(trace, ops)
     group = _joint_codes(stage, by_id, graph, node)
     _, first, count = np.unique(group, return_index=True, return_counts=True)
     total = sums(group, ops.end_ns - ops.start_ns, len(first))
@@ -72,11 +72,11 @@ def graph_nodes(trace: Trace, run: RunTimeline) -> tuple[GraphNode, ...]:
     )
 
 
-def _told_apart(trace: Trace, ops: RunOps) -> tuple[BoolArray, IntArray, IntArray]:
-    """Of each op: whether ids tell its node, its graph (NONE: no id), its node.
+def _nodes_of_ops(trace: Trace, ops: RunOps) -> tuple[BoolArray, IntArray, IntArray]:
+    """For each op: whether its node is known by ids, its graph (NONE: no id), its node.
 
-    An op without an id is told by order even where others of its replay have ids: what Kineto
-    gives kernels, copies may lack.
+    An op without ids is known by order even if others of its replay have ids: Kineto may write
+    them for kernels and not for copies.
     """
     graph_id, node_id = trace.events.graph[ops.row], trace.events.graph_node[ops.row]
     by_id = node_id > _NO_GRAPH
@@ -86,7 +86,7 @@ def _told_apart(trace: Trace, ops: RunOps) -> tuple[BoolArray, IntArray, IntArra
 
 
 def _by_order(trace: Trace, ops: RunOps) -> tuple[IntArray, IntArray]:
-    """Of each op: the number of its graph and its place in the replay, both from 0.
+    """For each op: the number of its graph and its place in the replay, both from 0.
 
     Replays that run the same ops in the same order, by name, stream and device, are of one graph.
     """

@@ -1,9 +1,11 @@
 """Why the device idles: every idle instant of a run gets one cause, so causes sum to the stage.
 
-Work queued and none running: the op on its way (`launch_latency`). Queue empty: what the
-generating thread does at that instant, since nothing can run until it launches again: it is inside
-an API call (`sync`, `alloc`, `copy`, `launch`, `api`) or in none (`host`: Python, the framework,
-the profiler's own work). After the run's last op no launch follows any more: `tail`.
+- Work queued, none running: `launch_latency` where the device had run out of work, else
+  `device_gap`.
+- Queue empty: what the generating thread does at that instant, since nothing can run until it
+  launches again. It is inside an API call (`sync`, `alloc`, `copy`, `launch`, `api`) or in none
+  (`host`: Python, the framework, the profiler's own work).
+- After the run's last op: `tail`.
 """
 
 from __future__ import annotations
@@ -64,12 +66,14 @@ class _Pieces:
     end_ns: IntArray
     #: Number of the tile that a piece is of.
     tile: IntArray
-    #: Index into CAUSES; name of the call, an index into Trace.names, NONE where it is none.
+    #: Index into CAUSES.
     cause: IntArray
+    #: Name of the API call, an index into Trace.names; NONE where the cause is no call.
     name: IntArray
 
     def begins(self, group: IntArray) -> BoolArray:
-        """Where a piece does not continue the one before it: another group, or time between."""
+        """Where a stretch begins: a piece of another group, cause or call than the one before it,
+        or with a gap before it."""
         new = np.ones(len(self.tile), np.bool_)
         what = (group * len(CAUSES) + self.cause) * (int(self.name.max(initial=NONE)) + 2)
         what += self.name
@@ -113,13 +117,14 @@ def idle_causes(trace: Trace, run: RunTimeline) -> tuple[IdleCause, ...]:
 
 
 def _pieces(trace: Trace, run: RunTimeline) -> tuple[_Pieces, ...]:
-    """What has work queued, and what has none: no cause is in both."""
+    """Idle pieces with work queued, and those with an empty queue: their causes are disjoint."""
     if run.clock == "host":
         return ()
     return _queued_pieces(run), _empty_pieces(run, calls_of_run(trace, run))
 
 
 def _queued_pieces(run: RunTimeline) -> _Pieces:
+    """Idle tiles with work queued, each a piece."""
     tiles = run.tiles
     rows = np.flatnonzero(tiles.state == State.QUEUED)
     late, held = CAUSES.index("launch_latency"), CAUSES.index("device_gap")
@@ -128,6 +133,7 @@ def _queued_pieces(run: RunTimeline) -> _Pieces:
 
 
 def _empty_pieces(run: RunTimeline, calls: Calls) -> _Pieces:
+    """Idle tiles with an empty queue, cut where API calls begin and end."""
     tiles = run.tiles
     rows = np.flatnonzero(tiles.state == State.EMPTY)
     pieces = cut(Intervals(tiles.start_ns[rows], tiles.end_ns[rows], rows), calls.intervals)
@@ -187,6 +193,7 @@ def _rows(
     called: dict[tuple[int, int, int], tuple[int, int]],
     stages: tuple[Stage, ...],
 ) -> tuple[IdleCause, ...]:
+    """Rows by stage and cause, with calls listed that caused no idle time."""
     listed = {key for key in called if key[1] in _ALWAYS_LISTED}
     rows = []
     for stage, cause, name in sorted(idle.keys() | listed):

@@ -12,8 +12,8 @@ from trace_timing.timeline.build.intervals import union
 from trace_timing.timeline.build.metrics import run_figures, sums
 from trace_timing.timeline.build.model import Cells, RunTimeline, State, Tiles
 
-#: Parts of a run's window in the table `queue_depth`: enough for a curve on a page, and as many
-#: rows for a run of a thousand tokens as for one of ten.
+#: Equal parts of a run's window, a row each in `queue_depth`: enough for a curve on a page, however
+#: long the run.
 DEPTH_BINS = 200
 
 
@@ -49,7 +49,7 @@ def queue_figures(run: RunTimeline) -> tuple[QueueFigures, ...]:
 
 @cached_per_object
 def ran_dry(tiles: Tiles) -> BoolArray:
-    """By tile: whether it is idle and the queue has been empty since an op last ran."""
+    """Whether each tile is idle and the queue was empty at some time since an op last ran."""
     busy = tiles.state == State.BUSY
     empty = np.cumsum(tiles.state == State.EMPTY)
     before = np.append(0, empty[busy])[np.cumsum(busy)]
@@ -57,9 +57,10 @@ def ran_dry(tiles: Tiles) -> BoolArray:
 
 
 def _launch_bound(run: RunTimeline, code_of_key: IntArray, stages: int) -> IntArray:
+    """Idle ns of each stage in which the device waited for a launch."""
     tiles = run.tiles
     busy = np.flatnonzero(tiles.state == State.BUSY)
-    # After the last op nothing starts any more.
+    # Idle time after the last op is nobody's wait.
     dry = np.flatnonzero(ran_dry(tiles)[: busy[-1] if len(busy) else 0])
     return sums(code_of_key[tiles.key[dry]], (tiles.end_ns - tiles.start_ns)[dry], stages)
 
@@ -69,9 +70,9 @@ def _percentiles(values: IntArray) -> FloatArray | None:
 
 
 def _starved(run: RunTimeline) -> BoolArray:
-    """Whether nothing was launched and unfinished when each op was launched.
+    """Whether each op was launched when no earlier op was unfinished.
 
-    Ops of one launch (a graph) count by their first: the others find it in the queue.
+    Of the ops of one launch (a graph) only the first can be: the others have it before them.
     """
     ops = run.ops
     # An op that starts before its launch, by the two clocks, is outstanding from its start.
@@ -119,9 +120,9 @@ def depth_over_time(run: RunTimeline) -> tuple[DepthBin, ...]:
 
 
 def _depth(cells: Cells) -> IntArray | FloatArray:
-    """The depth of each cell to multiply times with: as floats where that would overflow.
+    """The depth of each cell, as floats where depth × time could overflow int64.
 
-    A corrupt duration makes a window of centuries.
+    A corrupt duration can make a window of centuries.
     """
     window = int(cells.edge_ns[-1]) - int(cells.edge_ns[0])
     deepest = int(np.abs(cells.depth).max())

@@ -1,4 +1,4 @@
-"""What kind of work a GPU op is, told by its name: the one table of name patterns.
+"""What kind of work a GPU op does, by its name: the one table of name patterns.
 
 A name says which library wrote the kernel and, mostly, what it computes; it does not say which
 layer called it. A top-k may rank experts or tokens, a softmax may be attention's or the router's:
@@ -68,8 +68,8 @@ DEFINITIONS: dict[OpKind, str] = {
 }
 
 #: First match wins; searched anywhere in the name, case ignored, so mangled names match as well.
-#: Of two patterns the second is searched behind the first: `a.*b` takes a time that
-#: grows with the square of a name's length.
+#: Of a pair the second is searched behind the first's match: one pattern `a.*b` would take time
+#: quadratic in the name's length.
 _PATTERNS: tuple[tuple[OpKind, str | tuple[str, str]], ...] = (
     ("nccl", r"\bnccl|ncclkernel|nccldev|rccl|mscclpp?|all_?reduce_kernel|cross_device_reduce"),
     # Inductor's names end in the ops they fuse, so they would match nearly every row below.
@@ -117,7 +117,7 @@ _TABLE = tuple(
     (kind, [re.compile(t, re.IGNORECASE) for t in ((text,) if isinstance(text, str) else text)])
     for kind, text in _PATTERNS
 )
-#: Nothing is looked for behind this many letters of a name.
+#: Only this many characters of a name are searched.
 _MOST_CHARS = 4096
 
 _COPIES: tuple[tuple[OpKind, str], ...] = (
@@ -140,6 +140,7 @@ def _kind_of_kernel(name: str) -> OpKind:
 
 
 def _in_a_row(patterns: list[re.Pattern[str]], name: str) -> bool:
+    """Whether all patterns match, each behind the one before it."""
     at = 0
     for pattern in patterns:
         match = pattern.search(name, at)
@@ -162,7 +163,7 @@ def _kind_of_copy(name: str) -> OpKind:
 def op_kinds(trace: Trace, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
     """Kind of each GPU op, as an index into OP_KINDS.
 
-    A name is looked up once however often it occurs: the cost is that of the distinct names.
+    Each distinct name is matched once.
 
     Args:
         rows: m rows of the trace's events, all of them kernels, memcpys or memsets.

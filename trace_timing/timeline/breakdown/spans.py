@@ -1,4 +1,4 @@
-"""When the stages of a run were, on the clock that all ranks of a host share."""
+"""First and last instant of each stage on the clock that all ranks of a host share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SINCE_1970_NS = 10**18
 
 
 def spans(trace: Trace, run: RunTimeline) -> tuple[Span, ...]:
-    """Of each stage that has time in the run; empty where the trace does not say when it was.
+    """Begin and end, since 1970, of each stage with time in the run; empty where not recorded.
 
     The origin is Kineto's baseTimeNanoseconds, or 1970 in the traces from before there was one.
     """

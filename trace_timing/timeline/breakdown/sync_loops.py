@@ -59,7 +59,7 @@ def sync_loops(trace: Trace, run: RunTimeline) -> tuple[SyncLoop, ...]:
 
 
 def _drained(run: RunTimeline, returns_ns: IntArray) -> IntArray:
-    """Idle ns of each stage in the gaps, from one busy instant to the next, that hold a return."""
+    """Idle ns of each stage in those gaps between busy instants in which a sync returned."""
     tiles = run.tiles
     gap = np.cumsum(tiles.state == State.BUSY)
     idle = tiles.state != State.BUSY
@@ -75,6 +75,7 @@ def _drained(run: RunTimeline, returns_ns: IntArray) -> IntArray:
 
 
 def _flags(trace: Trace, run: RunTimeline) -> dict[str, BoolArray]:
+    """Field of SyncLoop → whether each of the run's ops is of the kind that it counts."""
     kind = kinds_of_run(trace, run)
     name = trace.events.name[run.ops.row]
     compaction = np.array([_compacts(text) for text in trace.names], np.bool_)

@@ -23,14 +23,14 @@ NO_STAGE_RANGES, LAUNCH_MISSING, OUTSIDE_GENERATE, RECORDING_SWITCH = range(len(
 
 @dataclass(frozen=True)
 class Placement:
-    """Where n host instants (launches, calls) belong.
+    """The run and stage of n host instants (launches, calls).
 
     `run` is NONE outside every run; `key` is NONE inside a run but in no stage range.
     """
 
     run: IntArray
     key: Keys
-    #: Takes the generating thread's stage, since its own thread has no ranges.
+    #: Whether `key` is the generating thread's, since the own thread has no ranges.
     borrowed: BoolArray
 
 
@@ -38,7 +38,7 @@ class Placement:
 class HostMap:
     """Which run and which stage each host thread is in, over time.
 
-    Without a generate range there is one run, and it has no bounds.
+    Without a generate range there is one run, and every instant is in it.
     """
 
     timelines: Mapping[int, HostTimeline]
@@ -50,7 +50,7 @@ class HostMap:
 
     def place(self, thread: npt.NDArray[np.int32], time_ns: IntArray) -> Placement:
         """The run and stage of n instants on their threads."""
-        run = self._runs_at(thread, time_ns)
+        run = self.runs_at(thread, time_ns)
         key = np.full(len(time_ns), NONE, np.int32)
         owner = self._generating_threads(run)
         own = np.zeros(len(thread), np.bool_)
@@ -67,11 +67,12 @@ class HostMap:
             return np.full(len(run), self.main_thread, np.int64)
         return np.where(run != NONE, self.run_thread[np.maximum(run, 0)], self.main_thread)
 
-    def _runs_at(self, thread: npt.NDArray[np.int32], time_ns: IntArray) -> IntArray:
+    def runs_at(self, thread: npt.NDArray[np.int32], time_ns: IntArray) -> IntArray:
+        """The run of n instants on their threads, NONE outside every run."""
         if not len(self.run_thread):
             return np.zeros(len(time_ns), np.int64)
         run = np.full(len(time_ns), NONE, np.int64)
-        # The thread's own generate() first; else whichever is running anywhere.
+        # The thread's own generate() first; else one of another thread.
         for number in distinct_codes(self.run_thread):
             found = self._inside(np.flatnonzero(self.run_thread == number), time_ns)
             own = thread == number
@@ -102,7 +103,7 @@ def host_map(found: FoundRanges) -> HostMap:
 
 @dataclass(frozen=True)
 class Attribution:
-    """Where n GPU ops (ordered by start) belong."""
+    """The run and stage of n GPU ops, ordered by start."""
 
     row: IntArray
     launch_row: IntArray

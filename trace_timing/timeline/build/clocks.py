@@ -15,10 +15,10 @@ from trace_timing.trace.links import gpu_op_rows, launch_rows
 
 @dataclass(frozen=True)
 class ClockTolerance:
-    """The two bounds that causality sets on the offset between host and device timestamps.
+    """How far the device's clock may be off the host's in either direction, in ns.
 
-    Negative: an op seems to start before its launch, so the clocks are off by at least that.
-    None: the trace has nothing to measure it by.
+    An op starts after its launch, and a call that waits for it returns after its end. A negative
+    value: the clocks are off by at least that. None: the trace has nothing to measure it by.
     """
 
     launch_to_start_ns: int | None
@@ -42,6 +42,7 @@ def clock_tolerance(trace: Trace) -> ClockTolerance:
 
 
 def _end_to_return(trace: Trace, ends: IntArray) -> int | None:
+    """Smallest ns from an op's end to the return of the call that waited for it."""
     events = trace.events
     calls = events.rows(Kind.CALL)
     waits = calls[calls_that(trace, calls, SYNCHRONIZING)]

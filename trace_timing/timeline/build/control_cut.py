@@ -20,7 +20,7 @@ SegmentKey = tuple[Stage, int | None]
 
 
 def segments_of(run: RunTimeline) -> dict[SegmentKey, int]:
-    """A timeline cut as a control's events cut it, summed by stage and step."""
+    """Ns of each stage and step between the boundaries at which a control records events."""
     total = segment_ns(run)
     there = {r.key for r in run.ranges if r.key is not None} | {outside_key(run)}
     keys = [k for k in range(len(run.keys)) if total[k] or k in there]
@@ -28,7 +28,7 @@ def segments_of(run: RunTimeline) -> dict[SegmentKey, int]:
 
 
 def segment_ns(run: RunTimeline) -> IntArray:
-    """The same by the run's keys.
+    """`segments_of` as an array over the run's keys.
 
     An event recorded at a boundary is reached once everything launched before it has ended; the
     stretch from one to the next belongs to the stage entered at the first.
@@ -45,6 +45,7 @@ def segment_ns(run: RunTimeline) -> IntArray:
 
 
 def _reached(run: RunTimeline, times: IntArray) -> IntArray:
+    """When the device would reach events recorded at these host times."""
     order = np.argsort(run.ops.launch_ns, kind="stable")
     never = np.iinfo(np.int64).min
     done = np.maximum.accumulate(np.concatenate([[never], run.ops.end_ns[order]]))

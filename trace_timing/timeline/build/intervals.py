@@ -25,18 +25,18 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Pieces:
-    """p pieces of some intervals, cut where others begin or end; in time order, none empty."""
+    """Intervals cut into p pieces where other intervals begin or end; in time order, none empty."""
 
     start_ns: IntArray
     dur_ns: IntArray
     #: Number of the interval that was cut.
     of: IntArray
-    #: Number of the interval it was cut by, NONE where it lies in none.
+    #: Number of the other interval that the piece lies in, NONE where it lies in none.
     by: IntArray
 
 
 def cut(pieces: Intervals, by: Intervals) -> Pieces:
-    """Cut each interval at the borders of others; the pieces of one sum to its length, exactly."""
+    """Cut intervals where others begin or end; the pieces of each sum to its length, exactly."""
     first = np.searchsorted(by.end_ns, pieces.start_ns, side="right")
     after = np.searchsorted(by.start_ns, pieces.end_ns, side="left")
     met = np.where(pieces.end_ns > pieces.start_ns, after - first, 0)
@@ -53,7 +53,7 @@ def cut(pieces: Intervals, by: Intervals) -> Pieces:
     met_at = np.flatnonzero(met_border)
     border[met_at[::2]] = np.maximum(by.start_ns[other], low)
     border[met_at[1::2]] = np.minimum(by.end_ns[other], high)
-    # A piece from each border to the next; one that begins where something met begins lies in it.
+    # A piece lies between two borders; if the first is a begin in `by`, it lies in that interval.
     within = np.full(len(border), NONE, np.int64)
     within[met_at[::2]] = other
     length = np.zeros(len(border), np.int64)
@@ -65,9 +65,10 @@ def cut(pieces: Intervals, by: Intervals) -> Pieces:
 
 
 def outermost(start_ns: IntArray, end_ns: IntArray) -> IntArray:
-    """Of intervals that nest (API calls of one thread), the numbers of those in no other.
+    """Numbers, by start, of the intervals that lie in no other; of equal ones the first.
 
-    Returns them by start; equal intervals count once.
+    Args:
+        start_ns, end_ns: intervals that nest and never cross, such as API calls of one thread.
     """
     order = order_by(start_ns, -end_ns)
     begun = np.maximum.accumulate(end_ns[order]) if len(order) else end_ns
@@ -89,7 +90,7 @@ def union(start_ns: IntArray, end_ns: IntArray) -> Intervals:
 
 
 def owners(start_ns: IntArray, end_ns: IntArray, rank: IntArray) -> Intervals:
-    """Of the intervals that cover an instant, the one of least rank; tag is its number.
+    """The covered instants, tagged with the number of the lowest-ranked interval covering each.
 
     Args:
         start_ns, end_ns: n intervals that may overlap, by start.
@@ -104,17 +105,16 @@ def owners(start_ns: IntArray, end_ns: IntArray, rank: IntArray) -> Intervals:
 
 
 def first_covering(cells: int, first: IntArray, last: IntArray, order: IntArray) -> IntArray:
-    """For each cell the interval that comes first in an order among those that cover it, else NONE.
+    """For each cell, of the intervals that cover it the first in `order`; NONE where none does.
 
-    A range-minimum table filled backwards: each interval writes its rank to the two blocks
-    of 2^k cells that cover it, then every block hands its minimum down to its halves.
+    A sparse table for range minima, filled from the top: each interval writes its rank to the two
+    blocks of 2^k cells that together cover it, then the minimum of each block goes to its halves.
     O(m + c · log(cells of the longest)).
 
     Args:
         cells: how many adjoining cells there are.
-        first, last: of m intervals the cell at whose begin each begins, and at whose begin it ends;
-            `cells` where that is the end of all.
-        order: their numbers, the one that wins first.
+        first, last: m intervals; number i covers the cells first[i] … last[i] − 1.
+        order: the intervals' numbers, the preferred one first.
     """
     width = last - first  # an interval without length covers none
     covering = np.flatnonzero(width > 0)
@@ -140,12 +140,12 @@ def first_covering(cells: int, first: IntArray, last: IntArray, order: IntArray)
 
 
 def _is_queue(first: IntArray, last: IntArray, order: IntArray) -> bool:
-    """Whether intervals begin, end and win in their own order, as the ops of one stream do."""
+    """Whether begin, end and preference all follow the intervals' numbers, as in one stream."""
     return all(bool((np.diff(values) >= 0).all()) for values in (first, last, order))
 
 
 def _first_unended(count: int, first: IntArray, last: IntArray) -> IntArray:
-    """`first_covering` of a queue: the first interval that has not ended, where it has begun."""
+    """`first_covering` where `_is_queue`: the first interval not ended, if it has begun."""
     ended = count_until(last, count)
     begins = np.append(first, count)[ended]
     return np.where(begins <= np.arange(count), ended, NONE)

@@ -1,7 +1,6 @@
 """The figures of every key of a run, from its cells, ops, calls and ranges, as arrays over keys.
 
-All of them add up over keys (of first and last instants the extreme counts), so those of stages
-are made of those of keys.
+A stage's figures are sums over its keys; of first and last instants, the earliest and latest.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from trace_timing.trace.events import NONE, Kind, Trace
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceFigures:
-    """What the device's timeline says of k keys, or groups of them; all arrays have k entries."""
+    """The device's figures of k keys, or of k groups of keys; all arrays have k entries."""
 
     window_ns: IntArray
     busy_ns: IntArray
@@ -43,11 +42,11 @@ class DeviceFigures:
     first_start_ns: IntArray
     last_end_ns: IntArray
     gpu_ops: IntArray
-    #: Distinct launches; one of ops of several keys counts in its first op's.
+    #: Distinct launches; one whose ops are of several keys counts for its first op's key.
     launches: IntArray
 
     def grouped(self, group: IntArray, groups: int) -> DeviceFigures:
-        """The same of groups of the keys; `group` has the group of each."""
+        """The figures of groups of keys; group[i] is the group of key i."""
         first, last = _no_instants(groups)
         np.minimum.at(first, group, self.first_start_ns)
         np.maximum.at(last, group, self.last_end_ns)
@@ -57,7 +56,7 @@ class DeviceFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class HostFigures:
-    """What the host did in k keys, or groups of them; all arrays have k entries."""
+    """The host's figures of k keys, or of k groups of keys; all arrays have k entries."""
 
     syncs: IntArray
     sync_wait_ns: IntArray
@@ -66,7 +65,7 @@ class HostFigures:
     host_ns: IntArray
 
     def grouped(self, group: IntArray, groups: int) -> HostFigures:
-        """The same of groups of the keys; `group` has the group of each."""
+        """The figures of groups of keys; group[i] is the group of key i."""
         return HostFigures(**_summed(self, group, groups))
 
 
@@ -77,6 +76,7 @@ def _summed(
 
 
 def _no_instants(count: int) -> tuple[IntArray, IntArray]:
+    """First and last instants to begin a minimum and a maximum with."""
     limits = np.iinfo(np.int64)
     return np.full(count, limits.max), np.full(count, limits.min)
 
@@ -116,6 +116,7 @@ def device_figures(cells: Cells, ops: RunOps, keys: int) -> DeviceFigures:
 
 
 def _launches(ops: RunOps, keys: int) -> IntArray:
+    """Distinct launches of each key."""
     linked = ops.launch_row != NONE
     launch, key = ops.launch_row[linked], ops.key[linked]
     key_of_launch = np.full(int(launch.max(initial=NONE)) + 1, NONE, np.int32)
@@ -134,7 +135,7 @@ def host_figures(trace: Trace, hosts: HostMap, run: RunTimeline) -> HostFigures:
     events = trace.events
     calls = events.rows(Kind.CALL)
     begins = events.start_ns[calls]
-    # What neither waits nor allocates is not summed.
+    # Other calls have no column.
     counted = calls_that(trace, calls, SYNCHRONIZING | ALLOCATING)
     rows = calls[counted & (begins >= run.window_start_ns) & (begins < run.window_end_ns)]
     placed = hosts.place(events.thread[rows], events.start_ns[rows])
@@ -155,6 +156,7 @@ def host_figures(trace: Trace, hosts: HostMap, run: RunTimeline) -> HostFigures:
 
 
 def _host_ns(run: RunTimeline, other: int) -> IntArray:
+    """Host time inside the ranges of each key, ranges within them excluded."""
     total = np.zeros(len(run.keys), np.int64)
     for timeline in host_timelines(run.ranges).values():
         total += sums(*exclusive(timeline), len(run.keys))
@@ -165,7 +167,7 @@ def _host_ns(run: RunTimeline, other: int) -> IntArray:
 
 
 def exclusive(host: HostTimeline) -> tuple[IntArray, IntArray]:
-    """Keys and lengths in ns of the stretches in which a thread is in a stage, children apart."""
+    """Keys and lengths in ns of the stretches of a thread in each stage, children excluded."""
     length = np.diff(host.boundary_ns)
     inside = host.key[:-1] != NONE
     return host.key[:-1][inside].astype(np.int64), length[inside]

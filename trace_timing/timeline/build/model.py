@@ -1,4 +1,4 @@
-"""What attribution and tiling make of one run: the values that every later step reads."""
+"""Data model of one run's timeline: its stages, ops and tiling."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy.typing as npt
 from trace_timing.arrays import BoolArray, IntArray, marks_until
 from trace_timing.memoize import cached_per_object
 from trace_timing.records.runs import Clock
+from trace_timing.schema.stages import BatchSize
 from trace_timing.stages import STEP_STAGES, Stage, range_name
-from trace_timing.timeline.naming.stage_names import BatchSize
 from trace_timing.trace.marks import NO_SPANS, Spans
 
 Keys = npt.NDArray[np.int32]
@@ -30,18 +30,18 @@ class StageKey:
 
     @property
     def label(self) -> str:
-        """`decode[3]`, `prefill`; what of a stage without numbers was not recorded."""
+        """`decode[3]`, `prefill`; `draft (not recorded)` where recording was off."""
         if self.step == NOT_COUNTED:
             return f"{self.stage} (not recorded)"
         return range_name(self.stage, self.step)
 
 
-#: As the step of a stage without numbers: what of it lies where recording was off, or in the guard
+#: In a stage without numbers, the step of ranges that begin where recording was off or in the guard
 #: step after that.
 NOT_COUNTED = -1
-#: Why figures of a key are not known. `recording_off`: it was not recorded; `recording_guard`: it
-#: was, but what was launched before runs in it; `recording_switch`: an op or launch of it is lost
-#: next to a switch.
+#: Why figures of a key are not known. `recording_off`: it was not recorded. `recording_guard`: it
+#: was recorded, but ops launched while recording was off still run in it. `recording_switch`: an op
+#: or launch of it was lost next to where recording was switched off or on.
 Unrecorded = Literal["recording_off", "recording_guard", "recording_switch"]
 
 
@@ -51,7 +51,7 @@ class State(IntEnum):
     BUSY = 0  # an op runs
     QUEUED = 1  # none runs, some op is launched
     EMPTY = 2  # none runs, nothing is launched
-    UNKNOWN = 3  # recording was off; in what is drawn, not in cells
+    UNKNOWN = 3  # recording was off; only in drawn timelines, never in cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +84,8 @@ class Cells:
     state: npt.NDArray[np.uint8]
     #: Number of the op that a busy cell belongs to, the one launched first; −1 where it is idle.
     op: IntArray
-    #: Ops launched and not started. Below 0 where ops start, by the device's clock, before their
-    #: launch by the host's: left to be seen.
+    #: Ops launched and not started. Below 0 where clock skew lets ops start before their launch;
+    #: not clamped, so that it shows.
     depth: IntArray
 
     def __len__(self) -> int:
@@ -169,7 +169,7 @@ class RunOps:
 class RunTimeline:
     """One run: its window, its ops with their stages, and the tiling of its window.
 
-    Compared by identity, so that what follows from it is kept with it.
+    Compared by identity, so that `memoize.cached_per_object` can cache results for it.
     """
 
     #: 0 … k−1 for the k generate ranges of a trace.
@@ -186,8 +186,9 @@ class RunTimeline:
     #: The generating thread's stages over time.
     host: HostTimeline
     ops: RunOps
-    #: Tiling of the union of devices; of each device alone.
+    #: Tiling of the union of all devices.
     cells: Cells
+    #: Device → its tiling alone.
     device_cells: Mapping[int, Cells]
     clock: Clock
     #: Why the figures of a key are not known, by index into keys; empty where all was recorded.
@@ -219,9 +220,9 @@ def outside_of(keys: Sequence[StageKey], *, known: bool) -> int:
 
 @cached_per_object
 def forward_keys(run: RunTimeline) -> tuple[int, ...]:
-    """Keys of the run's numbered forwards, by begin: those that `steps` has rows for.
+    """Keys of the run's numbered forwards, by begin: the rows of the table `steps`.
 
-    Of a generate() call the decode steps, for its prefill is one; of a server all forwards.
+    In a generate() call these are the decode steps, in a server's trace all forwards.
     """
     keys = dict.fromkeys(r.key for r in run.ranges if r.key is not None)  # ranges are by begin
     numbered = {k for k in keys if run.keys[k].step is not None}

@@ -30,7 +30,7 @@ def lay_out_each(trace: Trace, stage_map: StageMap = DEFAULT_STAGES) -> LaidOut:
     only_ops = [part for part in working if not any(part is other for other in ranged)]
     if only_ranges and only_ops:
         raise AttributionError(
-            "the process with the stage ranges launched no GPU op, another launched them",
+            "stage ranges are in one process and GPU ops in another",
             why=f"ranges: {_names(only_ranges)}; GPU ops: {_names(only_ops)}; what one process "
             "launches is not timed by another's ranges",
             remedy="record ranges in the process that launches; if both are one process, give its "
@@ -43,7 +43,7 @@ def lay_out_each(trace: Trace, stage_map: StageMap = DEFAULT_STAGES) -> LaidOut:
 
 
 def _ranked(parts: LaidOut) -> LaidOut:
-    """The parts with ranks of their own: a process that is left out is none."""
+    """Give the processes ranks counted among these alone: one that was left out has none."""
     pids = tuple(pid for part, _ in parts for pid in part.info.processes)
     if len(pids) < len(parts):
         return parts  # one process, whose rank the file may say

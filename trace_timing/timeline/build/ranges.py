@@ -1,4 +1,4 @@
-"""Nested host ranges → the innermost stage of each thread over time."""
+"""Find the stage ranges of a trace, and the innermost stage of each thread over time."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from trace_timing.timeline.naming.stage_names import NamedStage, StageMap
 from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.trace.marks import marks_of
 
-#: Where recording was off, the host is at least in no other stage's counted part.
+#: The recorder's marks count as ranges of `other`, so that the time in them goes to no stage.
 _MARKS = (RECORDING_OFF, RECORDING_GUARD)
 _GAP = NamedStage("other", NOT_COUNTED)
 
 
 @dataclass(frozen=True)
 class FoundRanges:
-    """The ranges of a trace that mean something.
+    """The stage and generate ranges of a trace.
 
     `stages` are in order of begin (of equal begins the longer, the outer one, first); `generate`
     holds the outermost generate ranges alone, by begin.
@@ -32,9 +32,9 @@ class FoundRanges:
     keys: tuple[StageKey, ...]
     stages: tuple[StageRange, ...]
     generate: tuple[StageRange, ...]
-    #: Range names that no stage claims, for messages: seen, but not ours.
+    #: Range names that the stage map does not know, for messages.
     unclaimed: tuple[str, ...]
-    #: What the names were read with: of several candidates the one chosen.
+    #: The map that the names were read with; of several candidates, the chosen one.
     stage_map: StageMap
     #: The trace is a server's: no generate range, and every forward is a step.
     serving: bool
@@ -55,9 +55,9 @@ def find_ranges(trace: Trace, stage_map: StageMap) -> FoundRanges:
     rows = events.rows(Kind.RANGE)
     names = {n: trace.names[n] for n in distinct_codes(events.name[rows])}
     stage_map = stage_map.chosen_for(names.values())
-    said = stage_map.meanings([*names.values(), *trace.info.damage.ranges])
-    _refuse_bad_ranges(trace.info.damage.ranges, said)
-    meaning = {n: said[name] for n, name in names.items()}
+    meanings = stage_map.meanings([*names.values(), *trace.info.damage.ranges])
+    _refuse_bad_ranges(trace.info.damage.ranges, meanings)
+    meaning = {n: meanings[name] for n, name in names.items()}
     known = [found for found in meaning.values() if found is not None]
     meaning |= {n: _GAP for n, name in names.items() if known and name in _MARKS}
     serving = stage_map.serving and all(found.stage != "generate" for found in known)
@@ -80,9 +80,9 @@ def find_ranges(trace: Trace, stage_map: StageMap) -> FoundRanges:
 def _ranges_by_begin(
     trace: Trace, rows: IntArray, meaning: Mapping[int, NamedStage | None], *, serving: bool
 ) -> tuple[dict[StageKey, int], list[StageRange]]:
-    """The keys that occur, numbered, and the ranges that have a meaning, by begin.
+    """The keys that occur, numbered, and their ranges, by begin; of equal begins the longer first.
 
-    Of generate ranges the outermost alone. Of equal begins the longer range comes first.
+    Of generate ranges only the outermost.
     """
     events = trace.events
     rows = rows[np.lexsort((-events.dur_ns[rows], events.start_ns[rows]))]
@@ -111,8 +111,9 @@ def _ranges_by_begin(
     return keys, ranges
 
 
-def _refuse_bad_ranges(bad: Mapping[str, str], said: Mapping[str, NamedStage | None]) -> None:
-    claimed = {n: state for n, state in bad.items() if said[n] is not None or n in _MARKS}
+def _refuse_bad_ranges(bad: Mapping[str, str], meanings: Mapping[str, NamedStage | None]) -> None:
+    """Refuse ranges with unusable times whose names stand for stages."""
+    claimed = {n: state for n, state in bad.items() if meanings[n] is not None or n in _MARKS}
     for name, state in claimed.items():
         raise AttributionError(
             f"{len(claimed)} range names stand for stages and have no usable times",
@@ -123,22 +124,36 @@ def _refuse_bad_ranges(bad: Mapping[str, str], said: Mapping[str, NamedStage | N
 
 
 class _RunNumbering:
-    """Decode and sampling ranges whose names carry no number get one by order within the run."""
+    """Numbers decode and sampling ranges without a number in their name by order within the run.
+
+    As in attribution, a range is of the generate() call open on its own thread, else of one open on
+    another thread. Between calls the last count goes on.
+    """
 
     def __init__(self) -> None:
-        self._seen: Counter[Stage] = Counter()
+        self._seen: dict[int, Counter[Stage]] = {}  # by generating thread
+        self._open_until: dict[int, int] = {}
+        self._last_thread = NONE
 
     def key(self, found: NamedStage, thread: int, start_ns: int, end_ns: int) -> StageKey | None:
         """The key of the next range by begin; None for generate."""
         if found.stage == "generate":
-            self._seen.clear()
+            self._seen[thread], self._open_until[thread] = Counter(), end_ns
+            self._last_thread = thread
             return None
         if found.step is not None or found.stage not in NUMBERED_STAGES:
             return StageKey(found.stage, found.step)
+        seen = self._seen.setdefault(self._generating_thread(thread, start_ns), Counter())
         first = 1 if found.stage == "decode" else 0
-        step = first + self._seen[found.stage]
-        self._seen[found.stage] += 1
+        step = first + seen[found.stage]
+        seen[found.stage] += 1
         return StageKey(found.stage, step)
+
+    def _generating_thread(self, thread: int, start_ns: int) -> int:
+        generating = [t for t, end in self._open_until.items() if start_ns < end]
+        if thread in generating:
+            return thread
+        return min(generating, default=self._last_thread)
 
 
 class _ServerNumbering:
@@ -178,8 +193,10 @@ def _cautions(stage_map: StageMap, names: Iterable[str]) -> dict[str, str]:
 def _uncrossed(
     stages: Sequence[StageRange], generate: Sequence[StageRange], keys: Sequence[StageKey]
 ) -> tuple[list[StageRange], tuple[str, ...]]:
-    """The stage ranges, properly nested: of two of one stage that cross the earlier ends where the
-    later begins, which leaves the stage's time as it is; and what crosses, in words.
+    """The stage ranges, made to nest, and a description of each crossing.
+
+    Of two ranges of one stage that cross, the earlier is ended where the later begins, which does
+    not change the stage's time.
 
     Raises:
         AttributionError: ranges of different stages, or of a stage and generate(), cross.
@@ -248,6 +265,7 @@ def host_timelines(ranges: Sequence[StageRange]) -> Mapping[int, HostTimeline]:
 
 
 def _step_function(ranges: Sequence[StageRange]) -> HostTimeline:
+    """The innermost stage of one thread over time, by a stack of the open ranges."""
     times: list[int] = []
     keys: list[int] = []
     stack: list[StageRange] = []
@@ -266,6 +284,7 @@ def _step_function(ranges: Sequence[StageRange]) -> HostTimeline:
 
 
 def _switch(times: list[int], keys: list[int], instant: int, key: int | None) -> None:
+    """Note that the thread is in `key` from this instant on."""
     value = NONE if key is None else key
     if times and times[-1] == instant:
         keys[-1] = value

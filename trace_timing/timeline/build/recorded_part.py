@@ -1,8 +1,8 @@
-"""What is known of a run in which not every step was recorded: its recorded part, and estimates.
+"""Figures of a run in which not every step was recorded: of its recorded steps, and estimates.
 
-Sums over a stage that has unrecorded steps are sums of some of its steps. They are given per
-recorded step; what all steps come to is estimated by straight lines between the recorded ones,
-since a step's work changes with the length of the cache alone.
+Sums over a stage with unrecorded steps cover its recorded steps alone, so they are given per
+recorded step. The sum over all steps is estimated by linear interpolation between recorded ones,
+since a step's work changes with the length of the KV cache alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NOT_RECORDED = cast("Stage", "not_recorded")
 
 
 def recorded_keys(run: RunTimeline) -> BoolArray:
-    """Which of the run's keys have figures; all of them where all was recorded."""
+    """Whether each of the run's keys has figures: all true where all was recorded."""
     known = np.ones(len(run.keys), np.bool_)
     known[list(run.unrecorded)] = False
     return known
@@ -68,9 +68,9 @@ class RecordedSteps:
         return float(mine.sum()) / len(mine) if len(mine) else None
 
     def of_each(self, values: IntArray) -> FloatArray | None:
-        """The value of every step: an unrecorded one's lies on the line between its neighbours.
+        """The value of every step, linearly interpolated where a step was not recorded.
 
-        Before the first and after the last recorded step it is that one's.
+        Before the first and after the last recorded step, that one's value; None without any.
         """
         if not self.recorded.any():
             return None
@@ -78,7 +78,7 @@ class RecordedSteps:
         return np.interp(self.steps, known, values[self.keys[self.recorded]].astype(np.float64))
 
     def estimate(self, values: IntArray) -> float | None:
-        """What the values of all steps come to."""
+        """The estimated sum over all steps; None where none was recorded."""
         each = self.of_each(values)
         return None if each is None else float(each.sum())
 
@@ -98,10 +98,10 @@ def recorded_steps(run: RunTimeline, stage: Stage) -> RecordedSteps:
 
 
 def estimate_of_stage(run: RunTimeline, stage: Stage, values: IntArray) -> float | None:
-    """What a figure of a stage recorded in part comes to over all of it, by its recorded part.
+    """Estimate a figure over all of a partly recorded stage.
 
-    Of a stage without numbers that has ranges (draft): as often as it has ranges. What lies in no
-    range is as it was recorded: between the forwards nothing is launched.
+    In a stage without step numbers (draft), each unrecorded range counts as a recorded one. `other`
+    stays as recorded, for nothing is launched between the forwards.
 
     Args:
         values: one a key of the run.

@@ -1,4 +1,4 @@
-"""A trace → its runs: windows, ops with their stages, tilings."""
+"""Build the timeline of each run of a trace: its window, its ops with their stages, its tiling."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class TraceTimeline:
     #: Shared by all runs; the last two are `other` and `unattributed`.
     keys: tuple[StageKey, ...]
     hosts: HostMap
-    #: Unattributed ops that begin in no run's window: a row of their own.
+    #: Unattributed ops that begin in no run's window; `stages` has a row of its own for them.
     stray: RunOps
     #: Unattributed ops by reason.
     unattributed: Mapping[str, int]
     #: Ops launched by a thread without ranges, which take the generating thread's stage.
     borrowed_ops: int
-    #: Names of ranges that no stage claims.
+    #: Range names that the stage map does not know.
     unclaimed_ranges: tuple[str, ...]
     has_stage_ranges: bool
     #: Stage ranges or generate ranges: without either, nothing can be attributed.
@@ -83,8 +83,8 @@ def lay_out(trace: Trace, stage_map: StageMap = DEFAULT_STAGES) -> TraceTimeline
     """Attribute and tile every run of a trace.
 
     Raises:
-        AttributionError: ranges of one thread cross; or the trace holds several processes
-            (`timeline.processes.lay_out_each` takes such a one).
+        AttributionError: ranges of one thread cross; or the trace holds several processes (use
+            `timeline.build.processes.lay_out_each`).
     """
     if len(trace.info.processes) > 1:
         raise AttributionError(
@@ -98,7 +98,11 @@ def lay_out(trace: Trace, stage_map: StageMap = DEFAULT_STAGES) -> TraceTimeline
     ops = attribute(trace, found, hosts, keys)
     windows = _windows(trace, found, ops)
     home = _homes(trace, ops, windows)
-    runs = tuple(_run(trace, found, hosts, ops, home, keys, i, w) for i, w in enumerate(windows))
+    by_run = _ranges_by_run(found, hosts)
+    runs = tuple(
+        _run(trace, found, hosts, ops, home, by_run.get(i, ()), keys, i, w)
+        for i, w in enumerate(windows)
+    )
     missing = ops.reason != NONE
     starts = np.array([w[0] for w in windows[1:]], np.int64)
     ends = np.array([w[1] for w in windows[:-1]], np.int64)
@@ -114,7 +118,7 @@ def lay_out(trace: Trace, stage_map: StageMap = DEFAULT_STAGES) -> TraceTimeline
         has_ranges=bool(found.stages or found.generate),
         crossings=found.crossings,
         overlapping_runs=int((np.maximum.accumulate(ends) > starts).sum()) if len(starts) else 0,
-        outside=_outside(found),
+        outside=_outside(found, by_run.get(NONE, ())),
         stage_map=found.stage_map.name,
         serving=found.serving,
         cautions=found.cautions,
@@ -178,8 +182,8 @@ def _windows(trace: Trace, found: FoundRanges, ops: Attribution) -> list[tuple[i
 
 
 def _homes(trace: Trace, ops: Attribution, windows: list[tuple[int, int]]) -> IntArray:
-    """The run in whose tables each op stands: its own; for an unattributed one the run in whose
-    window it begins, the only run where there is one; else NONE."""
+    """The run whose tables count each op: its own; of an unattributed op the only run, or the one
+    in whose window it begins; else NONE."""
     if len(windows) == 1:
         return np.zeros(len(ops.row), np.int64)
     home = ops.run.copy()
@@ -195,12 +199,13 @@ def _run(
     hosts: HostMap,
     ops: Attribution,
     home: IntArray,
+    ranges: tuple[StageRange, ...],
     keys: tuple[StageKey, ...],
     ordinal: int,
     window: tuple[int, int],
 ) -> RunTimeline:
+    """Build one run: its ops, its tiling, and what of it was not recorded."""
     generate = found.generate[ordinal] if found.generate else None
-    ranges = tuple(r for r in found.stages if generate is None or _within(r, generate))
     thread = generate.thread if generate else busiest_thread(ranges)
     host = host_timelines(ranges).get(thread, _NO_STAGES)
     chosen = np.flatnonzero(home == ordinal)
@@ -231,7 +236,7 @@ def _run(
 def _device_cells(
     cells: Cells, window: tuple[int, int], ops: RunOps, host: HostTimeline, outside: int
 ) -> dict[int, Cells]:
-    """The tiling of each device alone; of the only one it is that of all."""
+    """The tiling of each device alone; a single device shares the run's."""
     devices: list[int] = sorted_distinct(ops.device).tolist()
     if len(devices) == 1:
         return {devices[0]: cells}
@@ -246,25 +251,29 @@ _NO_STAGES = HostTimeline(np.empty(0, np.int64), np.empty(0, np.int32))
 def tile_ops(
     window: tuple[int, int], ops: RunOps, host: HostTimeline, *, outside_key: int
 ) -> Cells:
-    """Tile a window with the ops of a run (timeline.tiling.tile)."""
+    """Tile a window with the ops of a run (`tiling.tile`)."""
     return tile(
         window, ops.start_ns, ops.end_ns, ops.launch_ns, ops.key, host, outside_key=outside_key
     )
 
 
-def _within(item: StageRange, generate: StageRange) -> bool:
-    return generate.start_ns <= item.start_ns < generate.end_ns
+def _ranges_by_run(found: FoundRanges, hosts: HostMap) -> dict[int, tuple[StageRange, ...]]:
+    """The stage ranges by the run that they begin in, NONE for none: placed as launches are."""
+    thread = np.array([r.thread for r in found.stages], np.int32)
+    start_ns = np.array([r.start_ns for r in found.stages], np.int64)
+    ranges: dict[int, list[StageRange]] = {}
+    for item, run in zip(found.stages, hosts.runs_at(thread, start_ns).tolist(), strict=True):
+        ranges.setdefault(run, []).append(item)
+    return {run: tuple(items) for run, items in ranges.items()}
 
 
-def _outside(found: FoundRanges) -> tuple[StageRange, ...]:
-    """Stage ranges outside every generate range; the recorder's marks are none."""
-    if not found.generate:
-        return ()
-    ours = [r for r in found.stages if r.key is not None and found.keys[r.key].stage != "other"]
-    return tuple(r for r in ours if not any(_within(r, g) for g in found.generate))
+def _outside(found: FoundRanges, ranges: tuple[StageRange, ...]) -> tuple[StageRange, ...]:
+    """Those of the ranges in no run that stand for a stage; the recorder's marks do not."""
+    return tuple(r for r in ranges if r.key is not None and found.keys[r.key].stage != "other")
 
 
 def _run_ops(trace: Trace, ops: Attribution, chosen: IntArray) -> RunOps:
+    """The chosen ops of a trace."""
     rows = ops.row[chosen]
     return RunOps(
         row=rows,

@@ -1,4 +1,4 @@
-"""The streams of a run's devices, numbered."""
+"""Number the streams of a run's devices."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from trace_timing.arrays import IntArray, number_codes
 def lanes_of(
     device: npt.NDArray[np.int32], stream: IntArray
 ) -> tuple[tuple[tuple[int, int], ...], IntArray]:
-    """Every (device, stream) that occurs, in order, and the number of each op's.
+    """The distinct (device, stream) pairs in order, and the number of each op's pair.
 
-    They are few: to sort all ops by them, as np.unique does with rows, would take most of the time
-    of what needs them.
+    Pairs are few, so they are counted: np.unique on rows would sort all ops.
     """
     devices, streams = np.unique(device), np.unique(stream)
     code = np.searchsorted(devices, device) * len(streams) + np.searchsorted(streams, stream)

@@ -1,8 +1,8 @@
-"""Runs in which recording was switched off and on again: what of them is not known.
+"""Which steps of a run have no figures because recording was switched off and on again.
 
-The trace's own marks tell (trace.marks). A numbered step that meets a gap was not recorded; the
-guard step after a gap is not counted; of a step without number what lies in either has a key of its
-own. An op or launch that lost its partner next to a switch spoils the step it belongs to.
+The recorder marks the gaps in the trace (trace.marks). A numbered step that overlaps a gap was not
+recorded, and the guard step after a gap is not counted; ranges of a stage without numbers get the
+step NOT_COUNTED there. An op or launch without its partner next to a switch makes its step unknown.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from trace_timing.trace.marks import Marks, Spans, marks_of
 
 
 def ops_at_switches(trace: Trace, linked: BoolArray) -> BoolArray:
-    """Which ops without a launch a switch explains: they start in a gap, or before the last op of
-    the guard step after it ends.
+    """Which ops lost their launch at a switch: they have none, and start in a gap or before the
+    last op of the guard step after it ends.
 
     Args:
         linked: whether each of the trace's GPU ops, by start (links.gpu_op_rows), has a launch.
@@ -61,7 +61,7 @@ def unrecorded_keys(
 
     Args:
         ranges: the run's own stage ranges, by begin.
-        orphans: of its ops, those without a launch that a switch explains.
+        orphans: whether each of its ops lost its launch at a switch.
     """
     marks = marks_of(trace)
     if not len(marks) or not ranges:
@@ -79,12 +79,13 @@ def unrecorded_keys(
 def _by_marks(
     keys: Sequence[StageKey], ranges: Sequence[StageRange], marks: Marks
 ) -> Iterator[tuple[int, Unrecorded]]:
+    """Keys of the steps that overlap a gap or a guard step, and which of the two."""
     mine = [r for r in ranges if r.key is not None and keys[r.key].step is not None]
     start = np.array([r.start_ns for r in mine], np.int64)
     end = np.array([r.end_ns for r in mine], np.int64)
     reasons: Mapping[Unrecorded, Spans] = {
         "recording_guard": marks.guard,
-        "recording_off": marks.off,  # stands for both, where a step meets both
+        "recording_off": marks.off,  # last, so that it wins where a step overlaps both
     }
     for reason, spans in reasons.items():
         for row in np.flatnonzero(spans.meet(start, end)).tolist():
@@ -92,6 +93,7 @@ def _by_marks(
 
 
 def _of_lost_launches(trace: Trace, hosts: HostMap, ranges: Sequence[StageRange]) -> Iterator[int]:
+    """Keys of the launches that lost their op at a switch."""
     rows = lost_at_switches(trace)
     begin, end = min(r.start_ns for r in ranges), max(r.end_ns for r in ranges)
     at = trace.events.start_ns[rows]
@@ -101,7 +103,7 @@ def _of_lost_launches(trace: Trace, hosts: HostMap, ranges: Sequence[StageRange]
 
 
 def _beside_orphans(ops: RunOps, orphans: BoolArray, keys: int) -> IntArray:
-    """Keys whose ops, from the first one's start to the last one's end, an orphan runs among."""
+    """Keys in which an orphan runs between the first op's start and the last op's end."""
     if not orphans.any():
         return np.empty(0, np.int64)
     limits = np.iinfo(np.int64)

@@ -27,7 +27,7 @@ def tile(
     """Cut a window into adjoining intervals, each of one stage and state.
 
     Args:
-        window: begin and end in ns; what of the ops lies outside it is not tiled.
+        window: begin and end in ns; ops are clipped to it.
         start_ns, end_ns, launch_ns, key: m ops, in any order; several may overlap.
         host: the stages of the generating thread.
         outside_key: the key where the host is in no stage (`other`).

@@ -1,4 +1,4 @@
-"""Checks of what was launched in a run's stages: is it all there."""
+"""Integrity checks of launches and ops: does every stage have all of them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from trace_timing.trace.events import NONE, Kind, Trace
 from trace_timing.trace.integrity.check import Found, passed
 from trace_timing.trace.integrity.counts import check_integrity, launches
 
-#: A change of a stage that is worth a warning, as a share of it.
+#: Share of a stage's time from which on a disturbance is worth a warning.
 NOTABLE_FRAC = 0.05
-#: The host's way from a range's begin to its first launch hardly differs between ranges.
+#: How many times as late as any other forward's first launch: that time hardly differs normally.
 LATE_TIMES = 3
-#: Forwards of one model launch about as much.
+#: Share of the median step's ops below which ops may be lost: forwards launch about as many.
 FEW_FRAC = 0.5
 _LEAST_STEPS = 3
-#: Of the device, not of the profiler: the host waits for room in its queue.
+#: A profiler event that is no work of the profiler: the host waits for room in the device's queue.
 _QUEUE_FULL = "Command Buffer Full"
 _FORWARDS: tuple[Stage, ...] = ("vision", "vision_encoder", "prefill", "decode")
 
@@ -32,19 +32,20 @@ _FORWARDS: tuple[Stage, ...] = ("vision", "vision_encoder", "prefill", "decode")
 def lost_in_run(subject: RunSubject) -> Found:
     """Launches within the run to which no op belongs."""
     lost, ordinal = launches(subject.trace).lost, subject.run.ordinal
-    homes = _runs_of(subject.trace, subject, lost)
+    homes = _runs_of(subject, lost)
     return _lost(subject.trace, int((homes == ordinal).sum()))
 
 
 def lost_outside(subject: TraceSubject) -> Found:
     """Launches outside every run to which no op belongs."""
     lost = launches(subject.trace).lost
-    return _lost(subject.trace, int((_runs_of(subject.trace, subject, lost) == NONE).sum()))
+    return _lost(subject.trace, int((_runs_of(subject, lost) == NONE).sum()))
 
 
-def _runs_of(trace: Trace, subject: RunSubject | TraceSubject, rows: IntArray) -> IntArray:
-    events = trace.events
-    return subject.timeline.hosts.place(events.thread[rows], events.start_ns[rows]).run
+def _runs_of(subject: RunSubject | TraceSubject, rows: IntArray) -> IntArray:
+    """The run in which each of these host events begins."""
+    events = subject.trace.events
+    return subject.timeline.hosts.runs_at(events.thread[rows], events.start_ns[rows])
 
 
 def _lost(trace: Trace, count: int) -> Found:
@@ -59,7 +60,7 @@ def _lost(trace: Trace, count: int) -> Found:
 
 
 def without_ops(subject: RunSubject) -> Found:
-    """Forwards in which nothing was launched; a server may have such."""
+    """Forwards without any op, of runs on a device; a server's may have none."""
     forwards = subject.ranges("prefill", "decode", recorded=True)
     if not subject.is_call or subject.run.clock == "host" or not forwards:
         return passed("no forward of a call on a device")
@@ -73,7 +74,7 @@ def without_ops(subject: RunSubject) -> Found:
 
 
 def outlasting_range(subject: RunSubject) -> Found:
-    """A range, generate or the stage that ends last, that is mostly after all else in the run."""
+    """Whether the range that ends last goes on for more than half after all else in the run."""
     run, events = subject.run, subject.trace.events
     begin, end = run.generate_start_ns, run.generate_end_ns
     inner = list(run.ranges)
@@ -143,7 +144,7 @@ def late_first_launch(subject: RunSubject) -> Found:
 
 
 def forward_without_range(subject: RunSubject) -> Found:
-    """As many ops before, between or after stages as a forward has: a range may be missing."""
+    """As many ops between stages as a forward has: its range may be missing."""
     run, counts = subject.run, subject.ops_by_key()
     decode = {r.key for r in subject.ranges("decode", recorded=True) if r.key is not None}
     if not decode or not subject.is_call:

@@ -1,4 +1,4 @@
-"""Checks of the ranges: is each step there, once, with a length and inside its run."""
+"""Integrity checks of ranges: is each step there, once, with a length and inside its run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trace_timing.trace.integrity.event_checks import ZERO_ALONE_NS, rest_begins
 
 
 def no_generate(subject: TraceSubject) -> Found:
-    """Stage ranges without a generate range: where the run begins and ends is not said."""
+    """Stage ranges without a generate range: where the run begins and ends is not recorded."""
     timeline = subject.timeline
     if not timeline.has_stage_ranges or timeline.serving:
         return passed("no stage ranges of a generate() call")
@@ -32,7 +32,7 @@ def outside_generate(subject: TraceSubject) -> Found:
 
 
 def on_other_thread(subject: RunSubject) -> Found:
-    """Stage ranges of the run on another thread than the one that its idle time goes by."""
+    """Stage ranges of the run on another thread than its generating thread."""
     run, hosts = subject.run, subject.timeline.hosts
     if not subject.is_call:
         return passed("no stage ranges of a call")
@@ -79,7 +79,7 @@ def without_length(subject: RunSubject) -> Found:
         key = subject.key(item)
         if key.stage == "other":
             continue  # a mark of the recorder
-        # Of whole µs, 0 is what a short range may well round to.
+        # In times of whole µs a short range may round to 0.
         if item.start_ns == item.end_ns and not (rounded and key.stage not in STEP_STAGES):
             names.append(key.label)
     if not names:
@@ -88,7 +88,7 @@ def without_length(subject: RunSubject) -> Found:
 
 
 def missing_steps(subject: RunSubject) -> Found:
-    """Gaps in the numbers of the steps, and steps that the sampling after them tells of."""
+    """Gaps in the step numbers, and decode steps of which only the sampling is there."""
     decode, sampling = subject.steps("decode"), subject.steps("sampling")
     missing = [f"decode[{n}]" for n in _absent(decode, first=1, whole=subject.is_generate)]
     missing += [f"sampling[{n}]" for n in _absent(sampling, first=0, whole=subject.is_generate)]
@@ -104,9 +104,9 @@ def missing_steps(subject: RunSubject) -> Found:
 
 
 def _absent(steps: list[int], *, first: int, whole: bool) -> list[int]:
-    """Numbers that are not there up to the last one; of a whole run from the first one on.
+    """Numbers missing below the last one; of a whole run from `first` on.
 
-    Others count their steps from where they like.
+    In others' traces the first number there is may be any.
     """
     if not steps:
         return []
@@ -115,7 +115,7 @@ def _absent(steps: list[int], *, first: int, whole: bool) -> list[int]:
 
 
 def missing_sampling(subject: RunSubject) -> Found:
-    """The last step's sampling is not there though that of others is."""
+    """Sampling ranges end before the last decode step."""
     decode, sampling = subject.steps("decode"), subject.steps("sampling")
     if not subject.is_generate or not sampling or max(sampling) >= max(decode, default=0):
         return passed(f"{len(sampling)} sampling ranges for {len(decode)} decode steps")
@@ -135,7 +135,7 @@ def missing_prefill(subject: RunSubject) -> Found:
 
 
 def repeated_steps(subject: RunSubject) -> Found:
-    """Numbers that two ranges have, one after the other."""
+    """Step numbers that two ranges have, one after the other."""
     open_until: dict[str, int] = {}
     again: list[str] = []
     for item in subject.ranges("decode", "sampling"):
@@ -152,10 +152,10 @@ def repeated_steps(subject: RunSubject) -> Found:
 
 
 def tokens_and_steps(subject: RunSubject) -> Found:
-    """Output tokens that are not one more than the steps."""
+    """Output tokens that are not one more than the decode steps."""
     steps, tokens = len(subject.steps("decode")), subject.tokens_out
     if tokens is None:
-        return passed("no record tells the output tokens")
+        return passed("no record of the output tokens")
     evidence = f"{tokens} output tokens, {steps} decode steps"
     if tokens - 1 == steps:
         return passed(evidence)

@@ -1,4 +1,4 @@
-"""What the checks of a run look at."""
+"""Input of the integrity checks: a trace or run with its timeline."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TraceSubject:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSubject:
-    """One run of a trace; `tokens_out` where its record tells it."""
+    """One run of a trace; `tokens_out` is None where no record has it."""
 
     trace: Trace
     timeline: TraceTimeline
@@ -33,7 +33,7 @@ class RunSubject:
 
     @property
     def is_generate(self) -> bool:
-        """Whether it is a generate() call with stages: what has steps 1, 2, 3 …"""
+        """Whether it is a generate() call with stages, whose steps count 1, 2, 3 …"""
         return self.is_call and self.run.generate_start_ns is not None
 
     @property
@@ -50,7 +50,7 @@ class RunSubject:
         """The generating thread's ranges of some stages, by begin.
 
         Args:
-            recorded: without those in which recording was off, as the trace itself says.
+            recorded: leave out those in which recording was off.
         """
         main, unrecorded = self.run.generating_thread, self.run.unrecorded
         mine = [r for r in self.run.ranges if r.thread == main and self.key(r).stage in stages]

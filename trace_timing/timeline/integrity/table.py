@@ -169,7 +169,7 @@ RUN_CHECKS: tuple[Check[RunSubject], ...] = (
     ),
 )
 
-#: Codes of the checks that leave no label where they find a fault.
+#: Codes of the checks whose fault makes a label unusable.
 FAILING = frozenset(
     code
     for code, level in (

@@ -1,1 +1,1 @@
-"""Range names to stages: the default names, built-in maps, patterns of a user."""
+"""From range names to stages: the default names, built-in maps, a user's patterns."""

@@ -1,6 +1,6 @@
-"""The stage maps that the package brings: range names of serving frameworks, a TOML file each.
+"""The built-in stage maps: range names of serving frameworks, a TOML file each.
 
-Each file says of every name that it takes in which file and versions of the project it stands.
+Each file states, for every name, the source file and versions of the framework that have it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from importlib.resources import files
 from trace_timing.errors import UsageError, did_you_mean
 from trace_timing.timeline.naming.stage_names import StageMap, parse_stage_map, read_stage_map
 
-#: In the order in which `auto` prefers them where it knows equally many names by two.
+#: In the order in which `auto` prefers them where two know equally many names.
 BUILT_IN = ("vllm", "sglang", "trtllm", "transformers")
 AUTO = "auto"
 
@@ -32,8 +32,8 @@ def auto() -> StageMap:
 def stage_map_of(text: str) -> StageMap:
     """The map that `--stages` means: a built-in one's name, else a file.
 
-    A name is always the built-in map, so that what a command does never depends on the files that
-    lie about; a file called `vllm` is `./vllm`.
+    A built-in name never means a file, so that a command does the same in every folder; for a file
+    called `vllm` write `./vllm`.
 
     Raises:
         UsageError: neither, or the file is no stage map.

@@ -1,8 +1,8 @@
-"""Patterns that others wrote, matched within a time limit.
+"""Match a user's patterns within a time limit.
 
-Python's `re` can take for ever on a pattern such as (a+)+$, and cannot be stopped. `regex` reads
-the same patterns (look-around and back-references too, which linear engines as RE2 refuse, so that
-no stage map in use breaks) and takes a time limit.
+Python's `re` can take for ever on a pattern such as (a+)+$, and cannot be stopped. `regex` has a
+time limit and reads the same patterns, look-around and back-references included, which engines in
+linear time such as RE2 refuse.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ from typing import Any, Protocol
 
 from trace_timing.errors import UsageError
 
-#: Names longer than this stand for no stage. A template's kernel has a few thousand letters, a
-#: range a few dozen.
+#: Longer range names stand for no stage; real ones have a few dozen characters.
 MOST_NAME_CHARS = 4096
-#: A pattern takes microseconds on a name.
+#: For one name; a sound pattern takes microseconds.
 MOST_SECONDS = 1.0
 
 
 class Pattern(Protocol):
-    """What a stage map asks of a pattern: `re.Pattern` has it, and `LimitedPattern`."""
+    """What a stage map needs of a pattern; `re.Pattern` and `LimitedPattern` have it."""
 
     @property
     def pattern(self) -> str:
@@ -34,7 +33,7 @@ class Pattern(Protocol):
         """Its named groups."""
 
     def fullmatch(self, name: str, /) -> re.Match[str] | None:
-        """The match of a whole name, if it does."""
+        """The match of the whole name, else None."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class LimitedPattern:
         return found
 
     def fullmatch(self, name: str, /) -> re.Match[str] | None:
-        """The match of a whole name, if it does.
+        """The match of the whole name, else None.
 
         Raises:
             UsageError: it takes too long.

@@ -1,4 +1,4 @@
-"""Range names → stages: the default names, and other people's names by pattern."""
+"""From range names to stages: the default names, and others' names by pattern."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trace_timing.errors import AttributionError, UsageError, did_you_mean
+from trace_timing.schema.stages import BatchSize
 from trace_timing.stages import GENERATE, NUMBERED_STAGES, STAGES, STEP_STAGES, Stage
 from trace_timing.timeline.naming.patterns import MOST_NAME_CHARS, LimitedPattern, Pattern
 
@@ -20,27 +21,12 @@ else:
     import tomli as tomllib
 
 Generate = Literal["generate"]
-#: Of a number in a range name: two of them summed fit 63 bits.
+#: Most digits of a number in a range name, so that the sum of two fits 63 bits.
 _MOST_DIGITS = 18
 #: For all range names of a trace; those of the recorded traces take milliseconds.
 _MOST_SECONDS_A_TRACE = 10
-#: Stages that a range can stand for; the other two are what is left over.
+#: Stages that a range can stand for; `other` and `unattributed` are left over.
 RANGE_STAGES: tuple[Stage, ...] = tuple(s for s in STAGES if s not in ("other", "unattributed"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchSize:
-    """What the name of a server's forward says of its batch; None: the name does not say it.
-
-    A context request is one whose prompt is being read, a generation request one that is given
-    tokens. Tokens are those that the forward reads, not those that it gives.
-    """
-
-    batch_size: int | None = None
-    context_requests: int | None = None
-    context_tokens: int | None = None
-    generation_requests: int | None = None
-    generation_tokens: int | None = None
 
 
 #: Group of a pattern → field of BatchSize.
@@ -49,7 +35,7 @@ _GROUPS = {f.name.replace("batch_size", "batch"): f.name for f in fields(BatchSi
 
 @dataclass(frozen=True)
 class NamedStage:
-    """What a range name says: the stage or generate, the step's number, the batch."""
+    """A range name as read: the stage or generate, the step's number, the batch."""
 
     stage: Stage | Generate
     step: int | None = None
@@ -58,7 +44,7 @@ class NamedStage:
 
 @dataclass(frozen=True)
 class Caution:
-    """Names that a map reads in the likeliest way, and why it may be another."""
+    """Names that a map reads by their likeliest meaning, and why another is possible."""
 
     pattern: Pattern
     reason: str
@@ -75,14 +61,14 @@ class StageMap:
     patterns: tuple[tuple[Pattern, Stage | Generate], ...]
     #: Of a built-in map; empty for a file's and for the default names.
     name: str = ""
-    #: The names are a server's: each forward is a step by itself, that of a prompt too.
+    #: The names are a server's: each forward is a step, that of a prompt too.
     serving: bool = False
     cautions: tuple[Caution, ...] = ()
     #: Maps of which each trace takes the one that knows its names best (`--stages auto`).
     candidates: tuple[StageMap, ...] = ()
 
     def resolve(self, name: str) -> NamedStage | None:
-        """What a range name says; None for a range of somebody else's.
+        """The stage, step and batch of a range name; None where no pattern matches.
 
         Raises:
             UsageError: a group that should give a number matched something else, or a pattern
@@ -102,7 +88,7 @@ class StageMap:
         return None
 
     def meanings(self, names: Sequence[str]) -> dict[str, NamedStage | None]:
-        """What each of a trace's distinct range names says.
+        """`resolve` for each of a trace's distinct range names.
 
         Raises:
             UsageError: the patterns take too long on all of them together; or as `resolve`.
@@ -123,8 +109,8 @@ class StageMap:
     def chosen_for(self, names: Iterable[str]) -> StageMap:
         """The map to read a trace with: this one, or of several candidates the best.
 
-        Where a default name is among the trace's, the default names: captures are read as ever.
-        Else the candidate that knows most names of forwards; the default names if none does.
+        The default names where the trace has one of them, so that captures are read with them. Else
+        the candidate that knows most names of forwards; the default names if none does.
 
         Args:
             names: distinct names of the trace's ranges.
@@ -137,7 +123,7 @@ class StageMap:
         return recognised(seen, self.candidates) or DEFAULT_STAGES
 
     def settings(self) -> tuple[Any, ...]:
-        """All that a result depends on, as plain values."""
+        """Everything in the map that a result depends on, as plain values for a cache key."""
         pairs = [(pattern.pattern, str(stage)) for pattern, stage in self.patterns]
         cautions = [(c.pattern.pattern, c.reason) for c in self.cautions]
         return pairs, self.name, self.serving, cautions, [c.settings() for c in self.candidates]
@@ -156,6 +142,7 @@ def recognised(names: Iterable[str], maps: Iterable[StageMap]) -> StageMap | Non
 
 
 def _numbers(match: re.Match[str]) -> dict[str, int]:
+    """The numbers in a range name, by group of its pattern."""
     texts = {group: text for group, text in match.groupdict().items() if text is not None}
     for group, text in texts.items():
         if text.isdecimal() and len(text) > _MOST_DIGITS:
@@ -174,11 +161,11 @@ def _numbers(match: re.Match[str]) -> dict[str, int]:
 
 
 def _batch(numbers: Mapping[str, int]) -> BatchSize | None:
-    told = {_GROUPS[group]: number for group, number in numbers.items() if group != "step"}
-    if not told:
+    sizes = {_GROUPS[group]: number for group, number in numbers.items() if group != "step"}
+    if not sizes:
         return None
-    requests = [told[n] for n in ("context_requests", "generation_requests") if n in told]
-    return BatchSize(**({"batch_size": sum(requests)} if requests else {}) | told)
+    requests = [sizes[n] for n in ("context_requests", "generation_requests") if n in sizes]
+    return BatchSize(**({"batch_size": sum(requests)} if requests else {}) | sizes)
 
 
 def _default_pattern(stage: str) -> re.Pattern[str]:
@@ -186,7 +173,7 @@ def _default_pattern(stage: str) -> re.Pattern[str]:
     return re.compile(re.escape(stage) + number)
 
 
-#: `capture` records no `mixed` forward, so a range of that name is somebody else's.
+#: Without `mixed`: `capture` records no such forward, so a range of that name is another program's.
 DEFAULT_STAGES = StageMap(
     (
         (re.compile(GENERATE), "generate"),
@@ -196,7 +183,7 @@ DEFAULT_STAGES = StageMap(
 
 
 def _is_ours(name: str) -> bool:
-    """Whether a name is one that captures have, and servers have not: SGLang has a `draft`."""
+    """Whether only captures have a range of this name; SGLang too has a `draft`."""
     found = DEFAULT_STAGES.resolve(name)
     return found is not None and found.stage != "draft"
 
@@ -255,6 +242,7 @@ def parse_stage_map(text: str, source: str, *, name: str = "") -> StageMap:
 def _compile(
     stage: str, given: object, source: str, *, own: bool
 ) -> list[tuple[Pattern, Stage | Generate]]:
+    """The compiled patterns of one stage."""
     known: dict[str, Stage | Generate] = {s: s for s in RANGE_STAGES} | {"generate": "generate"}
     if stage not in known:
         raise UsageError(
@@ -270,7 +258,9 @@ def _pattern(stage: str, text: object, source: str, *, own: bool) -> Pattern:
         pattern: Pattern = re.compile(str(text)) if own else LimitedPattern(str(text))
         groups = pattern.groupindex.keys()
     except (re.error, RecursionError, OverflowError) as error:
-        raise UsageError(f"{source}: the pattern of {stage} is not one", why=str(error)) from error
+        raise UsageError(
+            f"{source}: the pattern of {stage} is no regular expression", why=str(error)
+        ) from error
     unknown = groups - {"step", *_GROUPS}
     if unknown:
         raise UsageError(

@@ -1,1 +1,1 @@
-"""Rows of the tables, and the checks on them."""
+"""Rows of `stages`, `device_stages`, `steps` and `kernels`, and the five checks on them."""

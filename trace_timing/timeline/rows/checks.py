@@ -1,4 +1,4 @@
-"""The five checks on the rows of the tables: equations that hold exactly, or a warning says so."""
+"""The five checks on the rows of the tables; each must hold exactly, else there is a warning."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run_checks(
 ) -> tuple[CheckResult, ...]:
     """`windows_sum`, `busy_and_idle` and `nothing_negative` on one run's rows.
 
-    Stages of which a part was not recorded have no busy time; their recorded steps have.
+    Partly recorded stages have no busy time, so `busy_and_idle` looks at their steps.
 
     Args:
         stages, device_stages, steps: rows of this run alone.

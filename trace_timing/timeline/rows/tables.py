@@ -1,9 +1,9 @@
-"""Runs → rows of the stage, device, step and kernel tables (columns: trace_timing.schema)."""
+"""Make the rows of `stages`, `device_stages`, `steps` and `kernels` (trace_timing.schema)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from trace_timing import schema
 from trace_timing.arrays import BoolArray, IntArray, number_codes
+from trace_timing.schema.stages import BatchSize, KernelTime, OpWord, StageSteps
 from trace_timing.stages import NUMBERED_STAGES, STAGES, Stage
 from trace_timing.timeline.build.metrics import (
     DeviceFigures,
@@ -29,10 +30,13 @@ from trace_timing.timeline.build.recorded_part import (
     recorded_steps,
 )
 from trace_timing.timeline.build.runs import TraceTimeline
-from trace_timing.timeline.naming.stage_names import BatchSize
 from trace_timing.trace.events import Kind, Trace
 
-OP_WORDS = {Kind.KERNEL: "kernel", Kind.MEMCPY: "memcpy", Kind.MEMSET: "memset"}
+_OP_WORDS: Mapping[Kind, OpWord] = {
+    Kind.KERNEL: "kernel",
+    Kind.MEMCPY: "memcpy",
+    Kind.MEMSET: "memset",
+}
 _NOTHING = np.empty(0, np.int64)
 _NO_CELLS = Cells(
     _NOTHING, _NOTHING.astype(np.int32), _NOTHING.astype(np.uint8), _NOTHING, _NOTHING
@@ -92,7 +96,7 @@ def stage_columns(
         "stage": [STAGES[r] for r in rows],
         **_known(run, rows, _device_columns(device, rows, run.clock)),
         **_host_columns(host, rows),
-        **_part_columns(run, [STAGES[r] for r in rows]),
+        **_step_columns_of_stages(run, [STAGES[r] for r in rows]),
         "reason": [reason if STAGES[r] == "unattributed" else None for r in rows],
         "clock": [run.clock] * len(rows),
     }
@@ -114,7 +118,7 @@ def stray_columns(timeline: TraceTimeline, key: RunKey) -> Columns:
         "stage": [STAGES[r] for r in rows],
         **_device_columns(device, rows, "device"),
         **dict.fromkeys(("window_ns", "busy_ns", "idle_ns", "queued_ns"), [None] * len(rows)),
-        **{c: [0] * len(rows) for c in ("syncs", "sync_wait_ns", "allocs", "alloc_ns", "host_ns")},
+        **{field.name: [0] * len(rows) for field in fields(HostFigures)},
         "recorded": [True] * len(rows),
         "reason": [",".join(sorted(timeline.unattributed))] * len(rows),
         "clock": ["device"] * len(rows),
@@ -155,7 +159,7 @@ def step_columns(
     run: RunTimeline,
     key: RunKey,
 ) -> Columns:
-    """`steps`: one row a numbered forward of the run (timeline.layout.forward_keys), in order."""
+    """`steps`: one row a numbered forward of the run (`model.forward_keys`), in order."""
     device, host = run_figures(run), host_figures(trace, timeline.hosts, run)
     rows = np.array(forward_keys(run), np.int64)
     batches = {r.key: r.batch or BatchSize() for r in reversed(run.ranges)}
@@ -179,9 +183,9 @@ def step_columns(
 
 
 def step_intervals(run: RunTimeline, key_rows: IntArray) -> list[int | None]:
-    """Forward begins → next forward of any kind begins, of the steps with these keys.
+    """Ns from the begin of each of these forwards to that of the next forward of any kind.
 
-    The last one ends with generate(); without a generate range it has none.
+    Of the last one to the end of generate(); None without a generate range.
     """
     forwards = forward_keys(run)
     begins = {r.key: r.start_ns for r in reversed(run.ranges)}
@@ -190,10 +194,10 @@ def step_intervals(run: RunTimeline, key_rows: IntArray) -> list[int | None]:
     return [ends[key] - begins[key] if key in ends else None for key in key_rows.tolist()]
 
 
-def kernel_columns(trace: Trace, run: RunTimeline, key: RunKey) -> Columns:
+def kernel_times(trace: Trace, run: RunTimeline) -> list[KernelTime]:
     """`kernels`: one row a stage and op name, the longest total first within a stage.
 
-    Of a stage recorded in part: those of its recorded steps.
+    Of a partly recorded stage, those of its recorded steps.
     """
     events, ops = trace.events, run.ops.take(recorded_keys(run)[run.ops.key])
     stage = groups_by_stage(run.keys, STAGES)[ops.key]
@@ -208,30 +212,43 @@ def kernel_columns(trace: Trace, run: RunTimeline, key: RunKey) -> Columns:
     stage, name = np.divmod(rest, len(trace.names))
     order = np.lexsort((name, -total, stage))
     stage, name, op_kind = stage[order], name[order], op_kind[order]
-    data = {
-        **key.columns(len(order)),
-        "stage": [STAGES[s] for s in stage],
-        "name": [trace.names[n] for n in name],
-        "op": [OP_WORDS[Kind(k)] for k in op_kind],
-        "count": count[order].tolist(),
-        "total_ns": total[order].tolist(),
-        "mean_ns": (total[order] / count[order]).tolist(),
-        "max_ns": longest[order].tolist(),
-    }
-    return Columns(schema.KERNELS, data)
+    figures = zip(
+        stage.tolist(),
+        name.tolist(),
+        op_kind.tolist(),
+        count[order].tolist(),
+        total[order].tolist(),
+        longest[order].tolist(),
+        strict=True,
+    )
+    return [
+        KernelTime(
+            stage=STAGES[s],
+            name=trace.names[n],
+            op=_OP_WORDS[Kind(k)],
+            count=count,
+            total_ns=total,
+            mean_ns=total / count,
+            max_ns=longest,
+        )
+        for s, n, k, count, total, longest in figures
+    ]
 
 
 def _present(figures: DeviceFigures) -> BoolArray:
+    """Which stages have device time or ops."""
     return (figures.window_ns > 0) | (figures.gpu_ops > 0)
 
 
 def _ranged(run: RunTimeline, groups: IntArray, count: int) -> BoolArray:
+    """Which stages the run has ranges of."""
     present = np.zeros(count, np.bool_)
     present[[groups[item.key] for item in run.ranges if item.key is not None]] = True
     return present
 
 
 def _device_columns(figures: DeviceFigures, rows: IntArray, clock: str) -> dict[str, list[Any]]:
+    """Columns from the device's timeline; null where there is none."""
     empty = figures.gpu_ops[rows] == 0
     span = np.where(empty, 0, figures.last_end_ns[rows] - figures.first_start_ns[rows])
     columns: dict[str, list[Any]] = {
@@ -252,14 +269,11 @@ def _device_columns(figures: DeviceFigures, rows: IntArray, clock: str) -> dict[
 
 
 def _host_columns(figures: HostFigures, rows: IntArray) -> dict[str, list[Any]]:
-    return {
-        name: getattr(figures, name)[rows].tolist()
-        for name in ("syncs", "sync_wait_ns", "allocs", "alloc_ns", "host_ns")
-    }
+    return {field.name: getattr(figures, field.name)[rows].tolist() for field in fields(figures)}
 
 
 def _whole(run: RunTimeline, rows: IntArray) -> list[bool]:
-    """Whether all of each of these stages was recorded."""
+    """Whether each of these stages was recorded as a whole."""
     partly = partly_recorded(run)
     return [STAGES[r] not in partly for r in rows]
 
@@ -267,7 +281,7 @@ def _whole(run: RunTimeline, rows: IntArray) -> list[bool]:
 def _known(
     run: RunTimeline, rows: IntArray, columns: Mapping[str, list[Any]]
 ) -> dict[str, list[Any]]:
-    """The columns of stages, with what the device did null where it is not known of all of it."""
+    """The columns of stages, with the device's times null where a stage was partly recorded."""
     unknown = ("busy_ns", "idle_ns", "queued_ns")
     whole = _whole(run, rows)
     return {
@@ -281,7 +295,7 @@ def _known(
 def _of_recorded(
     run: RunTimeline, keys: IntArray, columns: Mapping[str, list[Any]]
 ) -> dict[str, list[Any]]:
-    """The columns of steps, with all but the host's time null where a step was not recorded."""
+    """The columns of steps; where a step was not recorded, all but window and host time null."""
     known = recorded_keys(run)[keys]
     return {
         name: values
@@ -291,40 +305,34 @@ def _of_recorded(
     }
 
 
-def _part_columns(run: RunTimeline, stages: Sequence[Stage]) -> dict[str, list[Any]]:
-    """How much of each stage was recorded, its figures a recorded step, and estimates of all."""
+def _step_columns_of_stages(run: RunTimeline, stages: Sequence[Stage]) -> dict[str, list[Any]]:
     partly = partly_recorded(run)
     figures = None if run.clock == "host" else run_figures(run)
-    rows = [_part_row(run, stage, stage in partly, figures) for stage in stages]
-    names = ("recorded", *_PART_COLUMNS)
-    return {name: [row.get(name) for row in rows] for name in names}
+    rows = [_stage_steps(run, stage, stage in partly, figures) for stage in stages]
+    return {f.name: [getattr(row, f.name) for row in rows] for f in fields(StageSteps)}
 
 
-_PART_COLUMNS = (
-    "steps",
-    "recorded_steps",
-    "busy_per_step_ns",
-    "kernel_sum_per_step_ns",
-    "gpu_ops_per_step",
-    "busy_estimate_ns",
-    "gpu_ops_estimate",
-)
-
-
-def _part_row(
+def _stage_steps(
     run: RunTimeline, stage: Stage, in_part: bool, figures: DeviceFigures | None
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"recorded": not in_part}
+) -> StageSteps:
+    """How much of a stage was recorded, and its figures per step."""
+    row = StageSteps(recorded=not in_part)
     if stage in NUMBERED_STAGES:
         steps = recorded_steps(run, stage)
-        row |= {"steps": len(steps.steps), "recorded_steps": int(steps.recorded.sum())}
+        row = replace(row, steps=len(steps.steps), recorded_steps=int(steps.recorded.sum()))
         if figures is not None:
-            row["busy_per_step_ns"] = steps.per_step(figures.busy_ns)
-            row["kernel_sum_per_step_ns"] = steps.per_step(figures.kernel_sum_ns)
-            row["gpu_ops_per_step"] = steps.per_step(figures.gpu_ops)
+            row = replace(
+                row,
+                busy_per_step_ns=steps.per_step(figures.busy_ns),
+                kernel_sum_per_step_ns=steps.per_step(figures.kernel_sum_ns),
+                gpu_ops_per_step=steps.per_step(figures.gpu_ops),
+            )
     if in_part and figures is not None:
-        row["busy_estimate_ns"] = estimate_of_stage(run, stage, figures.busy_ns)
-        row["gpu_ops_estimate"] = estimate_of_stage(run, stage, figures.gpu_ops)
+        row = replace(
+            row,
+            busy_estimate_ns=estimate_of_stage(run, stage, figures.busy_ns),
+            gpu_ops_estimate=estimate_of_stage(run, stage, figures.gpu_ops),
+        )
     return row
 
 

@@ -1,1 +1,1 @@
-"""Trace files: opened, cached, verified; the compact store."""
+"""Open, cache and verify trace files; the compact store."""

@@ -1,7 +1,7 @@
-"""Compact stores of traces that were read before, found by the content of the file.
+"""Cache of compact stores of traces, keyed on the content of the trace file.
 
-The key is a hash of the file's bytes, so a trace that was moved is found and one that was
-overwritten is not. A damaged or older store is made anew.
+The key is a hash of the file's bytes, so a moved trace is found and an overwritten one is not. A
+damaged or older store is made anew.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trace_timing.trace.files.reading import STORE_ENDING, open_trace, opened, r
 from trace_timing.trace.files.store import STORE_VERSION, read_store, write_store
 from trace_timing.trace.kineto.inflating import MOST_INFLATION
 
-#: Oldest use goes first beyond this; two thousand MolmoE samples take 1 GB.
+#: Size limit; the least recently used stores go first. Two thousand MolmoE samples take 1 GB.
 LIMIT_BYTES = 4 * 10**9
 
 
@@ -36,7 +36,7 @@ def open_through(
     sha256: str | None = None,
     max_inflation: float = MOST_INFLATION,
 ) -> Trace:
-    """As `open_trace`, through the cache in `folder` where there is one."""
+    """As `open_trace`, through the cache in `folder`, unless it is None."""
     if folder is None:
         return open_trace(path, cpu_ops=cpu_ops, sha256=sha256, max_inflation=max_inflation)
     return open_cached(path, folder, cpu_ops=cpu_ops, sha256=sha256, max_inflation=max_inflation)
@@ -52,7 +52,7 @@ def open_cached(
 ) -> Trace:
     """As `open_trace`, through the cache in `folder`; a URL or a store is read directly.
 
-    A cache that cannot be written is no failure: the trace is read, the next time anew.
+    If the cache cannot be written, the trace is read anew next time.
     """
     source = str(path)
     if "://" in source or source.endswith(STORE_ENDING):
@@ -73,7 +73,7 @@ def open_cached(
 
 
 def prune(folder: Path, limit_bytes: int, *, ending: str = STORE_ENDING) -> None:
-    """Delete the files that were used longest ago until the rest fits."""
+    """Delete the least recently used files until the rest fits."""
     stores = [(file.stat(), file) for file in folder.glob(f"*{ending}")]
     stores.sort(key=lambda entry: entry[0].st_mtime_ns, reverse=True)
     total = 0

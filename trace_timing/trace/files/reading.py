@@ -1,4 +1,4 @@
-"""One way in for every trace: Kineto JSON or compact store, local file or URL."""
+"""Open any trace: Kineto JSON or compact store, local file or URL."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def open_trace(
     sha256: str | None = None,
     max_inflation: float = MOST_INFLATION,
 ) -> Trace:
-    """Read a compact store or a Kineto trace, told apart by content.
+    """Read a Kineto trace or a compact store, whichever the content is.
 
     Args:
         path: a local path, or a URL of any file system that fsspec knows (s3://, gs://, …).
-        cpu_ops: with the CPU ops; a store made without them has none to give.
-        sha256: what the file's must be; None: any.
+        cpu_ops: read the CPU ops too; a store may have been made without them.
+        sha256: that the file must have; None: any.
         max_inflation: how many times its size a .gz may inflate to.
     Raises:
-        TraceError: as read_trace and read_store; or CPU ops asked of a store that has none; or
-            another sha256.
+        TraceError: as read_trace and read_store; or CPU ops are requested from a store made without
+            them; or the sha256 is another.
     """
     source = str(path)
     with opened(source) as file:
@@ -63,7 +63,7 @@ def read_opened(
 
 
 def opened(source: str) -> BinaryIO:
-    """A file or URL, to read from its beginning.
+    """Open a file or URL for reading.
 
     Raises:
         TraceError: it cannot be read.
@@ -75,7 +75,7 @@ def opened(source: str) -> BinaryIO:
 
         if source.startswith("file://"):
             return Path(fsspec.core.url_to_fs(source)[1]).open("rb")
-        # Read ahead at once: a compressed trace is small, and a request a block is slow.
+        # Read as a whole: a compressed trace is small, and one request per block is slow.
         with fsspec.open(source, "rb") as remote:
             return io.BytesIO(cast("bytes", remote.read()))
     except (OSError, ValueError, ImportError) as error:

@@ -1,7 +1,7 @@
-"""The compact store: one trace as one Parquet file, a row an event, with all that analysis uses.
+"""The compact store: a trace as a Parquet file, one row an event, with all that analysis uses.
 
-A twentieth of the gzipped JSON and read without decoding text. The header is in the file's
-metadata, with a checksum over every column: a store is read as it was written or refused.
+It is a twentieth of the gzipped JSON in size and needs no decoding of text. The header is in the
+file's metadata, with a checksum over header and columns: a store that changed is refused.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from trace_timing.trace.processes import tell_processes
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Raised whenever a reader of the older version would misread the newer file: 3 has `process`, 4
-#: says what was left out for its damage.
+#: Raised whenever a reader of the older version would misread the newer file. 3 has `process`, 4
+#: has events left out because of damage.
 STORE_VERSION = 4
 _READ_VERSIONS = (2, 3, STORE_VERSION)
 PARQUET_MAGIC = b"PAR1"
 
-#: Of this version and before are stores that say nothing of processes.
+#: Last version without processes.
 _MIXED_PROCESSES = 2
 
 _KEY = b"trace_timing.store"
 _CHECKSUM = b'"checksum":'
 _DELTA = ("start_ns", "correlation")
-#: Columns of which NONE is no value.
+#: Columns that never are NONE, and so always stored.
 _ALWAYS = ("kind", "name")
 _REBUILD = "Delete it and analyze the JSON trace it was made from again."
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What the file's metadata holds."""
+    """The header in the file's metadata."""
 
     version: int
     info: TraceInfo
@@ -52,7 +52,7 @@ class Header(msgspec.Struct, frozen=True):
 
 
 def write_store(trace: Trace, path: str | Path, *, durable: bool = True) -> None:
-    """Write a trace to a Parquet file, atomically: a reader sees the whole file or none.
+    """Write a trace to a Parquet file, atomically.
 
     Args:
         durable: as in `atomic_write.replacing`.
@@ -79,6 +79,7 @@ def write_store(trace: Trace, path: str | Path, *, durable: bool = True) -> None
 
 
 def _stored_table(trace: Trace) -> pa.Table:
+    """The events as a table, with the header in its metadata."""
     import pyarrow as pa
 
     header = Header(
@@ -88,7 +89,7 @@ def _stored_table(trace: Trace) -> pa.Table:
         source=Path(trace.source).name,
         checksum=0,
     )
-    # What no event has is not stored: an empty column takes as long to read as a full one.
+    # Columns that no event has are left out: they take as long to read as full ones.
     columns: dict[str, Any] = {
         name: pa.array(values)
         for name, values in _columns(trace).items()
@@ -98,16 +99,16 @@ def _stored_table(trace: Trace) -> pa.Table:
         columns["name"], pa.array(trace.names, pa.string())
     )
     header = msgspec.structs.replace(header, checksum=_checksum(trace, msgspec.json.encode(header)))
-    # Columns that can hold no null need no levels, which take a third of the time to read.
+    # Without nulls a column needs no definition levels, which take a third of the time to read.
     schema = [pa.field(name, column.type, nullable=False) for name, column in columns.items()]
     return pa.table(columns, pa.schema(schema, {_KEY: msgspec.json.encode(header)}))
 
 
 def read_store(path: str | Path) -> Trace:
-    """Read what `write_store` wrote.
+    """Read a store that `write_store` wrote.
 
     Raises:
-        TraceError: no file, damaged, of another version or not a store at all.
+        TraceError: no such file, damaged, of another version, or no store.
     """
     try:
         with Path(path).open("rb") as file:
@@ -132,6 +133,7 @@ def read_store_stream(file: BinaryIO, source: str) -> Trace:
 
 
 def _trace(table: Any, path: str | Path) -> Trace:
+    """The trace of a stored table, verified by its checksum."""
     header, raw = _header(table.schema.metadata, path)
     try:
         names, codes = _dictionary(table.column("name"))
@@ -154,13 +156,13 @@ def _trace(table: Any, path: str | Path) -> Trace:
 
 
 def _with_processes(trace: Trace) -> Trace:
-    """What reading a file does since version 3; the device tracks of an older store are lost."""
+    """Find the processes of a store from before version 3, which has no device tracks."""
     events, processes = tell_processes(trace.events, trace.threads, None, trace.source)
     return replace(trace, events=events, info=replace(trace.info, processes=processes))
 
 
 def _header(metadata: Mapping[bytes, bytes] | None, path: str | Path) -> tuple[Header, bytes]:
-    """The header, and the text that its checksum was made over."""
+    """The header, and the text over which its checksum was made."""
     raw = (metadata or {}).get(_KEY)
     if raw is None:
         raise TraceError(
@@ -176,7 +178,7 @@ def _header(metadata: Mapping[bytes, bytes] | None, path: str | Path) -> tuple[H
                 why=f"This trace-timing reads versions {_READ_VERSIONS[0]} to {STORE_VERSION}",
                 remedy=_REBUILD,
             )
-        # Of the text as it stands: an older header has fewer fields than would be written today.
+        # The original text, because an older header has fewer fields than would be written today.
         covered = raw[: raw.rindex(_CHECKSUM)] + _CHECKSUM + b"0}"
         return msgspec.json.decode(raw, type=Header), covered
     except (msgspec.DecodeError, ValueError, KeyError, TypeError) as error:
@@ -201,7 +203,7 @@ def _columns(trace: Trace) -> dict[str, npt.NDArray[Any]]:
 
 
 def _checksum(trace: Trace, header: bytes) -> int:
-    """CRC-32 over the header and every column: damage is caught also in the file's footer.
+    """CRC-32 over the header and every column, which also detects damage of the file's footer.
 
     Args:
         header: its text, with 0 for the checksum.
@@ -218,7 +220,7 @@ def _checksum(trace: Trace, header: bytes) -> int:
 
 
 def compact(trace: Trace) -> Trace:
-    """The same trace with only the names and threads that its events use, by first use."""
+    """The trace with only the names and threads that its events use, in order of first use."""
     names, name = _compact(trace.names, trace.events.name)
     threads, thread = _compact(trace.threads, trace.events.thread)
     events = replace(trace.events, name=name, thread=thread)
@@ -231,6 +233,7 @@ _Label = TypeVar("_Label")
 def _compact(
     labels: tuple[_Label, ...], codes: npt.NDArray[np.int32]
 ) -> tuple[tuple[_Label, ...], npt.NDArray[np.int32]]:
+    """The labels in use, by first use, and the codes into them."""
     used, first = np.unique(codes, return_index=True)
     used = used[np.argsort(first)]
     used = used[used != NONE]
@@ -240,7 +243,7 @@ def _compact(
 
 
 def without_cpu_ops(trace: Trace) -> Trace:
-    """The trace as if CPU ops had not been asked for: they are counted, not kept."""
+    """The trace as if CPU ops had not been requested: only counted."""
     if not trace.info.has_cpu_ops:
         return trace
     cpu = trace.events.kind == Kind.CPU_OP

@@ -1,1 +1,1 @@
-"""Whether a trace can be trusted: checks on its events alone. docs/integrity.md has the list."""
+"""Integrity checks on a trace's events alone; docs/integrity.md lists all checks."""

@@ -1,4 +1,4 @@
-"""A check of a trace's integrity, and what it found."""
+"""Types of integrity checks and their results."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from trace_timing.stages import Stage
 from trace_timing.trace.events import Kind, Trace
 
 Subject = TypeVar("Subject")
-#: Letters of an event's name in a line of evidence: a name may be 100 kB long.
+#: Most characters of an event's name in evidence: a name may be 100 kB long.
 _NAME_LETTERS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What a check saw: how many faults, and in one line which; or, without any, what it saw."""
+    """Result of a check: the number of faults, and in one line which, or what was checked."""
 
     count: int
     evidence: str
-    #: The stage that the fault is in, where it is in one.
+    #: The stage of the fault, if it is in one.
     stage: Stage | None = None
 
 
 def passed(evidence: str) -> Found:
-    """Nothing wrong."""
+    """The result without a fault."""
     return Found(count=0, evidence=evidence)
 
 
@@ -34,15 +34,15 @@ def passed(evidence: str) -> Found:
 class Check(Generic[Subject]):
     """One row of a table of checks.
 
-    A fault is a WARN where the figures can be given with it named, a FAIL where one of them is
-    wrong by an amount that nobody knows.
+    A fault is a WARN if figures can be given with a warning, a FAIL if one of them is wrong by an
+    unknown amount.
     """
 
     code: str
     level: Literal["WARN", "FAIL"]
     #: What a fault means, in a sentence.
     message: str
-    #: From where on something counts as a fault, and why from there.
+    #: From which value on something is a fault, and why.
     bound: str
     remedy: str
     find: Callable[[Subject], Found]
@@ -65,7 +65,7 @@ def _result(check: Check[Subject], found: Found) -> IntegrityResult:
 
 
 def told(trace: Trace, row: int) -> str:
-    """An event for a line of evidence: its kind, name and begin."""
+    """Describe an event for evidence: its kind, name and begin."""
     events = trace.events
     kind = Kind(events.kind[row]).name.lower()
     name = trace.names[events.name[row]]

@@ -1,4 +1,4 @@
-"""Checks of GPU ops against the host: cause before effect, and soon enough."""
+"""Checks of the times of GPU ops against the host's: in causal order, and soon enough."""
 
 from __future__ import annotations
 
@@ -34,31 +34,32 @@ _NO_LAUNCH = "no op with a launch"
 
 @dataclass(frozen=True, eq=False)
 class _Waits:
-    """By how much n ops end after the return of a call that waited for them, where they do."""
+    """n ops that end after the return of a call that waited for them, and by how much."""
 
     op: IntArray
     late_ns: IntArray
-    #: Waiting calls that could be held against ops.
+    #: Number of waiting calls that could be compared with ops.
     calls: int
 
 
 def _early_ns(trace: Trace) -> IntArray:
-    """Begin of the launch minus begin of the op, of each linked op; above zero: cause after."""
+    """Launch begin minus op begin of each linked op; positive: the op began before its launch."""
     events, linked = trace.events, linked_ops(trace)
     return events.start_ns[linked.launch] - events.start_ns[linked.op]
 
 
 def clock_skew(trace: Trace) -> Found:
-    """Ops that begin before their launch, by no more than clocks may differ."""
+    """Ops that begin before their launch, within the tolerance of clocks."""
     return _early(trace, below=True)
 
 
 def before_launch(trace: Trace) -> Found:
-    """Ops that begin before their launch by more than that."""
+    """Ops that begin before their launch, beyond the tolerance of clocks."""
     return _early(trace, below=False)
 
 
 def _early(trace: Trace, *, below: bool) -> Found:
+    """Ops that begin before their launch, within the tolerance of clocks or beyond."""
     early = _early_ns(trace)
     if not len(early):
         return passed(_NO_LAUNCH)
@@ -72,16 +73,17 @@ def _early(trace: Trace, *, below: bool) -> Found:
 
 
 def early_return(trace: Trace) -> Found:
-    """Waiting calls that return before an op they waited for ends, by no more than clocks may."""
+    """Calls that return before an op they waited for ends, within the tolerance of clocks."""
     return _late(trace, below=True)
 
 
 def after_sync(trace: Trace) -> Found:
-    """Ops that end later than that after the return of a call that waited for them."""
+    """Calls that return before an op they waited for ends, beyond the tolerance of clocks."""
     return _late(trace, below=False)
 
 
 def _late(trace: Trace, *, below: bool) -> Found:
+    """Calls that return too early, within the tolerance of clocks or beyond."""
     waits = _waits(trace)
     if not waits.calls:
         return passed("no call that is known to wait for an op")
@@ -106,10 +108,10 @@ def _waits(trace: Trace) -> _Waits:
 
 
 def _device_waits(trace: Trace) -> _Waits:
-    """Calls that wait for all of a device: for every op whose launch had returned before.
+    """Calls that wait for all ops of a device whose launch had returned before.
 
-    Which device is not recorded, so only traces that tell of one are looked at; on a machine with
-    several only calls during which an op ended.
+    The device is not recorded, so only traces with one device are checked; on a machine with
+    several, only calls during which an op ended.
     """
     events, linked = trace.events, linked_ops(trace)
     calls = events.rows(Kind.CALL)
@@ -132,7 +134,7 @@ def _device_waits(trace: Trace) -> _Waits:
 
 
 def _last_so_far(ends: IntArray) -> IntArray:
-    """Of the first 1 … n values, the place of the largest."""
+    """For each i, the index of the largest of the first i + 1 values."""
     so_far = np.maximum.accumulate(ends)
     return np.maximum.accumulate(np.where(ends == so_far, np.arange(len(ends)), 0))
 
@@ -140,8 +142,8 @@ def _last_so_far(ends: IntArray) -> IntArray:
 def _copy_waits(trace: Trace) -> _Waits:
     """Copies to the host whose call returns when they are done, or that a call waits for at once.
 
-    A copy into pageable memory is done when its call returns; of one into pinned memory a wait for
-    the stream tells, where it is the thread's next call.
+    A copy into pageable memory is done when its call returns, one into pinned memory when a wait
+    for the stream returns, if that is the thread's next call.
     """
     events, linked = trace.events, linked_ops(trace)
     to_host = np.array(["DtoH" in n or "DeviceToHost" in n for n in trace.names], np.bool_)
@@ -159,9 +161,9 @@ def _copy_waits(trace: Trace) -> _Waits:
 
 
 def _next_calls(trace: Trace, rows: IntArray) -> IntArray:
-    """The next call of the same thread to begin after each of these ends; −1 where there is none.
+    """The next call on the same thread after each of these calls; −1 where there is none.
 
-    What begins within one is the driver's part of it.
+    Calls inside a call are its driver calls and do not count.
     """
     events = trace.events
     calls = events.rows(Kind.CALL)
@@ -187,7 +189,7 @@ def _none() -> _Waits:
 
 
 def slow_launches(trace: Trace) -> Found:
-    """Even the quickest op starts long after its launch: the device's clock may be ahead."""
+    """Whether even the quickest op starts long after its launch; device clock may be ahead."""
     early = _early_ns(trace)
     if len(early) < _LEAST_OPS:
         return passed(f"{len(early)} launches: too few to tell")
@@ -230,9 +232,9 @@ def _waited(trace: Trace, linked: LinkedOps, wait: IntArray) -> Found:
 
 @cached_per_object
 def _idle_waits(trace: Trace) -> IntArray:
-    """Of each linked op, how long it was launched and no op ran on any device before it started.
+    """For each linked op, the idle time of all devices between its launch and its start.
 
-    What ran while recording was off is not known, so nothing waited then.
+    Time in which recording was off does not count, since other ops may have run then.
     """
     events, linked = trace.events, linked_ops(trace)
     ops = gpu_op_rows(events)
@@ -250,7 +252,7 @@ def _idle_waits(trace: Trace) -> IntArray:
 
 
 def _late_last(trace: Trace, linked: LinkedOps, wait: IntArray) -> BoolArray:
-    """The last op to start, where it waited longer than all before it took."""
+    """Selects the last op to start, if it waited longer than all before it took."""
     events = trace.events
     found = np.zeros(len(linked), np.bool_)
     if len(linked) < _LEAST_OPS:

@@ -1,4 +1,4 @@
-"""Faults of a recording that its own events betray (docs/integrity.md)."""
+"""Count corrupt durations and lost ops of a recording (docs/integrity.md)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STREAM_OVERLAP_NS = 5_000
 
 @dataclass(frozen=True)
 class Integrity:
-    """Counts of what a sound trace has none of."""
+    """Counts of faults; all 0 in a sound trace."""
 
     #: Ops that end more than STREAM_OVERLAP_NS after the next op of their stream starts.
     overlong_ops: int
@@ -37,7 +37,7 @@ class Integrity:
 
 @cached_per_object
 def check_integrity(trace: Trace) -> Integrity:
-    """Look for corrupt durations and lost ops."""
+    """Count corrupt durations and lost ops."""
     overlong = _overlong(trace)
     found = launches(trace)
     lost = found.missing & ~found.at_switch
@@ -53,12 +53,13 @@ def check_integrity(trace: Trace) -> Integrity:
 
 
 def lost_at_switches(trace: Trace) -> IntArray:
-    """Rows of the launching calls without an op that belong to a switch of recording."""
+    """Rows of the launching calls that lost their op at a switch of recording."""
     found = launches(trace)
     return found.row[found.at_switch]
 
 
 def _overlong(trace: Trace) -> IntArray:
+    """By how many ns ops outlast the begin of their stream's next op, of those beyond tolerance."""
     events = trace.events
     ops = gpu_op_rows(events)
     # Nodes of a graph run side by side under one stream's name.
@@ -78,20 +79,20 @@ class Launches:
     """The n launching calls that have a correlation id, by begin."""
 
     row: IntArray
-    #: No op belongs to it.
+    #: Whether no op belongs to it.
     missing: BoolArray
-    #: None does, and it stands next to a switch.
+    #: Whether no op belongs to it because of a switch of recording.
     at_switch: BoolArray
 
     @property
     def lost(self) -> IntArray:
-        """Rows of those whose op the profiler lost, and not to a switch."""
+        """Rows of those without an op for another reason than a switch."""
         return self.row[self.missing & ~self.at_switch]
 
 
 @cached_per_object
 def launches(trace: Trace) -> Launches:
-    """Every launch, and whether an op belongs to it; what only builds a graph is none."""
+    """Every launch, and whether an op belongs to it; calls that only build a graph are left out."""
     events = trace.events
     calls = events.rows(Kind.CALL)
     launching = calls[calls_that(trace, calls, LAUNCHING)]
@@ -106,10 +107,10 @@ def launches(trace: Trace) -> Launches:
 
 
 def _next_to_switch(marks: Marks, start_ns: IntArray, missing: BoolArray) -> BoolArray:
-    """Which missing launches a switch explains: those in a gap or its guard step, and the last
-    ones before a gap, as far as none between them and the gap has its op.
+    """Which launches lost their op at a switch: those in a gap or its guard step, and the last ones
+    before a gap with no launch after them that has its op.
 
-    A stretch in which no launch has its op is none of a switch's doing.
+    If no launch at all of the stretch before a gap has its op, the switch is not the reason.
     """
     found = missing & marks.both.hold(start_ns)
     if not missing.any():

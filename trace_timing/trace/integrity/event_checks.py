@@ -1,4 +1,4 @@
-"""Checks of single events: times that nothing can have, and what the profiler says it lost."""
+"""Checks of single events: impossible times, and records that the profiler reports as dropped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trace_timing.trace.events import GPU_OP_KINDS, Kind, Trace
 from trace_timing.trace.integrity.check import Found, passed, told
 from trace_timing.units import NS_PER_S
 
-#: A trace whose times begin at 0 has its next events soon after.
+#: Distance of the next event from which on a time of 0 is a fault: traces may begin at 0.
 ZERO_ALONE_NS = NS_PER_S
 _DROPPED = re.compile(r"\bdropp?(?:ed|ing)\b|\blost records?\b", re.IGNORECASE)
 
@@ -31,7 +31,7 @@ def at_zero(trace: Trace) -> Found:
 
 
 def rest_begins(trace: Trace) -> int | None:
-    """When the first event begins that does not begin at 0; None without one."""
+    """Begin of the first event that does not begin at 0; None without one."""
     starts = trace.events.start_ns
     starts = starts[starts != 0]
     return int(starts[np.argmin(np.abs(starts))]) if len(starts) else None
@@ -45,7 +45,7 @@ def rounded(trace: Trace) -> Found:
 
 
 def dropped_records(trace: Trace) -> Found:
-    """The profiler's own word that it lost records: an event of its, or a note in the header."""
+    """Events of the profiler, or notes in the header, that report dropped records."""
     events = trace.events
     rows = events.rows(Kind.OVERHEAD)
     names = {trace.names[n] for n in events.name[rows].tolist()}

@@ -1,4 +1,4 @@
-"""GPU ops beside the calls that launched them, in the forms that several checks look at."""
+"""GPU ops with the calls that launched them, shared by several checks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LinkedOps:
 
     op: IntArray
     launch: IntArray
-    #: Its launch put a whole graph into the stream, or the op names its graph.
+    #: Whether its launch put a whole graph into the stream, or the op has a graph id.
     in_graph: BoolArray
 
     def __len__(self) -> int:

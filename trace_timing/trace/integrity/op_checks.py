@@ -1,4 +1,4 @@
-"""Checks of GPU ops against each other: what no device can do."""
+"""Checks of GPU ops against each other for what no device can do."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from trace_timing.trace.integrity.counts import STREAM_OVERLAP_NS, check_integri
 from trace_timing.trace.integrity.linked import linked_ops
 from trace_timing.trace.links import gpu_op_rows
 
-#: In traces whose times are whole µs, short ops of one stream can begin in one µs.
+#: Shortest duplicates in traces of whole µs: shorter ops of one stream can have the same begin.
 ROUNDED_DUR_NS = 10_000
-#: The last op of a stream has no next one to end before; so much longer than all others is odd.
+#: Ratio to the longest other op from which on a stream's last op is odd: no next op bounds its end.
 LAST_OP_TIMES = 20
 LEAST_OTHERS = 8
 _OF_ONE_KERNEL: frozenset[CallRole] = frozenset({"launch"})
@@ -36,7 +36,7 @@ def overlong_ops(trace: Trace) -> Found:
 
 
 def zero_length_ops(trace: Trace) -> Found:
-    """Ops that take no time, which in whole µs a short one may well."""
+    """Ops of no length; in traces of whole µs short ones may have none."""
     events, ops = trace.events, gpu_op_rows(trace.events)
     empty = ops[events.dur_ns[ops] == 0]
     if not len(empty) or trace.info.rounded_to_us:
@@ -46,11 +46,11 @@ def zero_length_ops(trace: Trace) -> Found:
 
 
 def doubled_events(trace: Trace) -> Found:
-    """Ops, or calls, of one name, place, start and length: of one stream, or one thread."""
+    """Ops of one stream, or calls of one thread, with the same name, start and length."""
     events = trace.events
     ops = gpu_op_rows(events)
     linked = linked_ops(trace)
-    # Nodes of a graph may well start together, and some traces do not number them.
+    # Nodes of a graph may start together, and some traces do not number them.
     ops = ops[~np.isin(ops, linked.op[linked.in_graph])]
     calls = events.rows(Kind.CALL)
     if trace.info.rounded_to_us:
@@ -71,7 +71,7 @@ def doubled_events(trace: Trace) -> Found:
 
 
 def _repeated(events: Events, rows: IntArray, *places: _Column) -> IntArray:
-    """Those of the rows that equal another one before them in place, name and time."""
+    """The rows that equal an earlier one in place, name and time."""
     columns: tuple[_Column, ...] = (
         *places,
         events.name[rows],
@@ -108,12 +108,12 @@ def out_of_order(trace: Trace) -> Found:
 
 
 def shared_launches(trace: Trace) -> Found:
-    """Kernels that share a launch which puts in one kernel."""
+    """Kernels that share a launch that launches one kernel."""
     events, linked = trace.events, linked_ops(trace)
     single = ~linked.in_graph & (events.kind[linked.op] == Kind.KERNEL)
     single &= calls_that(trace, linked.launch, _OF_ONE_KERNEL)
     op, launch = linked.op[single], linked.launch[single]
-    # A cooperative launch puts one kernel on each of several devices.
+    # A cooperative launch starts one kernel on each of several devices.
     order = np.lexsort((events.device[op], launch))
     op, launch = op[order], launch[order]
     shared = (launch[1:] == launch[:-1]) & (events.device[op][1:] == events.device[op][:-1])
@@ -128,7 +128,7 @@ def shared_launches(trace: Trace) -> Found:
 
 
 def long_last_ops(trace: Trace) -> Found:
-    """The last op of a stream, much longer than every other op of the trace."""
+    """Last ops of a stream that are much longer than every other op of the trace."""
     events = trace.events
     ops = gpu_op_rows(events)
     if len(ops) <= LEAST_OTHERS:

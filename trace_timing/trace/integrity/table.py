@@ -1,4 +1,4 @@
-"""The checks on a trace's events alone. docs/integrity.md says why each is a WARN or a FAIL."""
+"""The checks on a trace's events alone; docs/integrity.md explains why each is a WARN or FAIL."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Kineto JSON: found, decoded and turned into exact columns."""
+"""Read Kineto JSON into exact columns."""

@@ -1,4 +1,4 @@
-"""Which kind of event each category of a Kineto trace stands for."""
+"""Kind of event of each category of a Kineto trace."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from trace_timing.trace.events import Kind
 
 #: Kineto's categories, by version and back end (libkineto/src/ActivityType.cpp): API calls of ROCm
-#: are cuda_runtime or have names of their own, those of other devices too. Before October 2022 all
-#: were written with a capital (Kernel, Runtime …), so case is ignored.
+#: and other devices are cuda_runtime or have their own names. Before October 2022 all were
+#: capitalised (Kernel, Runtime …), so case is ignored.
 KIND_OF_CATEGORY: Mapping[str, Kind] = {
     "user_annotation": Kind.RANGE,
     "cuda_runtime": Kind.CALL,
@@ -32,13 +32,13 @@ KIND_OF_CATEGORY: Mapping[str, Kind] = {
     "overhead": Kind.OVERHEAD,
     "cuda_sync": Kind.SYNC,
 }
-#: Kinds by which nothing is timed: of these, events whose times cannot be used are left out.
+#: Kinds by which nothing is timed, so that events with unusable times are left out.
 NOT_TIMED = frozenset({Kind.CPU_OP, Kind.OVERHEAD, Kind.SYNC})
-#: Of a category that analysis has no use for.
+#: Kind of categories that analysis does not use.
 SKIPPED = 255
 
 
 def kind_of(label: str, *, cpu_ops: bool) -> int:
-    """The kind of a category; SKIPPED where it has none, and for CPU ops that nobody asked for."""
+    """The kind of a category; SKIPPED if not used, and for CPU ops unless requested."""
     kind = KIND_OF_CATEGORY.get(label.lower(), SKIPPED)
     return kind if cpu_ops or kind != Kind.CPU_OP else SKIPPED

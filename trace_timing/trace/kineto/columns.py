@@ -1,4 +1,4 @@
-"""Events of a trace, piece by piece -> columns of exact integers."""
+"""Collect decoded events, piece by piece, into columns of exact integers."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from trace_timing.trace.processes import DeviceTracks, tells_process
 
 
 def _table(*kinds: int) -> bytes:
-    """1 at the place of each of these kinds, else 0: selects by bytes.translate, or as an array."""
+    """A table of 256 bytes, 1 for each of these kinds, for bytes.translate or as an array."""
     return bytes(kind in kinds for kind in range(256))
 
 
 _SKIPPED_KIND = bytes([SKIPPED])
-#: Of an event that is not kept for its times; it is counted apart.
+#: Kind of events left out because of their times, which are counted separately.
 _LEFT_OUT = 254
 _UNUSED_KINDS = bytes([SKIPPED, _LEFT_OUT])
 _KEPT = _table(*Kind)
@@ -56,21 +56,21 @@ _ROWS: Mapping[str, bytes] = {
     "wait_correlation": _SYNC,
     "track": _ON_DEVICE,
 }
-#: Columns of Events that are read cell by cell.
+#: Columns of Events that are read value by value.
 _READ = tuple(name for name in DTYPES if name not in ("kind", "process"))
-#: Arguments, in which CUPTI's "none" may stand.
+#: Columns from arguments, which may have CUPTI's values for "none".
 _ARGUMENTS = ("size_bytes", *(name for name in DTYPES if name in Args.__struct_fields__))
 _UNKNOWN = frozenset((NONE, INVALID[0]))
-#: Of the column's type, less one, so that the number after it fits too.
+#: Largest value of the column's type, less one, so that the number after it fits too.
 _LARGEST_DEVICE = 2**31 - 2
 
 
-#: Cells of a column: 64-bit integers, or how many NONE.
+#: Values of a column: 64-bit integers as bytes, or a number of NONE.
 Chunk = bytes | int
 
 
 class Codes(dict[Any, int]):
-    """Numbers keys as they are first met; a plain `codes[key]` looks up or adds."""
+    """Numbers keys in order of first use: `codes[key]` looks up or adds."""
 
     def __missing__(self, key: Any) -> int:
         self[key] = code = len(self)
@@ -79,18 +79,18 @@ class Codes(dict[Any, int]):
 
 @lru_cache(maxsize=8)
 def _kind_of_code(labels: tuple[str, ...], cpu_ops: bool) -> bytes:
-    """A table for bytes.translate."""
+    """Table for bytes.translate from a label's code to its kind."""
     return bytes(kind_of(label, cpu_ops=cpu_ops) for label in labels).ljust(256)
 
 
 class Columns:
-    """Grows a piece at a time; `events()` makes arrays of it.
+    """Grows piece by piece; `events()` makes the arrays.
 
-    A list comprehension and struct.pack take 20 ns a cell, numpy's own ways from objects to an
-    array 33: a trace has millions of cells.
+    A list comprehension and struct.pack take 20 ns a value, numpy's conversion of objects 33, and a
+    trace has millions of values.
 
     Args:
-        cpu_ops: keep CPU ops too.
+        cpu_ops: read CPU ops too.
     """
 
     def __init__(self, cpu_ops: bool) -> None:
@@ -99,18 +99,18 @@ class Columns:
         self._threads = Codes()
         self._tracks = Codes()
         self._kind: list[bytes] = []
-        #: Of columns in _ROWS, the cells of the kinds that have them.
+        #: Values of the columns in _ROWS, only for the kinds that have them.
         self._chunks: dict[str, list[Chunk]] = {name: [] for name in (*_READ, "track")}
         self._decode = StrictDecoder()
-        #: Codes of the labels of all events that were decoded strictly.
+        #: Label codes of all events that were decoded strictly.
         self._codes = bytearray()
         self._loosely = False
         self._loose_skipped: Counter[str] = Counter()
-        #: What cannot be read as it stands.
+        #: Content that cannot be read as it stands.
         self.faults = Faults()
 
     def add(self, array: Buffer) -> None:
-        """Keep what analysis uses of a JSON array of events and count the rest.
+        """Add the events of a JSON array that analysis uses, and count the others.
 
         Raises:
             One of UNREADABLE: it is not one whole JSON array of objects; nothing was added.
@@ -120,11 +120,11 @@ class Columns:
                 if self._add_strictly(array):
                     return
             except (*UNREADABLE, struct.error):
-                pass  # another type, NaN, or not JSON at all: the loose reader tells these apart
+                pass  # another type, NaN, or not JSON: the loose reader finds out
         self._add_loosely(array)
 
     def events(self) -> Events:
-        """All rows, in file order; nothing can be added any more."""
+        """All events, in file order; call it once, after the last `add`."""
         kind = np.frombuffer(b"".join(self._kind), np.uint8)
         rows = {table: np.frombuffer(table, np.bool_)[kind] for table in set(_ROWS.values())}
         columns = {}
@@ -142,7 +142,7 @@ class Columns:
         return Events(kind=kind, **columns, process=absent("process", len(kind)))
 
     def _refuse_odd_devices(self, devices: IntArray, kind: npt.NDArray[np.uint8]) -> None:
-        """Note ops whose device is no number of one; of what is no op it says nothing."""
+        """Note ops whose device number is invalid."""
         devices[devices == INVALID[0]] = NONE
         odd = np.flatnonzero((devices < NONE) | (devices > _LARGEST_DEVICE))
         if not len(odd):
@@ -154,14 +154,14 @@ class Columns:
         devices[odd] = NONE
 
     def _alike_threads(self) -> tuple[tuple[tuple[str, str], ...], npt.NDArray[np.int32]]:
-        """Threads that are written alike ("7" and 7) as one, and the new code of each."""
+        """The threads, with those written as "7" and 7 joined, and the new code of each."""
         alike = Codes()
         new = [alike[str(pid), str(tid)] for pid, tid in self._threads]
         return tuple(alike), np.array([*new, NONE], np.int32)
 
     @property
     def skipped(self) -> Counter[str]:
-        """Events that are not kept, by label: category of those with a duration, else phase."""
+        """Number of events not read, by label: category if they have a duration, else phase."""
         counts = np.bincount(np.frombuffer(self._codes, np.uint8)).tolist()
         labels = zip(self._decode.labels, counts, strict=False)
         strictly = Counter({label: n for label, n in labels if self._skips(label)})
@@ -169,21 +169,21 @@ class Columns:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What Events.name points into."""
+        """The strings that Events.name indexes."""
         return tuple(self._names)
 
     @property
     def threads(self) -> tuple[tuple[str, str], ...]:
-        """What Events.thread points into."""
+        """The threads that Events.thread indexes."""
         return self._alike_threads()[0]
 
     @property
     def tracks(self) -> DeviceTracks:
-        """What device events have for a process; once `events()` was called."""
+        """The processes that device events give; valid after `events()`."""
         return DeviceTracks(self._track_of_event, tuple(map(str, self._tracks)))
 
     def _add_strictly(self, array: Buffer) -> bool:
-        """Whether float64 held the times of the kept events exactly; if not, nothing was added."""
+        """Add events by the strict decoder; False, with nothing added, if float64 is not exact."""
         events, codes = self._decode(array)
         kinds = codes.translate(_kind_of_code(self._decode.labels, self._cpu_ops))
         kept: list[Any] = list(compress(events, kinds.translate(_KEPT)))
@@ -196,6 +196,7 @@ class Columns:
         return True
 
     def _add_loosely(self, array: Buffer) -> None:
+        """Add events by the loose decoder, noting those that cannot be used."""
         events, repairs = decode_loosely(array)
         labels = [event.label for event in events]
         kinds = bytearray(kind_of(label, cpu_ops=self._cpu_ops) for label in labels)
@@ -267,7 +268,7 @@ class Columns:
 def _or_track(
     events: list[Complete], is_op: bytes, found: list[int], track: Callable[[Complete], int]
 ) -> list[int]:
-    """Of a GPU op without the argument its track's: Kineto's pid = device, tid = stream."""
+    """Values of an argument; for GPU ops without it their track's (pid = device, tid = stream)."""
     if _UNKNOWN.isdisjoint(found):
         return found
     return [
@@ -277,7 +278,7 @@ def _or_track(
 
 
 def _device_of_track(event: Complete) -> int:
-    """The process's number, where it can be that of a device."""
+    """The pid, if it can be a device's number."""
     number = whole(event.pid)
     return number if NONE < number <= _LARGEST_DEVICE else NONE
 
@@ -295,7 +296,7 @@ def _pack_unless_none(values: list[int]) -> Chunk:
 
 
 def _times(events: list[Complete]) -> npt.NDArray[np.float64]:
-    """The begins of all events, then their durations, in µs."""
+    """Begins of all events, then their durations, in µs."""
     begins, durations = [event.ts for event in events], [event.dur for event in events]
     return np.frombuffer(struct.pack(f"{2 * len(events)}d", *begins, *durations))
 
@@ -309,7 +310,7 @@ def _is_exact(us: npt.NDArray[np.float64]) -> bool:
 
 
 def _joined(chunks: list[Chunk]) -> IntArray | None:
-    """The cells of a column; None where all are NONE."""
+    """The values of a column; None where all are NONE."""
     if all(isinstance(chunk, int) for chunk in chunks):
         return None
     cells = (_pack([NONE]) * c if isinstance(c, int) else c for c in chunks)
@@ -319,7 +320,7 @@ def _joined(chunks: list[Chunk]) -> IntArray | None:
 def _column(
     name: str, values: IntArray | None, rows: BoolArray | None, count: int
 ) -> npt.NDArray[Any]:
-    """A column of Events from the cells of its rows: the chosen ones, or all."""
+    """A column of Events from the values of the selected rows, or of all."""
     dtype = DTYPES.get(name, np.int64)
     if values is None:
         return np.broadcast_to(np.array(NONE, dtype), count)

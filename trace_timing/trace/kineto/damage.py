@@ -1,8 +1,8 @@
-"""What can be saved of a document that is damaged beyond repair in some of its events.
+"""Salvage a document in which some events are damaged beyond repair.
 
-An event whose quotes or braces are wrong makes everything after it unreadable. Here the text is
-cut between braces, events are read one by one, and those that cannot be read are noted: Faults
-tells from what is left of them whether they were needed.
+An event with wrong quotes or braces makes everything after it unreadable. Here the text is cut
+between braces, events are read one by one, and those that cannot be read are noted: Faults decides
+by their remains whether they were needed.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from trace_timing.trace.kineto.text import UNREADABLE
 
 _BETWEEN = re.compile(rb"\}([ \t\n\r]*,[ \t\n\r]*)\{")
 _LIST_END = re.compile(rb'\][ \t\n\r]*(?:,[ \t\n\r]*"|\}[ \t\n\r]*\Z)')
-#: An event's text is cut where its arguments hold lists of objects: so many cuts are undone.
+#: Most cuts to undo within one event, whose arguments may hold lists of objects.
 _MOST_CUTS = 8
-#: Fields after the events are looked for in the document's last bytes.
+#: Bytes at the document's end that are searched for fields after the events.
 _TAIL_BYTES = 1 << 20
 _ENDS_TRIED = 1000
-#: A file with more events that cannot be read is one to record again.
+#: Most unreadable events; with more, the trace must be recorded again.
 _MOST_DAMAGED = 10_000
 
 
 def salvage(rest: Rest, columns: Columns) -> dict[str, Any] | None:
-    """Add the events that can be read to `columns`, note the others; return the header.
+    """Add the readable events to `columns`, note the others, and return the header.
 
-    None, with nothing added, where the document's end is missing or little of it can be read.
+    None, with nothing added, if the document's end is missing or too little is readable.
     """
     if rest.head is None:
         return None
@@ -68,12 +68,12 @@ def _array(events: list[bytes]) -> bytes:
 
 
 def _processes(columns: Columns) -> set[str]:
-    """Pids of the host's events so far; words stand for the profiler's own tracks."""
+    """Pids of the host's events so far, without the profiler's own tracks (words)."""
     return {pid for pid, _ in columns.threads if pid.isdecimal()}
 
 
 def _split_tail(rest: Rest, body: bytes) -> tuple[bytes, dict[str, Any]] | None:
-    """The text of the events that are left, and the header."""
+    """The text of the remaining events, and the header."""
     if rest.is_list:
         stripped = body.rstrip()
         return (stripped[:-1], {}) if stripped.endswith(b"]") else None
@@ -95,7 +95,7 @@ def _decoded(document: bytes) -> dict[str, msgspec.Raw] | None:
 
 
 def _sorted_out(events: bytes) -> list[tuple[bytes, bool]] | None:
-    """The text of each event, and whether it can be read; None where none or too few can."""
+    """Each event's text and whether it is readable; None if too few are."""
     cuts = [(m.start() + 1, m.end() - 1) for m in _BETWEEN.finditer(events)]
     begins = [0, *(end for _, end in cuts)]
     ends = [*(start for start, _ in cuts), len(events)]
@@ -116,7 +116,7 @@ def _sorted_out(events: bytes) -> list[tuple[bytes, bool]] | None:
 
 
 def _readable(text: bytes) -> bool:
-    """Whether the decoder takes it: JSON alone is not enough, a number may be beyond all types."""
+    """Whether the decoder accepts it; valid JSON may still have a number beyond all types."""
     try:
         decode_loosely(_array([text]))
     except UNREADABLE:

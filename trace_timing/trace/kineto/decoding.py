@@ -1,9 +1,9 @@
-"""JSON text of events -> typed events, by the way Kineto writes them or by any other way.
+"""Decode the JSON text of events into typed events.
 
-Two decoders. The strict one names the few fields needed, with the types that Kineto gives them
-today, of events with a duration (of all others the phase alone), and is as fast as JSON can be
-read from Python. Whatever it refuses, or cannot hold exactly, goes through the loose one, which
-takes any type and keeps the digits of times.
+The strict decoder reads the few fields needed, with the types that Kineto writes today, of events
+with a duration (of all others only the phase); it is as fast as JSON can be read from Python. Text
+that it refuses, or times that it cannot hold exactly, go to the loose decoder, which accepts any
+type and keeps the digits of times.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from trace_timing.trace.events import NONE
 from trace_timing.trace.kineto.text import UNREADABLE, Buffer, Repairs, repaired
 from trace_timing.units import NS_PER_US
 
-#: From here on neighbouring float64 that count µs are more than 1 ns apart, so digits decide.
-#: Below, a float is within 0.49 ns of the text: `ns_from_us` gives the ns that was written.
+#: From here on neighbouring float64 values of µs are more than 1 ns apart, so the digits are
+#: needed. Below, a float is within 0.49 ns of the text, and `ns_from_us` gives the ns that was
+#: written.
 EXACT_US = 2.0**43
-#: Nanoseconds from here on do not fit the columns of a trace: 63 bits and a sign.
+#: Nanoseconds from here on do not fit int64.
 _FIRST_TOO_LARGE_NS = 2**63
-#: Longer texts of times are left to Decimal, which has no limit of digits as int has.
+#: Longer times are parsed by Decimal, which has no limit of digits as int has.
 _MOST_DIGITS = 32
 
-#: What CUPTI writes for "no stream" and "no correlation", in 32 and in 64 bits.
+#: CUPTI's values for "no stream" and "no correlation", in 32 and in 64 bits.
 INVALID = (2**32 - 1, 2**64 - 1)
 
 
@@ -47,9 +48,9 @@ class Args(msgspec.Struct, gc=False, frozen=True):
 
 
 class Code(str):
-    """A label's code as a character, so that those of many events join to bytes.
+    """A label's code as a character, so that the codes of many events can be joined to bytes.
 
-    A mix-in of enumerations: a member's value is the label in the text, by which msgspec finds it.
+    Base of enumerations: a member's value is the label in the text, by which msgspec finds it.
     """
 
     _value_: str
@@ -62,7 +63,7 @@ class Code(str):
 
 
 class Event(msgspec.Struct, gc=False, tag_field="ph"):
-    """An event of any phase; its label's code is what tells which."""
+    """An event of any phase, given by its label's code."""
 
     label = ""
 
@@ -91,7 +92,7 @@ class LooseArgs(msgspec.Struct, gc=False):
     wait_correlation: Any = msgspec.field(default=NONE, name="wait_on_cuda_event_record_corr_id")
 
     def strict(self) -> Args:
-        """The same as integers; NONE for what is none."""
+        """The same as integers; NONE for values that are none."""
         return Args(*map(whole, msgspec.structs.astuple(self)))
 
 
@@ -118,7 +119,7 @@ class LooseEvent(msgspec.Struct, gc=False):
         return (self.complete and _text(self.cat)) or phase_label(_text(self.ph))
 
     def strict(self) -> Complete:
-        """The same event as Kineto would type it, without its times and label."""
+        """The event in Kineto's types, without its times and label."""
         return Complete(
             name=_text(self.name),
             pid=_whole_or_text(self.pid),
@@ -144,11 +145,11 @@ _MOST_LABELS = 256
 
 
 def phase_label(phase: str) -> str:
-    """Names an event that has no category, or no duration."""
+    """The label of an event that has no category, or no duration."""
     return f"ph {phase}"
 
 
-#: Of marks and flows, half of all events, nothing is read but which phase they have.
+#: Marks and flows, half of all events, of which only the phase is read.
 _OTHERS = tuple(
     msgspec.defstruct(
         f"Phase{ord(p)}", [], bases=(Event,), gc=False, tag=p, namespace={"label": chr(code)}
@@ -168,17 +169,17 @@ _only_labels = msgspec.json.Decoder(list[_OnlyLabel])
 
 
 class StrictDecoder:
-    """Decodes the pieces of one trace, and learns the categories that it meets there."""
+    """Decodes the pieces of one trace, and learns new categories on the way."""
 
     def __init__(self) -> None:
-        #: What each code stands for: the phases, then the categories known so far.
+        #: The label of each code: the phases, then the categories known so far.
         self.labels: tuple[str, ...] = (*map(phase_label, _PHASES), *_CATEGORIES)
 
     def __call__(self, array: Buffer) -> tuple[list[Event], bytes]:
         """Events of a JSON array, and the code of each one's label.
 
         Raises:
-            msgspec.ValidationError: it is written in a way that only `decode_loosely` reads.
+            msgspec.ValidationError: it has types that only `decode_loosely` reads.
             msgspec.DecodeError: it is not one whole JSON array.
         """
         try:
@@ -200,9 +201,10 @@ class StrictDecoder:
 
 @lru_cache(maxsize=8)
 def _decoder(labels: tuple[str, ...]) -> msgspec.json.Decoder[list[Event]]:
+    """The strict decoder that knows these labels."""
     categories = enumerate(labels[len(_PHASES) :], len(_PHASES))
     members = {f"CODE{code}": (category, code) for code, category in categories}
-    # What has no category is told by its phase.
+    # Events without a category have their phase as label.
     known: Any = Enum("Category", {"CODE0": ("", 0), **members}, type=Code)  # type: ignore[misc]
     label = ("label", known, msgspec.field(default=known(""), name="cat"))
     complete = msgspec.defstruct("Labelled", [label], bases=(Complete,), gc=False, tag=_PHASES[0])
@@ -211,7 +213,7 @@ def _decoder(labels: tuple[str, ...]) -> msgspec.json.Decoder[list[Event]]:
 
 
 def decode_loosely(array: Buffer) -> tuple[list[LooseEvent], Repairs]:
-    """Events of a JSON array whose fields may have any type, and what was put right in its text.
+    """Events of a JSON array whose fields may have any type, and the repairs of its text.
 
     Raises:
         One of UNREADABLE: it is not one whole JSON array of objects.
@@ -219,7 +221,7 @@ def decode_loosely(array: Buffer) -> tuple[list[LooseEvent], Repairs]:
     try:
         return _loose.decode(array), Repairs()
     except RecursionError:
-        raise  # no text to put right
+        raise  # no text to repair
     except UNREADABLE:
         right, repairs = repaired(array)
         if right == array:
@@ -230,8 +232,8 @@ def decode_loosely(array: Buffer) -> tuple[list[LooseEvent], Repairs]:
 def ns_from_us(us: FloatArray) -> IntArray:
     """Exact nanoseconds of n microseconds with three decimals or fewer, each below EXACT_US.
 
-    Whole and fractional µs apart: from 2⁴² µs on, µs × 1000 is itself rounded to the half ns, and
-    rounding that once more is off by 1 ns for a quarter of all times.
+    Whole and fractional µs are converted separately: from 2⁴² µs on, µs × 1000 is itself rounded to
+    half a ns, and rounding again would be off by 1 ns for a quarter of all times.
     """
     whole_us = np.floor(us)
     ns: IntArray = (whole_us * NS_PER_US + np.rint((us - whole_us) * NS_PER_US)).astype(np.int64)
@@ -239,7 +241,7 @@ def ns_from_us(us: FloatArray) -> IntArray:
 
 
 def ns_from_us_text(raw: msgspec.Raw) -> int | None:
-    """Exact nanoseconds of microseconds in JSON digits; None where they are no number that fits.
+    """Exact nanoseconds of microseconds in JSON digits; None if no number, or beyond int64.
 
     Digits past the nanosecond are rounded to the nearest, half to even.
     """
@@ -256,7 +258,7 @@ def ns_from_us_text(raw: msgspec.Raw) -> int | None:
         exact = Decimal(text) * NS_PER_US
     except ArithmeticError:
         return None
-    # An exponent alone can make an integer of a thousand million digits.
+    # An exponent can make an integer of a thousand million digits.
     if not exact.is_finite() or exact.adjusted() > len(str(_FIRST_TOO_LARGE_NS)):
         return None
     ns = int(exact.to_integral_value())
@@ -264,14 +266,14 @@ def ns_from_us_text(raw: msgspec.Raw) -> int | None:
 
 
 def fits(ns: int) -> bool:
-    """Whether a time or duration fits the columns of a trace."""
+    """Whether a time or duration fits int64."""
     return abs(ns) < _FIRST_TOO_LARGE_NS
 
 
 def whole(value: Any) -> int:
-    """An integer written as one, as decimal text or as hex text ("0x7f…"); NONE for anything else.
+    """The value of an integer, decimal text or hex text ("0x7f…"); NONE for anything else.
 
-    ROCm's queue handles fill 64 bits unsigned: the upper half wraps, which keeps them apart.
+    ROCm's queue handles are unsigned 64-bit: the upper half wraps, so that they stay distinct.
     """
     if value == NONE:
         return NONE

@@ -1,4 +1,4 @@
-"""What a file is that is no Kineto JSON: said by name, with what to do."""
+"""Recognise other kinds of files, so that the error can name them and the remedy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trace_timing.errors import TraceError
 from trace_timing.trace.kineto.pieces import Rest
 from trace_timing.trace.kineto.text import UNREADABLE
 
-#: Mark of the order of bytes, in UTF-8: it may stand before JSON and says nothing.
+#: UTF-8 byte order mark, which may precede JSON.
 UTF8_MARK = b"\xef\xbb\xbf"
 
 _UNPACK = "Unpack it and give the trace that is in it."
@@ -51,8 +51,8 @@ _MOST_FIRST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a file is, the evidence, and what to do."""
+class FileKind:
+    """Kind of a file, the evidence, and the remedy."""
 
     what: str
     why: str
@@ -60,10 +60,10 @@ class Said:
 
 
 def refuse_other_kinds(first: bytes, source: str) -> None:
-    """Refuse what its first bytes tell to be something else.
+    """Refuse a file of another kind, by its first bytes.
 
     Raises:
-        TraceError: it is.
+        TraceError: it is of a known other kind.
     """
     for magic, what, remedy in _MAGIC:
         if first.startswith(magic):
@@ -75,9 +75,9 @@ def refuse_other_kinds(first: bytes, source: str) -> None:
 
 
 def _is_perfetto(first: bytes) -> bool:
-    """Whether it begins with a packet: then one more follows right after its length, or none."""
+    """Whether it begins with a packet that is followed by another one or by nothing."""
     if first[:1] != bytes([_PERFETTO_TAG]) or b"\0" not in first[:4096]:
-        return False  # JSON may begin with that byte, a line's end, but has no byte 0
+        return False  # JSON may begin with that byte, a newline, but has no byte 0
     length = shift = 0
     for position, byte in enumerate(first[1:6], 2):
         length |= (byte & 0x7F) << shift
@@ -88,19 +88,19 @@ def _is_perfetto(first: bytes) -> bool:
     return False
 
 
-def said_of(rest: Rest) -> Said | None:
-    """What JSON is that cannot be read as one document, where that can be told."""
+def kind_of_document(rest: Rest) -> FileKind | None:
+    """Why JSON cannot be read as one document, if that can be recognised."""
     whole = bytes(rest.document[:_MOST_FIRST_BYTES])
     first = _FIRST_VALUE.match(whole)
     if rest.head is None and first and _is_json(first[1]):
-        return Said(
+        return FileKind(
             "it has one JSON value a line (ndjson), not one document",
             f"Its first line is {first[1][:60].decode(errors='replace')}",
             _KINETO,
         )
     end = _end_of_document(rest)
     if end is not None:
-        return Said(
+        return FileKind(
             "it holds two documents, one after the other",
             f"The second begins with {bytes(rest.body[end : end + 40]).decode(errors='replace')!r}",
             "Give each as a trace of its own.",
@@ -122,7 +122,7 @@ _SECOND = re.compile(rb"\}\s*([\{\[])")
 def _end_of_document(rest: Rest) -> int | None:
     """Where a second document begins in the body; None where there is none.
 
-    Between a closing brace and an opening one stands a comma, but between two documents.
+    A closing brace followed by an opening one without a comma is the end of a document.
     """
     head = b"" if rest.head is None else rest.head
     for tried, second in enumerate(_SECOND.finditer(rest.body)):

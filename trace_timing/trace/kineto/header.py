@@ -1,4 +1,4 @@
-"""The part of a Kineto file outside its events -> TraceInfo."""
+"""Read the fields of a Kineto file outside its events into TraceInfo."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import msgspec
 from trace_timing.trace.events import Damage, DeviceInfo, TraceInfo
 from trace_timing.trace.kineto.text import UNREADABLE, repaired
 
-#: A field of a header that is longer is none that a profiler wrote.
+#: Longest field of a header that a profiler would write.
 _MOST_BYTES = 1 << 20
 _FIELDS = ("baseTimeNanoseconds", "deviceProperties", "distributedInfo")
 _VERSION = "_version"
 
 
 def header_of(fields: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
-    """The fields of a document that `trace_info` reads; without those that cannot be read."""
+    """The fields of a document that `trace_info` needs, without unreadable ones."""
     header = {}
     for name, raw in fields.items():
         if memoryview(raw).nbytes <= _MOST_BYTES and (name in _FIELDS or name.endswith(_VERSION)):
@@ -29,7 +29,7 @@ def header_of(fields: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
     return header
 
 
-#: Fields of the header in which Kineto puts its log, by severity.
+#: Fields of the header with Kineto's log, by severity.
 _LOGS = ("ERROR", "WARNING")
 _MOST_NOTES, _NOTE_LETTERS = 20, 200
 
@@ -43,7 +43,7 @@ def trace_info(
     processes: tuple[str, ...] = (),
     damage: Damage,
 ) -> TraceInfo:
-    """Read what the header says; whatever is absent or of another type stays None."""
+    """Read the header; fields that are absent or of another type stay None."""
     distributed = header.get("distributedInfo")
     distributed = distributed if isinstance(distributed, dict) else {}
     return TraceInfo(
@@ -87,7 +87,7 @@ def _devices(properties: Any) -> tuple[DeviceInfo, ...]:
 
 
 def _whole(value: Any) -> int | None:
-    """An integer of 63 bits and a sign; None for anything else."""
+    """An integer that fits int64; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
     try:

@@ -1,8 +1,8 @@
-"""A trace file -> blocks of its text: inflated where it is gzipped, up to a limit.
+"""Read a trace file in blocks of text, inflating gzip up to a limit.
 
 Deflate can make a gigabyte of a megabyte. Kineto's JSON inflates to 12 to 23 times its size (13
-recorded and public traces), so a file that inflates to more than MOST_INFLATION times is no
-trace, or one that its owner has to vouch for.
+recorded and public traces), so a file that inflates to more than MOST_INFLATION times is refused
+unless the user allows more.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trace_timing.errors import TraceError
 from trace_timing.trace.kineto.file_kinds import UTF8_MARK, refuse_other_kinds
 
 GZIP_MAGIC = b"\x1f\x8b"
-#: What is read at a time.
+#: Bytes read at a time.
 BLOCK_BYTES = 1 << 18
 #: How many times its size a .gz may inflate to, once that is more than FREE_BYTES.
 MOST_INFLATION = 100.0
@@ -50,6 +50,7 @@ def blocks_of(
 
 
 def _inflated(file: BinaryIO, source: str, max_inflation: float) -> Iterator[bytes]:
+    """Blocks of the inflated text, up to the limit."""
     from isal import igzip, isal_zlib
 
     isal_error = cast("type[Exception]", isal_zlib.error)

@@ -1,11 +1,10 @@
-"""A long JSON document -> its events in pieces that fit the processor's cache.
+"""Split a long JSON document into pieces of events that fit the processor's cache.
 
-Nothing about the layout is assumed, only tried. The text between the first two events is taken
-for the separator of all; a piece ends where it last occurs in what was read. Whether that was
-between two events (and not inside a string or a nested list) the decoder says: text that starts
-with an event, closed by a bracket, is a whole JSON array only if it ended after an event. Where
-it says no, earlier places are tried, and then a piece of twice the size, at worst the whole
-document.
+The layout is tried and not assumed. The text between the first two events is taken as the separator
+of all, and a piece ends at its last occurrence in what was read. The decoder shows whether that was
+between two events, and not inside a string or a nested list: text that starts with an event and is
+closed by a bracket is a whole JSON array only if it ended after an event. If not, earlier places
+are tried, then a piece of twice the size, at worst the whole document.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ import msgspec
 
 from trace_timing.trace.kineto.text import STRING, UNREADABLE
 
-#: Small enough for the cache, large enough for what is done once a piece: with half of it reading
-#: and tiling 123 MB took 3 % longer, with twice as much 1 % less.
+#: Size of a piece: small enough for the cache, large enough for the work done once a piece. With
+#: half of it reading and tiling 123 MB took 3 % longer, with twice as much 1 % less.
 PIECE_BYTES = 1 << 19
 _PLACES_TRIED = 4
 
@@ -31,20 +30,20 @@ _CUT = re.compile(_KEY + rb"[ \t\n\r]*:?[ \t\n\r]*\Z")
 _NOT_WHITE = re.compile(rb"[^ \t\n\r]")
 _BETWEEN = re.compile(rb"\s*,\s*\{")
 _TOKEN = re.compile(STRING + rb"|[{}\[\]]", re.DOTALL)
-#: White space between the key and its list, and keys of that name that are not the document's own:
-#: whoever writes more has the document read as a whole.
+#: Most white space between the key and its list, and most keys of that name that are not the
+#: document's own; with more, the document is read as a whole.
 _MOST_WHITE_BYTES = 4096
 _KEYS_TRIED = 8
-#: Strings and brackets of one event. One with more is not cut from the next.
+#: Most strings and brackets of one event; one with more is not separated from the next.
 _MOST_TOKENS = 10_000
 
 
 @dataclass(frozen=True)
 class Rest:
-    """What is left of a document whose events were handed on.
+    """The remains of a document after its events were accepted.
 
-    `head` ends where the list of events begins; None where no such list was found, and then `body`
-    is the whole document. Together they are the document without the events handed on.
+    `head` ends where the list of events begins; None if no such list was found, and then `body` is
+    the whole document. Together they are the document without the accepted events.
     """
 
     head: bytearray | None
@@ -62,15 +61,15 @@ class Rest:
 
 
 def feed(blocks: Iterator[bytes], accept: Callable[[memoryview], None], piece_bytes: int) -> Rest:
-    """Hand the events of a document on, as JSON arrays, in order.
+    """Pass the events of a document to `accept`, as JSON arrays, in order.
 
     Time and memory are linear in the document's length, whatever is in it.
 
     Args:
         blocks: the document's text.
-        accept: takes one array; raises one of UNREADABLE, with nothing done, if it is none. The
-            text is only there until it returns.
-        piece_bytes: a piece is as long as this, or little longer.
+        accept: called with one array; raises one of UNREADABLE, with no effect, if it is none. The
+            text is valid only until it returns.
+        piece_bytes: approximate size of a piece.
     """
     head, rest = _split_head(blocks)
     if head is None:
@@ -96,7 +95,7 @@ def feed(blocks: Iterator[bytes], accept: Callable[[memoryview], None], piece_by
 
 
 def _split_head(blocks: Iterator[bytes]) -> tuple[bytearray | None, bytearray]:
-    """What precedes the first event, and what of the rest was read; None without an events list."""
+    """The text before the first event (None without a list of events), and the text after it."""
     text = bytearray()
     looked_at = tried = 0
     begun = False
@@ -125,14 +124,14 @@ def _split_head(blocks: Iterator[bytes]) -> tuple[bytearray | None, bytearray]:
 
 
 def _parted(text: bytearray, at: int) -> tuple[bytearray, bytearray]:
-    """Both parts of a text, without a copy of the first, which may be long."""
+    """Split a text in two, without copying the first part, which may be long."""
     rest = text[at:]
     del text[at:]
     return text, rest
 
 
 def _is_top_level(text: bytearray, at: int) -> bool:
-    """Whether a key that stands there is the document's own; the text is as before when done."""
+    """Whether a key at this place is the document's own; leaves the text unchanged."""
     _, rest = _parted(text, at)
     text += _KEY + b":0}"
     try:
@@ -162,7 +161,7 @@ def has_second_list(rest: Rest) -> bool:
 
 
 def _separator(text: bytearray) -> bytes:
-    """What lies between the first two events, their braces included; empty where unknown."""
+    """The text between the first two events, their braces included; empty if unknown."""
     depth = 0
     for token in islice(_TOKEN.finditer(text), _MOST_TOKENS):
         if token.group() in b"{[":
@@ -176,13 +175,13 @@ def _separator(text: bytearray) -> bytes:
 
 
 def _accepted_end(text: bytearray, separator: bytes, accept: Callable[[memoryview], None]) -> int:
-    """Where the events that were handed on end in the text; 0 if none were."""
+    """Where the accepted events end in the text; 0 if none were."""
     end = len(text)
     for _ in range(_PLACES_TRIED):
         end = text.rfind(separator, 0, end) + 1
         if not end:
             break
-        # In place: closed by a bracket for as long as it is looked at.
+        # In place: the text is closed by a bracket while it is decoded.
         after, text[end] = text[end], ord("]")
         try:
             with memoryview(text) as whole, whole[: end + 1] as array:

@@ -1,4 +1,4 @@
-"""Kineto JSON, plain or gzipped -> Trace: exact integer ns, nothing dropped unsaid."""
+"""Read Kineto JSON, plain or gzipped, into a Trace with exact ns; nothing is dropped silently."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trace_timing.errors import TraceError
 from trace_timing.trace.events import Events, Kind, Trace
 from trace_timing.trace.kineto.columns import Columns
 from trace_timing.trace.kineto.damage import salvage
-from trace_timing.trace.kineto.file_kinds import said_of
+from trace_timing.trace.kineto.file_kinds import kind_of_document
 from trace_timing.trace.kineto.header import header_of, trace_info
 from trace_timing.trace.kineto.inflating import MOST_INFLATION, blocks_of
 from trace_timing.trace.kineto.pieces import PIECE_BYTES, Rest, feed, has_second_list
@@ -22,7 +22,7 @@ from trace_timing.units import NS_PER_S, NS_PER_US
 
 _AGAIN = "Record the trace again, or copy it again from where it was recorded."
 _GIVE = "Give a trace exported by torch.profiler."
-#: A sum of durations is compared as a float: what it is rounded by stays below the 64th bit.
+#: Limit of the sum of durations, computed as a float, so that rounding stays below 64 bits.
 _MOST_NS = 2**63 - 2**32
 
 
@@ -32,18 +32,17 @@ def read_trace(
     """Read one Kineto trace.
 
     Args:
-        path: .json or .json.gz (told by content, not by name); an object with `traceEvents`
-            or a bare list of events.
-        cpu_ops: keep the `cpu_op` events too.
+        path: JSON or gzipped JSON, by content and not by name; an object with `traceEvents` or a
+            bare list of events.
+        cpu_ops: read the `cpu_op` events too.
         max_inflation: how many times its size a .gz may inflate to (inflating.py).
     Returns:
-        Events in file order. Categories that analysis has no use for are counted in
-        `info.skipped`, damaged events that it can do without in `info.damage`.
+        Events in file order. Events of unused categories are counted in `info.skipped`, damaged
+        ones that are not needed in `info.damage`.
     Raises:
-        TraceError: no file, empty, truncated, not JSON, not a trace, or calls or ops with missing,
-            NaN or negative times (the first is named, all are counted), or times of which no
-            sum or difference in 64 bits can be trusted; or several processes and no telling
-            whose an op is.
+        TraceError: no file, empty, truncated, not JSON, not a trace; calls or ops with missing, NaN
+            or negative times (the first is named, all are counted); times whose sums or differences
+            would overflow int64; or several processes and no information whose an op is.
     """
     try:
         with Path(path).open("rb") as file:
@@ -64,7 +63,7 @@ def read_stream(
     try:
         header = _finish(rest, columns, source)
     except UNREADABLE as error:
-        other = said_of(rest)
+        other = kind_of_document(rest)
         if other:
             raise TraceError(
                 f"{source}: {other.what}", why=other.why, remedy=other.remedy
@@ -96,7 +95,7 @@ def read_stream(
 
 
 def _refuse_overflow(trace: Trace) -> None:
-    """Refuse times whose sums and differences, with which all figures are made, would overflow."""
+    """Refuse times whose sums and differences would overflow int64."""
     events = trace.events
     if not len(events):
         return
@@ -118,13 +117,13 @@ def _refuse_overflow(trace: Trace) -> None:
 
 
 def _rounded_to_us(events: Events) -> bool:
-    """Whether every time is a whole µs; the first events tell, nearly always."""
+    """Whether every time is a whole µs; the first events nearly always decide."""
     times = (events.start_ns[:100], events.dur_ns[:100], events.start_ns, events.dur_ns)
     return bool(len(events)) and not any((t % NS_PER_US).any() for t in times)
 
 
 def _finish(rest: Rest, columns: Columns, source: str) -> dict[str, Any]:
-    """Add the events that are left in the document and return its other fields."""
+    """Add the remaining events of the document and return its other fields."""
     if rest.is_list:
         columns.add(rest.document)
         return {}
@@ -151,7 +150,7 @@ def _fields(document: Buffer) -> tuple[dict[str, msgspec.Raw], Repairs]:
     try:
         return decoder.decode(document), Repairs()
     except (msgspec.ValidationError, RecursionError):
-        raise  # no text to put right
+        raise  # no text to repair
     except UNREADABLE:
         right, repairs = repaired(document)
         if right == document:

@@ -1,8 +1,8 @@
-"""JSON text that is not quite JSON: what writers get wrong in strings and numbers, put right.
+"""Repair invalid strings and numbers in JSON text.
 
-C++ streams and Python's json write NaN and infinities bare (a bandwidth over a zero duration), by
-platform in several spellings. Kineto has written paths with bare backslashes, control characters
-and bytes that are no UTF-8 into strings. None of it touches a time, so it need not cost a trace.
+C++ streams and Python's json write bare NaN and infinities (a bandwidth over a zero duration), in
+several spellings by platform. Kineto has written paths with bare backslashes, control characters
+and bytes that are no UTF-8 into strings. None of these concern times, so the trace is still usable.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ import msgspec
 #: Text that need not be copied to be decoded.
 Buffer = bytes | bytearray | memoryview
 
-#: What decoding raises of text that is not JSON, or not of the expected types, or that nests
-#: deeper than a decoder can follow.
+#: Exceptions of decoding for text that is not JSON, not of the expected types, or nested too
+#: deeply.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-#: From Python 3.11 on a repetition can be told never to be taken back, so that none is remembered:
-#: a string of a million escapes takes no memory.
+#: Possessive repetition (from Python 3.11 on), which remembers no alternatives, so that a string of
+#: a million escapes takes no memory.
 _REPEATED = b"*+" if sys.version_info >= (3, 11) else b"*"
-#: A JSON string, or one that never ends: matched in one pass.
+#: A JSON string, or one without an end, matched in one pass.
 STRING = rb'"[^"\\]*(?:\\.[^"\\]*)' + _REPEATED + rb'"?'
-#: Bare numbers that are none, as glibc, Python and the C runtimes of Windows write them.
+#: Bare NaN and infinities, as glibc, Python and the C runtimes of Windows write them.
 _NON_FINITE = rb"-?\b(?:NaN|nan|Infinity|inf)\b(?:\(\w{1,8}\))?|-?\b1\.#[A-Z]{2,4}\d*"
 _TOKEN = re.compile(STRING + rb"|" + _NON_FINITE, re.DOTALL)
 
 _SURROGATES = rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-#: Escapes one after the other, so that of an escaped backslash the second half begins none.
+#: Escapes, matched in sequence, so that the second half of an escaped backslash begins none.
 _ESCAPE = re.compile(_SURROGATES + rb"|\\u[0-9a-fA-F]{4}|\\.?|[\x00-\x1f]", re.DOTALL)
-#: Only escapes that JSON knows, and no control character; half a pair may be among them.
+#: A string with only JSON's escapes and no control characters; half surrogate pairs are possible.
 _GOOD = re.compile(
     rb'[^\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^\\\x00-\x1f]*)' + _REPEATED
 )
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-#: A longer string is no name, and is left as it is.
+#: Longest string that is repaired; longer ones are no names.
 _MOST_BYTES = 1 << 20
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]..")
 _KNOWN_ESCAPES = frozenset(b'"\\/bfnrt')
@@ -46,7 +46,7 @@ _MOST_SHOWN = 80
 
 @dataclass
 class Repairs:
-    """Strings that were not valid JSON and were put right: how many, and the first."""
+    """Strings that were not valid JSON and were repaired: how many, and the first."""
 
     count: int = 0
     first: str = ""
@@ -58,18 +58,17 @@ class Repairs:
 
 
 def repaired(data: Buffer) -> tuple[bytes, Repairs]:
-    """The text with strings and bare numbers put right, where they were wrong.
+    """The text with invalid strings and bare numbers repaired.
 
-    Bytes that are no UTF-8 become the replacement character; a backslash that begins no escape
-    stands for itself; control characters are escaped; half a surrogate pair becomes the
-    replacement character; NaN and infinities become strings, which pass where nobody needs them
-    and are named where they are a time.
+    Bytes that are no UTF-8 and half surrogate pairs become the replacement character; a backslash
+    that begins no escape becomes a literal one; control characters are escaped; NaN and infinities
+    become strings, which cause an error only where they are needed, as times.
     """
     repairs, text = Repairs(), bytes(data)
     all_utf8 = _is_utf8(text)
     right = bytearray()
     done = 0
-    # Not by re.sub, which holds every string of the text at once.
+    # Not by re.sub, which would hold every string of the text at once.
     for match in _TOKEN.finditer(text):
         token = match.group()
         new = _put_right(token, all_utf8) if token.startswith(b'"') else b'"' + token + b'"'
@@ -114,7 +113,7 @@ def _escaped(match: re.Match[bytes]) -> bytes:
 
 
 def shown(text: bytes) -> str:
-    """Some text of a document for a message: printable, and not long."""
+    """A part of a document for a message, shortened and printable."""
     whole = text[: 4 * _MOST_SHOWN].decode("utf-8", "replace").strip('"')
     cut = "".join(c if c.isprintable() else "\ufffd" for c in whole[:_MOST_SHOWN])
     return cut + ("…" if len(whole) > _MOST_SHOWN else "")
