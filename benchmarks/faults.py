@@ -121,14 +121,15 @@ def stopped(command: Command, name: str, number: signal.Signals, times: int) -> 
     tally, chance, late = Tally(name, command.name), random.Random(int(number)), 0
     while tally.times < times:
         which = (tally.times + late) % len(command.variants)
-        process = command.start(command.variants[which])
+        process, begun = command.start(command.variants[which]), time.monotonic()
         assert process.pid
-        time.sleep(command.took_s[which] * chance.uniform(0.0, 1.0))
+        process.join(command.took_s[which] * chance.uniform(0.0, 1.0))
         if process.exitcode is None:
             os.kill(process.pid, number)
         process.join()
         if process.exitcode == EXIT_GOOD:
-            late += 1
+            # Less busy than it was, a machine is quicker.
+            late, command.took_s[which] = late + 1, time.monotonic() - begun
         else:
             tally.times += 1
             tally.damage.unclean += int(process.exitcode not in (-number, 130))
