@@ -48,6 +48,8 @@ def child(directory: Path, loaded: Loaded, *, stepping: bool = False) -> int:
     if pid:
         return pid
     try:
+        # Ignored where this was started in the background of a shell.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         if stepping:
             time.time, time.time_ns = _stepping_clock()
         resume = (directory / "runs.rank0.jsonl").exists()

@@ -54,6 +54,8 @@ def _run(arguments: list[str], said: str, clock_s: float, begun: Event) -> None:
         time.time_ns = lambda: real() + int(clock_s * 1e9)
     from trace_timing.commands import main
 
+    # Ignored where this was started in the background of a shell.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["trace-timing", *arguments]
     begun.set()
     main()

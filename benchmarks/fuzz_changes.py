@@ -365,12 +365,12 @@ def _whole_steps_gone(both: Both) -> bool:
     ranges = [e for e in gone if e.kind == "range"]
     calls = [e for e in gone if e.kind == "call"]
     launched = {e.correlation for e in calls}
-    left = [e.start for e in both.after if e.stage in STEPS]
+    left = [e for e in both.after if e.stage in STEPS]
     return (
         len(gone) == len(both.changes)
         and bool(ranges)
         and all(r.stage in STEPS for r in ranges)
-        and max(left, default=0) < min((r.start for r in ranges), default=0)
+        and not any(e.place == r.place and e.start > r.start for e in left for r in ranges)
         and all(any(r.start <= c.start < r.end for r in ranges) for c in calls)
         and {e.correlation for e in gone if e.kind == "op"} == launched
     )
