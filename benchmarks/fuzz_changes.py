@@ -272,7 +272,9 @@ def _with_its_op(change: Change, both: Both) -> bool:
 def _without_ranges(change: Change, both: Both) -> bool:
     if any(event.kind == "range" for event in both.after):
         return False
-    return _of_kind(change, "call") or (_of_kind(change, "range") and _gone(change))
+    if _of_kind(change, "op"):
+        return _same_but(change, "correlation")
+    return _of_kind(change, "call") or _gone(change)
 
 
 VALID: tuple[Valid, ...] = (
