@@ -17,17 +17,16 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
 from benchmarks.fault_tally import Damage, Tally, table
+from benchmarks.small_disk import remount, small_disk
 from trace_timing.api.capture.capture import capture
 from trace_timing.api.capture.sample_loop import SampleLoop, capture_samples
 from trace_timing.errors import EXIT_USAGE, TraceTimingError
@@ -49,6 +48,8 @@ def child(directory: Path, loaded: Loaded, *, stepping: bool = False) -> int:
     if pid:
         return pid
     try:
+        # Ignored where this was started in the background of a shell.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         if stepping:
             time.time, time.time_ns = _stepping_clock()
         resume = (directory / "runs.rank0.jsonl").exists()
@@ -217,25 +218,6 @@ class Captures:
             "full": self.full_disk,
             "readonly": self.read_only,
         }
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path | None]:
-    """A file system of its own; None where none may be mounted."""
-    folder.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        yield None
-        return
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
-def remount(disk: Path, option: str) -> None:
-    """Change a mounted file system's options."""
-    subprocess.run(["mount", "-o", f"remount,{option}", str(disk)], check=True)
 
 
 def main() -> int:

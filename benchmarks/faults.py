@@ -25,22 +25,26 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from benchmarks.fault_captures import remount, small_disk
 from benchmarks.fault_tally import Damage, Tally, table
+from benchmarks.small_disk import remount, small_disk
 from trace_timing.errors import EXIT_GOOD, EXIT_USAGE
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TRACES = sorted((REPOSITORY / "sample_traces" / "traces").glob("*.json.gz"))
 SUMMARY = "summary.json"
-_PRELOADED = ["trace_timing.commands.analyze", "trace_timing.commands.compare"]
+#: Traces enough to be spread over processes.
+_SPREAD = 12
+#: The main module itself, too: each child runs it once more for what it imports.
+_PRELOADED = ["trace_timing.commands.analyze", "trace_timing.commands.compare", "benchmarks.faults"]
 _forkserver = multiprocessing.get_context("forkserver")
 
 
-def _run(arguments: list[str], said: str, clock_s: float) -> None:
+def _run(arguments: list[str], said: str, clock_s: float, begun: Event) -> None:
     """A command as a user runs it, in a process forked from one that has the imports."""
     with open(said, "a") as file:  # noqa: PTH123
         os.dup2(file.fileno(), 1)
@@ -50,7 +54,10 @@ def _run(arguments: list[str], said: str, clock_s: float) -> None:
         time.time_ns = lambda: real() + int(clock_s * 1e9)
     from trace_timing.commands import main
 
+    # Ignored where this was started in the background of a shell.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["trace-timing", *arguments]
+    begun.set()
     main()
 
 
@@ -63,16 +70,18 @@ class Command:
         self.known: set[str] = set()
         self.took_s: list[float] = []
         for variant in variants:
-            begun = time.monotonic()
-            assert self.ended(variant) == EXIT_GOOD, self.said.read_text()[-2000:]
+            process, begun = self.start(variant), time.monotonic()
+            process.join()
+            assert process.exitcode == EXIT_GOOD, self.said.read_text()[-2000:]
             self.took_s.append(time.monotonic() - begun)
             self.known.add(self.result())
 
     def start(self, variant: list[str], clock_s: float = 0.0) -> ForkServerProcess:
-        """Begin to write one of the results."""
-        arguments = [self.name, *variant, "-o", str(self.place)]
-        process = _forkserver.Process(target=_run, args=(arguments, str(self.said), clock_s))
+        """Begin to write one of the results; returns once the command itself begins."""
+        arguments, begun = [self.name, *variant, "-o", str(self.place)], _forkserver.Event()
+        process = _forkserver.Process(target=_run, args=(arguments, str(self.said), clock_s, begun))
         process.start()
+        begun.wait()
         return process
 
     def ended(self, variant: list[str], clock_s: float = 0.0) -> int | None:
@@ -114,14 +123,15 @@ def stopped(command: Command, name: str, number: signal.Signals, times: int) -> 
     tally, chance, late = Tally(name, command.name), random.Random(int(number)), 0
     while tally.times < times:
         which = (tally.times + late) % len(command.variants)
-        process = command.start(command.variants[which])
+        process, begun = command.start(command.variants[which]), time.monotonic()
         assert process.pid
-        time.sleep(command.took_s[which] * chance.uniform(0.0, 1.0))
+        process.join(command.took_s[which] * chance.uniform(0.0, 1.0))
         if process.exitcode is None:
             os.kill(process.pid, number)
         process.join()
         if process.exitcode == EXIT_GOOD:
-            late += 1
+            # Less busy than it was, a machine is quicker.
+            late, command.took_s[which] = late + 1, time.monotonic() - begun
         else:
             tally.times += 1
             tally.damage.unclean += int(process.exitcode not in (-number, 130))
@@ -158,12 +168,14 @@ def clock_steps(command: Command, times: int) -> Tally:
 def workers_killed(place: Path, times: int) -> Tally:
     """A process that analyses traces is killed: every trace is there, once, or named as refused."""
     tally, chance = Tally("worker killed", "analyze"), random.Random(9)
-    every = [*map(str, TRACES), "--jobs", "2", "--no-cache", "--no-report"]
+    many = place.parent / "many"
+    many.mkdir()
+    for number in range(_SPREAD):
+        shutil.copy(TRACES[-1], many / f"copy{number}.json.gz")
+    every = [str(many), "--jobs", "2", "--no-cache", "--no-report"]
     command = Command("analyze", place, [every])
     expected = {t["trace"] for t in _summary(place)["traces"]}
-    for _ in range(20 * times):
-        if tally.times == times:
-            break
+    while tally.times < times:
         process = command.start(every)
         assert process.pid
         time.sleep(command.took_s[0] * chance.uniform(0.3, 0.9))
@@ -173,7 +185,7 @@ def workers_killed(place: Path, times: int) -> Tally:
         process.join()
         tally.times += int(bool(workers))
         said = _summary(place)
-        names = [t["trace"] for t in said["traces"]] + [r["source"] for r in said["rejected"]]
+        names = [t["trace"] for t in said["traces"]] + [r["source"] for r in said["rejections"]]
         tally.damage.lost += len(expected - set(names))
         tally.damage.doubled += len(names) - len(set(names))
         tally.damage.unclean += int(process.exitcode not in (0, 1))

@@ -20,6 +20,9 @@ SOURCES = (
     "tests/data/why/devices/traces/devices-ade15a12.r0.k0.json.gz",
 )
 LAUNCHES = 4
+OPS = ("kernel", "gpu_memcpy")
+#: A device that looks idle for longer, for what was cut out, gets a warning.
+LONGEST_IDLE_US = 90_000
 _RANGES = 9
 
 
@@ -55,19 +58,46 @@ def cut(path: Path) -> tuple[dict[str, Any], list[Event]]:
     inner = [r for r in ranges if r["name"] != "generate" and any(_in(r, o) for o in outer)]
     kept = [*outer, *inner[:_RANGES]]
     calls = [c for c in _of(events, "cuda_runtime") if c["args"].get("correlation")]
-    ops = [e for e in events if e.get("ph") == "X" and e.get("cat") in ("kernel", "gpu_memcpy")]
+    ops = [e for e in events if e.get("ph") == "X" and e.get("cat") in OPS]
     by_id = {op["args"]["correlation"]: op for op in ops}
     for item in kept[1:]:
         own = [c for c in calls if _in(c, item)]
         kept += (pairs := [c for c in own if c["args"]["correlation"] in by_id][:LAUNCHES])
         kept += [by_id[c["args"]["correlation"]] for c in pairs]
         kept += [c for c in own if "Synchronize" in c["name"]][:1]
+    by_call = {c["args"]["correlation"]: c for c in calls if any(_in(c, r) for r in kept[:1])}
+    linked = [op for op in ops if op["args"]["correlation"] in by_call]
+    more = _between([e for e in kept if e["cat"] in OPS], linked)
+    kept += [event for op in more for event in (by_call[op["args"]["correlation"]], op)]
     for category in ("cpu_op", "python_function", "overhead", "ac2g"):
         kept += [e for e in events if e.get("cat") == category][:4]
     kept += [e for e in events if e.get("ph") == "M"][:3]
     distinct = list({id(event): event for event in kept}.values())
     header = {k: v for k, v in document.items() if k in ("schemaVersion", "baseTimeNanoseconds")}
     return header, distinct
+
+
+def _between(kept: list[Event], ops: list[Event]) -> list[Event]:
+    """As few ops as leave the device idle for no longer than LONGEST_IDLE_US between those kept."""
+    kept = sorted(kept, key=_begin)
+    found, end = [], _end(kept[0])
+    for item in kept[1:]:
+        while _begin(item) - end > LONGEST_IDLE_US:
+            near = [op for op in ops if end <= _begin(op) <= end + LONGEST_IDLE_US]
+            if not near:
+                break
+            found.append(max(near, key=_end))
+            end = _end(found[-1])
+        end = max(end, _end(item))
+    return found
+
+
+def _begin(event: Event) -> float:
+    return float(event["ts"])
+
+
+def _end(event: Event) -> float:
+    return float(event["ts"] + event["dur"])
 
 
 def _of(events: list[Event], category: str) -> list[Event]:

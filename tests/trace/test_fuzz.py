@@ -42,16 +42,19 @@ def changed(*changes: tuple[int, dict[str, Any] | None]) -> list[str] | None:
     for place, fields in changes:
         events[place] = None if fields is None else {**(events[place] or {}), **fields}
     after = laid_out({}, [event for event in events if event])
-    return fuzz_changes.valid_kinds(fuzz_changes.changes_of(before, after), after)
+    return fuzz_changes.valid_kinds(before, after)
 
 
 def test_changes_that_make_another_valid_trace_are_told_from_those_that_do_not() -> None:
     """Event 0 is generate, 1 prefill, 2 decode[1]; 4 is the first launch and 5 its op."""
     assert changed((1, {"name": "vision"})) == ["range renamed"]
-    assert changed((5, {"ts": 1030.0})) == ["op or call begins or ends otherwise"]
+    assert changed((5, {"ts": 1030.0})) == ["op begins or ends otherwise"]
+    assert changed((4, {"ts": 1020.0})) == ["launch begins or ends otherwise"]
     assert changed((2, {"dur": 20.0})) == ["range begins or ends otherwise"]
-    assert changed((4, None), (5, None)) == ["launches gone with their ops"] * 2
-    assert changed(*((n, {"name": "theirs"}) for n in range(4))) == ["no range left"]
+    assert changed((4, None), (5, None)) == ["launch gone with its op"] * 2
+    assert changed((4, {"tid": 79})) == ["launch from another thread without ranges"]
+    assert changed((5, {"pid": ""})) == ["op on a track of another name"]
+    assert changed(*((n, {"name": "theirs"}) for n in range(4))) == ["no range left"] * 4
     for wrong in (
         (5, {"ts": 200_000.0}),  # 200 ms
         (5, None),
@@ -59,6 +62,10 @@ def test_changes_that_make_another_valid_trace_are_told_from_those_that_do_not()
         (1, None),
         (2, {"tid": 5}),
         (0, {"tid": 5}),
+        (0, {"name": "prefill"}),
+        (2, {"ts": 1056.0}),  # over the begin of the next step
+        (4, {"ts": 1030.0}),  # after the next launch
+        (4, {"pid": 5}),
         (4, {"args": {"correlation": 77}}),
         (2, {"dur": 4000.0}),
     ):

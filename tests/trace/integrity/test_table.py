@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.timeline.building import TraceBuilder
-from trace_timing.trace.events import Kind, Trace, TraceInfo
+from trace_timing.trace.events import NONE, Kind, Trace, TraceInfo
 from trace_timing.trace.integrity.check import run_checks
 from trace_timing.trace.integrity.table import TRACE_CHECKS
 
@@ -78,6 +78,25 @@ def _swapped_ops() -> Trace:
     return built.trace()
 
 
+def _renumbered(new_id: Callable[[int], int]) -> Trace:
+    """Launches and their ops under other ids."""
+    built = sound()
+    for row in built.rows:
+        if "correlation" in row:
+            row["correlation"] = new_id(row["correlation"])
+    return built.trace()
+
+
+def _one_more(device: int, kind: Kind = Kind.KERNEL) -> Trace:
+    """Another op under the last launch."""
+    built = sound(sync_at=None)
+    built.add(
+        kind, "one more", T0 + 200_000, T0 + 205_000, device=device, stream=7,
+        correlation=built.correlation,
+    )  # fmt: skip
+    return built.trace()
+
+
 def _far_op(by_ns: int) -> Trace:
     built = sound(sync_at=None)
     built.rows[-1]["start_ns"] += by_ns
@@ -106,6 +125,10 @@ def _noted(note: str) -> Trace:
         (_doubled_under_other_ids, {"doubled_events": "FAIL", "corrupt_durations": "FAIL"}),
         (_one_launch, {"shared_launch": "FAIL"}),
         (_swapped_ops, {"out_of_order": "FAIL", "clock_skew": "WARN"}),
+        (lambda: _renumbered(lambda n: 10 if n == 3 else n + 10), {"falling_ids": "FAIL"}),
+        (lambda: _renumbered(lambda n: 8 - n), {"falling_ids": "FAIL"}),
+        (lambda: _one_more(device=NONE), {"shared_launch": "FAIL"}),
+        (lambda: _one_more(device=0, kind=Kind.MEMSET), {"shared_launch": "FAIL"}),
         (lambda: sound(shift=-12_000).trace(), {"clock_skew": "WARN"}),
         (lambda: sound(shift=-70_000).trace(), {"op_before_launch": "FAIL"}),
         (lambda: sound(shift=40_000).trace(), {"early_return": "WARN"}),
@@ -145,12 +168,16 @@ def test_a_graphs_nodes_share_a_launch_and_may_start_together() -> None:
 
 
 def test_a_cooperative_launch_puts_a_kernel_on_each_device() -> None:
+    assert found(_one_more(device=1)) == {}
+
+
+def test_ids_begin_again_at_the_end_of_their_counter() -> None:
+    assert found(_renumbered(lambda n: (2**32 - 5 + n) % 2**32 + 1)) == {}
+
+
+def test_ids_are_counted_up_on_each_thread_by_itself() -> None:
     built = sound(sync_at=None)
-    built.op(T0 + 200_000, T0 + 205_000, launch=T0 + 190_000)
-    built.add(
-        Kind.KERNEL, "kernel", T0 + 200_000, T0 + 205_000, device=1, stream=7,
-        correlation=built.correlation,
-    )  # fmt: skip
+    built.op(T0 + 110_000, T0 + 119_000, launch=T0 + 1_000, thread=1)
     assert found(built.trace()) == {}
 
 

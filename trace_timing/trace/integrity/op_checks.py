@@ -8,7 +8,7 @@ import numpy.typing as npt
 from trace_timing.api_call_names import CallRole
 from trace_timing.arrays import IntArray
 from trace_timing.trace.calls import calls_that
-from trace_timing.trace.events import Events, Kind, Trace
+from trace_timing.trace.events import NONE, Events, Kind, Trace
 from trace_timing.trace.integrity.check import Found, passed, told
 from trace_timing.trace.integrity.counts import STREAM_OVERLAP_NS, check_integrity
 from trace_timing.trace.integrity.linked import linked_ops
@@ -19,6 +19,8 @@ ROUNDED_DUR_NS = 10_000
 #: Ratio to the longest other op from which on a stream's last op is odd: no next op bounds its end.
 LAST_OP_TIMES = 20
 LEAST_OTHERS = 8
+#: A fall by more is the counter of calls that begins again at 2³²: a server gets there in days.
+COUNTER_WRAP = 2**31
 _OF_ONE_KERNEL: frozenset[CallRole] = frozenset({"launch"})
 _Column = npt.NDArray[np.integer]
 
@@ -107,22 +109,44 @@ def out_of_order(trace: Trace) -> Found:
     )
 
 
+def falling_ids(trace: Trace) -> Found:
+    """Launches with a lower id than one before them on their thread: calls are counted up."""
+    events = trace.events
+    launch = linked_ops(trace).launch
+    columns = (events.correlation[launch], events.start_ns[launch], events.thread[launch])
+    launch = launch[np.lexsort(columns)]
+    ids = events.correlation[launch]
+    # Not as a difference of two, which may not fit 64 bits.
+    falls = (ids[1:] < ids[:-1]) & (ids[1:] > ids[:-1] - COUNTER_WRAP)
+    falls &= events.thread[launch][1:] == events.thread[launch][:-1]
+    if not falls.any():
+        return passed(f"{len(launch)} ops, the ids of each thread's launches ascend")
+    first = int(np.argmax(falls))
+    return Found(
+        count=int(falls.sum()),
+        evidence=f"{int(falls.sum())} launches, id {int(ids[first + 1])} after {int(ids[first])}: "
+        f"{told(trace, int(launch[first + 1]))}",
+    )
+
+
 def shared_launches(trace: Trace) -> Found:
-    """Kernels that share a launch that launches one kernel."""
+    """Ops that share a launch of a single kernel."""
     events, linked = trace.events, linked_ops(trace)
-    single = ~linked.in_graph & (events.kind[linked.op] == Kind.KERNEL)
-    single &= calls_that(trace, linked.launch, _OF_ONE_KERNEL)
+    single = ~linked.in_graph & calls_that(trace, linked.launch, _OF_ONE_KERNEL)
     op, launch = linked.op[single], linked.launch[single]
-    # A cooperative launch starts one kernel on each of several devices.
+    # A cooperative launch starts one kernel on each of several devices; an op without a device,
+    # which sorts first, may be on any.
     order = np.lexsort((events.device[op], launch))
     op, launch = op[order], launch[order]
-    shared = (launch[1:] == launch[:-1]) & (events.device[op][1:] == events.device[op][:-1])
+    device = events.device[op]
+    shared = (device[1:] == device[:-1]) | (device[:-1] == NONE)
+    shared &= launch[1:] == launch[:-1]
     if not shared.any():
-        return passed(f"{len(op)} kernels, each with a launch of its own")
+        return passed(f"{len(op)} ops of kernel launches, each with a launch of its own")
     first = int(launch[1:][shared][0])
     return Found(
         count=int(shared.sum()),
-        evidence=f"{int(shared.sum())} of {len(op)} kernels; {int((launch == first).sum())} of "
+        evidence=f"{int(shared.sum())} of {len(op)} ops; {int((launch == first).sum())} of "
         f"them share {told(trace, first)}, which is no graph",
     )
 

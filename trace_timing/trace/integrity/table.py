@@ -45,8 +45,8 @@ TRACE_CHECKS: tuple[Check[Trace], ...] = (
     Check(
         code="shared_launch",
         level="FAIL",
-        message="Kernels share a launch that launches one, so they stand in its stage, not theirs.",
-        bound="two kernels of a device under one call that is no graph launch",
+        message="Ops share the launch of one kernel, so they stand in its stage, not in theirs.",
+        bound="two ops of a device under one call that launches a kernel, graphs apart",
         remedy="record again: correlation ids are wrong",
         find=op_checks.shared_launches,
     ),
@@ -65,6 +65,14 @@ TRACE_CHECKS: tuple[Check[Trace], ...] = (
         bound="5 µs, between launches of one thread",
         remedy=_AGAIN,
         find=op_checks.out_of_order,
+    ),
+    Check(
+        code="falling_ids",
+        level="FAIL",
+        message="Launches of a thread have falling ids: some are another's, or their times wrong.",
+        bound="any between launches of one thread, a counter that begins again at 2³² apart",
+        remedy="give the trace as the profiler wrote it; where it is, record again",
+        find=op_checks.falling_ids,
     ),
     Check(
         code="zero_length_op",
