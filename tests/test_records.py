@@ -12,7 +12,8 @@ from tests.paths import DATA, SAMPLE_TRACES
 from trace_timing.errors import TraceError
 from trace_timing.records.encoding import FORMAT_VERSION, encode
 from trace_timing.records.manifest import Manifest, decode_manifest
-from trace_timing.records.runs import ControlSegment, ControlTimes, RunRecord, decode_run_record
+from trace_timing.records.runs import ControlTimes, RunRecord, decode_run_record
+from trace_timing.records.segments import ControlSegment
 
 OLD_FORMAT = {
     "sample_id": "s",

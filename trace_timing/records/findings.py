@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from sys import intern
+from typing import Any, Literal
 
 from trace_timing.stages import Stage
 
@@ -44,9 +45,12 @@ class CheckResult:
     detail: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class IntegrityResult:
-    """What one check of a trace's integrity found (docs/integrity.md)."""
+    """What one check of a trace's integrity found (docs/integrity.md).
+
+    Results that come from other processes share their texts: there are dozens of each trace.
+    """
 
     code: str
     #: WARN: the figures are given, and this is named. FAIL: they are no labels.
@@ -57,6 +61,27 @@ class IntegrityResult:
     evidence: str
     remedy: str
     stage: Stage | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _with_shared_texts, tuple(getattr(self, field.name) for field in fields(self))
+
+
+def _with_shared_texts(
+    code: str,
+    level: IntegrityLevel,
+    message: str,
+    evidence: str,
+    remedy: str,
+    stage: Stage | None,
+) -> IntegrityResult:
+    return IntegrityResult(
+        code=intern(code),
+        level=level,
+        message=intern(message),
+        evidence=intern(evidence),
+        remedy=intern(remedy),
+        stage=stage,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
