@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trace_timing.report.headline import worst_first
 from trace_timing.report.html.copy_text import CopyText, copy_texts
 from trace_timing.report.html.tiles import Axis, Bar, Tile, axis_of, bars, measured, tiles, title
 from trace_timing.report.main_finding import LIMITS, MainFinding, main_finding
 from trace_timing.report.model import ReportData
 from trace_timing.report.palette import COLOURS
-from trace_timing.report.trust import TrustLine, WarningGroup, trust_sentence, warning_groups
+from trace_timing.report.trust import (
+    TrustLine,
+    WarningGroup,
+    trust_sentence,
+    warning_groups,
+    worst_first,
+)
 
 #: Whiskers lengthen the axis up to this share of the longest bar: a wide one leaves the chart, and
 #: is marked, since bars as short as hairlines would tell nothing.
