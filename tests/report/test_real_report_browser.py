@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 import trace_timing
 from tests.api.made_captures import controls_only
 from tests.paths import SAMPLE_TRACES
-from tests.report.browsing import Visit
+from tests.report.browsing import IDLE, Visit, processor_seconds
 from trace_timing.report.html.page import write_report
 from trace_timing.report.model import ReportData, Section
 
@@ -238,17 +238,6 @@ def test_pages_of_other_results_say_why_a_figure_is_not_known(
     visit.context.close()
 
 
-#: Resolves once the page named is there and painted.
-OPEN = """name => new Promise((done) => {
-  const root = document.documentElement;
-  new MutationObserver((_, observer) => {
-    if (root.dataset.ready !== name) return;
-    observer.disconnect();
-    requestAnimationFrame(() => setTimeout(done));
-  }).observe(root, {attributes: true});
-  document.querySelector(`nav a[data-page=${name}]`).click();
-})"""
-IDLE = "() => new Promise((done) => requestIdleCallback(() => requestIdleCallback(done)))"
 #: A first figure of plotly's own, painted.
 REFERENCE = """async () => {
   const bar = (name) => ({type: "bar", name, x: ["a", "b", "c"], y: [1, 2, 3]});
@@ -257,33 +246,12 @@ REFERENCE = """async () => {
 }"""
 
 
-def seconds_of(context: Any, page: Any, script: str, argument: str = "") -> float:
-    """Processor time of the page's thread while a script runs.
-
-    Unlike wall time, other load changes it little.
-    """
-    session = context.new_cdp_session(page)
-    session.send("Performance.enable", {"timeDomain": "threadTicks"})
-
-    def used() -> float:
-        metrics = session.send("Performance.getMetrics")["metrics"]
-        return float(next(m["value"] for m in metrics if m["name"] == "TaskDuration"))
-
-    before = used()
-    page.evaluate(script, argument)
-    return used() - before
-
-
 def opening_seconds(browser: Any, report: Path) -> dict[str, float]:
-    """Of every page but the first, from the click on its name until it is painted."""
+    """Of every page but the first, until it is painted."""
     visit = Visit(browser, report, viewport={"width": 1440, "height": 900})
-    page = visit.go("overview")
-    page.wait_for_function("document.documentElement.dataset.charts === 'ready'", timeout=30_000)
+    page = visit.idle()
     names = page.evaluate("[...document.querySelectorAll('nav a')].map((a) => a.dataset.page)")
-    taken = {}
-    for name in names[1:]:
-        page.evaluate(IDLE)
-        taken[str(name)] = seconds_of(visit.context, page, OPEN, name)
+    taken = {str(name): visit.opening_seconds(name) for name in names[1:]}
     visit.context.close()
     return taken
 
@@ -295,7 +263,7 @@ def reference_seconds(browser: Any) -> float:
     page.set_content("<body></body>")
     page.add_script_tag(content=get_plotlyjs())
     page.evaluate(IDLE)
-    taken = seconds_of(context, page, REFERENCE)
+    taken = processor_seconds(page, REFERENCE)
     context.close()
     return taken
 

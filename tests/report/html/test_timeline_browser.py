@@ -202,13 +202,34 @@ def test_it_is_drawn_anew_in_the_other_theme(page: Any) -> None:
     assert page.evaluate(pixel) != before
 
 
-def test_the_first_drawing_is_quick(browser: Any, report: Path) -> None:
-    """The least of three: what it takes, and not what else the machine does."""
-    drawn = []
+def drawing_seconds(browser: Any, report: Path, sample: str) -> float:
+    """Processor time until the page of a run is painted, its timeline unpacked and drawn.
+
+    The least of three: the browser compiles what it runs, and clears up, when it likes.
+    """
+    taken = []
     for _ in range(3):
         visit = Visit(browser, report, viewport={"width": 1440, "height": 900})
-        page = visit.go(f"sample={SAMPLE}")
-        drawn.append(float(page.locator("#timeline").get_attribute("data-drawn-ms")))
+        page = visit.idle()
+        taken.append(visit.opening_seconds(f"sample={sample}"))
+        assert page.locator("#h-sample").inner_text() == sample
+        assert page.locator("#timeline").get_attribute("data-drawn-ms")
         visit.context.close()
-    print(f"timeline of {SAMPLE} drawn in {min(drawn):.0f} ms")
-    assert min(drawn) <= 1_000
+    print(f"page of {sample} there after {1000 * min(taken):.0f} ms of processor time")
+    return min(taken)
+
+
+@pytest.mark.parametrize("sample", ["short", "medium", "long"])
+def test_the_first_drawing_takes_less_than_a_second(
+    browser: Any, report: Path, sample: str
+) -> None:
+    assert drawing_seconds(browser, report, sample) <= 1.0
+
+
+def test_the_first_drawing_of_46_000_ops_takes_less_than_two_seconds(
+    browser: Any, h200: Path, tmp_path: Path
+) -> None:
+    analysis = trace_timing.analyze(h200 / "molmoe_1crop_user_scope.json.gz")
+    write_report(analysis.report_data(), tmp_path / "report.html")
+    (sample,) = analysis.samples["sample_id"]
+    assert drawing_seconds(browser, tmp_path / "report.html", sample) <= 2.0
