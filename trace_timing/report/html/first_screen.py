@@ -122,10 +122,12 @@ def _drawn(bar: Bar, axis: Axis) -> DrawnBar:
 
 
 def _caption(data: ReportData) -> str:
-    number = data.samples["sample_id"].nunique()
-    if number < 2:
-        return ""
-    return (
-        f"Medians over {number:,} samples, each stage's own: they need not add up to the median "
-        "total. Within a sample they do."
-    )
+    number, said = data.samples["sample_id"].nunique(), []
+    if number > 1:
+        said.append(
+            f"Medians over {number:,} samples, each stage's own: they need not add up to the "
+            "median total. Within a sample they do."
+        )
+    if data.older:
+        said.append("The older decode is what is left of its total, sampling and rest in it.")
+    return " ".join(said)
