@@ -100,6 +100,8 @@ class OlderFigure:
     #: `335 ms`
     figure: str
     ms: float
+    #: It is the median of so many, which both have.
+    samples: int
     #: Worst of the rows below zero, as `−53.1 ms in sample 0`; empty where none is.
     negative: str = ""
 

@@ -78,7 +78,8 @@ def trust_sentence(data: ReportData) -> TrustLine:
         said += f"; {usable:,} of {_count(of, 'sample')} can be used as labels" if usable else ""
     if (half := _total_half_frac(data)) is not None and half > WIDE_FRAC:
         kind = "warn"
-        said += f", but the total is known to {plus_minus(half)} only: {_NARROWER}"
+        link = ", but" if usable == of else "; and"
+        said += f"{link} the total is known to {plus_minus(half)} only: {_NARROWER}"
     if rejected:
         kind = "bad"
         said += f"; {_count(rejected, 'input')} could not be read"

@@ -129,5 +129,9 @@ def _caption(data: ReportData) -> str:
             "median total. Within a sample they do."
         )
     if data.older:
-        said.append("The older decode is what is left of its total, sampling and rest in it.")
+        both = max(figure.samples for figure in data.older.values())
+        said.append(
+            f"Older: medians over the {both:,} samples that both have; its decode is what is left "
+            "of the total, sampling and rest in it."
+        )
     return " ".join(said)

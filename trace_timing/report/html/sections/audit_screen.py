@@ -102,7 +102,9 @@ def _older(name: str, result: AuditResult, values: list[float]) -> OlderFigure:
             f"down to {ms(worst.difference_ms).replace('-', '−')} before clamping "
             f"({worst.sample_id})"
         )
-    return OlderFigure(figure=ms(middle).replace("-", "−"), ms=middle, negative=negative)
+    return OlderFigure(
+        figure=ms(middle).replace("-", "−"), ms=middle, samples=len(values), negative=negative
+    )
 
 
 def _bar(name: str, tile: Tile, samples: pd.DataFrame) -> Bar:
