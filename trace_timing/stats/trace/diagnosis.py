@@ -67,12 +67,16 @@ class Why:
     #: Beside HTA: on request alone, it takes longer than all the rest.
     hta: tuple[BesideHta, ...] = ()
 
-    def rows(self, run_key: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-        """Rows of every table, `run_key` (sample_id, repeat, rank) before each."""
+    def columns(self, run_key: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
+        """Columns of every table that has rows, `run_key` (sample_id, repeat, rank) before each."""
         return {
-            table: [{**run_key, **vars(row)} for row in getattr(self, table)]
-            for table in WHY_TABLES
+            table: _columns(rows, run_key) for table in WHY_TABLES if (rows := getattr(self, table))
         }
+
+
+def _columns(rows: Sequence[Any], run_key: Mapping[str, Any]) -> dict[str, list[Any]]:
+    own = {name: [getattr(row, name) for row in rows] for name in vars(rows[0])}
+    return {name: [value] * len(rows) for name, value in run_key.items()} | own
 
 
 WHY_TABLES: tuple[str, ...] = tuple(Why.__dataclass_fields__)

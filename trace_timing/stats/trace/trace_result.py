@@ -272,7 +272,7 @@ def _tables(
 def _why_tables(
     trace: Trace, runs: Sequence[_Run], source: TraceSource, *, hta: bool
 ) -> dict[str, pa.Table]:
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in WHY_TABLES}
+    parts: dict[str, list[pa.Table]] = {name: [] for name in WHY_TABLES}
     for run in runs:
         taken_apart = why(
             trace,
@@ -281,11 +281,11 @@ def _why_tables(
             record=source.record,
             hta=hta,
         )
-        for name, some in taken_apart.rows(run.key._asdict()).items():
-            rows[name] += some
+        for name, columns in taken_apart.columns(run.key._asdict()).items():
+            parts[name].append(pa.table(columns, schema=schema.TABLES[name].arrow()))
     return {
-        name: pa.Table.from_pylist(some, schema=schema.TABLES[name].arrow())
-        for name, some in rows.items()
+        name: pa.concat_tables(some) if some else schema.TABLES[name].arrow().empty_table()
+        for name, some in parts.items()
     }
 
 

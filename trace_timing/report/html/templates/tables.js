@@ -147,7 +147,7 @@ class Table {
       return button;
     };
     const words = document.createElement("span");
-    words.textContent = `${this.from + 1}–${Math.min(this.from + this.size, this.rows.length)} of ${this.rows.length}`;
+    words.textContent = `${this.from + 1}–${Math.min(this.from + this.size, this.rows.length)} of ${LARGE.format(this.rows.length)}`;
     el.append(step("Previous", -1), words, step("Next", 1));
   }
 }
@@ -157,7 +157,7 @@ function swatch(stage) {
   return key;
 }
 function searchable(input, count, table) {
-  const apply = () => { count.textContent = `${table.filter(input.value)} of ${table.count} rows`; };
+  const apply = () => { count.textContent = `${LARGE.format(table.filter(input.value))} of ${LARGE.format(table.count)} rows`; };
   input.addEventListener("input", apply);
   apply();
 }
