@@ -202,6 +202,56 @@ def test_it_is_drawn_anew_in_the_other_theme(page: Any) -> None:
     assert page.evaluate(pixel) != before
 
 
+#: Stands in for Perfetto's page: answers as that does, and keeps what it is given.
+STAND_IN = """<!doctype html><title>stand-in</title><script>
+addEventListener("message", (event) => {
+  if (event.data === "PING") event.source.postMessage("PONG", "*");
+  else window.given = {title: event.data.perfetto.title,
+    trace: JSON.parse(new TextDecoder().decode(event.data.perfetto.buffer))};
+});
+</script>"""
+
+
+def test_perfetto_is_handed_the_timeline_with_every_op_and_launch(
+    page: Any, visit: Visit, detail: SampleDetail
+) -> None:
+    visit.context.route(
+        "https://ui.perfetto.dev/**",
+        lambda route: route.fulfill(body=STAND_IN, content_type="text/html"),
+    )
+    with page.expect_popup() as opened:
+        page.click("#perfetto")
+    other = opened.value
+    other.wait_for_function("window.given")
+    given = other.evaluate("window.given")
+    assert given["title"] == SAMPLE
+    events = given["trace"]["traceEvents"]
+    ops = [e for e in events if e["ph"] == "X" and "stage" in (e.get("args") or {})]
+    assert [round(e["ts"] * 1000) for e in ops] == detail.op_start_ns.tolist()
+    assert [round(e["dur"] * 1000) for e in ops] == (
+        (detail.op_end_ns - detail.op_start_ns).tolist()
+    )
+    launched = int((detail.op_call >= 0).sum())
+    assert [sum(e["ph"] == kind for e in events) for kind in "sf"] == [launched, launched]
+    assert {f"decode[{i}]" for i in range(1, 12)} <= {e["name"] for e in events}
+    page.wait_for_function(
+        "document.querySelector('#timeline-said').textContent === 'Perfetto has the timeline.'"
+    )
+
+
+def test_a_perfetto_that_was_closed_is_said_not_to_answer(page: Any, visit: Visit) -> None:
+    visit.context.route(
+        "https://ui.perfetto.dev/**",
+        lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"),
+    )
+    with page.expect_popup() as opened:
+        page.click("#perfetto")
+    opened.value.close()
+    page.wait_for_function(
+        "document.querySelector('#timeline-said').textContent === 'Perfetto did not answer.'"
+    )
+
+
 def drawing_seconds(browser: Any, report: Path, sample: str) -> float:
     """Processor time until the page of a run is painted, its timeline unpacked and drawn.
 

@@ -29,7 +29,7 @@ def test_every_table_fits_its_schema() -> None:
         table = pa.table(columns, schema=schema.TABLES[name].arrow())
         assert schema.check(table, schema.TABLES[name]).num_rows == len(columns["sample_id"]) > 0
     assert len(tables["idle"]["cause"]) == 9
-    assert len(tables["kinds"]["kind"]) == 4
+    assert len(tables["kinds"]["stage"]) == 4
 
 
 def test_windows_by_stage_of_a_hand_made_run() -> None:

@@ -114,7 +114,7 @@ async function drawFigure(el) {
   await draw(el, figure);
   offerColours(el, figure);
   if (el.dataset.figure === "samples" && el.on) {
-    el.on("plotly_click", (event) => open(event.points[0].customdata));
+    el.on("plotly_click", (event) => openRun(event.points[0].customdata));
   }
 }
 
@@ -146,7 +146,7 @@ function runOf(samples, i) {
   return at < 0 ? "" : hashOf(runNames[at]);
 }
 const hashOf = (name) => "#sample=" + encodeURIComponent(name);
-function open(name) { location.hash = hashOf(name); }
+function openRun(name) { location.hash = hashOf(name); }
 
 const builders = {
   async samples() {
@@ -168,7 +168,7 @@ const builders = {
   async sample() {
     await loadRuns();
     $("choose").replaceChildren(...runNames.map((name) => new Option(name, name)));
-    $("choose").addEventListener("change", (event) => open(event.target.value));
+    $("choose").addEventListener("change", (event) => openRun(event.target.value));
   },
 };
 const BRIEF = ["sample_id", "rank", "latency_source", "T_total_ms", "half_width_frac", "T_vision_total_ms", "T_LLM_prefill_ms",
@@ -281,6 +281,9 @@ $("timeline")?.addEventListener("keydown", (event) => {
 });
 document.querySelectorAll("[data-move]").forEach((button) => {
   button.addEventListener("click", () => view?.data && view.key(button.dataset.move));
+});
+$("perfetto")?.addEventListener("click", () => {
+  openInPerfetto(view.data, $("h-sample").textContent, (words) => { $("timeline-said").textContent = words; });
 });
 
 // ---- routes
