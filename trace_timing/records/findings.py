@@ -63,25 +63,14 @@ class IntegrityResult:
     stage: Stage | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _with_shared_texts, tuple(getattr(self, field.name) for field in fields(self))
+        return _with_shared_texts, ({f.name: getattr(self, f.name) for f in fields(self)},)
 
 
-def _with_shared_texts(
-    code: str,
-    level: IntegrityLevel,
-    message: str,
-    evidence: str,
-    remedy: str,
-    stage: Stage | None,
-) -> IntegrityResult:
-    return IntegrityResult(
-        code=intern(code),
-        level=level,
-        message=intern(message),
-        evidence=intern(evidence),
-        remedy=intern(remedy),
-        stage=stage,
-    )
+def _with_shared_texts(values: dict[str, Any]) -> IntegrityResult:
+    shared: dict[str, Any] = {
+        name: intern(value) if isinstance(value, str) else value for name, value in values.items()
+    }
+    return IntegrityResult(**shared)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import msgspec
 
 from trace_timing.stages import Stage
 
-_Labels = tuple[tuple[Stage, int | None], ...]
+_Labels = tuple[tuple[Stage, ...], tuple[int | None, ...]]
 
 
 # Without gc: a capture of thousands of samples has millions of them, and none refers to another.
@@ -35,19 +35,24 @@ class PackedSegments(Sequence[ControlSegment]):
     course, as those of one sample do. A segment is made when it is asked for.
     """
 
-    __slots__ = ("_durations_ns", "_labels")
+    __slots__ = ("_durations_ns", "_stages", "_steps")
 
     def __init__(self, segments: Iterable[ControlSegment]) -> None:
-        parts = tuple(segments)
-        self._labels = _shared(tuple((part.stage, part.step) for part in parts))
-        self._durations_ns = array("q", [part.duration_ns for part in parts])
+        made = tuple(segments)
+        labels = tuple(part.stage for part in made), tuple(part.step for part in made)
+        self._stages, self._steps = _shared(labels)
+        self._durations_ns = array("q", [part.duration_ns for part in made])
 
     def __len__(self) -> int:
         return len(self._durations_ns)
 
     def __iter__(self) -> Iterator[ControlSegment]:
-        for (stage, step), ns in zip(self._labels, self._durations_ns, strict=True):
+        for stage, step, ns in self.parts():
             yield ControlSegment(stage=stage, step=step, duration_ns=ns)
+
+    def parts(self) -> Iterator[tuple[Stage, int | None, int]]:
+        """Stage, step and duration of each segment, which need not be made for it."""
+        return zip(self._stages, self._steps, self._durations_ns, strict=True)
 
     @overload
     def __getitem__(self, at: int) -> ControlSegment: ...
@@ -56,14 +61,21 @@ class PackedSegments(Sequence[ControlSegment]):
     def __getitem__(self, at: int | slice) -> ControlSegment | tuple[ControlSegment, ...]:
         if isinstance(at, slice):
             return tuple(self)[at]
-        stage, step = self._labels[at]
-        return ControlSegment(stage=stage, step=step, duration_ns=self._durations_ns[at])
+        stage, step, ns = self._stages[at], self._steps[at], self._durations_ns[at]
+        return ControlSegment(stage=stage, step=step, duration_ns=ns)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, (tuple, PackedSegments)) and tuple(self) == tuple(other)
 
     def __hash__(self) -> int:
         return hash(tuple(self))
+
+
+def parts_of(segments: Sequence[ControlSegment]) -> Iterator[tuple[Stage, int | None, int]]:
+    """Stage, step and duration of each segment, in whatever form they are held."""
+    if isinstance(segments, PackedSegments):
+        return segments.parts()
+    return ((part.stage, part.step, part.duration_ns) for part in segments)
 
 
 @lru_cache(maxsize=4096)

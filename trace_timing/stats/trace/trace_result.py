@@ -128,16 +128,32 @@ class TraceResult:
     summary: TraceSummary
     #: What each run says of its sample.
     recorded: tuple[RecordedRun, ...] = ()
+    #: The tables as they came from another process, or empty.
+    came_packed: Mapping[str, bytes] = field(default_factory=dict, compare=False)
+
+    def packed_tables(self) -> Mapping[str, bytes]:
+        """The tables as bytes."""
+        if self.came_packed:
+            return self.came_packed
+        return {name: packed(table) for name, table in self.tables.items()}
+
+    def without_tables(self) -> TraceResult:
+        """What is kept of a result whose rows are written."""
+        return replace(self, tables={}, came_packed={})
 
     def __reduce__(self) -> tuple[Any, ...]:
-        tables = {name: packed(table) for name, table in self.tables.items()}
-        return _of_packed, (tables, self.runs, self.summary, self.recorded)
+        return _of_packed, (self.packed_tables(), self.runs, self.summary, self.recorded)
 
 
 def _of_packed(tables: Mapping[str, bytes], *rest: Any) -> TraceResult:
     runs, summary, recorded = rest
-    whole = {name: unpacked(data) for name, data in tables.items()}
-    return TraceResult(tables=whole, runs=runs, summary=summary, recorded=recorded)
+    return TraceResult(
+        tables={name: unpacked(data) for name, data in tables.items()},
+        runs=runs,
+        summary=summary,
+        recorded=recorded,
+        came_packed=tables,
+    )
 
 
 @dataclass(frozen=True)
