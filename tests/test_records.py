@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 from tests.paths import DATA, SAMPLE_TRACES
 from trace_timing.errors import TraceError
 from trace_timing.records.encoding import FORMAT_VERSION, encode
+from trace_timing.records.findings import IntegrityResult
 from trace_timing.records.manifest import Manifest, decode_manifest
-from trace_timing.records.runs import ControlSegment, ControlTimes, RunRecord, decode_run_record
+from trace_timing.records.runs import ControlTimes, RunRecord, decode_run_record
+from trace_timing.records.segments import ControlSegment, PackedSegments, parts_of
 
 OLD_FORMAT = {
     "sample_id": "s",
@@ -101,3 +104,40 @@ def test_a_manifest_with_fields_of_an_older_version_is_read() -> None:
     data = json.dumps({"format_version": 1, "tool_version": "0.1.0", "old_field": {"a": 1}})
     found = decode_manifest(data, source="manifest.json")
     assert found == Manifest(format_version=1, tool_version="0.1.0")
+
+
+def test_the_segments_that_were_read_are_those_written_in_whatever_form() -> None:
+    made = tuple(
+        ControlSegment(stage=stage, step=step, duration_ns=ns)
+        for stage, step, ns in [("prefill", None, 7), ("sampling", 0, 2**40), ("decode", 1, 0)]
+    )
+    packed, again = PackedSegments(made), PackedSegments(iter(made))
+    assert packed == made
+    assert packed == again
+    assert packed != made[:2]
+    assert (packed[1], packed[-1], packed[1:]) == (made[1], made[-1], made[1:])
+    assert (len(packed), hash(packed)) == (3, hash(made))
+    assert (
+        list(parts_of(packed))
+        == list(parts_of(made))
+        == [(part.stage, part.step, part.duration_ns) for part in made]
+    )
+    record = RunRecord(
+        sample_id="s", role="control", repeat=0, control=ControlTimes(total_ns=1, segments=packed)
+    )
+    assert decode_run_record(encode(record), source="runs") == record
+
+
+def test_a_form_that_cannot_be_stored_is_refused() -> None:
+    with pytest.raises(NotImplementedError, match="object cannot be stored"):
+        encode({"a": object()})
+
+
+def test_results_of_checks_from_other_processes_share_their_texts() -> None:
+    result = IntegrityResult(
+        code="few_ops", level="WARN", message="Few ops.", evidence="3", remedy="look", stage=None
+    )
+    first, second = (pickle.loads(pickle.dumps(result)) for _ in range(2))
+    assert first == second == result
+    assert first.message is second.message
+    assert first.remedy is second.remedy

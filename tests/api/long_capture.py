@@ -13,7 +13,8 @@ import numpy as np
 from trace_timing.recording.runs.step_plan import StepPlan
 from trace_timing.records.encoding import encode
 from trace_timing.records.manifest import Manifest
-from trace_timing.records.runs import ControlSegment, ControlTimes, RunRecord, run_name
+from trace_timing.records.runs import ControlTimes, RunRecord, run_name
+from trace_timing.records.segments import ControlSegment
 
 #: Host time of a step in µs, 9 of 10 of it decode; of the prefill; ops of each, 4 µs apart.
 STEP_US, PREFILL_US, OPS = 1000.0, 5000.0, 20

@@ -253,3 +253,21 @@ def test_a_file_that_inflates_out_of_proportion_is_read_only_where_allowed(tmp_p
     allowed = run(*arguments, "--max-inflation", "1000")
     assert allowed.returncode == 1, allowed.stderr  # its one op is in no stage
     assert "rejected" not in allowed.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ((), "no sample of older.csv is in this capture"),
+        (("--no-report",), "--older is for the report"),
+    ],
+)
+def test_older_results_that_cannot_stand_beside_ours_are_refused(
+    tmp_path: Path, more: tuple[str, ...], said: str
+) -> None:
+    names = "sample_id,output_tokens,T_vision_total,T_LLM_prefill,T_LLM_decode,T_total"
+    (tmp_path / "older.csv").write_text(f"{names}\nelse,2,1,2,3,6\n")
+    out = tmp_path / "out"
+    done = run("analyze", SAMPLE_TRACES, "--older", tmp_path / "older.csv", "-o", out, *more)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert not out.exists()

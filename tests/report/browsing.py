@@ -13,6 +13,18 @@ CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 #: Software rendering's own remark on reading pixels: of the driver, not of the page.
 DRIVER_REMARK = "GL Driver Message"
+#: Resolves when the browser has nothing else to do.
+IDLE = "() => new Promise((done) => requestIdleCallback(() => requestIdleCallback(done)))"
+#: Goes to a place of the report; resolves once its page is there and painted.
+OPEN = """([name, place]) => new Promise((done) => {
+  const root = document.documentElement;
+  new MutationObserver((_, observer) => {
+    if (root.dataset.ready !== name) return;
+    observer.disconnect();
+    requestAnimationFrame(() => setTimeout(done));
+  }).observe(root, {attributes: true});
+  location.hash = place;
+})"""
 
 
 @contextmanager
@@ -52,6 +64,38 @@ class Visit:
         )
         self.page.evaluate("n => drawPage(document.getElementById('page-' + n))", name)
         return self.page
+
+    def idle(self) -> Any:
+        """The overview, read for so long that the browser has made ready what it can."""
+        page = self.go("overview")
+        page.wait_for_function(
+            "document.documentElement.dataset.charts === 'ready'", timeout=30_000
+        )
+        return page
+
+    def opening_seconds(self, place: str) -> float:
+        """Processor time from the click that leads to a place until its page is painted."""
+        self.page.evaluate(IDLE)
+        return processor_seconds(self.page, OPEN, [place.split("=")[0], place])
+
+
+def processor_seconds(page: Any, script: str, argument: object = None) -> float:
+    """Processor time of the page's thread while a script runs.
+
+    Other load changes it little, where wall time grows with every process that waits.
+    """
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def used() -> float:
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return float(next(m["value"] for m in metrics if m["name"] == "TaskDuration"))
+
+    before = used()
+    page.evaluate(script, argument)
+    taken = used() - before
+    session.detach()
+    return taken
 
 
 def figures_of(page: Any, selector: str) -> list[dict[str, Any]]:

@@ -171,7 +171,7 @@ def opened(browser: Any, path: Path) -> float:
     page.click("nav a:text-is('Samples')")
     visit.ready("samples")
     taken = cpu_seconds(browser) - before
-    assert page.locator("#filter-count").inner_text() == "2000 of 2000 rows"
+    assert page.locator("#filter-count").inner_text() == "2,000 of 2,000 rows"
     assert visit.said == []
     visit.context.close()
     return taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -242,4 +243,32 @@ def test_older_figures_stand_beside_ours_and_negatives_in_red(
     assert ms(worst).replace("-", "−") in red.inner_text()
     assert red.evaluate("(e) => getComputedStyle(e).color") == "rgb(179, 38, 30)"
     assert f"= {worst:,.2f} ms".replace("-", "−") in page.locator(".main-finding").inner_text()
+    visit.context.close()
+
+
+def test_a_reports_first_screen_sets_older_figures_beside_ours(
+    browser: Any, folder: Path, analysis: Analysis
+) -> None:
+    older = {"short": (40.0, 60.0, 90.0), "medium": (50.0, 60.0, 400.0), "other": (1.0, 2.0, 9.0)}
+    rows = [
+        {"sample_id": name, "output_tokens": 8, "T_vision_total": vision, "T_LLM_prefill": prefill}
+        | {"T_LLM_decode": max(total - vision - prefill, 0.0), "T_total": total}
+        for name, (vision, prefill, total) in older.items()
+    ]
+    file = folder / "same_samples.json"
+    file.write_text(json.dumps(rows))
+    done = run("analyze", SAMPLE_TRACES, "--older", file, "-o", folder / "with_older")
+    assert done.returncode == 0, done.stderr
+    visit = opened(browser, folder / "with_older" / "report.html")
+    page = visit.go("overview")
+    assert "older: 60.0 ms" in page.locator("[data-tile=prefill]").inner_text()
+    assert "older: 245 ms" in page.locator("[data-tile=total]").inner_text()
+    cell = "#latency-table tr[data-time={}] [data-column=older]"
+    assert page.locator(cell.format("T_vision_total")).inner_text() == "45.0 ms"
+    red = page.locator(cell.format("T_LLM_decode")).locator(".negative")
+    assert "down to −10.0 ms before clamping (short)" in red.inner_text()
+    ours = page.locator("#latency-table tr[data-time=T_LLM_prefill] [data-column=latency]")
+    assert ours.inner_text() == ms(analysis.samples["T_LLM_prefill_ms"].median())
+    assert "2 of 3 rows" in visit.go("older").locator("#page-older").inner_text()
+    assert visit.said == []
     visit.context.close()

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trace_timing.records.manifest import Manifest
-from trace_timing.records.runs import Clock, ControlSegment, ControlTimes, CuptiState, RunRecord
+from trace_timing.records.runs import Clock, ControlTimes, CuptiState, RunRecord
+from trace_timing.records.segments import ControlSegment
 from trace_timing.stages import Stage
 from trace_timing.stats.latency.evidence import Capture, RecordedRun
 from trace_timing.stats.latency.times import Times, times_of_stages

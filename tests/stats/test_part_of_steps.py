@@ -7,7 +7,8 @@ import pytest
 from tests.stats.evidence import capture, control, recorded
 from tests.timeline.building import TraceBuilder
 from tests.timeline.switched import six_steps
-from trace_timing.records.runs import ControlSegment, ControlTimes, RunRecord
+from trace_timing.records.runs import ControlTimes, RunRecord
+from trace_timing.records.segments import ControlSegment
 from trace_timing.stages import Stage
 from trace_timing.stats.latency.recording_effect import recording_effect
 from trace_timing.stats.latency.sample_table import pairs_of, sample_row, samples_of

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,14 @@ from trace_timing.commands.printing import say, say_json, show
 if TYPE_CHECKING:
     from trace_timing.api.analysis.result import Analysis
     from trace_timing.records.findings import Rejection
+    from trace_timing.stats.audit.read_results import OlderResults
 
 #: Most rejected inputs that are named without --verbose.
 MOST_REJECTIONS = 5
 
 
 GROUPS = {
-    "What is read": ("stages", "max_inflation"),
+    "What is read": ("stages", "older", "max_inflation"),
     "What is written": ("output", "no_report", "cdn", "by", "annotate"),
     "More figures": ("components", "hta"),
     "How it is done": ("jobs", "scheduler", "no_cache", "resume", "watch"),
@@ -50,6 +52,13 @@ EXAMPLES = (
     help="Maps others' range names to stages: a stages.toml, or a built-in map: vllm, sglang, "
     "trtllm, transformers, or auto, which picks one of them for each trace.  [default: the names "
     "that capture writes]",
+)
+@click.option(
+    "--older",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Older results of the same samples, as audit reads them: the report sets their figures "
+    "beside ours.  [default: none]",
 )
 @click.option(
     "--jobs",
@@ -94,6 +103,7 @@ def command(
     paths: tuple[str, ...],
     output: str,
     stages: str | None,
+    older: Path | None,
     jobs: int | None,
     scheduler: str | None,
     resume: bool,
@@ -127,9 +137,10 @@ def command(
         "cache": None if no_cache else default_folder(),
         "stages": stages,
     }
+    write = partial(_write, report=not no_report, cdn=cdn, older=_older(older, no_report))
     if watch:
         with exclusive(output):
-            return _watch(paths, output, spread, report=not no_report, cdn=cdn)
+            return _watch(paths, output, spread, write)
     with exclusive(output), delivered(output) as to:
         folder = to.folder
         with _ProgressBar() as bar:
@@ -146,7 +157,7 @@ def command(
                 debug=context.find_root().params["debug"],
                 **spread,
             )
-        _write(analysis, folder, report=not no_report, cdn=cdn)
+        write(analysis, folder)
         if by is not None:
             _write_summaries(analysis, by, folder / "summaries.csv")
         if annotate:
@@ -165,7 +176,21 @@ def command(
     return analysis.exit_code
 
 
-def _write(analysis: Analysis, folder: Path, *, report: bool, cdn: bool) -> None:
+def _older(file: Path | None, no_report: bool) -> OlderResults | None:
+    """Older results, read before hours are spent on the traces."""
+    if file is None:
+        return None
+    from trace_timing.errors import UsageError
+    from trace_timing.stats.audit.read_results import read_older
+
+    if no_report:
+        raise UsageError("--older is for the report", remedy="leave out --no-report, or --older")
+    return read_older(file)
+
+
+def _write(
+    analysis: Analysis, folder: Path, *, report: bool, cdn: bool, older: OlderResults | None
+) -> None:
     from trace_timing.report.export import inert_frame, write_csv, write_summary
 
     analysis.tables.copy_to(folder)
@@ -177,8 +202,13 @@ def _write(analysis: Analysis, folder: Path, *, report: bool, cdn: bool) -> None
         from trace_timing.report.html.page import write_report
 
         data = analysis.report_data()
-        summary = {**data.summary, "commands": _commands(data.summary.get("settings") or {})}
-        write_report(replace(data, summary=summary), folder / "report.html", cdn=cdn)
+        commands = _commands(data.summary.get("settings") or {})
+        data = replace(data, summary={**data.summary, "commands": commands})
+        if older is not None:
+            from trace_timing.report.html.sections.older import with_older
+
+            data = with_older(data, older)
+        write_report(data, folder / "report.html", cdn=cdn)
 
 
 def _commands(settings: Mapping[str, Any]) -> list[str]:
@@ -199,7 +229,10 @@ def _write_summaries(analysis: Analysis, by: str, path: Path) -> None:
 
 
 def _watch(
-    paths: tuple[str, ...], output: str, spread: dict[str, Any], *, report: bool, cdn: bool
+    paths: tuple[str, ...],
+    output: str,
+    spread: dict[str, Any],
+    write: Callable[[Analysis, Path], None],
 ) -> int:
     """Rewrite the outputs whenever there are new traces, until interrupted."""
     from trace_timing.api.analysis.watch import watch
@@ -211,7 +244,7 @@ def _watch(
         for analysis in watch(*paths, **spread):
             # A server or a shell may have the folder open.
             with delivered(output, in_place=True) as to:
-                _write(analysis, to.folder, report=report, cdn=cdn)
+                write(analysis, to.folder)
             code = analysis.exit_code
             runs, refused = len(analysis.run_summaries), len(analysis.rejections)
             say(f"{runs} runs, {refused} rejected: wrote {output}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -21,9 +22,15 @@ T = TypeVar("T")
 
 
 def encode(value: object) -> bytes:
-    """Compact JSON of a record, in the order of its mappings, so that equal records give equal
-    bytes."""
-    return msgspec.json.encode(value)
+    """Compact JSON of a record; mappings keep their order, so equal records give equal bytes."""
+    return msgspec.json.encode(value, enc_hook=_as_list)
+
+
+def _as_list(value: object) -> list[object]:
+    """Sequences of our own are stored as lists."""
+    if isinstance(value, Sequence):
+        return list(value)
+    raise NotImplementedError(f"{type(value).__name__} cannot be stored")
 
 
 def decode(data: bytes | str, kind: type[T], *, source: str, name: str = "") -> T:

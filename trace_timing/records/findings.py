@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from sys import intern
+from typing import Any, Literal
 
 from trace_timing.stages import Stage
 
@@ -44,9 +45,12 @@ class CheckResult:
     detail: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class IntegrityResult:
-    """The result of one integrity check of a trace or run (docs/integrity.md)."""
+    """The result of one integrity check of a trace or run (docs/integrity.md).
+
+    Results that come from other processes share their texts: there are dozens of each trace.
+    """
 
     code: str
     #: WARN: figures are given, with a warning. FAIL: they are no labels.
@@ -57,6 +61,16 @@ class IntegrityResult:
     evidence: str
     remedy: str
     stage: Stage | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _with_shared_texts, ({f.name: getattr(self, f.name) for f in fields(self)},)
+
+
+def _with_shared_texts(values: dict[str, Any]) -> IntegrityResult:
+    shared: dict[str, Any] = {
+        name: intern(value) if isinstance(value, str) else value for name, value in values.items()
+    }
+    return IntegrityResult(**shared)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-import msgspec
-
 from trace_timing.records.encoding import decode
+from trace_timing.records.segments import ControlSegment, PackedSegments
 from trace_timing.stages import Stage
 
 Role = Literal["recorded", "control"]
@@ -27,26 +26,12 @@ CuptiState = Literal["never", "detached", "attached"]
 Status = Literal["ok", "failed"]
 
 
-# Not tracked by the garbage collector: a capture has millions, and they hold no references.
-class ControlSegment(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """The time of a control between two consecutive CUDA events.
-
-    It belongs to the stage entered at the first event; the segments of a run are in time order and
-    sum to its total. `step` is None for stages without a number. In JSON a list [stage, step, ns],
-    since a control of a thousand tokens has four thousand segments.
-    """
-
-    stage: Stage
-    step: int | None
-    duration_ns: int
-
-
 @dataclass(frozen=True, kw_only=True)
 class ControlTimes:
     """A control's times. A bare control has only the total and no segments."""
 
     total_ns: int
-    segments: tuple[ControlSegment, ...] = ()
+    segments: Sequence[ControlSegment] = ()
     bare: bool = False
     clock: Clock = "device"
     cupti: CuptiState = "never"
@@ -139,7 +124,7 @@ def _control_of(stored: _StoredControl, machine: Mapping[str, Any]) -> ControlTi
         cupti = "never" if stored.before_profiling or without_gpu else "attached"
     return ControlTimes(
         total_ns=stored.total_ns,
-        segments=tuple(
+        segments=PackedSegments(
             s
             if isinstance(s, ControlSegment)
             else ControlSegment(stage=s.stage, step=s.step, duration_ns=s.duration_ns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from trace_timing.report.findings import (
     DEVICE_BOUND_BUSY_FRAC,
@@ -11,11 +11,13 @@ from trace_timing.report.findings import (
     ms,
     percent,
 )
-from trace_timing.report.headline import headline
 from trace_timing.report.latency_rows import LatencyRow, all_recorded, latency_rows
 from trace_timing.report.model import ReportData
 from trace_timing.schema import SAMPLE_PARTS
 from trace_timing.stages import Stage
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Limit = Literal["host", "gpu", "both", "unknown"]
 LIMITS: dict[Limit, str] = {"host": "host", "gpu": "GPU", "both": "both", "unknown": ""}
@@ -124,8 +126,44 @@ def _next_step(data: ReportData, row: LatencyRow, limit: Limit) -> str:
     if verdicts is not None and len(verdicts):
         if limit == "gpu":
             verdicts = verdicts[~verdicts["code"].isin(_HOST_CODES)]
-        if said := headline([row], verdicts, data.recorded):
-            return said.remedy
+        if remedy := shared_remedy(row, verdicts, data.recorded):
+            return remedy
     if limit == "gpu":
         return _FASTER_GPU
     return "the page Why tells what the GPU waits for"
+
+
+#: Times of the sample table → the stages whose verdicts speak of them, the largest first.
+_STAGES = {
+    "T_vision_total": ("vision_encoder", "projector", "vision"),
+    "T_LLM_prefill": ("prefill",),
+    "T_LLM_decode": ("decode",),
+    "T_sampling": ("sampling",),
+    "T_rest": ("mixed", "draft", "text_encoder", "other"),
+}
+#: A verdict speaks for a stage where at least this share of the runs has it.
+LEAST_RUNS_FRAC = 0.5
+_RUN = ["sample_id", "repeat", "rank"]
+
+
+def shared_remedy(row: LatencyRow, verdicts: pd.DataFrame, recorded: pd.DataFrame) -> str | None:
+    """The remedy of the first verdict on a time's stages that enough of the runs share.
+
+    Args:
+        verdicts: schema.VERDICTS of all recorded runs.
+        recorded: the rows of schema.RUNS that have a trace.
+    Returns:
+        Of the run that took longest; None where no verdict is shared.
+    """
+    least = LEAST_RUNS_FRAC * max(len(recorded), 1)
+    for stage in _STAGES.get(row.time, ()):
+        for _, alike in verdicts[verdicts["stage"] == stage].groupby("code", sort=False):
+            if len(alike[_RUN].drop_duplicates()) >= least:
+                return str(_longest(alike, recorded)["remedy"])
+    return None
+
+
+def _longest(verdicts: pd.DataFrame, recorded: pd.DataFrame) -> pd.Series:
+    """The verdict of the run that took longest."""
+    joined = verdicts.merge(recorded[[*_RUN, "T_total_ms"]], on=_RUN, how="left")
+    return joined.sort_values("T_total_ms", kind="stable", na_position="first").iloc[-1]

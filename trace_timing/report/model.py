@@ -93,6 +93,19 @@ class SampleDetail:
         return self.keys[key].label
 
 
+@dataclass(frozen=True, kw_only=True)
+class OlderFigure:
+    """What older results say of the same figure."""
+
+    #: `335 ms`
+    figure: str
+    ms: float
+    #: It is the median of so many, which both have.
+    samples: int
+    #: Worst of the rows below zero, as `−53.1 ms in sample 0`; empty where none is.
+    negative: str = ""
+
+
 @dataclass(frozen=True)
 class Section:
     """A further part of the report that another layer brings: a page of its own.
@@ -137,6 +150,8 @@ class ReportData:
     sections: Sequence[Section] = ()
     #: schema.VERDICTS: what bounds each stage of each run; None where nobody asked.
     verdicts: pd.DataFrame | None = None
+    #: What older results of the same samples say, by time of the sample table.
+    older: Mapping[str, OlderFigure] = field(default_factory=dict)
 
     @property
     def warnings(self) -> tuple[FigureWarning, ...]:

@@ -78,7 +78,8 @@ def trust_sentence(data: ReportData) -> TrustLine:
         said += f"; {usable:,} of {_count(of, 'sample')} can be used as labels" if usable else ""
     if (half := _total_half_frac(data)) is not None and half > WIDE_FRAC:
         kind = "warn"
-        said += f", but the total is known to {plus_minus(half)} only: {_NARROWER}"
+        link = ", but" if usable == of else "; and"
+        said += f"{link} the total is known to {plus_minus(half)} only: {_NARROWER}"
     if rejected:
         kind = "bad"
         said += f"; {_count(rejected, 'input')} could not be read"
@@ -187,3 +188,27 @@ def warning_groups(warnings: Iterable[FigureWarning]) -> list[WarningGroup]:
 def _where(warning: FigureWarning) -> str:
     parts = [warning.sample_id, warning.stage]
     return ", ".join(part for part in parts if part)
+
+
+#: A defect, or a mistake in what was asked, which others are consequences of.
+_FIRST = ("check_broken", "pattern_fits_nothing", "pattern_fits_other_stage")
+#: Codes that leave no latency to quote, worst first; failed checks of integrity stand before them.
+_UNUSABLE = ("no_stage_ranges", "clock_host", "no_control", "controls_attached")
+
+
+def worst_first(groups: Iterable[WarningGroup], data: ReportData) -> list[WarningGroup]:
+    """Warnings by how much they take from the figures: a broken check, a failed check of
+    integrity, no usable latency, then the others, the most frequent first."""
+    traces = data.summary.get("traces") or ()
+    failed = {code for trace in traces for code in trace["integrity"]["failed"]}
+
+    def rank(group: WarningGroup) -> tuple[int, int]:
+        if group.code in _FIRST:
+            return 0, -group.times
+        if group.code in failed:
+            return 1, -group.times
+        if group.code in _UNUSABLE:
+            return 2 + _UNUSABLE.index(group.code), -group.times
+        return 2 + len(_UNUSABLE), -group.times
+
+    return sorted(groups, key=rank)

@@ -49,6 +49,16 @@ def test_rows_are_kept_in_order_in_groups_of_a_bounded_size(
     assert writers.tables["kinds"].column_names == list(schema.KINDS.names)
 
 
+def test_rows_of_very_many_traces_stay_in_their_order(tmp_path: Path) -> None:
+    most = 3 * table_files._MOST_WAITING + 5
+    with TableWriters(tmp_path) as writers:
+        for number in range(most):
+            writers.append(kernel_rows(f"s{number}", number % 3))
+    names = writers.tables["kernels"]["sample_id"].to_pylist()
+    assert names == [f"s{number}" for number in range(most) for _ in range(number % 3)]
+    assert pq.ParquetFile(tmp_path / "kernels.parquet").metadata.num_row_groups == 1
+
+
 def queue_rows(count: int) -> dict[str, pa.Table]:
     row = dict.fromkeys(schema.QUEUE.names, 1) | {"sample_id": "a", "stage": "decode"}
     rows = pa.Table.from_pylist([row] * count, schema=schema.QUEUE.arrow())

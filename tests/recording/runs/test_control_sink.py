@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trace_timing.recording.runs.control_sink import ControlSink, HostMarks, segments_of
-from trace_timing.records.runs import ControlSegment
+from trace_timing.records.segments import ControlSegment
 
 pytestmark = pytest.mark.capture
 

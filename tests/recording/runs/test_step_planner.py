@@ -23,7 +23,8 @@ from trace_timing.recording.runs.step_planner import (
     notes_on_whole_runs,
     switch_for,
 )
-from trace_timing.records.runs import ControlSegment, ControlTimes, RunRecord
+from trace_timing.records.runs import ControlTimes, RunRecord
+from trace_timing.records.segments import ControlSegment
 
 pytestmark = pytest.mark.capture
 ATTACHED = CuptiAttachment(None)

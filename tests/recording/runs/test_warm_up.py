@@ -21,7 +21,8 @@ from trace_timing.recording.runs.warm_up import (
     warm_up,
     warm_up_summary,
 )
-from trace_timing.records.runs import ControlSegment, ControlTimes
+from trace_timing.records.runs import ControlTimes
+from trace_timing.records.segments import ControlSegment
 
 
 def runs_of(*totals: int) -> Callable[[], RunTimes]:

@@ -202,13 +202,84 @@ def test_it_is_drawn_anew_in_the_other_theme(page: Any) -> None:
     assert page.evaluate(pixel) != before
 
 
-def test_the_first_drawing_is_quick(browser: Any, report: Path) -> None:
-    """The least of three: what it takes, and not what else the machine does."""
-    drawn = []
+#: Stands in for Perfetto's page: answers as that does, and keeps what it is given.
+STAND_IN = """<!doctype html><title>stand-in</title><script>
+addEventListener("message", (event) => {
+  if (event.data === "PING") event.source.postMessage("PONG", "*");
+  else window.given = {title: event.data.perfetto.title,
+    trace: JSON.parse(new TextDecoder().decode(event.data.perfetto.buffer))};
+});
+</script>"""
+
+
+def test_perfetto_is_handed_the_timeline_with_every_op_and_launch(
+    page: Any, visit: Visit, detail: SampleDetail
+) -> None:
+    visit.context.route(
+        "https://ui.perfetto.dev/**",
+        lambda route: route.fulfill(body=STAND_IN, content_type="text/html"),
+    )
+    with page.expect_popup() as opened:
+        page.click("#perfetto")
+    other = opened.value
+    other.wait_for_function("window.given")
+    given = other.evaluate("window.given")
+    assert given["title"] == SAMPLE
+    events = given["trace"]["traceEvents"]
+    ops = [e for e in events if e["ph"] == "X" and "stage" in (e.get("args") or {})]
+    assert [round(e["ts"] * 1000) for e in ops] == detail.op_start_ns.tolist()
+    assert [round(e["dur"] * 1000) for e in ops] == (
+        (detail.op_end_ns - detail.op_start_ns).tolist()
+    )
+    launched = int((detail.op_call >= 0).sum())
+    assert [sum(e["ph"] == kind for e in events) for kind in "sf"] == [launched, launched]
+    assert {f"decode[{i}]" for i in range(1, 12)} <= {e["name"] for e in events}
+    page.wait_for_function(
+        "document.querySelector('#timeline-said').textContent === 'Perfetto has the timeline.'"
+    )
+
+
+def test_a_perfetto_that_was_closed_is_said_not_to_answer(page: Any, visit: Visit) -> None:
+    visit.context.route(
+        "https://ui.perfetto.dev/**",
+        lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"),
+    )
+    with page.expect_popup() as opened:
+        page.click("#perfetto")
+    opened.value.close()
+    page.wait_for_function(
+        "document.querySelector('#timeline-said').textContent === 'Perfetto did not answer.'"
+    )
+
+
+def drawing_seconds(browser: Any, report: Path, sample: str) -> float:
+    """Processor time until the page of a run is painted, its timeline unpacked and drawn.
+
+    The least of three: the browser compiles what it runs, and clears up, when it likes.
+    """
+    taken = []
     for _ in range(3):
         visit = Visit(browser, report, viewport={"width": 1440, "height": 900})
-        page = visit.go(f"sample={SAMPLE}")
-        drawn.append(float(page.locator("#timeline").get_attribute("data-drawn-ms")))
+        page = visit.idle()
+        taken.append(visit.opening_seconds(f"sample={sample}"))
+        assert page.locator("#h-sample").inner_text() == sample
+        assert page.locator("#timeline").get_attribute("data-drawn-ms")
         visit.context.close()
-    print(f"timeline of {SAMPLE} drawn in {min(drawn):.0f} ms")
-    assert min(drawn) <= 1_000
+    print(f"page of {sample} there after {1000 * min(taken):.0f} ms of processor time")
+    return min(taken)
+
+
+@pytest.mark.parametrize("sample", ["short", "medium", "long"])
+def test_the_first_drawing_takes_less_than_a_second(
+    browser: Any, report: Path, sample: str
+) -> None:
+    assert drawing_seconds(browser, report, sample) <= 1.0
+
+
+def test_the_first_drawing_of_46_000_ops_takes_less_than_two_seconds(
+    browser: Any, h200: Path, tmp_path: Path
+) -> None:
+    analysis = trace_timing.analyze(h200 / "molmoe_1crop_user_scope.json.gz")
+    write_report(analysis.report_data(), tmp_path / "report.html")
+    (sample,) = analysis.samples["sample_id"]
+    assert drawing_seconds(browser, tmp_path / "report.html", sample) <= 2.0

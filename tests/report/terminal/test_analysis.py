@@ -13,12 +13,11 @@ from rich.console import Console
 from tests.report.synthetic import report_data
 from trace_timing.records.findings import FigureWarning
 from trace_timing.report.findings import plus_minus
-from trace_timing.report.headline import headline, worst_first
 from trace_timing.report.latency_rows import latency_rows
-from trace_timing.report.main_finding import main_finding
+from trace_timing.report.main_finding import main_finding, shared_remedy
 from trace_timing.report.model import ReportData
 from trace_timing.report.terminal.analysis import LINES_OF_FILES, MOST_LINES, Story, render
-from trace_timing.report.trust import warning_groups
+from trace_timing.report.trust import warning_groups, worst_first
 from trace_timing.schema import SAMPLE_TIMES
 
 
@@ -109,17 +108,15 @@ def test_the_finding_is_the_one_of_the_page_with_what_to_do() -> None:
     assert "  do: a larger batch" in text
 
 
-def test_of_the_largest_part_the_first_verdict_that_half_the_runs_share_speaks() -> None:
+def test_the_first_verdict_of_a_stage_that_half_the_runs_share_says_what_to_do() -> None:
     data = report_data(runs=4)
-    rows = latency_rows(data)
-    few = verdict(data, code="allocator").head(1)
-    found = headline(rows, pd.concat([few, verdict(data, code="sync_bound")]), data.recorded)
-    assert found is not None
-    assert found.sentence == "decode is so"
-    assert headline(rows, few, data.recorded) is None
-    prefill = headline(rows, verdict(data, "prefill", "sync_bound"), data.recorded)
-    assert prefill is not None
-    assert prefill.sentence == "prefill is so"
+    decode = next(row for row in latency_rows(data) if row.time == "T_LLM_decode")
+    few = verdict(data, code="allocator").head(1).assign(remedy="allocate less")
+    many = verdict(data, code="sync_bound").assign(remedy="wait less")
+    prefill = verdict(data, "prefill", "sync_bound")
+    assert shared_remedy(decode, pd.concat([few, many]), data.recorded) == "wait less"
+    assert shared_remedy(decode, few, data.recorded) is None
+    assert shared_remedy(decode, prefill, data.recorded) is None
 
 
 def test_what_recording_did_is_said_once() -> None:

@@ -11,7 +11,8 @@ import pytest
 from tests.paths import DATA
 from tests.stats.evidence import capture, control
 from trace_timing.arrays import FloatArray
-from trace_timing.records.runs import ControlSegment, ControlTimes
+from trace_timing.records.runs import ControlTimes
+from trace_timing.records.segments import ControlSegment
 from trace_timing.stats.capture.growth import STRETCHES, latency_growth
 from trace_timing.stats.latency.sample_table import Sample, samples_of
 from trace_timing.units import NS_PER_MS

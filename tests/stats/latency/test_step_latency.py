@@ -8,7 +8,8 @@ import pytest
 
 from tests.stats.evidence import MS, capture, control, recorded, run, times, total_alone
 from trace_timing import schema
-from trace_timing.records.runs import ControlSegment, ControlTimes
+from trace_timing.records.runs import ControlTimes
+from trace_timing.records.segments import ControlSegment
 from trace_timing.stats.latency.evidence import Capture, RecordedRun
 from trace_timing.stats.latency.sample_table import samples_of
 from trace_timing.stats.latency.step_latency import (

@@ -12,7 +12,7 @@ from tests.timeline.building import TraceBuilder
 from tests.timeline.handmade import TWO_STAGES, TWO_STAGES_RUN, make_run, make_trace
 from trace_timing import schema
 from trace_timing.stats.trace.diagnosis import WHY_TABLES, why, window_by_stage
-from trace_timing.stats.trace.trace_result import TraceSource, result_of
+from trace_timing.stats.trace.trace_result import TraceSource, columns_of_rows, result_of
 from trace_timing.timeline.build.model import StageKey
 from trace_timing.timeline.build.runs import lay_out
 from trace_timing.trace.events import Kind
@@ -22,14 +22,16 @@ KEY = {"sample_id": "s", "repeat": 0, "rank": 0}
 
 
 def test_every_table_fits_its_schema() -> None:
-    rows = why(TWO_STAGES, TWO_STAGES_RUN).rows(KEY)
-    assert tuple(rows) == WHY_TABLES
-    for name, some in rows.items():
-        table = pa.Table.from_pylist(some, schema=schema.TABLES[name].arrow())
-        assert schema.check(table, schema.TABLES[name]).num_rows == len(some)
-        assert all(tuple(row) == schema.TABLES[name].names for row in some)
-    assert len(rows["idle"]) == 9
-    assert len(rows["kinds"]) == 4
+    explained = vars(why(TWO_STAGES, TWO_STAGES_RUN))
+    assert tuple(explained) == WHY_TABLES
+    tables = {name: columns_of_rows(rows, KEY) for name, rows in explained.items() if rows}
+    assert {"kinds", "idle", "queue", "queue_depth", "verdicts"} <= set(tables)
+    for name, columns in tables.items():
+        assert tuple(columns) == schema.TABLES[name].names
+        table = pa.table(columns, schema=schema.TABLES[name].arrow())
+        assert schema.check(table, schema.TABLES[name]).num_rows == len(columns["sample_id"]) > 0
+    assert len(tables["idle"]["cause"]) == 9
+    assert len(tables["kinds"]["stage"]) == 4
 
 
 def test_windows_by_stage_of_a_hand_made_run() -> None:

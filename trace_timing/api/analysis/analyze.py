@@ -166,7 +166,7 @@ def _results(
     for done, outcome in enumerate(outcomes, 1):
         if outcome.result:
             writers.append(outcome.result.tables)
-            results.append(replace(outcome.result, tables={}))
+            results.append(outcome.result.without_tables())
             # Not the outcome's manifest: from another process that is a copy.
             owner = inputs.sources[done - 1].manifest
             owned.append((owner, outcome.result.recorded))

@@ -23,7 +23,7 @@ import pyarrow as pa
 from trace_timing import schema
 from trace_timing.api.analysis.worker import Outcome, Settings
 from trace_timing.atomic_write import remove_abandoned, replacing
-from trace_timing.schema.table import packed, unpacked
+from trace_timing.schema.table import unpacked
 from trace_timing.stats.latency.evidence import RecordedRun
 from trace_timing.stats.trace.trace_result import RunSummary, TraceResult, TraceSource, TraceSummary
 from trace_timing.trace.files.cache import prune
@@ -100,8 +100,7 @@ class ResultCache:
         if result is None:
             self._rejected[key] = outcome
             return
-        tables = {name: packed(table) for name, table in result.tables.items()}
-        part = _Part(tables, result.runs, result.summary, result.recorded)
+        part = _Part(dict(result.packed_tables()), result.runs, result.summary, result.recorded)
         # If the folder cannot be written, the trace is analysed again next time.
         with suppress(OSError), replacing(self._path(key), durable=False) as partial:
             partial.write_bytes(msgspec.msgpack.encode(part))

@@ -23,7 +23,7 @@ from trace_timing.atomic_write import replacing
 
 #: Approximate rows of a row group.
 _GROUP_ROWS = 1 << 16
-#: Number of waiting tables at which they are joined: a small Arrow table is mostly overhead.
+#: Number of small waiting tables that are copied into one: a small Arrow table is mostly overhead.
 _MOST_WAITING = 32
 
 
@@ -91,6 +91,8 @@ class TableWriters:
             weakref.finalize(self.tables, shutil.rmtree, self.tables.folder, ignore_errors=True)
         self._files, self._open = ExitStack(), ExitStack()
         self._waiting: dict[str, list[pa.Table]] = {name: [] for name in schema.TABLES}
+        #: Of these, how many at the begin are copied together already; rows of all.
+        self._copied, self._rows = dict.fromkeys(schema.TABLES, 0), dict.fromkeys(schema.TABLES, 0)
         self._writers: dict[str, pq.ParquetWriter] = {}
 
     def __enter__(self) -> TableWriters:
@@ -116,13 +118,15 @@ class TableWriters:
     def append(self, tables: Mapping[str, pa.Table]) -> None:
         """Add the rows of one trace."""
         for name, rows in tables.items():
-            waiting = self._waiting[name]
+            waiting, copied = self._waiting[name], self._copied[name]
             waiting.append(rows)
+            self._rows[name] += len(rows)
             # The columns of an open table are known only at the end.
-            if not schema.TABLES[name].open and sum(map(len, waiting)) >= _GROUP_ROWS:
+            if not schema.TABLES[name].open and self._rows[name] >= _GROUP_ROWS:
                 self._flush(name)
-            elif len(waiting) >= _MOST_WAITING:
-                self._waiting[name] = [_concatenated(waiting).combine_chunks()]
+            elif len(waiting) - copied >= _MOST_WAITING:
+                waiting[copied:] = [_concatenated(waiting[copied:]).combine_chunks()]
+                self._copied[name] += 1
 
     def _is_due_empty(self, name: str) -> bool:
         """Whether a table is written even without rows."""
@@ -131,7 +135,7 @@ class TableWriters:
     def _flush(self, name: str) -> None:
         """Write the waiting rows of a table as one row group."""
         rows = _joined(name, self._waiting[name])
-        self._waiting[name] = []
+        self._waiting[name], self._copied[name], self._rows[name] = [], 0, 0
         if name not in self._writers:
             place = self.tables.folder / schema.file_of(name)
             path = self._files.enter_context(replacing(place, durable=False))

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import Any, Literal, Protocol
 
-from trace_timing.records.runs import Clock, ControlSegment, ControlTimes
+from trace_timing.records.runs import Clock, ControlTimes
+from trace_timing.records.segments import ControlSegment
 from trace_timing.stages import GENERATE, Stage
 from trace_timing.units import ns_from_ms
 

@@ -39,9 +39,15 @@ def styled(figure: AnyFigure, *, x: str = "", y: str = "", height: int = 360) ->
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
         hoverlabel={"font": {"size": 13}},
     )
-    grid = {"gridcolor": "rgba(128,128,128,0.22)", "zerolinecolor": "rgba(128,128,128,0.4)"}
-    figure.update_xaxes(title={"text": x, "standoff": 8}, automargin=True, **grid)
-    figure.update_yaxes(title={"text": y, "standoff": 8}, automargin=True, **grid)
+    axis = {
+        "gridcolor": "rgba(128,128,128,0.22)",
+        "zerolinecolor": "rgba(128,128,128,0.4)",
+        "automargin": True,
+        # Otherwise plotly measures every label to hide those that stand out: half of a drawing.
+        "ticklabeloverflow": "allow",
+    }
+    figure.update_xaxes(title={"text": x, "standoff": 8}, **axis)
+    figure.update_yaxes(title={"text": y, "standoff": 8}, **axis)
     return figure
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 STYLES = ("style.css", "first_screen.css", "timeline.css")
 #: In the order in which they run: each uses what those before it define.
-SCRIPTS = ("unpack.js", "tables.js", "timeline.js", "timeline_draw.js", "app.js")
+SCRIPTS = ("unpack.js", "tables.js", "timeline.js", "timeline_draw.js", "perfetto.js", "app.js")
 
 
 def render(template: str, *, packed: Mapping[str, str], cdn: bool, **words: Any) -> str:

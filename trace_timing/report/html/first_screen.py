@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trace_timing.report.headline import worst_first
 from trace_timing.report.html.copy_text import CopyText, copy_texts
 from trace_timing.report.html.tiles import Axis, Bar, Tile, axis_of, bars, measured, tiles, title
 from trace_timing.report.main_finding import LIMITS, MainFinding, main_finding
 from trace_timing.report.model import ReportData
 from trace_timing.report.palette import COLOURS
-from trace_timing.report.trust import TrustLine, WarningGroup, trust_sentence, warning_groups
+from trace_timing.report.trust import (
+    TrustLine,
+    WarningGroup,
+    trust_sentence,
+    warning_groups,
+    worst_first,
+)
 
 #: Whiskers lengthen the axis up to this share of the longest bar: a wide one leaves the chart, and
 #: is marked, since bars as short as hairlines would tell nothing.
@@ -117,10 +122,16 @@ def _drawn(bar: Bar, axis: Axis) -> DrawnBar:
 
 
 def _caption(data: ReportData) -> str:
-    number = data.samples["sample_id"].nunique()
-    if number < 2:
-        return ""
-    return (
-        f"Medians over {number:,} samples, each stage's own: they need not add up to the median "
-        "total. Within a sample they do."
-    )
+    number, said = data.samples["sample_id"].nunique(), []
+    if number > 1:
+        said.append(
+            f"Medians over {number:,} samples, each stage's own: they need not add up to the "
+            "median total. Within a sample they do."
+        )
+    if data.older:
+        both = max(figure.samples for figure in data.older.values())
+        said.append(
+            f"Older: medians over the {both:,} samples that both have; its decode is what is left "
+            "of the total, sampling and rest in it."
+        )
+    return " ".join(said)

@@ -17,14 +17,13 @@ from trace_timing.report.findings import (
     percent,
     plus_minus,
 )
-from trace_timing.report.headline import worst_first
 from trace_timing.report.html.tiles import Tile, tiles
 from trace_timing.report.latency_rows import LatencyRow, all_recorded, latency_rows
 from trace_timing.report.main_finding import main_finding
 from trace_timing.report.model import ReportData
 from trace_timing.report.palette import COLOURS
 from trace_timing.report.rows import median_run, of_run
-from trace_timing.report.trust import check_line, trust_sentence, warning_groups
+from trace_timing.report.trust import check_line, trust_sentence, warning_groups, worst_first
 from trace_timing.schema import SAMPLE_PARTS
 from trace_timing.timeline.rows.tables import RunKey
 

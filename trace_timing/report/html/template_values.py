@@ -28,7 +28,7 @@ def page_words(data: ReportData) -> dict[str, Any]:
     return {
         "version": summary.get("tool_version") or TOOL_VERSION,
         "title": screen.title,
-        "subtitle": f"{samples} sample{'' if samples == 1 else 's'}",
+        "subtitle": f"{samples:,} sample{'' if samples == 1 else 's'}",
         "first_screen": screen,
         "runs": runs,
         "has_steps": bool((data.steps["stage"] == "decode").any()),

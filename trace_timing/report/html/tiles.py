@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from trace_timing.report.findings import CANNOT_TELL, ms, plus_minus
 from trace_timing.report.latency_rows import LatencyRow, half_frac, latency_rows
 from trace_timing.report.main_finding import Limit, limit_of
-from trace_timing.report.model import ReportData
+from trace_timing.report.model import OlderFigure, ReportData
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,17 +35,6 @@ _TILES = {
 }
 #: How many ticks an axis has about.
 _TICKS = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class OlderFigure:
-    """What older results say of the same figure."""
-
-    #: `335 ms`
-    figure: str
-    ms: float
-    #: Worst of the rows below zero, as `−53.1 ms in sample 0`; empty where none is.
-    negative: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,10 +86,10 @@ class Axis:
 
 def tiles(data: ReportData) -> list[Tile]:
     """Vision, prefill, a decode step, the total."""
-    return [_tile(data.samples, time) for time in _TILES]
+    return [_tile(data.samples, time, data.older.get(time)) for time in _TILES]
 
 
-def _tile(samples: pd.DataFrame, time: str) -> Tile:
+def _tile(samples: pd.DataFrame, time: str, older: OlderFigure | None) -> Tile:
     slug, label, word = _TILES[time]
     known = samples[samples[f"{time}_ms"].notna()]
     value = float(known[f"{time}_ms"].median()) if len(known) else None
@@ -116,6 +105,7 @@ def _tile(samples: pd.DataFrame, time: str) -> Tile:
         source=source,
         source_word=source_word,
         summary=_summary(known, time),
+        older=older,
     )
 
 
@@ -207,7 +197,12 @@ def bars(data: ReportData) -> list[Bar]:
         order = [*parts, *order]
     under = "T_vision_total" in rows
     return [
-        Bar(row=rows[t], is_part=under and t in parts, limit=limit_of(rows[t].idle_frac))
+        Bar(
+            row=rows[t],
+            is_part=under and t in parts,
+            limit=limit_of(rows[t].idle_frac),
+            older=data.older.get(t),
+        )
         for t in order
     ]
 

@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from trace_timing.report.findings import about, findings, heading, ms, percent, plus_minus, sentence
-from trace_timing.report.headline import worst_first
 from trace_timing.report.latency_rows import (
     LatencyRow,
     all_recorded,
@@ -22,7 +21,7 @@ from trace_timing.report.latency_rows import (
 from trace_timing.report.main_finding import main_finding
 from trace_timing.report.model import ReportData
 from trace_timing.report.palette import RICH
-from trace_timing.report.trust import WarningGroup, check_line, warning_groups
+from trace_timing.report.trust import WarningGroup, check_line, warning_groups, worst_first
 
 #: Columns of the terminal from which the table shows more.
 TINY, NARROW, WIDE = 50, 70, 100

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from trace_timing import schema
 from trace_timing.records.runs import ControlTimes
+from trace_timing.records.segments import parts_of
 from trace_timing.stages import STAGES, VISION_STAGES, Stage
 from trace_timing.units import NS_PER_MS
 
@@ -77,45 +78,45 @@ def stages_of_control(
     """
     by_stage: dict[Stage, int] = {}
     counts = True
-    for part in control.segments:
-        if steps is not None and part.step is not None:
-            counts = not part.step or part.step in steps
+    for stage, step, ns in parts_of(control.segments):
+        if steps is not None and step is not None:
+            counts = not step or step in steps
         if counts:
-            by_stage[part.stage] = by_stage.get(part.stage, 0) + part.duration_ns
+            by_stage[stage] = by_stage.get(stage, 0) + ns
     return by_stage
 
 
 def steps_of_control(control: ControlTimes) -> list[int]:
     """Ns of each step in order: decode and the sampling after it."""
     steps: dict[int, int] = {}
-    for part in control.segments:
-        if part.stage == "decode" and part.step is not None:
-            steps[part.step] = steps.get(part.step, 0) + part.duration_ns
-        elif part.stage == "sampling" and part.step in steps:
-            steps[part.step] += part.duration_ns
+    for stage, step, ns in parts_of(control.segments):
+        if stage == "decode" and step is not None:
+            steps[step] = steps.get(step, 0) + ns
+        elif stage == "sampling" and step is not None and step in steps:
+            steps[step] += ns
     return [steps[step] for step in sorted(steps)]
 
 
 def decode_times(control: ControlTimes) -> dict[int, int]:
     """Number of each decode step of a control → ns."""
     steps: dict[int, int] = {}
-    for part in control.segments:
-        if part.stage == "decode" and part.step is not None:
-            steps[part.step] = steps.get(part.step, 0) + part.duration_ns
+    for stage, step, ns in parts_of(control.segments):
+        if stage == "decode" and step is not None:
+            steps[step] = steps.get(step, 0) + ns
     return steps
 
 
 def decode_steps_of(control: ControlTimes) -> int:
     """Decode steps of a control."""
-    return len({part.step for part in control.segments if part.stage == "decode"})
+    return len({step for stage, step, _ in parts_of(control.segments) if stage == "decode"})
 
 
 def first_token_of_control(control: ControlTimes) -> int | None:
     """Ns from the begin of generate() to the end of sampling[0]; None without such a segment."""
     reached, found = 0, None
-    for part in control.segments:
-        reached += part.duration_ns
-        if part.stage == "sampling" and part.step == 0:
+    for stage, step, ns in parts_of(control.segments):
+        reached += ns
+        if stage == "sampling" and step == 0:
             found = reached
     return found
 

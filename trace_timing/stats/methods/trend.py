@@ -69,10 +69,17 @@ def fit_line(x: FloatArray, y: FloatArray, *, level: float = LEVEL) -> LineFit |
 
 def _slopes(x: FloatArray, y: FloatArray) -> FloatArray:
     """Slopes of all pairs of points with two different x, sorted."""
-    i, j = np.triu_indices(len(x), 1)
-    run = x[j] - x[i]
-    apart = run != 0
-    slopes: FloatArray = np.sort((y[j] - y[i])[apart] / run[apart])
+    slopes = np.empty(len(x) * (len(x) - 1) // 2)
+    filled = 0
+    # A point at a time: the indices of all pairs alone would take four times the memory.
+    for i in range(len(x) - 1):
+        run = x[i + 1 :] - x[i]
+        apart = run != 0
+        some = (y[i + 1 :] - y[i])[apart] / run[apart]
+        slopes[filled : filled + len(some)] = some
+        filled += len(some)
+    slopes = slopes[:filled]
+    slopes.sort()
     return slopes
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from trace_timing.arrays import IntArray
 from trace_timing.records.manifest import Manifest
@@ -66,13 +66,6 @@ class Why:
     limits: tuple[Limit, ...] = ()
     #: Only on request: HTA takes longer than all the rest.
     hta: tuple[BesideHta, ...] = ()
-
-    def rows(self, run_key: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-        """Rows of every table, `run_key` (sample_id, repeat, rank) before each."""
-        return {
-            table: [{**run_key, **vars(row)} for row in getattr(self, table)]
-            for table in WHY_TABLES
-        }
 
 
 WHY_TABLES: tuple[str, ...] = tuple(Why.__dataclass_fields__)

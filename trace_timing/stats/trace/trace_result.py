@@ -128,16 +128,32 @@ class TraceResult:
     summary: TraceSummary
     #: Each run's figures for its sample.
     recorded: tuple[RecordedRun, ...] = ()
+    #: The tables as they came from another process, or empty.
+    came_packed: Mapping[str, bytes] = field(default_factory=dict, compare=False)
+
+    def packed_tables(self) -> Mapping[str, bytes]:
+        """The tables as bytes."""
+        if self.came_packed:
+            return self.came_packed
+        return {name: packed(table) for name, table in self.tables.items()}
+
+    def without_tables(self) -> TraceResult:
+        """What is kept of a result whose rows are written."""
+        return replace(self, tables={}, came_packed={})
 
     def __reduce__(self) -> tuple[Any, ...]:
-        tables = {name: packed(table) for name, table in self.tables.items()}
-        return _of_packed, (tables, self.runs, self.summary, self.recorded)
+        return _of_packed, (self.packed_tables(), self.runs, self.summary, self.recorded)
 
 
 def _of_packed(tables: Mapping[str, bytes], *rest: Any) -> TraceResult:
     runs, summary, recorded = rest
-    whole = {name: unpacked(data) for name, data in tables.items()}
-    return TraceResult(tables=whole, runs=runs, summary=summary, recorded=recorded)
+    return TraceResult(
+        tables={name: unpacked(data) for name, data in tables.items()},
+        runs=runs,
+        summary=summary,
+        recorded=recorded,
+        came_packed=tables,
+    )
 
 
 @dataclass(frozen=True)
@@ -272,10 +288,9 @@ def _tables_of_rows(
     trace: Trace, runs: Sequence[_Run], source: TraceSource, *, hta: bool
 ) -> dict[str, pa.Table]:
     """The tables whose rows are made one by one."""
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("kernels", *WHY_TABLES)}
+    parts: dict[str, list[pa.Table]] = {name: [] for name in ("kernels", *WHY_TABLES)}
     for run in runs:
         run_key = run.key._asdict()
-        rows["kernels"] += [{**run_key, **vars(r)} for r in kernel_times(trace, run.timeline)]
         explanation = why(
             trace,
             run.timeline,
@@ -283,12 +298,21 @@ def _tables_of_rows(
             record=source.record,
             hta=hta,
         )
-        for name, run_rows in explanation.rows(run_key).items():
-            rows[name] += run_rows
+        rows = {"kernels": kernel_times(trace, run.timeline), **vars(explanation)}
+        for name, some in rows.items():
+            if some:
+                columns = columns_of_rows(some, run_key)
+                parts[name].append(pa.table(columns, schema=schema.TABLES[name].arrow()))
     return {
-        name: pa.Table.from_pylist(table_rows, schema=schema.TABLES[name].arrow())
-        for name, table_rows in rows.items()
+        name: pa.concat_tables(of_runs) if of_runs else schema.TABLES[name].arrow().empty_table()
+        for name, of_runs in parts.items()
     }
+
+
+def columns_of_rows(rows: Sequence[Any], run_key: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The fields of n ≥ 1 rows as columns, behind those of `run_key` (sample_id, repeat, rank)."""
+    own = {name: [getattr(row, name) for row in rows] for name in vars(rows[0])}
+    return {name: [value] * len(rows) for name, value in run_key.items()} | own
 
 
 def _trace_summary(

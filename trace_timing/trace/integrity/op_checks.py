@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_timing.api_call_names import CallRole
-from trace_timing.arrays import IntArray
+from trace_timing.arrays import BoolArray, IntArray
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import NONE, Events, Kind, Trace
 from trace_timing.trace.integrity.check import Found, passed, told
@@ -74,17 +74,32 @@ def doubled_events(trace: Trace) -> Found:
 
 def _repeated(events: Events, rows: IntArray, *places: _Column) -> IntArray:
     """The rows that equal an earlier one in place, name and time."""
+    together = _share_a_start(events.start_ns[rows])
+    if not together.any():
+        return rows[:0]
+    rows = rows[together]
     columns: tuple[_Column, ...] = (
-        *places,
+        *(place[together] for place in places),
         events.name[rows],
         events.dur_ns[rows],
         events.start_ns[rows],
     )
     order = np.lexsort(columns)
-    same = np.ones(max(len(rows) - 1, 0), np.bool_)
+    same = np.ones(len(rows) - 1, np.bool_)
     for column in columns:
         same &= column[order][1:] == column[order][:-1]
     return rows[order][1:][same]
+
+
+def _share_a_start(start_ns: IntArray) -> BoolArray:
+    """Which of n events start when another does: few, so that only these need be compared."""
+    order = np.argsort(start_ns, kind="stable")
+    ordered = start_ns[order]
+    again = np.flatnonzero(ordered[1:] == ordered[:-1])
+    shared = np.zeros(len(start_ns), np.bool_)
+    shared[order[again]] = True
+    shared[order[again + 1]] = True
+    return shared
 
 
 def out_of_order(trace: Trace) -> Found:

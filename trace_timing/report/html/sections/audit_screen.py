@@ -9,9 +9,10 @@ import numpy as np
 from trace_timing.report.findings import ms, plus_minus
 from trace_timing.report.html.copy_text import copy_texts
 from trace_timing.report.html.first_screen import FirstScreen, draw_bars
-from trace_timing.report.html.tiles import Bar, OlderFigure, Tile, source_of
+from trace_timing.report.html.tiles import Bar, Tile, source_of
 from trace_timing.report.latency_rows import LatencyRow, half_frac
 from trace_timing.report.main_finding import MainFinding
+from trace_timing.report.model import OlderFigure
 from trace_timing.report.trust import TrustLine
 from trace_timing.stages import Stage
 from trace_timing.stats.audit.against_capture import Against
@@ -61,6 +62,15 @@ def audit_screen(result: AuditResult, against: Against, samples: pd.DataFrame) -
     )
 
 
+def older_figures(result: AuditResult, against: Against) -> dict[str, OlderFigure]:
+    """What older results say, by time: medians over the samples that both have."""
+    found = {}
+    for name in _FIGURES:
+        if values := [row.older_ms for row in against.rows if row.figure == name]:
+            found[name] = _older(name, result, values)
+    return found
+
+
 def _tile(name: str, result: AuditResult, against: Against, samples: pd.DataFrame) -> Tile:
     slug, label, word, _ = _FIGURES[name]
     rows = [row for row in against.rows if row.figure == name]
@@ -92,7 +102,9 @@ def _older(name: str, result: AuditResult, values: list[float]) -> OlderFigure:
             f"down to {ms(worst.difference_ms).replace('-', '−')} before clamping "
             f"({worst.sample_id})"
         )
-    return OlderFigure(figure=ms(middle).replace("-", "−"), ms=middle, negative=negative)
+    return OlderFigure(
+        figure=ms(middle).replace("-", "−"), ms=middle, samples=len(values), negative=negative
+    )
 
 
 def _bar(name: str, tile: Tile, samples: pd.DataFrame) -> Bar:

@@ -22,6 +22,8 @@ _LOOKS = {
     "recorded": (RECORDED_COLOUR, "dashdot"),
     "busy": (BUSY_COLOUR, "dot"),
 }
+#: Up to so many points each is drawn large: three small ones would be lost on the chart.
+FEW_POINTS = 30
 _SIZES = {
     "input_tokens": "input tokens",
     "position": "position of the step",
@@ -114,13 +116,14 @@ def _figure(size: str) -> Figure:
 
 def _add(figure: Figure, fit: ScalingFit) -> None:
     colour, dash = _LOOKS[fit.kind]
+    few = len(fit.x) <= FEW_POINTS
     figure.add_scatter(
         x=fit.x,
         y=fit.y,
         mode="markers",
         name=fit.kind,
         legendgroup=fit.kind,
-        marker={"color": colour, "size": 6, "opacity": 0.6},
+        marker={"color": colour, "size": 10 if few else 6, "opacity": 0.9 if few else 0.6},
         hovertemplate=f"{fit.kind}, {_SIZES[fit.against]} %{{x}}: %{{y:,.3f}} ms<extra></extra>",
         meta={"column": f"{fit.kind}_ms"},
     )

@@ -239,7 +239,9 @@ def sentences(verdicts: pd.DataFrame, stages: pd.DataFrame) -> list[str]:
     said = []
     for _, some in judged.groupby(["stage", "code"], sort=False):
         worst = some.sort_values("window_ns").iloc[-1]
-        seen = f" (of {worst['sample_id']}; so in {len(some)} of {runs} runs)" if runs > 1 else ""
+        seen = (
+            f" (of {worst['sample_id']}; so in {len(some):,} of {runs:,} runs)" if runs > 1 else ""
+        )
         said.append(
             f"{worst['sentence']}\nEvidence{seen}: {worst['evidence']}.\n"
             f"To shorten it: {worst['remedy']}."

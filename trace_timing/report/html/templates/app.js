@@ -72,8 +72,10 @@ async function draw(el, figure, config = {}) {
   await P.react(el, figure.data, withTheme(figure.layout), { ...CONFIG, ...config });
   el.dataset.drawn = "yes";
 }
-// What is not in sight is drawn when it comes near: a page opens as fast as its first screen.
+// A page is there when what is in sight is drawn. What is near follows when the browser is idle,
+// the rest when it comes near.
 const waiting = new Map(), NEAR_PX = 250;
+const whenIdle = (run) => (window.requestIdleCallback ?? setTimeout)(run);
 function later(el, draws) { waiting.set(el, draws); }
 async function drawWaiting(page, isWanted) {
   for (const [el, draws] of [...waiting]) {
@@ -81,9 +83,22 @@ async function drawWaiting(page, isWanted) {
     await draws();
   }
 }
-const isNear = (el) => !el.closest("[hidden]") && el.getBoundingClientRect().top < innerHeight + NEAR_PX;
+const isWithin = (el, px) => !el.closest("[hidden]") && el.getBoundingClientRect().top < innerHeight + px;
 const drawPage = (page) => drawWaiting(page, (el) => !el.closest("[hidden]"));
-const drawNear = (page) => drawWaiting(page, isNear);
+const drawInSight = (page) => drawWaiting(page, (el) => isWithin(el, 0));
+const drawNear = (page) => drawWaiting(page, (el) => isWithin(el, NEAR_PX));
+// A first figure costs thrice the next: the browser has yet to compile plotly's functions.
+async function warmUp() {
+  const P = await plotly();
+  if (!P || document.querySelector(".js-plotly-plot")) return;
+  const el = document.createElement("div"), bar = { type: "bar", x: [1, 2], y: ["a", "b"], orientation: "h" };
+  el.className = "unseen"; el.ariaHidden = "true";
+  document.body.append(el);
+  await P.newPlot(el, [bar, { ...bar, name: "c" }, { type: "scatter", x: [1, 2], y: ["a", "b"] }],
+    { barmode: "stack", height: 300, xaxis: { title: { text: "x" }, automargin: true }, legend: { orientation: "h" } }, CONFIG);
+  P.purge(el);
+  el.remove();
+}
 let scrolling = false;
 addEventListener("scroll", () => {
   if (scrolling || !waiting.size) return;
@@ -99,7 +114,7 @@ async function drawFigure(el) {
   await draw(el, figure);
   offerColours(el, figure);
   if (el.dataset.figure === "samples" && el.on) {
-    el.on("plotly_click", (event) => open(event.points[0].customdata));
+    el.on("plotly_click", (event) => openRun(event.points[0].customdata));
   }
 }
 
@@ -131,7 +146,7 @@ function runOf(samples, i) {
   return at < 0 ? "" : hashOf(runNames[at]);
 }
 const hashOf = (name) => "#sample=" + encodeURIComponent(name);
-function open(name) { location.hash = hashOf(name); }
+function openRun(name) { location.hash = hashOf(name); }
 
 const builders = {
   async samples() {
@@ -153,7 +168,7 @@ const builders = {
   async sample() {
     await loadRuns();
     $("choose").replaceChildren(...runNames.map((name) => new Option(name, name)));
-    $("choose").addEventListener("change", (event) => open(event.target.value));
+    $("choose").addEventListener("change", (event) => openRun(event.target.value));
   },
 };
 const BRIEF = ["sample_id", "rank", "latency_source", "T_total_ms", "half_width_frac", "T_vision_total_ms", "T_LLM_prefill_ms",
@@ -267,6 +282,9 @@ $("timeline")?.addEventListener("keydown", (event) => {
 document.querySelectorAll("[data-move]").forEach((button) => {
   button.addEventListener("click", () => view?.data && view.key(button.dataset.move));
 });
+$("perfetto")?.addEventListener("click", () => {
+  openInPerfetto(view.data, $("h-sample").textContent, (words) => { $("timeline-said").textContent = words; });
+});
 
 // ---- routes
 const first = document.querySelector(".page");
@@ -284,8 +302,9 @@ async function route() {
   });
   await build(page.id.slice(5), page);
   if (name === "sample") await drawSample(value ? decodeURIComponent(value) : runShownFirst());
-  await drawNear(page);
+  await drawInSight(page);
   root.dataset.ready = name;
+  whenIdle(() => drawNear(page));
 }
 addEventListener("hashchange", () => { root.dataset.ready = ""; scrollTo(0, 0); route(); });
 // ---- paper: the page on the screen, in the light theme; all of them by the button
@@ -307,8 +326,8 @@ $("print-all").addEventListener("click", async () => {
 // The first screen needs no plotly: what other pages need is made ready while it is read.
 addEventListener("DOMContentLoaded", async () => {
   await route();
-  (window.requestIdleCallback ?? setTimeout)(async () => {
-    await plotly();
+  whenIdle(async () => {
+    await warmUp();
     root.dataset.charts = "ready";
   });
 });

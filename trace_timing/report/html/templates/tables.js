@@ -25,15 +25,20 @@ function absent(column, columns, i) {
     : of("clock") === "host" ? "The trace has no GPU timeline." : "What was recorded does not tell.";
   return ["cannot tell", why];
 }
+// Made once: to make a formatter takes longer than to format a row.
+const FIXED = new Intl.NumberFormat("en", { minimumFractionDigits: 3, maximumFractionDigits: 3 });
+const DIGITS = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const LARGE = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const SMALL = new Intl.NumberFormat("en", { maximumFractionDigits: 4 });
 function show(column, v) {
   if (v === null || v === undefined) return "";
   if (typeof v === "boolean") return v ? "yes" : "no";
   if (TEXT(v)) return v;
   if (/(^|_)frac$/.test(column)) return (100 * v).toFixed(1) + " %";
   // Below a nanosecond it is arithmetic's remainder.
-  if (column.endsWith("_ms") && Math.abs(v) >= 1e-6 && Math.abs(v) < 0.1) return v.toLocaleString("en", { maximumSignificantDigits: 3 });
-  if (/_(ms|us)$/.test(column)) return v.toLocaleString("en", { minimumFractionDigits: 3, maximumFractionDigits: 3 });
-  return v.toLocaleString("en", { maximumFractionDigits: Math.abs(v) >= 100 ? 1 : 4 });
+  if (column.endsWith("_ms") && Math.abs(v) >= 1e-6 && Math.abs(v) < 0.1) return DIGITS.format(v);
+  if (/_(ms|us)$/.test(column)) return FIXED.format(v);
+  return (Math.abs(v) >= 100 ? LARGE : SMALL).format(v);
 }
 // A condition `column > 3`, `stage = decode`, or words that must all occur in the row.
 function predicate(text, columns) {
@@ -142,7 +147,7 @@ class Table {
       return button;
     };
     const words = document.createElement("span");
-    words.textContent = `${this.from + 1}–${Math.min(this.from + this.size, this.rows.length)} of ${this.rows.length}`;
+    words.textContent = `${this.from + 1}–${Math.min(this.from + this.size, this.rows.length)} of ${LARGE.format(this.rows.length)}`;
     el.append(step("Previous", -1), words, step("Next", 1));
   }
 }
@@ -152,7 +157,7 @@ function swatch(stage) {
   return key;
 }
 function searchable(input, count, table) {
-  const apply = () => { count.textContent = `${table.filter(input.value)} of ${table.count} rows`; };
+  const apply = () => { count.textContent = `${LARGE.format(table.filter(input.value))} of ${LARGE.format(table.count)} rows`; };
   input.addEventListener("input", apply);
   apply();
 }
