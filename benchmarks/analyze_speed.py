@@ -1,4 +1,4 @@
-"""`trace-timing analyze` as a user runs it, against another checkout of it and against json.load.
+"""Time `trace-timing analyze`, compared with another checkout of it and with json.load.
 
     git worktree add --detach OLD 6642aba
     python -m benchmarks.analyze_speed --against OLD [--trace TRACE.json] [--rounds 5]

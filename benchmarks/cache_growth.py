@@ -1,4 +1,4 @@
-"""Growth of a decode step with the cache, where the device is the slow side and where the host is.
+"""Measure the growth of a decode step with the cache, device-bound and host-bound.
 
     python benchmarks/cache_growth.py                   # two cases, each in a process of its own
 

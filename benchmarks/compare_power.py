@@ -1,4 +1,4 @@
-"""How often `compare` cries wolf and how often it hears, on captures cut from recorded series.
+"""False alarm rate and power of `compare`, on captures cut from recorded series.
 
 A capture is a stretch of one recorded series: samples of two controls each, the launch cost before
 each, busy times that hardly move. Captures of the same model, from other moments or processes and

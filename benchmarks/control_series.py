@@ -1,4 +1,4 @@
-"""Record a series of unprofiled runs of one input: what statistics of controls are tried on.
+"""Record a series of unprofiled runs of one input, to test statistics of controls on.
 
 The process never profiles. Every run is timed by CUDA events at the stage boundaries, as a control
 of `capture` is, with the cost of an empty launch before each.

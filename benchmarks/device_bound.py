@@ -1,9 +1,9 @@
-"""Record a trace in which the device is the slow side: a batch so large that the host waits.
+"""Record a device-bound trace, by a batch so large that the host waits.
 
     python benchmarks/device_bound.py OUTPUT            # an H200: 768 rows of 1,000 tokens, 4 new
 
 Eager decoding of a small batch is host-bound, so its windows are the host's ranges. Here they are
-the device's, and the host runs ahead: what the tests of attribution and tiling need a real case of.
+the device's, and the host runs ahead, as tests of attribution and tiling need.
 """
 
 from __future__ import annotations

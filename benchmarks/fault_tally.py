@@ -1,4 +1,4 @@
-"""What a fault may do to what was written, and how often it did."""
+"""Count the damage that faults did to written files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 
 @dataclass
 class Damage:
-    """Counts of what no fault may do."""
+    """Counts of damage, all of which must be 0."""
 
     #: Results that were there and are not, or cannot be read.
     lost: int = 0

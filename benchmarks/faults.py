@@ -1,4 +1,4 @@
-"""Faults while capture, analyze and compare write: what do they leave behind.
+"""Provoke faults while capture, analyze and compare write, and check what is left.
 
     python -m benchmarks.faults                    # 100 kills of each command, and the rest
     python -m benchmarks.faults --kills 5 --few 2  # a look

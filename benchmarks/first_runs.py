@@ -1,4 +1,4 @@
-"""What the first long run of a process pays, and what outputs that a caller keeps cost.
+"""Measure how much slower a process's first long run is, and the cost of keeping outputs.
 
     python benchmarks/first_runs.py          # LLaVA 1B
 

@@ -1,4 +1,4 @@
-"""Whether a long capture keeps its memory, and whether storing a trace slows the run after it.
+"""Check that a long capture's memory does not grow, and measure the run after storing a trace.
 
     python benchmarks/flat_memory.py                    # 2,000 samples of the tiny model
 

@@ -22,7 +22,7 @@ _POLL_S = 0.05
 
 
 class Budget:
-    """Minutes for a whole benchmark: what does not fit any more is left out, and said to be."""
+    """Time limit of a whole benchmark; what does not fit is left out and reported."""
 
     def __init__(self, minutes: float) -> None:
         self._end = time.monotonic() + 60 * minutes

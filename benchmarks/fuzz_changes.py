@@ -23,7 +23,7 @@ PARTS = ("vision", "vision_encoder", "projector", "text_encoder")
 
 @dataclass(frozen=True)
 class Timed:
-    """What of an event its trace's figures are made of."""
+    """The fields of an event on which figures depend."""
 
     #: "range", "call" or "op".
     kind: str

@@ -1,4 +1,4 @@
-"""How often the 95 % intervals of controls hold the long-run value, on recorded series.
+"""Measure how often the 95 % intervals of controls cover the long-run value, on recorded series.
 
 Every stretch of K consecutive runs of a series stands for the controls of one sample; the pooled
 spread comes from other stretches of it, dealt as `capture` deals controls (2 a sample, 5 of every

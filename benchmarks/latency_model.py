@@ -1,4 +1,4 @@
-"""Label the same samples three ways for a latency model; latency_model_fit says what each is worth.
+"""Label the same samples in three ways for a latency model; latency_model_fit compares them.
 
     python -m benchmarks.latency_model -o labels --seconds 560     # again until all are done
 

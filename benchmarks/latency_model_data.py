@@ -27,7 +27,7 @@ FOLDS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """What one label set says, ms, a row a sample."""
+    """One label set in ms, one row for each sample."""
 
     prefill_total: Floats
     per_token: Floats

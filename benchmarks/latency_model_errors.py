@@ -1,4 +1,4 @@
-"""How far estimators trained on each label set are off, against the truth of latency_model."""
+"""Errors of estimators trained on each label set, against the truth of latency_model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DRAWS = 2_000
 
 @dataclass(frozen=True, kw_only=True)
 class Error:
-    """Of one estimator trained on one label set, in one quantity, over all samples."""
+    """Errors of one estimator trained on one label set, in one quantity, over all samples."""
 
     labels: str
     estimator: str

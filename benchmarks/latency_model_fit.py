@@ -1,4 +1,4 @@
-"""What the label sets of latency_model are worth: estimators trained on each, tested on the truth.
+"""Compare the label sets of latency_model: train estimators on each, test them on the truth.
 
     python -m benchmarks.latency_model_fit labels -o labels/fit
 

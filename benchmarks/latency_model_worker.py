@@ -1,4 +1,4 @@
-"""A process that never profiles, and times samples in one of two ways when it is asked to.
+"""A process that never profiles, and times samples on request in one of two ways.
 
     python -m benchmarks.latency_model_worker truth      # reads JSON lines from stdin
 

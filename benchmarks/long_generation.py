@@ -1,4 +1,4 @@
-"""What a long generation costs: its trace, its store, its session, and its analysis on two cores.
+"""Measure the cost of a long generation: trace, store, session, and analysis on two cores.
 
     python benchmarks/long_generation.py OUTPUT                    # all cases below, some 9 minutes
     python benchmarks/long_generation.py OUTPUT --case molmoe:512:32

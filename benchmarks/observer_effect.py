@@ -1,4 +1,4 @@
-"""How far recording stretches stages on this GPU, and how true the latencies are that it does not.
+"""Measure how much recording stretches stages on this GPU, and how accurate latencies are.
 
 For each model a process of its own makes labels of ten controls, each control in turn with a run of
 two more that never profile. Then recorded runs of both modes; then five times a session, a detach

@@ -1,4 +1,4 @@
-"""Reading one trace: this project against others, in fresh processes on the same files.
+"""Compare reading a trace with this project and with others, in fresh processes.
 
     python -m benchmarks.read [TRACE…] [--grow TRACE 123] [--generate 100 400] [--cores 0]
 

@@ -1,4 +1,4 @@
-"""Busy time of recorded steps against the same steps where all are recorded.
+"""Compare the busy time of recorded steps with that of the same steps where all are recorded.
 
     python benchmarks/recorded_steps.py           # 1B and OLMoE, 64 tokens, a minute and a half
 

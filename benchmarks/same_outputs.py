@@ -1,4 +1,4 @@
-"""Whether two commits give the same tables: every output of `analyze`, value by value.
+"""Check that two commits give the same outputs of `analyze`, value by value.
 
     python -m benchmarks.same_outputs BEFORE AFTER sample_traces other_traces/*.json.gz
 

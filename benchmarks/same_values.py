@@ -1,4 +1,4 @@
-"""Whether other Pythons and other dependencies give the same outputs.
+"""Check that other versions of Python and dependencies give the same outputs.
 
     python -m benchmarks.same_values collect one.json    # with each Python and set of dependencies
     python -m benchmarks.same_values compare one.json other.json …

@@ -1,4 +1,4 @@
-"""Cost per event from 10⁴ to 10⁷ events, per sample from 10 to 2,000, and what workers give.
+"""Measure the cost per event (10⁴ to 10⁷), per sample (10 to 2,000), and the gain of workers.
 
     python -m benchmarks.scale [--events 10000 …] [--samples 10 …] [--trace TRACE] [--workers 200]
 

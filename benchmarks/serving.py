@@ -1,4 +1,4 @@
-"""Reading and tiling a server's trace against bare decoding, in fresh processes on the same file.
+"""Compare reading and tiling a server's trace with bare decoding, in fresh processes.
 
     python -m benchmarks.serving [--megabytes 400] [--runs 3] [--cores 0]
 

@@ -1,4 +1,4 @@
-"""One profiler session toggled against one per sample: what each costs and what each loses.
+"""Compare one toggled profiler session with one session per sample: cost and lost ops.
 
 Both put the same number of runs of a tiny LLaVA through the profiler with an unprofiled run after
 each, so that what a session leaves behind shows in its neighbour. What a toggled session records

@@ -35,7 +35,7 @@ def small_traces(repository: Path) -> list[str]:
 
 
 def merged() -> list[list[Event]]:
-    """Two ranks in one file: told apart by labels, by offsets, and by correlation ids alone."""
+    """Two ranks in one file, distinguished by labels, by offsets, or by correlation ids alone."""
     first, second = rank_events(), rank_events(pid=4243, shift_us=7)
     later = rank_events(pid=4243, shift_us=7, first_id=901, device=1)
     by_label = labelled(first, "[TP00]") + labelled(second, "[TP01]")

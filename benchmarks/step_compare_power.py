@@ -1,4 +1,4 @@
-"""How often `compare` cries wolf and how often it hears, on recordings of servers from real steps.
+"""False alarm rate and power of `compare`, on recordings of servers made from real steps.
 
 A recording is a stretch of real decode steps, one after the other, in three batch sizes; the GPU's
 work in each strays as it does from step to step in the sample traces. A stretch is brought to its

@@ -1,4 +1,4 @@
-"""A process that never profiles and times runs when it is asked to: what labels are held against.
+"""A process that never profiles and times runs on request, to compare labels with.
 
     python benchmarks/unprofiled.py random:llava-1b --tokens 12      # reads commands from stdin
 

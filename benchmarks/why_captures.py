@@ -1,4 +1,4 @@
-"""Record the small traces that the tests of `why` read: one feature of a real device each.
+"""Record small traces for the tests of `why`, each with one feature of a real device.
 
     python benchmarks/why_captures.py OUTPUT                       # two H100s: six minutes
     python benchmarks/why_captures.py OUTPUT --device cpu --tiny   # does it run at all?

@@ -282,7 +282,7 @@ def _biased(bias: Bias | None) -> FigureWarning | None:
     sign = "too high" if bias.median_ms > 0 else "too low"
     return FigureWarning(
         code="survivors_biased",
-        message=f"surviving decode figures carry the same error: {abs(bias.median_ms):.2f} ms "
+        message=f"valid decode figures have the same error: {abs(bias.median_ms):.2f} ms "
         f"{sign} at the median",
         evidence=f"{bias.rows} rows with one output token have no decode, yet the difference "
         f"reads {bias.p5_ms:.2f} to {bias.p95_ms:.2f} ms (5 % to 95 %); sampling and the rest, "
@@ -300,5 +300,5 @@ def _repeated_ids(older: OlderResults) -> FigureWarning | None:
         code="repeated_sample_ids",
         message="several rows share a sample id",
         evidence=f"{repeated} of {len(ids)} rows repeat an earlier id",
-        remedy="nothing to do for this audit; --against leaves such ids out",
+        remedy="none for this audit; --against leaves such ids out",
     )

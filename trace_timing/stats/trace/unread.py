@@ -37,7 +37,7 @@ def unread(trace: Trace, timeline: TraceTimeline) -> Iterator[FigureWarning]:
     if damage.repaired:
         yield FigureWarning(
             code="text_put_right",
-            message="Some names are not valid JSON text and were put right; times are as written.",
+            message="Some names are not valid JSON text and were repaired; times are unchanged.",
             evidence=f"{damage.repaired} texts, the first: {damage.first_repaired}",
             remedy="record with a newer torch, which escapes them",
         )
@@ -47,7 +47,7 @@ def unread(trace: Trace, timeline: TraceTimeline) -> Iterator[FigureWarning]:
             code="unknown_event_kinds",
             message="Events of unknown kinds are not read; if a device did them, they are missing.",
             evidence=_counted(unknown),
-            remedy="if these are a device's work, ask for the kind to be read, with the trace",
+            remedy="if these are a device's work, report the trace, so that it can be added",
         )
     if timeline.crossings:
         more = len(timeline.crossings) - _MOST_NAMED
@@ -78,10 +78,10 @@ def clock_host(trace: Trace, integrity: Integrity) -> FigureWarning:
     )
     if unknown:
         evidence += f"; skipped, of kinds that are not known: {_counted(unknown)}"
-        remedy = "ask for these kinds to be read, with the trace, if they are the device's work"
+        remedy = "if they are the device's work, report the trace, so that these kinds can be added"
     elif integrity.launches_without_ops:
         evidence += f"; the ops of {integrity.launches_without_ops} launches are lost"
-        remedy = "as of lost_ops: the profiler was on and lost the device's work"
+        remedy = "as for lost_ops: the profiler was on and lost the device's work"
     return FigureWarning(
         code="clock_host",
         message="No GPU timeline: stages are the host's ranges, and say nothing of a device.",

@@ -31,9 +31,9 @@ def trace_warnings(trace: Trace, timeline: TraceTimeline) -> Iterator[FigureWarn
     for reason, name in timeline.cautions.items():
         yield FigureWarning(
             code="stage_not_certain",
-            message="Range names do not say for certain which stage they are.",
+            message="Range names do not identify their stage with certainty.",
             evidence=f"{name}: {reason}",
-            remedy="record with a version whose names do, or read these steps as both",
+            remedy="record with a version whose names do, or take these steps for either stage",
         )
     if timeline.borrowed_ops:
         yield FigureWarning(
@@ -119,11 +119,11 @@ def _switches(timeline: TraceTimeline, integrity: Integrity) -> Iterator[FigureW
     }
     yield FigureWarning(
         code="recording_switch",
-        message="Where recording was switched off or on, ops have no launch or launches no op; "
-        "steps that these are of are not counted.",
+        message="Where recording was switched off or on, ops lack their launch or launches their "
+        "op; their steps are not counted.",
         evidence=f"{launches} launches without op, {ops} ops without launch; {len(spoiled)} "
         "recorded steps left out",
-        remedy="the other steps are whole; with --record-steps all nothing is switched",
+        remedy="the other steps are complete; with --record-steps all recording is never switched",
     )
 
 

@@ -20,7 +20,7 @@ TIMELINE_CHECKS: tuple[Check[TraceSubject], ...] = (
     Check(
         code="range_at_zero",
         level="FAIL",
-        message="Ranges have the timestamp 0: when they were is not known.",
+        message="Ranges have the timestamp 0, so their time is unknown.",
         bound="exactly 0, where all other events are a second or more away",
         remedy="record again",
         find=range_checks.at_zero,
@@ -44,7 +44,7 @@ TIMELINE_CHECKS: tuple[Check[TraceSubject], ...] = (
     Check(
         code="lost_ops_outside",
         level="WARN",
-        message="Launches outside every run have no op: the profiler lost kernels, none of a run.",
+        message="Launches outside every run have no op: kernels were lost, but none of a run.",
         bound="any",
         remedy=_LOST_REMEDY,
         find=launch_checks.lost_outside,
@@ -55,7 +55,7 @@ RUN_CHECKS: tuple[Check[RunSubject], ...] = (
     Check(
         code="lost_ops",
         level="FAIL",
-        message="Launches have no op: the profiler lost kernels, so stages read too short.",
+        message="Launches have no op: the profiler lost kernels, so stages seem too short.",
         bound="any within the run",
         remedy=_LOST_REMEDY,
         find=launch_checks.lost_in_run,
@@ -63,7 +63,7 @@ RUN_CHECKS: tuple[Check[RunSubject], ...] = (
     Check(
         code="zero_length_range",
         level="FAIL",
-        message="Ranges have no length: what was launched in them stands in another stage.",
+        message="Ranges have no length, so ops launched in them count for another stage.",
         bound="0 ns; where times are whole µs, of generate and forwards alone",
         remedy="record again",
         find=range_checks.without_length,
@@ -71,7 +71,7 @@ RUN_CHECKS: tuple[Check[RunSubject], ...] = (
     Check(
         code="step_missing",
         level="FAIL",
-        message="Steps have no range: their time stands in other stages, if anywhere.",
+        message="Steps have no range, so their time counts for other stages or for none.",
         bound="a number absent below the last one, of a decode step also below that of sampling",
         remedy=_RANGES_REMEDY,
         find=range_checks.missing_steps,
@@ -79,7 +79,7 @@ RUN_CHECKS: tuple[Check[RunSubject], ...] = (
     Check(
         code="step_repeated",
         level="FAIL",
-        message="Several ranges have one step's number, so its time is that of several.",
+        message="Several ranges have one step's number, so its time is that of several steps.",
         bound="two ranges of one number on one thread, neither inside the other",
         remedy="number every step of a generate() call once",
         find=range_checks.repeated_steps,
@@ -112,7 +112,7 @@ RUN_CHECKS: tuple[Check[RunSubject], ...] = (
     Check(
         code="sampling_missing",
         level="WARN",
-        message="The last steps have no sampling: it stands in `other`.",
+        message="The last steps have no sampling range: that time counts as `other`.",
         bound="the last number of sampling is below that of decode",
         remedy="check how the run ended",
         find=range_checks.missing_sampling,
@@ -129,7 +129,7 @@ RUN_CHECKS: tuple[Check[RunSubject], ...] = (
     Check(
         code="forward_without_range",
         level="WARN",
-        message="As much was launched in no stage as in a forward: a range may be missing.",
+        message="As many ops are outside stages as in a forward: a range may be missing.",
         bound="half the ops of the median decode step, before, between or after stages",
         remedy=_RANGES_REMEDY,
         find=launch_checks.forward_without_range,

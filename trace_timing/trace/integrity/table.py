@@ -12,7 +12,7 @@ TRACE_CHECKS: tuple[Check[Trace], ...] = (
     Check(
         code="zero_timestamp",
         level="FAIL",
-        message="Events have the timestamp 0: when they were is not known.",
+        message="Events have the timestamp 0, so their time is unknown.",
         bound="exactly 0, where all other events are a second or more away",
         remedy=_AGAIN,
         find=event_checks.at_zero,
@@ -36,7 +36,7 @@ TRACE_CHECKS: tuple[Check[Trace], ...] = (
     Check(
         code="doubled_events",
         level="FAIL",
-        message="Events stand in the trace twice, so sums and counts are too large.",
+        message="Events are in the trace twice, so sums and counts are too large.",
         bound="one name, stream (of calls: thread and id), start and length; in traces of whole µs "
         "from 10 µs of length on",
         remedy="give the trace as the profiler wrote it, not merged with itself",
@@ -45,7 +45,7 @@ TRACE_CHECKS: tuple[Check[Trace], ...] = (
     Check(
         code="shared_launch",
         level="FAIL",
-        message="Ops share the launch of one kernel, so they stand in its stage, not in theirs.",
+        message="Ops share a launch of one kernel, so they may count for a wrong stage.",
         bound="two ops of a device under one call that launches a kernel, graphs apart",
         remedy="record again: correlation ids are wrong",
         find=op_checks.shared_launches,
@@ -77,7 +77,7 @@ TRACE_CHECKS: tuple[Check[Trace], ...] = (
     Check(
         code="zero_length_op",
         level="WARN",
-        message="Ops have no length: what they took is missing in their stages.",
+        message="Ops have no length, so their time is missing in their stages.",
         bound="0 ns, in a trace whose times are not whole µs",
         remedy=_AGAIN,
         find=op_checks.zero_length_ops,
