@@ -264,6 +264,15 @@ def _track_renamed(change: Change, both: Both) -> bool:
     return both.one_process and _of_kind(change, "op") and _same_but(change, "place")
 
 
+def _op_more(change: Change, both: Both) -> bool:
+    """One that nothing launched, in a trace without ranges."""
+    one = change.after
+    if change.before is not None or one is None or one.kind != "op":
+        return False
+    others = [e for e in both.after if e.kind == "range" or e.correlation == one.correlation != -1]
+    return not any(e.kind != "op" for e in others)
+
+
 def _with_its_op(change: Change, both: Both) -> bool:
     one = change.before
     return _gone(change) and one is not None and one.correlation in both.gone_together
@@ -283,6 +292,12 @@ VALID: tuple[Valid, ...] = (
         "a recording without ranges is the same: all of it is unattributed, whatever launched it, "
         "which is exit code 1",
         _without_ranges,
+    ),
+    Valid(
+        "an op more without launch, no range left",
+        "a session that begins between a launch and its op leaves the same; without ranges it is "
+        "in the totals alone",
+        _op_more,
     ),
     Valid(
         "launch gone with its op",

@@ -55,6 +55,11 @@ def test_changes_that_make_another_valid_trace_are_told_from_those_that_do_not()
     assert changed((4, {"tid": 79})) == ["launch from another thread without ranges"]
     assert changed((5, {"pid": ""})) == ["op on a track of another name"]
     assert changed(*((n, {"name": "theirs"}) for n in range(4))) == ["no range left"] * 4
+    op_more = (22, {"cat": "kernel", "args": {}})  # what was python_function
+    assert changed(*((n, {"name": "theirs"}) for n in range(4)), op_more) == [
+        *["no range left"] * 4,
+        "an op more without launch, no range left",
+    ]
     for wrong in (
         (5, {"ts": 200_000.0}),  # 200 ms
         (5, None),
@@ -66,6 +71,7 @@ def test_changes_that_make_another_valid_trace_are_told_from_those_that_do_not()
         (2, {"ts": 1056.0}),  # over the begin of the next step
         (4, {"ts": 1030.0}),  # after the next launch
         (4, {"pid": 5}),
+        op_more,
         (4, {"args": {"correlation": 77}}),
         (2, {"dur": 4000.0}),
     ):
