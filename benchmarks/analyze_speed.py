@@ -40,7 +40,8 @@ def cost_of(command: list[str], folder: Path) -> Cost:
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
     wall_s, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode not in (0, 1):
+    # Python's own failures end with 1 too, as an analysis that rejected something does.
+    if done.returncode not in (0, 1) or b"Traceback" in done.stderr:
         raise SystemExit(done.stderr.decode("utf-8", "replace"))
     processor_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Cost(processor_s, wall_s)

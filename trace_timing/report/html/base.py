@@ -90,10 +90,13 @@ def _with_payloads(section: Section, payloads: dict[str, Any]) -> dict[str, Any]
 def _environment() -> jinja2.Environment:
     import jinja2
 
+    from trace_timing.report.html.compiled_templates import CompiledTemplates
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        bytecode_cache=CompiledTemplates(TEMPLATES / "__pycache__"),
     )
     for name, filter_ in (("ms", findings.ms), ("percent", findings.percent), ("ratio", _ratio)):
         environment.filters[name] = _or_cannot_tell(filter_)
