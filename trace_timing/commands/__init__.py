@@ -96,8 +96,8 @@ def cli(ctx: click.Context, debug: bool) -> None:
     ctx.ensure_object(dict)["debug"] = debug
 
 
-#: Threshold of Python's garbage collector, in new objects, more than a small analysis makes. With the
-#: default of 700 that would run it some 400 times over imports and tables, which takes a tenth of
+#: Threshold of Python's garbage collector, in new objects: more than a small analysis makes. With
+#: the default of 700 it would run some 400 times over imports and tables, which takes a tenth of
 #: the time and frees nothing: what an analysis makes and drops holds no cycles.
 _COLLECT_AT = 250_000
 
