@@ -87,20 +87,20 @@ def _trace_of_sample(folder: Path, sample: str | None) -> Path:
     from trace_timing.api.analysis.inputs import find_inputs, kineto_file
     from trace_timing.api.analysis.recorded_files import verified
 
-    found = {
+    files = {
         s.sample_id: (s, file)
         for s in find_inputs([str(folder)]).sources
         if (file := kineto_file(s))
     }
-    if sample is None and len(found) == 1:
-        return verified(*next(iter(found.values())))
-    if sample is None or sample not in found:
-        names = ", ".join(list(found)[:MOST_NAMES]) or "none"
-        more = f" and {len(found) - MOST_NAMES} more" if len(found) > MOST_NAMES else ""
+    if sample is None and len(files) == 1:
+        return verified(*next(iter(files.values())))
+    if sample is None or sample not in files:
+        names = ", ".join(list(files)[:MOST_NAMES]) or "none"
+        more = f" and {len(files) - MOST_NAMES} more" if len(files) > MOST_NAMES else ""
         raise UsageError(
             f"{folder} has no sample {sample}" if sample else f"{folder} has several samples",
             why=f"samples with a trace that viewers read: {names}{more}",
-            remedy=did_you_mean(sample or "", found)
+            remedy=did_you_mean(sample or "", files)
             + f"trace-timing view {folder} SAMPLE, with one of these",
         )
-    return verified(*found[sample])
+    return verified(*files[sample])

@@ -66,10 +66,10 @@ def check_format(data: bytes | str, *, source: str) -> None:
     Raises:
         TraceError: its `format_version` is above FORMAT_VERSION; or as `decode`.
     """
-    found = decode(data, FormatHeader, source=source).format_version
-    if found > FORMAT_VERSION:
+    version = decode(data, FormatHeader, source=source).format_version
+    if version > FORMAT_VERSION:
         raise TraceError(
-            f"{source} has format version {found}",
+            f"{source} has format version {version}",
             why=f"trace-timing {TOOL_VERSION} reads versions up to {FORMAT_VERSION}",
             remedy="use the trace-timing that wrote it, or a newer one",
         )

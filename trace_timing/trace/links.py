@@ -36,10 +36,10 @@ def launch_rows(events: Events) -> IntArray:
     calls = calls[order]
     ids = events.correlation[calls]
     wanted = events.correlation[op_rows]
-    found = np.minimum(np.searchsorted(ids, wanted, side="left"), len(ids) - 1)
-    hit = ids[found] == wanted
+    at = np.minimum(np.searchsorted(ids, wanted, side="left"), len(ids) - 1)
+    hit = ids[at] == wanted
     _refuse_reused(events, calls, ids, wanted)
-    return np.where(hit, calls[found], NONE)
+    return np.where(hit, calls[at], NONE)
 
 
 def _refuse_reused(events: Events, calls: IntArray, ids: IntArray, wanted: IntArray) -> None:

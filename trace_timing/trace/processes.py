@@ -189,9 +189,9 @@ def _by_launch(
     may_have = has
     if len(np.unique(np.concatenate(own))) < sum(map(len, own)):
         may_have = np.stack([_within(wanted, some) for some in own])
-    found = np.where(has.any(axis=0), numbers[has.argmax(axis=0)], NONE).astype(np.int32)
-    found[may_have.sum(axis=0) > 1] = _SEVERAL
-    return found
+    owner = np.where(has.any(axis=0), numbers[has.argmax(axis=0)], NONE).astype(np.int32)
+    owner[may_have.sum(axis=0) > 1] = _SEVERAL
+    return owner
 
 
 def _within(wanted: IntArray, ids: IntArray) -> BoolArray:
@@ -249,12 +249,12 @@ def by_process(trace: Trace) -> tuple[Trace, ...]:
     pids = trace.info.processes
     if len(pids) <= 1:
         return (trace,)
-    found: dict[str, Events] = {}
+    parts: dict[str, Events] = {}
     for number, pid in enumerate(pids):
         events = trace.events.take(np.flatnonzero(trace.events.process == number))
         if len(events.rows(Kind.RANGE, *GPU_OP_KINDS)):
-            found[pid] = replace(events, process=absent("process", len(events)))
+            parts[pid] = replace(events, process=absent("process", len(events)))
     return tuple(
         replace(trace, events=events, info=replace(trace.info, rank=rank, processes=(pid,)))
-        for (pid, events), rank in zip(found.items(), ranks_of(tuple(found)), strict=True)
+        for (pid, events), rank in zip(parts.items(), ranks_of(tuple(parts)), strict=True)
     )

@@ -95,7 +95,7 @@ def analyze(
         require_hta()
     if cache:
         remove_abandoned(cache.glob(".*.partial"))
-    found = find_inputs(str(p) for p in paths)
+    inputs = find_inputs(str(p) for p in paths)
     known_stages = stage_map(stages)
     settings = Settings(
         stages=known_stages, cache=cache, components=components, hta=hta,
@@ -111,10 +111,10 @@ def analyze(
         tables=tables,
         progress=progress,
     )
-    analysis = analysis_of(found, execution)
+    analysis = analysis_of(inputs, execution)
     if stages is None:
         return analysis
-    return _with_doubtful_patterns(analysis, known_stages, found, max_inflation)
+    return _with_doubtful_patterns(analysis, known_stages, inputs, max_inflation)
 
 
 def analysis_of(
@@ -215,8 +215,8 @@ def _with_doubtful_patterns(
     """The analysis with warnings about the user's stage map, if any pattern is doubtful."""
     readable = {trace.trace for trace in analysis.traces}
     first = next((s.local for s in inputs.sources if s.name in readable), None)
-    found = set(analysis.tables["stages"]["stage"].to_pylist())
-    warnings = doubtful_patterns(stages, found, first, max_inflation) if first else ()
+    stages_seen = set(analysis.tables["stages"]["stage"].to_pylist())
+    warnings = doubtful_patterns(stages, stages_seen, first, max_inflation) if first else ()
     return replace(analysis, warnings=(*analysis.warnings, *warnings)) if warnings else analysis
 
 
@@ -255,6 +255,6 @@ def _write_ranks(tables: StoredTables) -> None:
     from trace_timing.stats.capture.ranks import compare_ranks
 
     frames = (frame_of(tables[name]) for name in ("stages", "communication", "spans"))
-    found = compare_ranks(*frames)[list(schema.RANKS.names)]
-    rows = pa.Table.from_pandas(found, schema=schema.RANKS.arrow(), preserve_index=False)
+    ranks = compare_ranks(*frames)[list(schema.RANKS.names)]
+    rows = pa.Table.from_pandas(ranks, schema=schema.RANKS.arrow(), preserve_index=False)
     tables.replace("ranks", rows)

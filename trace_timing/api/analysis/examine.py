@@ -39,13 +39,13 @@ def examine(*paths: str | Path, stages: str | Path | StageMap | None = None) -> 
     Raises:
         NothingReadError: there is no trace.
     """
-    found = find_inputs(str(path) for path in paths)
-    if not found.sources and not found.rejections:
+    inputs = find_inputs(str(path) for path in paths)
+    if not inputs.sources and not inputs.rejections:
         raise NothingReadError("no trace to examine", remedy="name a trace or a capture")
     settings = Settings(stages=stage_map(stages))
-    for rejection in found.rejections:
+    for rejection in inputs.rejections:
         yield _refused(rejection)
-    for source in found.sources:
+    for source in inputs.sources:
         outcome = analyze_trace(source, settings)
         if outcome.rejection:
             yield _refused(outcome.rejection)

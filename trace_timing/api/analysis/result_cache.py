@@ -152,9 +152,9 @@ def _state(source: TraceSource) -> list[str]:
     """
     if "://" in source.local:
         fs, inner = fsspec.core.url_to_fs(source.location)
-        found: Mapping[str, Any] = fs.info(inner)
+        info: Mapping[str, Any] = fs.info(inner)
         tags = ("size", "mtime", "ETag", "LastModified", "md5Hash", "generation", "version_id")
-        return [str(found.get(tag)) for tag in tags]
+        return [str(info.get(tag)) for tag in tags]
     stat = Path(source.local).stat()
     if abs(time.time_ns() - stat.st_ctime_ns) < _TICK_NS:
         time.sleep(_TICK_NS / NS_PER_S)

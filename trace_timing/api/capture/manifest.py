@@ -61,8 +61,8 @@ def _rates(given: Path | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         return None
     name = "given" if isinstance(given, Mapping) else given.name
     try:
-        found = given if isinstance(given, Mapping) else msgspec.json.decode(given.read_bytes())
-        return asdict(msgspec.convert(found, HardwareRates))
+        rates = given if isinstance(given, Mapping) else msgspec.json.decode(given.read_bytes())
+        return asdict(msgspec.convert(rates, HardwareRates))
     except (OSError, msgspec.MsgspecError) as error:
         raise UsageError(
             f"the device's rates cannot be read ({name})",

@@ -26,15 +26,15 @@ def fraction(given: str | float | None) -> float | None:
         return None
     text = str(given).strip()
     try:
-        found = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
-        found = 0.0
-    if not 0 < found < 1:
+        share = 0.0
+    if not 0 < share < 1:
         raise UsageError(
             f"the precision {given} means nothing",
             remedy="give a share of the total, as 3% or 0.03",
         )
-    return found
+    return share
 
 
 class Precision:
@@ -69,9 +69,9 @@ class Precision:
 
 def totals_by_sample(records: Iterable[RunRecord]) -> list[list[int]]:
     """Totals of the controls of each sample and repeat, bare ones left out."""
-    found: dict[tuple[str, int], list[int]] = {}
+    totals: dict[tuple[str, int], list[int]] = {}
     for record in records:
         if record.control is not None and not record.control.bare:
             key = (record.sample_id, record.repeat)
-            found.setdefault(key, []).append(record.control.total_ns)
-    return list(found.values())
+            totals.setdefault(key, []).append(record.control.total_ns)
+    return list(totals.values())

@@ -60,10 +60,10 @@ def diagnose() -> Diagnosis:
             findings=(_versions(torch), *_profiler(), _no_device()),
             environment={"torch": str(torch.__version__), "device": None},
         )
-    found = _environment(torch)
+    environment = _environment(torch)
     return Diagnosis(
-        findings=(_versions(torch), *_profiler(), *_device(found), *_standing_issues()),
-        environment=found,
+        findings=(_versions(torch), *_profiler(), *_device(environment), *_standing_issues()),
+        environment=environment,
     )
 
 

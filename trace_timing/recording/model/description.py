@@ -93,8 +93,8 @@ def _weights(parameters: Iterable[Any]) -> dict[str, Any]:
 def _sizes(config: Any) -> dict[str, int] | None:
     if config is None:
         return None
-    found = {name: _first(config, names) for name, names in _FIELDS.items()}
-    return {name: value for name, value in found.items() if value is not None}
+    sizes = {name: _first(config, names) for name, names in _FIELDS.items()}
+    return {name: value for name, value in sizes.items() if value is not None}
 
 
 def _first(config: Any, names: tuple[str, ...]) -> int | None:

@@ -202,9 +202,9 @@ def _vision_of(model: Any, layout: Layout) -> tuple[str, ...]:
 def _first_below(model: Any, prefixes: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
     """Paths of all names, below the first prefix that has any."""
     for prefix in prefixes:
-        found = [path for name in names for path in _expand(model, prefix + name)]
-        if found:
-            return tuple(found)
+        paths = [path for name in names for path in _expand(model, prefix + name)]
+        if paths:
+            return tuple(paths)
     return ()
 
 
@@ -258,8 +258,8 @@ def _text_encoder(model: Any, language: Iterable[str]) -> tuple[str, ...]:
     for path in language:
         config = getattr(find_part(model, path), "config", None)
         if getattr(config, "is_encoder_decoder", False):
-            found = _first_below(model, [_join(path, "")], TEXT_ENCODER_NAMES)
-            return found or _first_below(model, [f"{path}."], TEXT_ENCODER_NAMES)
+            encoder = _first_below(model, [_join(path, "")], TEXT_ENCODER_NAMES)
+            return encoder or _first_below(model, [f"{path}."], TEXT_ENCODER_NAMES)
     return ()
 
 

@@ -85,9 +85,9 @@ class LaunchProbe:
         costs: list[float] = []
         while True:
             costs += [self._block() for _ in range(LEAST_BLOCKS)]
-            found = np.array(costs)
-            if perf_counter_ns() - begin >= most_ns or until(found):
-                return found
+            so_far = np.array(costs)
+            if perf_counter_ns() - begin >= most_ns or until(so_far):
+                return so_far
 
     def _block(self) -> float:
         return min(self._loop() for _ in range(LOOPS))

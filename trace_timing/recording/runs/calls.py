@@ -68,8 +68,8 @@ class SinkSlot:
 def shape_of(*values: Any, **named: Any) -> InputShape | None:
     """Shapes of all tensors in the arguments, also in lists and mappings; None without any."""
     places = {**{str(place): value for place, value in enumerate(values)}, **named}
-    found = sorted(_shapes(places, ""))
-    return tuple(found) or None
+    shapes = sorted(_shapes(places, ""))
+    return tuple(shapes) or None
 
 
 def _shapes(value: Any, name: str) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -98,8 +98,8 @@ def restore(state: RandomState) -> None:
 
 def devices_of(model: Any) -> list[torch.device]:
     """The CUDA devices that hold parameters of the model, by index."""
-    found = {p.device for p in model.parameters() if p.device.type == "cuda"}
-    return sorted(found, key=lambda device: device.index or 0)
+    devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
+    return sorted(devices, key=lambda device: device.index or 0)
 
 
 def synchronize(devices: list[torch.device]) -> None:

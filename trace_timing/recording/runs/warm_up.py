@@ -169,8 +169,8 @@ def without_first(made: Sequence[RunRecord]) -> list[RunRecord]:
 
 def new_tokens_of(inputs: Mapping[str, Any], model: Any) -> int | None:
     """Most new tokens of generate() with these arguments; None where not limited."""
-    found = _setting("max_new_tokens", inputs, model)
-    return found if isinstance(found, int) else None
+    most = _setting("max_new_tokens", inputs, model)
+    return most if isinstance(most, int) else None
 
 
 def shortened(inputs: Mapping[str, Any], model: Any) -> dict[str, Any] | None:

@@ -115,7 +115,7 @@ def _at_switches(events: list[_Event], at: list[float], missing: list[bool]) -> 
     """
     gaps = _spans(events, RECORDING_OFF)
     spans = sorted([*gaps, *_spans(events, RECORDING_GUARD)])
-    found = {
+    explained = {
         i
         for i, (time, lost) in enumerate(zip(at, missing, strict=True))
         if lost and any(begin <= time < end for begin, end in spans)
@@ -124,8 +124,8 @@ def _at_switches(events: list[_Event], at: list[float], missing: list[bool]) -> 
         behind = max((end for _, end in spans if end <= begin), default=-math.inf)
         stretch = range(bisect_left(at, behind), bisect_left(at, begin))
         if any(not missing[i] for i in stretch):
-            found.update(takewhile(lambda i: missing[i], reversed(stretch)))
-    return len(found)
+            explained.update(takewhile(lambda i: missing[i], reversed(stretch)))
+    return len(explained)
 
 
 def _spans(events: list[_Event], name: str) -> list[tuple[float, float]]:

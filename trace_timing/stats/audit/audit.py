@@ -234,13 +234,13 @@ def bias_at_one_token(older: OlderResults, judged: Judged) -> Bias | None:
 def _findings(
     older: OlderResults, judged: Judged, fencepost: Fencepost | None, bias: Bias | None
 ) -> tuple[FigureWarning, ...]:
-    found = (
+    warnings = (
         _no_subtraction(older, judged),
         _per_token(fencepost),
         _biased(bias),
         _repeated_ids(older),
     )
-    return tuple(warning for warning in found if warning is not None)
+    return tuple(warning for warning in warnings if warning is not None)
 
 
 def _no_subtraction(older: OlderResults, judged: Judged) -> FigureWarning | None:

@@ -43,16 +43,16 @@ def configurations(samples: pd.DataFrame) -> dict[str, pd.Series[Any]]:
 
     Many distinct numbers become ranges; columns with many distinct texts are left out.
     """
-    found: dict[str, pd.Series[Any]] = {ALL: pd.Series("all samples", index=samples.index)}
+    columns: dict[str, pd.Series[Any]] = {ALL: pd.Series("all samples", index=samples.index)}
     for name in samples.columns:
-        if name in schema.SAMPLES.names or len(found) > MOST_COLUMNS:
+        if name in schema.SAMPLES.names or len(columns) > MOST_COLUMNS:
             continue
         texts = samples[name].astype("object").map(_text)
         if 2 <= texts.nunique() <= MOST_VALUES:
-            found[name] = texts
+            columns[name] = texts
         elif (numbers := _numbers(samples[name])) is not None:
-            found[name] = _ranges(numbers)
-    return found
+            columns[name] = _ranges(numbers)
+    return columns
 
 
 def prefill_groups(samples: pd.DataFrame) -> list[Group]:
@@ -82,7 +82,7 @@ def step_groups(samples: pd.DataFrame, steps: pd.DataFrame) -> list[Group]:
     known = steps[(steps["stage"] == "decode") & steps["usable"] & steps["latency_ns"].notna()]
     times = ["latency_ns", "latency_lo_ns", "latency_hi_ns"]
     known = known[["sample_id", "rank", "step", *(t for t in times if t in known)]]
-    found = []
+    groups = []
     for column, value, table in _parts(_good(samples)):
         mine = known.merge(table[["sample_id", "rank"]], on=["sample_id", "rank"])
         if mine.empty:
@@ -90,8 +90,8 @@ def step_groups(samples: pd.DataFrame, steps: pd.DataFrame) -> list[Group]:
         middle = mine.groupby("step").median(numeric_only=True).reindex(columns=times)
         middle = middle.iloc[:: len(middle) // MOST_POSITIONS + 1] / NS_PER_MS
         points = _points(middle.reset_index(), ("step", *times))
-        found.append(Group(column=column, value=value, **points))
-    return found
+        groups.append(Group(column=column, value=value, **points))
+    return groups
 
 
 def _good(samples: pd.DataFrame) -> pd.DataFrame:

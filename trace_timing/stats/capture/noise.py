@@ -48,16 +48,16 @@ def noise_floors(runs: pd.DataFrame) -> tuple[NoiseFloor, ...]:
         ("controls", runs[alike]),
         ("recorded runs", runs[runs["role"] == "recorded"]),
     )
-    found = []
+    floors = []
     for figure, column in FIGURES.items():
         for of, table in sources:
             groups = _repeats(table, column)
             fracs = [mad(g) / float(np.median(g)) for g in groups if len(g) >= FEWEST_RUNS]
             if fracs:
                 frac = float(np.median(fracs))
-                found.append(NoiseFloor(figure=figure, frac=frac, of=of, samples=len(fracs)))
+                floors.append(NoiseFloor(figure=figure, frac=frac, of=of, samples=len(fracs)))
                 break
-    return tuple(found)
+    return tuple(floors)
 
 
 def _repeats(runs: pd.DataFrame, column: str) -> Iterator[FloatArray]:

@@ -42,11 +42,11 @@ def compare_ranks(
     rows["own_ns"] = rows["busy_ns"] - rows["exposed_ns"].fillna(0)
     by_stage = rows.groupby([*_RUN, "stage"], sort=True)
     slowest = rows.loc[by_stage["own_ns"].idxmax()].set_index([*_RUN, "stage"])
-    found = slowest[["rank", "own_ns"]].rename(columns={"rank": "slowest_rank"})
-    found.insert(0, "ranks", by_stage["rank"].nunique())
-    found["spread_ns"] = by_stage["own_ns"].max() - by_stage["own_ns"].min()
-    found = found[found["ranks"] > 1].astype("int64").join(_awaited(exposed)).reset_index()
-    return found.merge(_apart(spans), on=[*_RUN, "stage", "ranks"], how="left")
+    compared = slowest[["rank", "own_ns"]].rename(columns={"rank": "slowest_rank"})
+    compared.insert(0, "ranks", by_stage["rank"].nunique())
+    compared["spread_ns"] = by_stage["own_ns"].max() - by_stage["own_ns"].min()
+    compared = compared[compared["ranks"] > 1].astype("int64").join(_awaited(exposed)).reset_index()
+    return compared.merge(_apart(spans), on=[*_RUN, "stage", "ranks"], how="left")
 
 
 def _awaited(exposed: pd.DataFrame) -> pd.DataFrame:

@@ -64,7 +64,7 @@ def repeats_of_controls(runs: pd.DataFrame) -> tuple[Repeats, ...]:
     pooled = pooled_spread((times, times[:, total]) for times in groups)
     if pooled is None:
         return ()
-    found = []
+    repeats = []
     for place, time in enumerate(TIMES):
         mine = [g[:, place] for g in groups if np.isfinite(g[:, place]).all()]
         spread = float(pooled.relative[place])
@@ -72,7 +72,7 @@ def repeats_of_controls(runs: pd.DataFrame) -> tuple[Repeats, ...]:
         if not mine or not math.isfinite(spread) or not any(values.any() for values in mine):
             continue
         p95, p99 = _tail(mine)
-        found.append(
+        repeats.append(
             Repeats(
                 time=time,
                 samples=len(mine),
@@ -83,7 +83,7 @@ def repeats_of_controls(runs: pd.DataFrame) -> tuple[Repeats, ...]:
                 half_widths={k: math.sinh(multiplier(k, pooled) * spread) for k in COUNTS},
             )
         )
-    return tuple(found)
+    return tuple(repeats)
 
 
 def controls_for(repeats: Repeats, half_width_frac: float) -> int | None:

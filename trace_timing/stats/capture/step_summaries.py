@@ -71,8 +71,8 @@ def _is_served(
 def _are_of(steps: pd.DataFrame, runs: Collection[tuple[Any, ...]]) -> pd.Series[bool]:
     if not runs:
         return pd.Series(False, index=steps.index)
-    found = [key in runs for key in steps[_RUN].itertuples(index=False, name=None)]
-    return pd.Series(found, index=steps.index, dtype=bool)
+    is_of_run = [key in runs for key in steps[_RUN].itertuples(index=False, name=None)]
+    return pd.Series(is_of_run, index=steps.index, dtype=bool)
 
 
 def step_summary(steps: pd.DataFrame, by: Sequence[str] = ("stage", "batch_size")) -> pd.DataFrame:

@@ -85,9 +85,9 @@ def summary_table(samples: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame
     for value, group in groups:
         medians = group.groupby("sample_id")[times].median()
         for time in times:
-            found = summarise(np.asarray(medians[time].astype(float), np.float64))
-            if found is not None:
-                rows.append({**dict(zip(by, value, strict=True)), "time": time, **_flat(found)})
+            summary = summarise(np.asarray(medians[time].astype(float), np.float64))
+            if summary is not None:
+                rows.append({**dict(zip(by, value, strict=True)), "time": time, **_flat(summary)})
     return pd.DataFrame(rows)
 
 

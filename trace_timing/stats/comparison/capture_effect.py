@@ -72,10 +72,10 @@ def capture_effect(
     Returns:
         None where fewer than FEWEST samples remain in any capture.
     """
-    found = _paired_values(a, b) if paired else _unpaired_values(a, b)
-    if found is None:
+    values = _paired_values(a, b) if paired else _unpaired_values(a, b)
+    if values is None:
         return None
-    return moderated_effect(*found, drift, shift=shift)
+    return moderated_effect(*values, drift, shift=shift)
 
 
 def moderated_effect(

@@ -63,10 +63,13 @@ def capture_differences(
     withholds host times.
     """
     first, second = a[0], b[0]
-    found = [*_column_differences(first.samples, second.samples, basis)]
+    differences = [*_column_differences(first.samples, second.samples, basis)]
     recorded = basis != "latency" or not are_unprofiled((first, second))
-    found += _condition_differences(first, second, recorded)
-    return (*found, *_state_differences(a, b, is_comparable=not launches_differ_by_cause(found)))
+    differences += _condition_differences(first, second, recorded)
+    return (
+        *differences,
+        *_state_differences(a, b, is_comparable=not launches_differ_by_cause(differences)),
+    )
 
 
 def step_differences(a: Sequence[StepTables], b: Sequence[StepTables]) -> tuple[Difference, ...]:

@@ -202,10 +202,10 @@ def judge_figures(
     share = shares([_weight_group(figure) for figure in figures], WEIGHTS)
     forbidden = tuple(forbidden)
     reasons = [_withheld(figure, forbidden) for figure in figures]
-    found = judge_effects(effects, share, reasons, margin_frac)
+    judgements = judge_effects(effects, share, reasons, margin_frac)
     return tuple(
         _row(figure, effect, judged, paired)
-        for figure, effect, judged in zip(figures, effects, found, strict=True)
+        for figure, effect, judged in zip(figures, effects, judgements, strict=True)
     )
 
 
@@ -225,18 +225,18 @@ def judge_effects(
         1.0 if effect is None or reason else effect.p
         for effect, reason in zip(effects, reasons, strict=True)
     ]
-    found = []
+    judgements = []
     for effect, hit, part, reason in zip(
         effects, weighted_holm(p, share), share, reasons, strict=True
     ):
         if reason:
-            found.append(Judgement("withheld", reason=reason))
+            judgements.append(Judgement("withheld", reason=reason))
         elif effect is None:
             why = f"too few, {FEWEST} at least on both sides"
-            found.append(Judgement("cannot tell", reason=why))
+            judgements.append(Judgement("cannot tell", reason=why))
         else:
-            found.append(_judge(effect, bool(hit), ALPHA * part, margin_frac))
-    return found
+            judgements.append(_judge(effect, bool(hit), ALPHA * part, margin_frac))
+    return judgements
 
 
 @dataclass(frozen=True)

@@ -218,10 +218,10 @@ def _judged(
     ]
     reasons = [_withheld(figure, unlike) for figure in figures]
     share = shares([figure.group for figure in figures], WEIGHTS)
-    found = judge_effects(effects, share, reasons, margin_frac)
+    judgements = judge_effects(effects, share, reasons, margin_frac)
     return tuple(
         _row(figure, effect, _of_one(judged) if single else judged)
-        for figure, effect, judged in zip(figures, effects, found, strict=True)
+        for figure, effect, judged in zip(figures, effects, judgements, strict=True)
     )
 
 

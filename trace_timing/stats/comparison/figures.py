@@ -214,22 +214,22 @@ class _FigureMaker:
         """The figure of one time; nothing where a capture lacks it."""
         values = [self._times(t, name, time, basis) for t in self.tables]
         drift = DEVICE_DRIFT if basis == "busy" else HOST_DRIFT
-        found = self._figure(level, f"busy {name}" if level == "busy" else name, values, drift)
-        if found is None:
+        figure = self._figure(level, f"busy {name}" if level == "busy" else name, values, drift)
+        if figure is None:
             return
         if basis == "latency" and self._is_the_hosts(time):
-            found = self._at_equal_launch_cost(found, HOST_DRIFT_PER_LAUNCH, least=False)
-        yield found
+            figure = self._at_equal_launch_cost(figure, HOST_DRIFT_PER_LAUNCH, least=False)
+        yield figure
 
     def undisturbed(self) -> Iterator[Figure]:
         """Tenth percentile of a sample's steps."""
         values = [self._times(t, UNDISTURBED, UNDISTURBED_TIME, "latency") for t in self.tables]
-        found = self._figure("undisturbed step", UNDISTURBED, values, UNDISTURBED_DRIFT)
-        if found is None:
+        figure = self._figure("undisturbed step", UNDISTURBED, values, UNDISTURBED_DRIFT)
+        if figure is None:
             return
         if self._is_the_hosts("T_LLM_decode"):
-            found = self._at_equal_launch_cost(found, UNDISTURBED_DRIFT_PER_LAUNCH, least=True)
-        yield found
+            figure = self._at_equal_launch_cost(figure, UNDISTURBED_DRIFT_PER_LAUNCH, least=True)
+        yield figure
 
     def _figure(
         self, level: Level, name: str, values: Sequence[pd.Series[Any]], drift: Drift

@@ -52,12 +52,12 @@ def parse_gate(text: str) -> Gate:
     Raises:
         UsageError: of another form.
     """
-    found = _FORM.fullmatch(text)
-    if not found:
+    match = _FORM.fullmatch(text)
+    if not match:
         raise UsageError(
             f"--fail-on {text!r} cannot be read", remedy="write --fail-on 'decode > 5%'"
         )
-    return Gate(found["name"], float(found["percent"]) / 100)
+    return Gate(match["name"], float(match["percent"]) / 100)
 
 
 def check_gate(gate: Gate, result: ComparisonResult) -> GateOutcome:

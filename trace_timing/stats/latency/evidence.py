@@ -140,11 +140,11 @@ def _in_order(*tables: Mapping[SampleKey, Any]) -> Iterator[SampleKey]:
 
 
 def _by_sample(records: Sequence[RunRecord]) -> dict[SampleKey, list[RunRecord]]:
-    found: dict[SampleKey, list[RunRecord]] = {}
+    by_sample: dict[SampleKey, list[RunRecord]] = {}
     for record in records:
         if record.status == "ok":
-            found.setdefault((record.sample_id, record.rank), []).append(record)
-    return found
+            by_sample.setdefault((record.sample_id, record.rank), []).append(record)
+    return by_sample
 
 
 def detach_works(manifest: Manifest) -> bool:

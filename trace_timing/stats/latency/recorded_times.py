@@ -81,12 +81,12 @@ def _estimates(run: RunTimeline, values: IntArray) -> dict[Stage, float]:
     groups = groups_by_stage(run.keys, STAGES)
     by_stage, partly = sums(groups, values, len(STAGES)), partly_recorded(run)
     there = _ranged(run) | {STAGES[i] for i in np.flatnonzero(by_stage)}
-    found = {
+    estimates = {
         stage: estimate_of_stage(run, stage, values) if stage in partly else float(by_stage[i])
         for i, stage in enumerate(STAGES)
         if stage in there
     }
-    return {stage: value for stage, value in found.items() if value is not None}
+    return {stage: value for stage, value in estimates.items() if value is not None}
 
 
 def decode_steps(run: RunTimeline) -> int:

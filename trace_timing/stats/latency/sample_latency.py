@@ -83,8 +83,8 @@ def latency_of_controls(
         sequential: controls were added until the interval was narrow enough.
     """
     stages, totals = _matrix(controls)
-    found = control_mean.interval(stages, totals, pooled=pooled, sequential=sequential)
-    low, high = found if found else (None, None)
+    ends = control_mean.interval(stages, totals, pooled=pooled, sequential=sequential)
+    low, high = ends if ends else (None, None)
     own = len(controls) >= control_mean.FEWEST
     steps = [ns for control in controls for ns in steps_of_control(control)]
     attached = any(control.cupti == "attached" for control in controls)
@@ -94,7 +94,7 @@ def latency_of_controls(
         ns=_times(control_mean.mean(stages, totals)),
         lo_ns=_times(low),
         hi_ns=_times(high),
-        interval_from=None if found is None else "controls" if own else "pooled",
+        interval_from=None if ends is None else "controls" if own else "pooled",
         controls=len(controls),
         undisturbed_step_ns=undisturbed(steps) if len(steps) >= LEAST_STEPS_FOR_ENVELOPE else None,
         reasons=(*(["controls_attached"] * attached), *(["no_stage_times"] * whole)),

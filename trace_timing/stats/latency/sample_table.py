@@ -53,11 +53,13 @@ class Sample:
 
 def samples_of(capture: Capture | None, runs: Sequence[RecordedRun]) -> tuple[Sample, ...]:
     """The samples of one capture, or of others' traces (None), each with its latency."""
-    found = evidence_of(capture, runs)
+    evidence = evidence_of(capture, runs)
     # Controls with a profiler attached run under other conditions, so their spread is another.
-    unprofiled = [e.controls for e in found if not _attached(e.controls)]
-    pooled = pooled_of(unprofiled) or pooled_of([e.controls for e in found])
-    scale = fit_scale([pair for e in found if (pair := _pair(e))] or _neighbours(capture, found))
+    unprofiled = [e.controls for e in evidence if not _attached(e.controls)]
+    pooled = pooled_of(unprofiled) or pooled_of([e.controls for e in evidence])
+    scale = fit_scale(
+        [pair for e in evidence if (pair := _pair(e))] or _neighbours(capture, evidence)
+    )
     sequential = bool(capture and capture.manifest.settings.get("precision"))
     return tuple(
         Sample(
@@ -65,7 +67,7 @@ def samples_of(capture: Capture | None, runs: Sequence[RecordedRun]) -> tuple[Sa
             latency=latency_of(e, pooled, scale, sequential=sequential),
             capture=capture,
         )
-        for e in found
+        for e in evidence
     )
 
 

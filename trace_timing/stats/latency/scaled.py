@@ -187,8 +187,8 @@ def _half_logs(pairs: Sequence[tuple[Cut, Cut]]) -> dict[str, float]:
             p, t = predicted[name], true[name]
             if p and t:
                 errors[name].append(log(t / p))
-    found = {name: _half(np.array(e)) for name, e in errors.items() if len(e) >= FEWEST}
-    return {name: half for name, half in found.items() if np.isfinite(half)}
+    halves = {name: _half(np.array(e)) for name, e in errors.items() if len(e) >= FEWEST}
+    return {name: half for name, half in halves.items() if np.isfinite(half)}
 
 
 def _half(errors: FloatArray) -> float:

@@ -99,12 +99,12 @@ def _scaled(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
         ("scaled_interval_wide", "by an interval wider than ± 10 %"),
         ("scaled_without_interval", "from fewer than three samples that have both"),
     ):
-        found = [s for s in samples if code in s.latency.reasons]
-        if found:
+        concerned = [s for s in samples if code in s.latency.reasons]
+        if concerned:
             yield FigureWarning(
                 code=code,
                 message=f"Scaled latencies are known {how}.",
-                evidence=f"{len(found)} of {len(samples)} samples",
+                evidence=f"{len(concerned)} of {len(samples)} samples",
                 remedy="take controls of more samples",
             )
 

@@ -112,10 +112,10 @@ def enough(totals_ns: FloatArray, precision: float, pooled: PooledSpread | None 
             answer is no: the first sample gets as many controls as are allowed.
     """
     totals = np.asarray(totals_ns, np.float64)
-    found = interval(totals[:, None], totals, pooled=pooled, sequential=True)
-    if found is None:
+    ends = interval(totals[:, None], totals, pooled=pooled, sequential=True)
+    if ends is None:
         return False
-    low, high = found
+    low, high = ends
     return bool((high - low)[0] / 2 <= precision * mean(totals[:, None], totals)[0])
 
 

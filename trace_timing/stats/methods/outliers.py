@@ -114,8 +114,8 @@ def find_outliers(runs: pd.DataFrame, records: Sequence[RunRecord] = ()) -> tupl
 def _counted(runs: pd.DataFrame) -> list[_Row]:
     """All runs but bare controls, as plain rows: a data frame a sample would take a millisecond."""
     rows = runs.loc[runs["bare"].fillna(False) != True, list(_READ)]  # noqa: E712
-    found: list[_Row] = rows.assign(attached=rows["cupti"] == "attached").to_dict("records")
-    return found
+    records: list[_Row] = rows.assign(attached=rows["cupti"] == "attached").to_dict("records")
+    return records
 
 
 def _among(

@@ -98,12 +98,12 @@ def verdicts(stage: StageEvidence) -> tuple[Verdict, ...]:
     """The verdicts that a stage's evidence supports, the most specific first; often none."""
     if stage.window_ns <= 0 or stage.window_ns < LEAST_STAGE_FRAC * stage.run_ns:
         return ()
-    found = (verdict for rule in _RULES for verdict in rule(stage))
+    made = (verdict for rule in _RULES for verdict in rule(stage))
     if stage.recorded_of is None:
-        return tuple(found)
+        return tuple(made)
     recorded, steps = stage.recorded_of
     steps_note = f"; in the {recorded:,} recorded steps of {steps:,}"
-    return tuple(replace(verdict, evidence=verdict.evidence + steps_note) for verdict in found)
+    return tuple(replace(verdict, evidence=verdict.evidence + steps_note) for verdict in made)
 
 
 def _sync_loop(e: StageEvidence) -> Iterator[Verdict]:

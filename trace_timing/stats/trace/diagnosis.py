@@ -89,7 +89,7 @@ def why(
     """
     part = recorded_part(run)
     kinds, idle, queue = kind_times(trace, part), idle_causes(trace, part), queue_figures(part)
-    found = Why(
+    rows = Why(
         kinds=kinds,
         idle=idle,
         queue=queue,
@@ -105,8 +105,8 @@ def why(
         # HTA cannot leave out gaps in a recording.
         hta=beside_hta(trace, run, idle, kinds, queue) if hta and part is run else (),
     )
-    found = _of_known_stages(found)
-    return replace(found, verdicts=_verdicts(run, found))
+    rows = _of_known_stages(rows)
+    return replace(rows, verdicts=_verdicts(run, rows))
 
 
 def _of_known_stages(found: Why) -> Why:

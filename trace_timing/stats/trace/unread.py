@@ -98,8 +98,8 @@ def other_ranges(trace: Trace) -> str:
         "gpu_user_annotation": "gpu_user_annotation",
     }
     skipped = trace.info.skipped
-    found = [f"{skipped[label]} {form}" for form, label in forms.items() if label in skipped]
-    return f"; not read as ranges: {', '.join(found)}" if found else ""
+    seen = [f"{skipped[label]} {form}" for form, label in forms.items() if label in skipped]
+    return f"; not read as ranges: {', '.join(seen)}" if seen else ""
 
 
 def without_id(trace: Trace) -> int:

@@ -36,11 +36,11 @@ def component_times(trace: Trace, run: RunTimeline) -> tuple[ComponentTime, ...]
     components, ranges = recorded_components(trace)
     source, unknown = "ranges", dict[Stage, str]()
     if not ranges:
-        found = structure(trace, run)
-        if found is None:
+        recognised = structure(trace, run)
+        if recognised is None:
             return ()
-        source, unknown = "cpu_ops", dict(found.unknown)
-        components, ranges = _ranges_of(found, run.generating_thread)
+        source, unknown = "cpu_ops", dict(recognised.unknown)
+        components, ranges = _ranges_of(recognised, run.generating_thread)
     number = _component_of_ops(trace, run, ranges, rest=len(components))
     components = [*components, REST]
     stages = stages_of(run)

@@ -176,8 +176,8 @@ def op_kinds(trace: Trace, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]
     for value in distinct_codes(code).tolist():
         kind, name = divmod(value, names)
         table[value] = OP_KINDS.index(_kind_of(Kind(kind), trace.names[name]))
-    found: npt.NDArray[np.uint8] = table[code]
-    return found
+    kinds: npt.NDArray[np.uint8] = table[code]
+    return kinds
 
 
 @cached_per_object

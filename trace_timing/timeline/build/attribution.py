@@ -74,12 +74,12 @@ class HostMap:
         run = np.full(len(time_ns), NONE, np.int64)
         # The thread's own generate() first; else one of another thread.
         for number in distinct_codes(self.run_thread):
-            found = self._inside(np.flatnonzero(self.run_thread == number), time_ns)
+            inside = self._inside(np.flatnonzero(self.run_thread == number), time_ns)
             own = thread == number
-            run = np.where(own & (found != NONE), found, run)
+            run = np.where(own & (inside != NONE), inside, run)
         for number in distinct_codes(self.run_thread):
-            found = self._inside(np.flatnonzero(self.run_thread == number), time_ns)
-            run = np.where((run == NONE) & (found != NONE), found, run)
+            inside = self._inside(np.flatnonzero(self.run_thread == number), time_ns)
+            run = np.where((run == NONE) & (inside != NONE), inside, run)
         return run
 
     def _inside(self, runs: IntArray, time_ns: IntArray) -> IntArray:

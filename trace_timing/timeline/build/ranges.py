@@ -92,21 +92,21 @@ def _ranges_by_begin(
     generating_until: dict[int, int] = {}
     gaps = marks_of(trace).both.hold(events.start_ns[rows]).tolist()
     for row, in_gap in zip(rows, gaps, strict=True):
-        found = meaning[events.name[row]]
-        if found is None:
+        named = meaning[events.name[row]]
+        if named is None:
             continue
         start, thread = int(events.start_ns[row]), int(events.thread[row])
         end = start + int(events.dur_ns[row])
-        if found.stage == "generate":
+        if named.stage == "generate":
             if end <= generating_until.get(thread, start - 1):
                 continue  # inside another: not a run of its own
             generating_until[thread] = end
-        numbered = numbering.key(found, thread, start, end)
+        numbered = numbering.key(named, thread, start, end)
         if in_gap and numbered and numbered.step is None:
             numbered = StageKey(numbered.stage, NOT_COUNTED)
         key = None if numbered is None else keys.setdefault(numbered, len(keys))
         ranges.append(
-            StageRange(key=key, thread=thread, start_ns=start, end_ns=end, batch=found.batch)
+            StageRange(key=key, thread=thread, start_ns=start, end_ns=end, batch=named.batch)
         )
     return keys, ranges
 
@@ -182,12 +182,12 @@ class _ServerNumbering:
 
 def _cautions(stage_map: StageMap, names: Iterable[str]) -> dict[str, str]:
     """Reason of each caution of the map that applies → the first name that it applies to."""
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for name in names:
         for caution in stage_map.cautions:
             if caution.pattern.fullmatch(name):
-                found.setdefault(caution.reason, name)
-    return found
+                reasons.setdefault(caution.reason, name)
+    return reasons
 
 
 def _uncrossed(

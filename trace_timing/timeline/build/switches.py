@@ -34,9 +34,9 @@ def ops_at_switches(trace: Trace, linked: BoolArray) -> BoolArray:
         linked: whether each of the trace's GPU ops, by start (links.gpu_op_rows), has a launch.
     """
     events, marks = trace.events, marks_of(trace)
-    found = np.zeros(len(linked), np.bool_)
+    lost = np.zeros(len(linked), np.bool_)
     if not len(marks.off) or linked.all():
-        return found
+        return lost
     rows = gpu_op_rows(events)
     start, end = events.start_ns[rows], events.end_ns[rows]
     launch = np.where(linked, events.start_ns[launch_rows(events)], start)
@@ -45,8 +45,8 @@ def ops_at_switches(trace: Trace, linked: BoolArray) -> BoolArray:
         if guard := marks.guard_after(number):
             own = linked & (launch >= guard[0]) & (launch < guard[1])
             until = max(guard[1], int(end[own].max(initial=until)))
-        found |= ~linked & (start >= marks.off.start_ns[number]) & (start < until)
-    return found
+        lost |= ~linked & (start >= marks.off.start_ns[number]) & (start < until)
+    return lost
 
 
 def unrecorded_keys(
@@ -66,14 +66,14 @@ def unrecorded_keys(
     marks = marks_of(trace)
     if not len(marks) or not ranges:
         return {}
-    found = dict(_by_marks(keys, ranges, marks))
+    reasons = dict(_by_marks(keys, ranges, marks))
     steps = {*_of_lost_launches(trace, hosts, ranges), *_beside_orphans(ops, orphans, len(keys))}
     spoiled = {keys[key].step for key in steps if keys[key].step is not None} - {NOT_COUNTED}
     mine = {r.key for r in ranges if r.key is not None}
     for key in mine:
         if keys[key].step in spoiled:
-            found.setdefault(key, "recording_switch")
-    return found
+            reasons.setdefault(key, "recording_switch")
+    return reasons
 
 
 def _by_marks(

@@ -58,8 +58,8 @@ class LimitedPattern:
     @property
     def groupindex(self) -> Mapping[str, int]:
         """Its named groups."""
-        found: Mapping[str, int] = self._compiled.groupindex
-        return found
+        groups: Mapping[str, int] = self._compiled.groupindex
+        return groups
 
     def fullmatch(self, name: str, /) -> re.Match[str] | None:
         """The match of the whole name, else None.

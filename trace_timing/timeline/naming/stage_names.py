@@ -184,8 +184,8 @@ DEFAULT_STAGES = StageMap(
 
 def _is_ours(name: str) -> bool:
     """Whether only captures have a range of this name; SGLang too has a `draft`."""
-    found = DEFAULT_STAGES.resolve(name)
-    return found is not None and found.stage != "draft"
+    named = DEFAULT_STAGES.resolve(name)
+    return named is not None and named.stage != "draft"
 
 
 def read_stage_map(path: str | Path) -> StageMap:

@@ -93,7 +93,7 @@ def _busy_and_idle(name: str, rows: pa.Table) -> CheckResult:
 
 
 def _no_negative(stages: pa.Table) -> CheckResult:
-    found: Sequence[str] = [
+    negative: Sequence[str] = [
         f"{row['stage']}.{name} = {row[name]}"
         for row in stages.select(["stage", *_NEVER_NEGATIVE]).to_pylist()
         for name in _NEVER_NEGATIVE
@@ -101,8 +101,8 @@ def _no_negative(stages: pa.Table) -> CheckResult:
     ]
     return CheckResult(
         check="nothing_negative",
-        holds=not found,
+        holds=not negative,
         left_ns=None,
         right_ns=None,
-        detail="no figure is negative" if not found else "; ".join(found),
+        detail="no figure is negative" if not negative else "; ".join(negative),
     )

@@ -36,10 +36,10 @@ def salvage(rest: Rest, columns: Columns) -> dict[str, Any] | None:
     """
     if rest.head is None:
         return None
-    found = _split_tail(rest, bytes(rest.body))
-    if found is None:
+    tail = _split_tail(rest, bytes(rest.body))
+    if tail is None:
         return None
-    events, header = found
+    events, header = tail
     sorted_out = _sorted_out(events)
     if sorted_out is None:
         return None
@@ -99,20 +99,20 @@ def _sorted_out(events: bytes) -> list[tuple[bytes, bool]] | None:
     cuts = [(m.start() + 1, m.end() - 1) for m in _BETWEEN.finditer(events)]
     begins = [0, *(end for _, end in cuts)]
     ends = [*(start for start, _ in cuts), len(events)]
-    found: list[tuple[bytes, bool]] = []
+    texts: list[tuple[bytes, bool]] = []
     at = damaged = 0
     while at < len(begins) and damaged <= _MOST_DAMAGED:
         for last in range(at, min(at + _MOST_CUTS, len(ends))):
             text = events[begins[at] : ends[last]]
             if _readable(text):
-                found.append((text, True))
+                texts.append((text, True))
                 at = last + 1
                 break
         else:
-            found.append((events[begins[at] : ends[at]], False))
+            texts.append((events[begins[at] : ends[at]], False))
             at += 1
             damaged += 1
-    return found if damaged < min(len(found), _MOST_DAMAGED) else None
+    return texts if damaged < min(len(texts), _MOST_DAMAGED) else None
 
 
 def _readable(text: bytes) -> bool:

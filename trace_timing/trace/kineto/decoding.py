@@ -191,8 +191,8 @@ class StrictDecoder:
         return events, "".join([event.label for event in events]).encode("latin-1")
 
     def _learned_from(self, array: Buffer) -> bool:
-        found = {event.cat for event in _only_labels.decode(array) if event.ph == _PHASES[0]}
-        new = found.difference(self.labels, ("",))
+        categories = {event.cat for event in _only_labels.decode(array) if event.ph == _PHASES[0]}
+        new = categories.difference(self.labels, ("",))
         if not new or len(self.labels) + len(new) > _MOST_LABELS:
             return False
         self.labels += (*sorted(new),)

@@ -146,16 +146,16 @@ def _is_top_level(text: bytearray, at: int) -> bool:
 
 def has_second_list(rest: Rest) -> bool:
     """Whether the document names two lists of events."""
-    found = rest.head is not None
+    has_list = rest.head is not None
     at = rest.body.find(_KEY)
     for _ in range(_KEYS_TRIED):
         if at < 0:
             break
         before = (rest.head or bytearray()) + rest.body[:at]
         if _is_top_level(before, len(before)):
-            if found:
+            if has_list:
                 return True
-            found = True
+            has_list = True
         at = rest.body.find(_KEY, at + 1)
     return False
 
