@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from time import perf_counter_ns
-
 import numpy as np
 import pytest
 
+from trace_timing.recording.profiling import launch_probe
 from trace_timing.recording.profiling.launch_probe import (
     LAUNCHES,
     LEAST_BLOCKS,
@@ -17,22 +16,17 @@ from trace_timing.recording.profiling.launch_probe import (
 )
 
 
-def busy(ns: int) -> None:
-    end = perf_counter_ns() + ns
-    while perf_counter_ns() < end:
-        pass
-
-
 class Launches:
-    """Launches of a cost in ns that a test sets."""
+    """Launches that take `cost_ns` by a clock of their own, which nothing else moves."""
 
-    def __init__(self, cost_ns: int = 2000) -> None:
+    def __init__(self, cost_ns: int, monkeypatch: pytest.MonkeyPatch) -> None:
         self.cost_ns = cost_ns
-        self.made = self.waited = 0
+        self.made = self.waited = self.now_ns = 0
+        monkeypatch.setattr(launch_probe, "perf_counter_ns", lambda: self.now_ns)
 
     def launch(self) -> None:
         self.made += 1
-        busy(self.cost_ns)
+        self.now_ns += self.cost_ns
 
     def wait(self) -> None:
         self.waited += 1
@@ -41,15 +35,27 @@ class Launches:
         return LaunchProbe(self.launch, self.wait)
 
 
-def test_the_least_loop_is_the_cost_and_each_loop_is_waited_for() -> None:
-    launches = Launches(cost_ns=3000)
-    cost = launches.probe().quick_ns()
-    assert 3000 <= cost < 12_000
+def test_each_loop_is_waited_for_outside_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    launches = Launches(3000, monkeypatch)
+    assert launches.probe().quick_ns() == 3000
     assert launches.made == LAUNCHES * launches.waited
 
 
-def test_a_slow_machine_gets_fewer_loops_before_a_run() -> None:
-    launches = Launches(cost_ns=100)
+def test_the_least_loop_is_the_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    launches = Launches(400, monkeypatch)
+    probe = launches.probe()
+    probe.quick_ns()  # warms up
+    quick = launches.waited + 2
+
+    def cost() -> int:
+        return 200 if launches.waited + 1 == quick else 400
+
+    monkeypatch.setattr(Launches, "cost_ns", property(lambda _: cost()), raising=False)
+    assert probe.quick_ns() == 200
+
+
+def test_a_slow_machine_gets_fewer_loops_before_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    launches = Launches(100, monkeypatch)
     probe = launches.probe()
     probe.quick_ns()  # warms up
     launches.cost_ns = QUICK_NS // LAUNCHES // 2 + 1000  # two loops would take longer
@@ -58,15 +64,15 @@ def test_a_slow_machine_gets_fewer_loops_before_a_run() -> None:
     assert launches.waited - begun == 1
 
 
-def test_blocks_are_taken_until_there_are_enough() -> None:
-    launches = Launches(cost_ns=100)
+def test_blocks_are_taken_until_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    launches = Launches(100, monkeypatch)
     costs = launches.probe().blocks(lambda costs: len(costs) >= 3 * LEAST_BLOCKS)
     assert len(costs) == 3 * LEAST_BLOCKS
     assert launches.made == LAUNCHES * LOOPS * (len(costs) + LEAST_BLOCKS)  # and those to warm up
 
 
-def test_blocks_stop_after_their_time() -> None:
-    launches = Launches(cost_ns=100)
+def test_blocks_stop_after_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    launches = Launches(100, monkeypatch)
     costs = launches.probe().blocks(lambda costs: False, most_ns=1)
     assert len(costs) == LEAST_BLOCKS
 
