@@ -97,6 +97,15 @@ def _one_more(device: int, kind: Kind = Kind.KERNEL) -> Trace:
     return built.trace()
 
 
+def _no_id(*places: int) -> Trace:
+    """Without the ids of some of the ten launches, and without their ops."""
+    built = sound()
+    launches = [row for row in built.rows if row["kind"] == Kind.CALL][:OPS]
+    lost = [launches[place].pop("correlation") for place in places]
+    built.rows = [row for row in built.rows if row.get("correlation") not in lost]
+    return built.trace()
+
+
 def _far_op(by_ns: int) -> Trace:
     built = sound(sync_at=None)
     built.rows[-1]["start_ns"] += by_ns
@@ -126,7 +135,8 @@ def _noted(note: str) -> Trace:
         (_one_launch, {"shared_launch": "FAIL"}),
         (_swapped_ops, {"out_of_order": "FAIL", "clock_skew": "WARN"}),
         (lambda: _renumbered(lambda n: 10 if n == 3 else n + 10), {"falling_ids": "FAIL"}),
-        (lambda: _renumbered(lambda n: 8 - n), {"falling_ids": "FAIL"}),
+        (lambda: _renumbered(lambda n: 20 - n), {"falling_ids": "FAIL"}),
+        (lambda: _no_id(3, 4), {"launch_without_id": "WARN"}),
         (lambda: _one_more(device=NONE), {"shared_launch": "FAIL"}),
         (lambda: _one_more(device=0, kind=Kind.MEMSET), {"shared_launch": "FAIL"}),
         (lambda: sound(shift=-12_000).trace(), {"clock_skew": "WARN"}),
@@ -173,6 +183,10 @@ def test_a_cooperative_launch_puts_a_kernel_on_each_device() -> None:
 
 def test_ids_begin_again_at_the_end_of_their_counter() -> None:
     assert found(_renumbered(lambda n: (2**32 - 5 + n) % 2**32 + 1)) == {}
+
+
+def test_a_trace_may_have_no_ids_at_all() -> None:
+    assert found(_no_id(*range(OPS))) == {}
 
 
 def test_ids_are_counted_up_on_each_thread_by_itself() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from trace_timing.api_call_names import CallRole
+from trace_timing.api_call_names import LAUNCHING, CallRole
 from trace_timing.arrays import BoolArray, IntArray
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import NONE, Events, Kind, Trace
@@ -141,6 +141,20 @@ def falling_ids(trace: Trace) -> Found:
         count=int(falls.sum()),
         evidence=f"{int(falls.sum())} launches, id {int(ids[first + 1])} after {int(ids[first])}: "
         f"{told(trace, int(launch[first + 1]))}",
+    )
+
+
+def launches_without_id(trace: Trace) -> Found:
+    """Launches without a correlation id, in a trace that has launches with one."""
+    events = trace.events
+    calls = events.rows(Kind.CALL)
+    calls = calls[calls_that(trace, calls, LAUNCHING)]
+    without = calls[events.correlation[calls] == NONE]
+    if not len(without) or len(without) == len(calls):
+        return passed(f"{len(calls)} launches, {len(calls) - len(without)} with an id")
+    return Found(
+        count=len(without),
+        evidence=f"{len(without)} of {len(calls)}, the first {told(trace, int(without[0]))}",
     )
 
 

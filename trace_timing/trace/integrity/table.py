@@ -75,6 +75,14 @@ TRACE_CHECKS: tuple[Check[Trace], ...] = (
         find=op_checks.falling_ids,
     ),
     Check(
+        code="launch_without_id",
+        level="WARN",
+        message="Launches have no id, so whether the profiler lost their ops is unknown.",
+        bound="any, where other launches have one",
+        remedy=_AGAIN,
+        find=op_checks.launches_without_id,
+    ),
+    Check(
         code="zero_length_op",
         level="WARN",
         message="Ops have no length, so their time is missing in their stages.",
