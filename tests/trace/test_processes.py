@@ -176,6 +176,17 @@ def test_a_stray_call_or_range_of_another_process_numbers_no_rank_anew(tmp_path:
         assert [run.window_end_ns - run.window_start_ns for run in timeline.runs] == [129_000]
 
 
+def test_a_process_that_only_launches_is_named_in_every_part(tmp_path: Path) -> None:
+    launch = next(e for e in FIRST if e["name"] == "cudaLaunchKernel")
+    op = next(e for e in FIRST if e["cat"] == "kernel")
+    assert launch["args"]["correlation"] == op["args"]["correlation"]
+    events = [event for event in FIRST if event not in (launch, op)]
+    (part,) = by_process(read(tmp_path, [*events, {**launch, "pid": 1, "tid": 1}]))
+    assert part.info.launching_only == ("1",)
+    (part,) = by_process(read(tmp_path, FIRST))
+    assert part.info.launching_only == ()
+
+
 def test_rank_ten_comes_after_rank_nine(tmp_path: Path) -> None:
     events = [
         event

@@ -167,6 +167,9 @@ class TraceInfo:
     #: Pids of the host processes, in order of rank, if there are several; in a trace split off from
     #: such a one, its own pid; else empty.
     processes: tuple[str, ...] = ()
+    #: In a trace split off from a merged one: pids of processes that have launches, but no range
+    #: and no op, and so no trace of their own.
+    launching_only: tuple[str, ...] = ()
     damage: Damage = Damage()
 
 

@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from trace_timing.api_call_names import LAUNCHING
 from trace_timing.arrays import BoolArray, IntArray, distinct_codes
 from trace_timing.errors import TraceError
+from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import GPU_OP_KINDS, NONE, Events, Kind, Trace, absent, joins
 
 #: Instead of a process's number: more than one is possible.
@@ -244,17 +246,21 @@ def by_process(trace: Trace) -> tuple[Trace, ...]:
     """One trace for each process with a range or a GPU op; the trace itself for a single process.
 
     Each has its rank as `info.rank` and only its pid in `info.processes`. Other processes, which
-    may have stray calls, get no rank.
+    may have stray calls, get no rank; those with launches are in `info.launching_only`.
     """
     pids = trace.info.processes
     if len(pids) <= 1:
         return (trace,)
     parts: dict[str, Events] = {}
+    launching: list[str] = []
     for number, pid in enumerate(pids):
         events = trace.events.take(np.flatnonzero(trace.events.process == number))
         if len(events.rows(Kind.RANGE, *GPU_OP_KINDS)):
             parts[pid] = replace(events, process=absent("process", len(events)))
+        elif calls_that(replace(trace, events=events), events.rows(Kind.CALL), LAUNCHING).any():
+            launching.append(pid)
+    info = replace(trace.info, launching_only=tuple(launching))
     return tuple(
-        replace(trace, events=events, info=replace(trace.info, rank=rank, processes=(pid,)))
+        replace(trace, events=events, info=replace(info, rank=rank, processes=(pid,)))
         for (pid, events), rank in zip(parts.items(), ranks_of(tuple(parts)), strict=True)
     )

@@ -106,6 +106,10 @@ def _no_id(*places: int) -> Trace:
     return built.trace()
 
 
+def _beside_launches_of(pid: str) -> Trace:
+    return replace(sound().trace(), info=TraceInfo(launching_only=(pid,)))
+
+
 def _far_op(by_ns: int) -> Trace:
     built = sound(sync_at=None)
     built.rows[-1]["start_ns"] += by_ns
@@ -137,6 +141,7 @@ def _noted(note: str) -> Trace:
         (lambda: _renumbered(lambda n: 10 if n == 3 else n + 10), {"falling_ids": "FAIL"}),
         (lambda: _renumbered(lambda n: 20 - n), {"falling_ids": "FAIL"}),
         (lambda: _no_id(3, 4), {"launch_without_id": "WARN"}),
+        (lambda: _beside_launches_of("4243"), {"launching_only": "WARN"}),
         (lambda: _one_more(device=NONE), {"shared_launch": "FAIL"}),
         (lambda: _one_more(device=0, kind=Kind.MEMSET), {"shared_launch": "FAIL"}),
         (lambda: sound(shift=-12_000).trace(), {"clock_skew": "WARN"}),

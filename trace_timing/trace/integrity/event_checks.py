@@ -30,6 +30,14 @@ def at_zero(trace: Trace) -> Found:
     )
 
 
+def launching_only(trace: Trace) -> Found:
+    """Processes of a merged trace that launch work, and have neither ranges nor ops."""
+    pids = trace.info.launching_only
+    if not pids:
+        return passed("no process without ranges and ops launches anything")
+    return Found(count=len(pids), evidence=f"process {', '.join(pids[:4])}")
+
+
 def rest_begins(trace: Trace) -> int | None:
     """Begin of the first event that does not begin at 0; None without one."""
     starts = trace.events.start_ns

@@ -83,6 +83,14 @@ TRACE_CHECKS: tuple[Check[Trace], ...] = (
         find=op_checks.launches_without_id,
     ),
     Check(
+        code="launching_only",
+        level="WARN",
+        message="A process has launches but neither ranges nor ops, so its launches count nowhere.",
+        bound="any launch, in a trace of several processes",
+        remedy="give the trace of each process by itself, as the profiler wrote it",
+        find=event_checks.launching_only,
+    ),
+    Check(
         code="zero_length_op",
         level="WARN",
         message="Ops have no length, so their time is missing in their stages.",
