@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from trace_timing.report.palette import CATAPULT_NAMES, COLOURS, LABELS, PARTS
+from trace_timing.report.palette import CATAPULT_NAMES, COLOURS, LABELS, SERIES
 from trace_timing.stages import STAGES
 
 #: Linear RGB seen with full protanopia and deuteranopia: Machado, Oliveira, Fernandes (2009).
@@ -56,6 +56,6 @@ def test_every_stage_has_one_colour_of_its_own() -> None:
 
 @pytest.mark.parametrize("eyes", SEEN)
 def test_parts_that_touch_in_a_bar_are_told_apart(eyes: str) -> None:
-    shown = [seen(colour, eyes) for colour in PARTS]
+    shown = [seen(colour, eyes) for colour in SERIES]
     apart = [np.linalg.norm(a - b) for a, b in pairwise(shown)]
     assert min(apart) > 0.15

@@ -9,7 +9,7 @@ import numpy as np
 
 from trace_timing.report.figures.overview import styled
 from trace_timing.report.figures.plain import Figure
-from trace_timing.report.palette import COLOURS, PARTS
+from trace_timing.report.palette import COLOURS, SERIES
 from trace_timing.stats.capture.growth_groups import ALL, Group
 from trace_timing.stats.capture.repeats import Repeats
 
@@ -39,7 +39,7 @@ def by_configuration(groups: Sequence[Group], *, x: str, lines: bool) -> Figure:
     numbers = dict.fromkeys(columns, 0)
     for group in groups:
         number, numbers[group.column] = numbers[group.column], numbers[group.column] + 1
-        colour = COLOURS["decode"] if group.column == ALL else PARTS[number % len(PARTS)]
+        colour = COLOURS["decode"] if group.column == ALL else SERIES[number % len(SERIES)]
         figure.add_scatter(
             x=group.x,
             y=group.y,

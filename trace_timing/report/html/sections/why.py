@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trace_timing.report.figures.overview import styled
 from trace_timing.report.figures.plain import Figure
 from trace_timing.report.model import Section
-from trace_timing.report.palette import LABELS, PARTS
+from trace_timing.report.palette import LABELS, SERIES
 from trace_timing.schema import TABLES
 from trace_timing.schema.table import Column, Table
 from trace_timing.stages import STAGES
@@ -33,7 +33,7 @@ TITLES = {
     "hta": "Beside HolisticTraceAnalysis",
 }
 _RUN = ["sample_id", "repeat", "rank"]
-MOST_PARTS = len(PARTS)
+MOST_SERIES = len(SERIES)
 _MEAN_MS = "ms, mean over runs"
 #: Title, table, what is stacked, what is summed.
 FIGURES = (
@@ -153,7 +153,7 @@ def _stacked(parts: pd.DataFrame, labels: Sequence[Any], *, lying: bool = False)
     """A bar for each row, its columns upon each other."""
     along, across = ("x", "y") if lying else ("y", "x")
     figure = Figure().update_layout(barmode="stack")
-    for name, colour in zip(parts, PARTS, strict=False):
+    for name, colour in zip(parts, SERIES, strict=False):
         figure.add_bar(
             name=str(name),
             orientation="h" if lying else "v",
@@ -223,9 +223,9 @@ def _ms(ns: int) -> str:
 def _largest(parts: pd.DataFrame) -> pd.DataFrame:
     """Columns by their sums; those beyond the colours there are, in one."""
     order = parts.sum().sort_values(ascending=False).index
-    if len(order) <= MOST_PARTS:
+    if len(order) <= MOST_SERIES:
         return parts[order]
-    shown, rest = order[: MOST_PARTS - 1], order[MOST_PARTS - 1 :]
+    shown, rest = order[: MOST_SERIES - 1], order[MOST_SERIES - 1 :]
     return parts[shown].assign(**{f"{len(rest)} smaller": parts[rest].sum(axis=1)})
 
 
