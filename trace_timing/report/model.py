@@ -150,7 +150,7 @@ class ReportData:
     sections: Sequence[Section] = ()
     #: schema.VERDICTS: what bounds each stage of each run; None if not computed.
     verdicts: pd.DataFrame | None = None
-    #: What older results of the same samples say, by time of the sample table.
+    #: Figures of older results of the same samples, by time of the sample table (`T_total`).
     older: Mapping[str, OlderFigure] = field(default_factory=dict)
 
     @property

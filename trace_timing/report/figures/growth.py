@@ -1,4 +1,4 @@
-"""Figures of growth by configuration, and of how an interval narrows with the number of runs."""
+"""Figures of growth by configuration, and of the interval's width by number of controls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trace_timing.stats.capture.repeats import Repeats
 if TYPE_CHECKING:
     from trace_timing.arrays import FloatArray
 
-#: Beside the colour, so that groups are told apart without it.
+#: Marker shapes of the groups, which must differ without colour too.
 SYMBOLS = ("circle", "diamond", "square", "cross", "x", "triangle-up", "star", "hexagon")
 #: Times whose half-width is drawn → name and colour.
 _DRAWN = {
@@ -28,10 +28,13 @@ _DRAWN = {
 
 
 def by_configuration(groups: Sequence[Group], *, x: str, lines: bool) -> Figure:
-    """One trace a group; those of the first column are shown, the page offers the others.
+    """Latencies by size, one trace per group of a metadata column.
+
+    The groups of the first column are visible; the page lets the reader choose another column.
 
     Args:
-        groups: with intervals, drawn as bars.
+        groups: their intervals are drawn as error bars.
+        x: title of the x axis.
         lines: join a group's points.
     """
     figure = Figure()
@@ -58,7 +61,7 @@ def by_configuration(groups: Sequence[Group], *, x: str, lines: bool) -> Figure:
 
 
 def narrowing(repeats: Sequence[Repeats]) -> Figure:
-    """Half-width of the 95 % interval against the controls of a sample."""
+    """Half-width of the 95 % interval by the number of controls of a sample."""
     figure = Figure()
     for one in repeats:
         if one.time not in _DRAWN:
@@ -78,7 +81,7 @@ def narrowing(repeats: Sequence[Repeats]) -> Figure:
 
 
 def _bars(group: Group) -> dict[str, object] | None:
-    """From the low to the high end; None where no point has an interval."""
+    """Error bars over the intervals; None where no point has one."""
     up: FloatArray = group.high - group.y
     down: FloatArray = group.y - group.low
     if not (np.isfinite(up) & np.isfinite(down)).any():
