@@ -75,7 +75,7 @@ def _times_title(result: ComparisonResult) -> str:
 
 
 def ratios(rows: Sequence[ComparedRow], margin_frac: float) -> go.Figure:
-    """B ÷ A of each row with its 95 % interval; the band is the margin of `no difference`."""
+    """B ÷ A of each row with its 95 % interval; the band is the margin of `no difference shown`."""
     figure = go.Figure()
     known = [row for row in rows if row.ratio == row.ratio]
     for verdict, (colour, symbol) in LOOKS.items():

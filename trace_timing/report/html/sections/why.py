@@ -47,7 +47,7 @@ def why_section(tables: Mapping[str, pd.DataFrame], stages: pd.DataFrame) -> Sec
     """The section `why`; None where no table has a row.
 
     Args:
-        tables: those of schema.breakdown and schema.VERDICTS, as DataFrames by name.
+        tables: stats.trace.diagnosis.WHY_TABLES and `ranks`, as DataFrames by name.
         stages: schema.STAGES.
     """
     shown = {
