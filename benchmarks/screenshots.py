@@ -106,7 +106,9 @@ def pictures(
                     if wide > width:
                         yield f"{output.name}: {name} is {wide} wide at {width}"
                     page.screenshot(path=output / f"{name}-{width}-{theme}.png")
-                yield from (f"{output.name}, {width}, {theme}: {said}" for said in visit.said)
+                yield from (
+                    f"{output.name}, {width}, {theme}: {message}" for message in visit.messages
+                )
                 visit.context.close()
 
 
