@@ -62,7 +62,7 @@ def of_one_token(folder: Path, count: int) -> Path:
 
 
 def of_many(folder: Path, count: int) -> Path:
-    """So many samples."""
+    """A capture of so many samples."""
     replicate(folder / "traces", count)
     return folder / "traces"
 
@@ -75,7 +75,7 @@ INPUTS: dict[str, Callable[[Path, int], Path]] = {
 
 
 def ran(arguments: Sequence[str], good: Sequence[int] = (0,)) -> None:
-    """Run trace-timing."""
+    """Run a trace-timing command."""
     done = subprocess.run(
         [sys.executable, "-m", "trace_timing", *arguments], capture_output=True, check=False
     )
