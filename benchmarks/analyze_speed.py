@@ -28,7 +28,7 @@ LOAD = "import json, sys; json.load(open(sys.argv[1], 'rb'))"
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one process and its children."""
+    """Seconds and memory of one process and its children."""
 
     processor_s: float
     wall_s: float
@@ -48,7 +48,7 @@ def cost_of(command: list[str], folder: Path) -> Cost:
 
 
 def least(commands: dict[str, tuple[list[str], Path]], rounds: int) -> dict[str, Cost]:
-    """Least costs of commands that are run in turn, after one round that does not count."""
+    """The least costs of commands that are run in turn, after an unmeasured round."""
     done: dict[str, list[Cost]] = {name: [] for name in commands}
     for number in range(rounds + 1):
         for name, (command, folder) in commands.items():
@@ -68,7 +68,7 @@ def analyze(traces: Path, output: str, *more: str) -> list[str]:
 
 
 def commands_of(options: argparse.Namespace, output: str) -> dict[str, tuple[list[str], Path]]:
-    """What is run in turn, by name."""
+    """The commands that are run in turn, by name."""
     one = min((HERE / "sample_traces" / "traces").glob("*.json.gz"), key=lambda p: p.stat().st_size)
     commands = {"one sample trace": (analyze(one, output), HERE)}
     if options.against:

@@ -48,8 +48,10 @@ def main() -> None:
 
 
 def in_its_own_process(name: str) -> Any:
-    """One case, with the options that this process was given. CUPTI is a process's: a session of
-    one case would leave its mark on the other's controls."""
+    """Measure one case in a new process, with the options of this one.
+
+    CUPTI stays in a process after a session, so one case would disturb the other's controls.
+    """
     own = [] if name == "device_bound" else ["--rows", str(CASES[name])]
     command = [sys.executable, *sys.argv, *own, "--one", name]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -73,11 +75,11 @@ def grown(folder: Path, options: argparse.Namespace, rows: int) -> dict[str, Any
             do_sample=False,
             eos_token_id=None,
         )
-    return told(trace_timing.analyze(folder))
+    return growth_of(trace_timing.analyze(folder))
 
 
-def told(analysis: Any) -> dict[str, Any]:
-    """The rows of a step against its position, and the sentence."""
+def growth_of(analysis: Any) -> dict[str, Any]:
+    """The fits of a step against its position, and the report's sentence on them."""
     rows = [fit.row() for fit in analysis.statistics.scaling]
     steps = {
         row["time"]: row

@@ -49,7 +49,7 @@ class Stretch:
     launch_ns: FloatArray
 
     def slowed(self, host: float, launches: float) -> Stretch:
-        """With the host's times and its launches longer by a factor each."""
+        """This stretch with host times and launches multiplied by a factor each."""
         return replace(
             self,
             stages=self.stages * host,
@@ -70,7 +70,7 @@ class Setting:
 
 
 def read_stretches(runs: int = RUNS) -> dict[str, list[Stretch]]:
-    """Stretches by the name of their series; what rest of a series is shorter is left out."""
+    """Stretches by the name of their series; a shorter rest of a series is left out."""
     found: dict[str, list[Stretch]] = {}
     for path in sorted(SERIES.glob("*.json")):
         told = json.loads(path.read_text())
@@ -160,7 +160,7 @@ def _drawn(setting: Setting, rng: np.random.Generator) -> tuple[list[Stretch], l
 
 
 def settings(stretches: Mapping[str, Sequence[Stretch]]) -> list[Setting]:
-    """What is held against what."""
+    """The settings: captures of which series are compared."""
     idle = [s for name in ("llava-1b-1", "llava-1b-3", "llava-1b-5") for s in stretches[name]]
     loaded = [s for k in (2, 4, 6) for s in stretches[f"llava-1b-{k}-loaded"]]
     one, olmoe, molmoe = (stretches[n] for n in ("llava-1b", "llava-olmoe", "molmoe"))
@@ -214,7 +214,7 @@ def _is_any(result: ComparisonResult, names: Sequence[str], verdict: str) -> boo
 
 
 def print_rates(trials: int, runs: int) -> None:
-    """A line a setting."""
+    """Print a line for each setting."""
     print("alarms  found  by undisturbed step  withheld")
     for setting in settings(read_stretches(runs)):
         r = rates(setting, trials, seed=7)
@@ -254,7 +254,7 @@ def _means(stretch: Stretch) -> list[float]:
 
 
 def main() -> None:
-    """Print what the command line asks for."""
+    """Print the results that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--drift", action="store_true")
     parser.add_argument("--trials", type=int, default=50)

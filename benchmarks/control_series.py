@@ -92,12 +92,12 @@ def series(model: Any, inputs: Mapping[str, Any], tokens: int, count: int) -> di
 
 
 def by_stage(segments: Any) -> list[int]:
-    """Sums over a run's segments, in the order of STAGES."""
+    """Sums of a run's segments by stage, in the order of STAGES."""
     return [sum(s.duration_ns for s in segments if s.stage == stage) for stage in STAGES]
 
 
 def by_step(segments: Any) -> list[int]:
-    """Decode and the sampling after it, of each step."""
+    """Time of each step: its decode and the sampling after it."""
     steps: dict[int, int] = {}
     for s in segments:
         if s.stage in ("decode", "sampling") and s.step:

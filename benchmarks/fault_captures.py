@@ -43,7 +43,7 @@ Key = tuple[object, ...]
 
 
 def child(directory: Path, loaded: Loaded, *, stepping: bool = False) -> int:
-    """Fork a capture that goes on from what is there; returns the child's id."""
+    """Fork a capture that resumes in the folder, and return the child's id."""
     pid = os.fork()
     if pid:
         return pid
@@ -85,7 +85,7 @@ def ended(pid: int) -> int:
 
 
 def records_in(directory: Path) -> list[dict[str, object]]:
-    """The records that are whole lines, of runs that are ok."""
+    """The records of runs that are ok, from whole lines only."""
     path = directory / "runs.rank0.jsonl"
     text = path.read_bytes() if path.exists() else b""
     lines = text[: text.rfind(b"\n") + 1].splitlines()
@@ -93,7 +93,7 @@ def records_in(directory: Path) -> list[dict[str, object]]:
 
 
 def key_of(record: dict[str, object]) -> Key:
-    """What a run is known by: of a control which of the sample's it is, too."""
+    """Key of a run; for a control with its number within the sample."""
     control = record["control"] if isinstance(record["control"], dict) else {}
     names = ("sample_id", "role", "repeat", "rank")
     return (*(record[name] for name in names), control.get("bare"), control.get("index"))
@@ -117,7 +117,7 @@ def damage_of(directory: Path, seen: set[Key]) -> Damage:
 
 
 def completed(directory: Path, loaded: Loaded, expected: set[Key], seen: set[Key]) -> Damage:
-    """Let it end, and hold the result against a capture that nothing befell."""
+    """Let the capture end, and compare the result with an undisturbed one."""
     found = Damage(unclean=int(ended(child(directory, loaded)) != 0))
     found += damage_of(directory, seen)
     found.lost += len(expected - seen)
@@ -143,7 +143,7 @@ class Captures:
         self.expected = {key_of(record) for record in records_in(place / "whole")}
 
     def stopped(self, name: str, number: signal.Signals, times: int) -> Tally:
-        """Stopped by a signal at random instants; where one was done before, begun anew."""
+        """Stop a capture by a signal at random instants; a finished one is begun anew."""
         tally, chance = Tally(name, "capture"), random.Random(int(number))
         directory, seen = self.place / name.replace(" ", "-"), set[Key]()
         while tally.times < times:
@@ -163,7 +163,7 @@ class Captures:
         return tally
 
     def two_writers(self) -> Tally:
-        """Two captures into one directory: one of them is refused, and says so."""
+        """Start two captures into one directory: one must be refused with a message."""
         tally = Tally("two writers", "capture", self.few)
         for number in range(self.few):
             directory, seen = self.place / f"two-{number}", set[Key]()
@@ -173,7 +173,7 @@ class Captures:
         return tally
 
     def full_disk(self) -> Tally:
-        """A disk that fills up after some runs: what is there stays, and a resume completes it."""
+        """Fill the disk after some runs: files stay intact, and a resume completes them."""
         tally, seen = Tally("full disk", "capture"), set[Key]()
         with small_disk(self.place / "disk", "48k") as disk:
             if disk is None:
@@ -189,7 +189,7 @@ class Captures:
         return tally
 
     def read_only(self) -> Tally:
-        """A disk that may not be written any more."""
+        """Make the disk read-only."""
         tally, seen = Tally("read-only", "capture", 1), set[Key]()
         with small_disk(self.place / "readonly", "64m") as disk:
             if disk is None:
@@ -221,7 +221,7 @@ class Captures:
 
 
 def main() -> int:
-    """Make the faults, print what they did."""
+    """Make the faults and print the damage."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory", type=Path)
     parser.add_argument("--kills", type=int, default=100)

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, fields
 class Damage:
     """Counts of damage, all of which must be 0."""
 
-    #: Results that were there and are not, or cannot be read.
+    #: Results that are lost or unreadable.
     lost: int = 0
     #: Results that are there twice.
     doubled: int = 0
     #: Files, or a file and its record, of different runs side by side.
     mixed: int = 0
-    #: Ended otherwise than in words and an exit code, or left files behind for good.
+    #: Commands that ended without a message and exit code, or left temporary files for good.
     unclean: int = 0
 
     def __iadd__(self, other: Damage) -> Damage:
@@ -26,19 +26,19 @@ class Damage:
 
     @property
     def any(self) -> bool:
-        """Whether anything was."""
+        """Whether there is any damage."""
         return any(getattr(self, item.name) for item in fields(self))
 
 
 @dataclass
 class Tally:
-    """One fault of one command."""
+    """Counts for one fault of one command."""
 
     fault: str
     command: str
     times: int = 0
     damage: Damage = field(default_factory=Damage)
-    #: How often the fault came while the command ran; or why it could not be made here.
+    #: How often the fault hit the running command; or why it could not be made here.
     note: str = ""
 
     def line(self) -> str:
@@ -49,7 +49,7 @@ class Tally:
 
 
 def table(tallies: Iterable[Tally]) -> str:
-    """All rows, and their sum."""
+    """Text of all rows and their sum."""
     rows = list(tallies)
     total = Tally("all", "", sum(row.times for row in rows))
     for row in rows:

@@ -37,7 +37,7 @@ from trace_timing.errors import EXIT_GOOD, EXIT_USAGE
 REPOSITORY = Path(__file__).resolve().parent.parent
 TRACES = sorted((REPOSITORY / "sample_traces" / "traces").glob("*.json.gz"))
 SUMMARY = "summary.json"
-#: Traces enough to be spread over processes.
+#: Enough traces to be spread over processes.
 _SPREAD = 12
 #: The main module itself, too: each child runs it once more for what it imports.
 _PRELOADED = ["trace_timing.commands.analyze", "trace_timing.commands.compare", "benchmarks.faults"]
@@ -45,7 +45,7 @@ _forkserver = multiprocessing.get_context("forkserver")
 
 
 def _run(arguments: list[str], said: str, clock_s: float, begun: Event) -> None:
-    """A command as a user runs it, in a process forked from one that has the imports."""
+    """Run a command as a user does, in a process forked from one that has its imports."""
     with open(said, "a") as file:  # noqa: PTH123
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -91,14 +91,14 @@ class Command:
         return process.exitcode
 
     def result(self) -> str:
-        """What the folder holds, as a digest of every file and its name."""
+        """Digest of every file in the folder and its name."""
         files = sorted(p for p in self.place.rglob("*") if p.is_file() and p.name[0] != ".")
         every = [(p.relative_to(self.place).as_posix(), p.read_bytes()) for p in files]
         text = [f"{name} {hashlib.sha256(data).hexdigest()}" for name, data in every]
         return hashlib.sha256("\n".join(text).encode()).hexdigest()
 
     def damage(self) -> Damage:
-        """What is wrong with the folder as it stands."""
+        """Damage in the folder as it is now."""
         if not self.place.is_dir() or not any(self.place.iterdir()):
             return Damage(lost=1)
         found = Damage(mixed=int(self.result() not in self.known))
@@ -111,7 +111,7 @@ class Command:
         return found
 
     def left_over(self) -> Damage:
-        """Hidden files that stay once a command has come to its end after the faults."""
+        """Run the command to its end after the faults; hidden files left over count as damage."""
         code = self.ended(self.variants[0])
         folders = (self.place, self.place.parent)
         hidden = [p for f in folders for p in f.glob(f".*{self.place.name}*")]
@@ -119,7 +119,7 @@ class Command:
 
 
 def stopped(command: Command, name: str, number: signal.Signals, times: int) -> Tally:
-    """Stopped by a signal at random instants."""
+    """Stop the command by a signal at random instants."""
     tally, chance, late = Tally(name, command.name), random.Random(int(number)), 0
     while tally.times < times:
         which = (tally.times + late) % len(command.variants)
@@ -141,7 +141,7 @@ def stopped(command: Command, name: str, number: signal.Signals, times: int) -> 
 
 
 def two_writers(command: Command, times: int) -> Tally:
-    """Two at once into one folder: each is whole or refused in words."""
+    """Start two into one folder: each must end whole or be refused with a message."""
     tally = Tally("two writers", command.name, times)
     for _ in range(times):
         pair = [command.start(variant) for variant in command.variants[:2]]
@@ -166,7 +166,7 @@ def clock_steps(command: Command, times: int) -> Tally:
 
 
 def workers_killed(place: Path, times: int) -> Tally:
-    """A process that analyses traces is killed: every trace is there, once, or named as refused."""
+    """Kill a worker process: every trace must be in the result once, or named as rejected."""
     tally, chance = Tally("worker killed", "analyze"), random.Random(9)
     many = place.parent / "many"
     many.mkdir()
@@ -199,7 +199,7 @@ def _summary(place: Path) -> dict[str, list[dict[str, str]]]:
 
 
 def _workers(pid: int) -> list[int]:
-    """Children of a process that run Python for it, but for multiprocessing's own tracker."""
+    """Worker processes of a process, without multiprocessing's resource tracker."""
     path = Path(f"/proc/{pid}/task/{pid}/children")
     children = [int(n) for n in path.read_text().split()] if path.exists() else []
     lines = {n: Path(f"/proc/{n}/cmdline") for n in children}
@@ -207,7 +207,7 @@ def _workers(pid: int) -> list[int]:
 
 
 def small_disks(base: Path, name: str, variants: Sequence[list[str]], times: int) -> list[Tally]:
-    """A disk with too little room, then one that may not be written any more."""
+    """Run on a disk with too little room, then on one that becomes read-only."""
     full, fixed = Tally("full disk", name), Tally("read-only", name)
     with small_disk(base / f"disk-{name}", "64m") as disk:
         if disk is None:
@@ -277,7 +277,7 @@ def of_capture(base: Path, kills: int, few: int) -> tuple[str, int]:
 
 
 def main() -> int:
-    """Make the faults, print what they did."""
+    """Make the faults and print the damage."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--few", type=int, default=10)

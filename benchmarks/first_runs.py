@@ -50,7 +50,7 @@ class Runs:
         self._spare: list[Any] = []
 
     def seen(self) -> ranges.Attachment:
-        """Hooks on the model's parts for the time of the context."""
+        """Hook the model's parts while the context is open."""
         return ranges.attach(resolve(self._model), lambda: self._slot[0])
 
     def steps_ms(self, tokens: int, kept: list[Any] | None = None) -> list[float]:
@@ -85,7 +85,7 @@ def lengths(name: str) -> dict[str, Any]:
 
 
 def outputs(name: str) -> dict[str, Any]:
-    """Let go and kept: of each run, (first step, median of the others) in ms."""
+    """Runs whose outputs are freed or kept: of each (first step, median of the others) in ms."""
     runs = Runs(name)
     with runs.seen():
         for _ in range(5):

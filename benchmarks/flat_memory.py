@@ -26,7 +26,7 @@ from trace_timing.recording.storage.directory import read_records
 
 
 def main() -> None:
-    """Capture as many samples as asked for, and print how it went."""
+    """Capture the number of samples asked for, and print memory and medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--tokens", type=int, default=2)

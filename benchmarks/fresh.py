@@ -29,7 +29,7 @@ class Budget:
 
     @property
     def spent(self) -> bool:
-        """Whether nothing more is to be begun."""
+        """Whether the time is used up."""
         return time.monotonic() > self._end
 
 
@@ -138,7 +138,7 @@ def repeated(measure: Callable[[], dict[str, Any]], runs: int, budget: Budget) -
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were taken on, without its name."""
+    """The machine that was measured, without its name."""
     import os
 
     model = platform.processor()

@@ -60,7 +60,7 @@ WRONG = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a case ended, and what it says for itself."""
+    """How a case ended, with its evidence."""
 
     case: int
     kinds: tuple[str, ...]
@@ -91,7 +91,7 @@ def run_case(case: int, seeds: list[str], folder: Path) -> Verdict:
 
 
 def analyze(path: Path, folder: Path) -> Outcome:
-    """Through the compact store and back, so that what was read can be stored, too."""
+    """Analyse a trace; if it was read, also write and read its compact store."""
     source = TraceSource(location=str(path), name=path.name, sample_id="case")
     found = analyze_trace(source, Settings(debug=True))
     if found.result:
@@ -151,7 +151,7 @@ def rows_of(result: TraceResult) -> Ranks:
 
 
 def by_key(ranks: Ranks) -> dict[tuple[int, int | None, str], Row]:
-    """All rows by rank, run and stage; one that is missing has nothing."""
+    """Rows by rank, run and stage; an empty row for a missing key."""
     return defaultdict(
         Row, {(r, *key): row for r, some in ranks.items() for key, row in some.items()}
     )
@@ -170,20 +170,20 @@ def difference(mine: Ranks, plain: Ranks) -> str:
 
 
 def warnings(result: TraceResult) -> set[str]:
-    """Codes of everything that is said of the trace and its runs."""
+    """Codes of all warnings of the trace and its runs."""
     return {
         w.code for w in (*result.summary.warnings, *(w for r in result.runs for w in r.warnings))
     }
 
 
 def broken_checks(result: TraceResult) -> list[str]:
-    """What each check says that does not hold."""
+    """Details of the checks that do not hold."""
     checks = [*result.summary.checks, *(check for run in result.runs for check in run.checks)]
     return [check.detail for check in checks if not check.holds]
 
 
 def silently_moved(one: Mutant, result: TraceResult) -> str:
-    """The stages that are not what they were by more than MOVED_FRAC, where nothing new is said."""
+    """Stages that changed by more than MOVED_FRAC without a new warning."""
     if warnings(result) - warnings_of(one.seed):
         return ""
     mine, before = by_key(in_order(rows_of(result))), by_key(in_order(figures_of_each(one.seed)))
@@ -206,7 +206,7 @@ _warnings: dict[str, set[str]] = {}
 
 
 def warnings_of(seed: str) -> set[str]:
-    """What is said of a trace before it is mutated."""
+    """Codes of the warnings of a trace before it is mutated."""
     if seed not in _warnings:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "seed.json"
@@ -226,7 +226,7 @@ def _limit_memory() -> None:
 
 
 def run_some(cases: list[int]) -> list[Verdict]:
-    """Some cases in this process, whose memory is limited."""
+    """Run some cases in this process, with limited memory."""
     _limit_memory()
     seeds = small_traces(REPOSITORY)
     found = []
@@ -244,7 +244,7 @@ def run_some(cases: list[int]) -> list[Verdict]:
 
 
 def run_all(first: int, count: int, jobs: int) -> Iterator[Verdict]:
-    """All cases, over processes."""
+    """Run all cases, spread over processes."""
     each = 250
     tasks = [
         list(range(n, min(n + each, first + count))) for n in range(first, first + count, each)
@@ -259,7 +259,7 @@ def run_all(first: int, count: int, jobs: int) -> Iterator[Verdict]:
 
 
 def tally(verdicts: list[Verdict]) -> str:
-    """How many cases ended how; the wrong ones by name."""
+    """Number of cases by how they ended, and details of the first wrong ones."""
     ended = Counter(v.ended for v in verdicts)
     lines = [f"{len(verdicts):,} cases"]
     lines += [f"{count:8,}  {how}" for how, count in sorted(ended.items()) if how not in WRONG]

@@ -73,7 +73,7 @@ def read_series(folder: Path = SERIES) -> list[Series]:
 
 
 def usable(series: Iterable[Series], count: int) -> list[Series]:
-    """Those long enough for stretches of so many runs."""
+    """The series that are long enough for stretches of so many runs."""
     return [one for one in series if count <= len(one.columns) * LONGEST]
 
 
@@ -100,7 +100,7 @@ def strays(series: Series, count: int, rng: np.random.Generator, captures: int) 
 
 
 def quantile(values: Sequence[FloatArray], level: float = 0.95) -> float:
-    """Of several sets of values that weigh the same."""
+    """Quantile over several sets of values, each with the same weight."""
     together = np.concatenate(values)
     weights = np.concatenate([np.full(len(v), 1 / len(v)) for v in values])
     order = np.argsort(together)
@@ -188,7 +188,7 @@ def print_left_out(series: Sequence[Series]) -> None:
 
 
 def main() -> None:
-    """Print what the command line asks for."""
+    """Print the results that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calibrate", action="store_true")
     parser.add_argument("--leave-out", action="store_true")

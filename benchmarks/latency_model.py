@@ -105,7 +105,7 @@ def _workers(*, tiny: bool) -> Iterator[tuple[Worker, Worker]]:
 
 @contextmanager
 def _captured(options: argparse.Namespace) -> Iterator[Any]:
-    """A function that captures a sample, as a user's own loop would with its `answer`."""
+    """A function that captures a sample as a user's own loop does."""
     model = build(tiny=options.tiny)
 
     def answer(sample: Sample, inputs: Mapping[str, Any]) -> Any:
@@ -131,7 +131,7 @@ def _captured(options: argparse.Namespace) -> Iterator[Any]:
 
 
 def read_answers(path: Path) -> list[dict[str, Any]]:
-    """What was measured so far, a sample an entry."""
+    """Results measured so far, one entry a sample."""
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text().splitlines()]
@@ -167,7 +167,7 @@ def write_labels(folder: Path, done: Sequence[dict[str, Any]], options: argparse
 
 
 def _write_truth(path: Path, done: Sequence[dict[str, Any]]) -> None:
-    """A row a run."""
+    """Write the truth, a row for each run."""
     rows = [
         {"sample_id": answer["sample"], "half": half, "run": number}
         | {name: f"{ms:.6f}" for name, ms in run.items()}

@@ -86,7 +86,7 @@ def pairs(
 
 
 def errors(labels: Labels, predicted: Predictions) -> list[Error]:
-    """Of every label set, estimator and quantity."""
+    """Errors of every label set, estimator and quantity."""
     kinds = list(dict.fromkeys(kind for _, kind in predicted))
     return [
         _error(labels, predicted, name, kind, quantity)
@@ -128,7 +128,7 @@ def ratio_interval(errors: Floats, least: Floats, groups: Any) -> tuple[float, f
 
 
 def table(found: Sequence[Error]) -> str:
-    """A line a quantity, estimator and label set."""
+    """Text with a line for each quantity, estimator and label set."""
     head = (
         f"{'quantity':14}{'estimator':24}{'trained on':13}"
         f"{'MAE ms':>9}{'median':>9}{'MAPE':>8}{'worst':>9}{'bias':>9}  MAE ÷ that of truth"

@@ -39,7 +39,7 @@ class Worker:
         )
 
     def ask(self, sample: Sample, runs: int = 1) -> Any:
-        """What the process measures on a sample."""
+        """Have the process measure a sample."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -50,7 +50,7 @@ class Worker:
         return json.loads(answer)
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(60)
@@ -176,7 +176,7 @@ WAYS: Mapping[str, Callable[[MolmoE], Any]] = {"truth": Truth, "subtraction": Su
 
 
 def main() -> None:
-    """Answer until stdin ends."""
+    """Answer requests until stdin ends."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("way", choices=WAYS)
     parser.add_argument("--tiny", action="store_true")

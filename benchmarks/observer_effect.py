@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def in_its_own_process(name: str) -> Any:
-    """What `measured` gives with this process's options, or why it gave nothing."""
+    """Result of `measured` in a process of its own, or the reason why it failed."""
     command = [sys.executable, *sys.argv, "--one", name]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
@@ -242,7 +242,7 @@ def each_control(runs: Any) -> list[float]:
 
 
 def half_width(label: Any, name: str) -> float | None:
-    """Half the interval ÷ the latency."""
+    """Half-width of the interval ÷ the latency."""
     middle = float(label[f"{name}_ms"])
     return (
         rounded((label[f"{name}_hi_ms"] - label[f"{name}_lo_ms"]) / 2 / middle) if middle else None

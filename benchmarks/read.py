@@ -49,7 +49,7 @@ def ours(path: Path) -> Call:
 
 
 def ours_reading(path: Path) -> Call:
-    """Read alone."""
+    """Read the trace, without a timeline."""
     import isal.igzip  # noqa: F401
 
     from trace_timing.trace.files.reading import open_trace
@@ -104,7 +104,7 @@ def text(path: Path) -> bytes:
 
 
 def json_load(path: Path) -> Call:
-    """Python's own."""
+    """Python's json module."""
     return lambda: json.loads(text(path))
 
 
@@ -161,7 +161,7 @@ def compare(path: Path, options: argparse.Namespace, budget: Budget) -> dict[str
 
 
 def ratios(figures: dict[str, dict[str, float]]) -> dict[str, object]:
-    """What the targets are about: one run's quotients."""
+    """Ratios that the targets limit, of one run."""
 
     def quotient(one: str, other: str, key: str) -> float | None:
         a, b = figures[one].get(key), figures[other].get(key)

@@ -31,7 +31,7 @@ LAST_DIGITS = 1e-9
 
 
 def collect(path: Path) -> None:
-    """Write what this Python makes of the traces."""
+    """Write the values that this Python computes from the traces."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["analyze", *INPUTS, "-o", f"{folder}/report", "--no-cache", "--no-report"]
         subprocess.run(

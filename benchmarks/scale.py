@@ -44,7 +44,7 @@ WARM_UP = 8
 
 
 def by_events(counts: list[int], runs: int, budget: Budget) -> Iterator[dict[str, Any]]:
-    """Reading and tiling of generated traces of so many events."""
+    """Time reading and tiling of generated traces, by number of events."""
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "trace.json.gz"
@@ -57,7 +57,7 @@ def by_events(counts: list[int], runs: int, budget: Budget) -> Iterator[dict[str
 def by_samples(
     counts: list[int], trace: Path | None, options: argparse.Namespace, budget: Budget
 ) -> Iterator[dict[str, Any]]:
-    """`trace-timing analyze` of so many samples."""
+    """Time `trace-timing analyze`, by number of samples."""
     for count in counts:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -77,7 +77,7 @@ def by_samples(
 
 
 def by_workers(samples: int, runs: int, budget: Budget) -> Iterator[dict[str, Any]]:
-    """The same samples on one worker of a Dask cluster and on two."""
+    """Time the same samples on one worker of a Dask cluster and on two."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         replicate(folder, samples)

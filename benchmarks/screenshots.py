@@ -62,7 +62,7 @@ def of_one_token(folder: Path, count: int) -> Path:
 
 
 def of_many(folder: Path, count: int) -> Path:
-    """So many samples."""
+    """A capture of so many samples."""
     replicate(folder / "traces", count)
     return folder / "traces"
 
@@ -75,7 +75,7 @@ INPUTS: dict[str, Callable[[Path, int], Path]] = {
 
 
 def ran(arguments: Sequence[str], good: Sequence[int] = (0,)) -> None:
-    """Run trace-timing."""
+    """Run a trace-timing command."""
     done = subprocess.run(
         [sys.executable, "-m", "trace_timing", *arguments], capture_output=True, check=False
     )
@@ -106,7 +106,9 @@ def pictures(
                     if wide > width:
                         yield f"{output.name}: {name} is {wide} wide at {width}"
                     page.screenshot(path=output / f"{name}-{width}-{theme}.png")
-                yield from (f"{output.name}, {width}, {theme}: {said}" for said in visit.said)
+                yield from (
+                    f"{output.name}, {width}, {theme}: {message}" for message in visit.messages
+                )
                 visit.context.close()
 
 

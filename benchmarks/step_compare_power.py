@@ -194,7 +194,7 @@ def _of_first_batch(tables: StepTables) -> FloatArray:
 
 
 def main() -> None:
-    """Print a line a setting."""
+    """Print a line for each setting."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--seed", type=int, default=7)

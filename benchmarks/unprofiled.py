@@ -38,23 +38,23 @@ class Unprofiled:
         self.runs: list[ControlTimes] = []
 
     def wait(self) -> None:
-        """Until its model is loaded and warm."""
+        """Wait until the model is loaded and warm."""
         self._ask("ready")
 
     def run(self) -> ControlTimes:
-        """One run, timed, and kept in `runs`."""
+        """Time one run and append it to `runs`."""
         self.runs.append(self._timed("run"))
         return self.runs[-1]
 
     def plain(self) -> ControlTimes:
-        """One run, timed, with nothing before it."""
+        """Time one run with nothing before it."""
         return self._timed("plain")
 
     def _timed(self, command: str) -> ControlTimes:
         return decode(self._ask(command), ControlTimes, source="the unprofiled process")
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         self._process.stdin.close()  # type: ignore[union-attr]
         self._process.wait(60)
 
@@ -129,7 +129,7 @@ def reader(model: Any) -> Callable[[], None]:
 
 
 def timed(model: Any, given: Mapping[str, Any], slot: list[Any], spare: list[Any]) -> ControlTimes:
-    """One run as a control makes it."""
+    """Time one run as a control does."""
     from trace_timing.recording.runs.control_sink import ControlSink, HostMarks, StreamMarks
 
     device = next(model.parameters()).device

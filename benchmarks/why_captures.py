@@ -190,7 +190,7 @@ def _made(name: str, maker: Maker) -> bool:
 
 
 def main() -> int:
-    """Record what was asked for; one that fails does not stop the others."""
+    """Record the traces asked for; a failed one does not stop the others."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path)
     parser.add_argument("--only", help="one of " + ", ".join(MAKERS))

@@ -1,4 +1,4 @@
-"""A real Chromium on a report's file, without a network."""
+"""Open a report's file in a real Chromium, without a network."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-#: Software rendering's own remark on reading pixels: of the driver, not of the page.
+#: Warning of the software renderer when pixels are read: about the driver, not the page.
 DRIVER_REMARK = "GL Driver Message"
 #: Resolves when the browser has nothing else to do.
 IDLE = "() => new Promise((done) => requestIdleCallback(() => requestIdleCallback(done)))"
-#: Goes to a place of the report; resolves once its page is there and painted.
+#: Goes to a hash of the report; resolves once its page is painted.
 OPEN = """([name, place]) => new Promise((done) => {
   const root = document.documentElement;
   new MutationObserver((_, observer) => {
@@ -29,7 +29,7 @@ OPEN = """([name, place]) => new Promise((done) => {
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """A browser; skips where Playwright is not installed."""
+    """A browser; the test is skipped if Playwright is not installed."""
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
         path = str(CHROMIUM) if CHROMIUM.exists() else None
@@ -39,26 +39,26 @@ def chromium() -> Iterator[Any]:
 
 
 class Visit:
-    """A page with what its console said."""
+    """An open page, with the errors and warnings of its console."""
 
     def __init__(self, browser: Any, path: Path, **context: Any) -> None:
         self.context = browser.new_context(offline=True, **context)
         self.page = self.context.new_page()
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self.page.on("console", lambda message: self._note(message.type, message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
         self.path = path
 
     def _note(self, kind: str, text: str) -> None:
         if kind in ("error", "warning") and DRIVER_REMARK not in text:
-            self.said.append(text)
+            self.messages.append(text)
 
     def go(self, name: str) -> Any:
         self.page.goto(f"{self.path.as_uri()}#{name}")
         return self.ready(name.split("=")[0])
 
     def ready(self, name: str) -> Any:
-        """Wait for a page; what is below its first screen is drawn, too."""
+        """Wait until a page is shown, and draw its figures below the first screen too."""
         self.page.wait_for_function(
             "name => document.documentElement.dataset.ready === name", arg=name, timeout=30_000
         )
@@ -66,7 +66,7 @@ class Visit:
         return self.page
 
     def idle(self) -> Any:
-        """The overview, read for so long that the browser has made ready what it can."""
+        """Open the overview and wait until plotly is prepared."""
         page = self.go("overview")
         page.wait_for_function(
             "document.documentElement.dataset.charts === 'ready'", timeout=30_000
@@ -74,7 +74,7 @@ class Visit:
         return page
 
     def opening_seconds(self, place: str) -> float:
-        """Processor time from the click that leads to a place until its page is painted."""
+        """Processor time from following a link until its page is painted."""
         self.page.evaluate(IDLE)
         return processor_seconds(self.page, OPEN, [place.split("=")[0], place])
 
@@ -82,12 +82,13 @@ class Visit:
 def processor_seconds(page: Any, script: str, argument: object = None) -> float:
     """Processor time of the page's thread while a script runs.
 
-    Other load changes it little, where wall time grows with every process that waits.
+    Unlike wall time, it hardly depends on the machine's other load.
     """
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
 
     def used() -> float:
+        """Processor seconds of the thread so far."""
         metrics = session.send("Performance.getMetrics")["metrics"]
         return float(next(m["value"] for m in metrics if m["name"] == "TaskDuration"))
 
@@ -99,7 +100,7 @@ def processor_seconds(page: Any, script: str, argument: object = None) -> float:
 
 
 def figures_of(page: Any, selector: str) -> list[dict[str, Any]]:
-    """Traces of the drawn figure as plotly holds them: type, meta, x and y."""
+    """Traces of a drawn figure as plotly has them: type, meta, x and y."""
     traces: list[dict[str, Any]] = page.evaluate(
         "s => document.querySelector(s).data.map(t => "
         "({type: t.type, meta: t.meta, x: Array.from(t.x || []), y: Array.from(t.y || [])}))",
@@ -109,7 +110,7 @@ def figures_of(page: Any, selector: str) -> list[dict[str, Any]]:
 
 
 def table_of(page: Any, selector: str) -> list[dict[str, str]]:
-    """Rows of a shown table as texts by column."""
+    """Rows of a shown table, as texts by column."""
     head = page.locator(f"{selector} thead th").all_inner_texts()
     return [
         dict(zip(head, row.locator("th,td").all_inner_texts(), strict=True))
@@ -118,7 +119,7 @@ def table_of(page: Any, selector: str) -> list[dict[str, str]]:
 
 
 def violations(page: Any) -> list[tuple[str, str, str]]:
-    """What axe finds serious or critical on the page shown."""
+    """Serious and critical accessibility faults of the page shown, by axe."""
     axe = pytest.importorskip("axe_playwright_python")
     page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text())
     result = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")

@@ -1,4 +1,4 @@
-"""Chrome's own trace viewer, as torch-tb-profiler carries it, asked what it makes of a trace."""
+"""Import traces into Chrome's trace viewer, the copy in torch-tb-profiler."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-#: The viewer's page is written for custom elements of 2014, which Chromium has no more: enough of
-#: them for its scripts to load. Its importer itself is untouched.
+#: Replaces as much of the custom elements of 2014 as the viewer's scripts need to load: Chromium no
+#: longer has them. The viewer's importer is unchanged.
 SHIM = """
 window.CustomElements = {useNative: true, instanceof: (e, kind) => e instanceof kind};
 Object.defineProperty(document, "_currentScript", {get: () => document.currentScript});
@@ -50,7 +50,7 @@ IMPORT = """
 
 
 def viewer_page() -> str:
-    """The viewer as one HTML page; skips where the package is not there."""
+    """The viewer as one HTML page; the test is skipped without the package."""
     spec = find_spec("torch_tb_profiler")
     if spec is None or not spec.submodule_search_locations:
         pytest.skip("torch-tb-profiler, which carries Chrome's trace viewer, is not installed")
@@ -60,7 +60,7 @@ def viewer_page() -> str:
 
 
 def imported(page: Any, trace: Path) -> dict[str, Any]:
-    """What the viewer's model holds of our tracks after it imported `trace`.
+    """Our tracks in the viewer's model after it imported `trace`.
 
     `slices` (thread, process, title, start and duration in ms, top), `flows` (from, to: a slice or
     None), `warnings` of the import.

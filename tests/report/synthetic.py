@@ -1,4 +1,4 @@
-"""Tables by the schema with plausible figures: for tests of size and drawing, never of truth."""
+"""Made-up tables that follow the schema: for tests of size and drawing, not of figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Charts: each has something to show, says what it shows, and claims no more than it knows."""
+"""Figures: what each draws and names, and that it draws nothing that is not known."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def data() -> ReportData:
 
 
 def of_host_clock(data: ReportData) -> ReportData:
-    """The same as a trace without a GPU timeline has it: windows, no busy or idle time."""
+    """The same data as if the traces had no GPU timeline: windows, no busy or idle time."""
     blank = dict.fromkeys(("busy_ns", "idle_ns", "queued_ns", "kernel_sum_ns"), pd.NA)
     return replace(
         data,
@@ -53,7 +53,7 @@ def test_nothing_is_said_of_kernels_where_there_are_none(data: ReportData) -> No
 
 @pytest.mark.parametrize("runs", [3, 40])
 def test_the_spread_of_every_stage_is_seen(runs: int) -> None:
-    """Each stage against its own median: none is a hairline beside a longer one."""
+    """Windows are drawn ÷ the stage's median, so that no stage is a hairline beside another."""
     stages = report_data(runs=runs, steps=4).stages
     figure = distribution(stages).plotly()
     assert len(figure.data) == stages["stage"].nunique()
@@ -127,7 +127,7 @@ def luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("colour", COLOURS.values())
 def test_text_on_a_stages_colour_can_be_read(colour: str) -> None:
-    """WCAG asks 4.5 : 1 of text."""
+    """WCAG asks for a contrast of 4.5 : 1."""
     light, dark = sorted((luminance(ink_on(colour)), luminance(colour)), reverse=True)
     assert (light + 0.05) / (dark + 0.05) >= 4.5
 

@@ -137,12 +137,12 @@ def test_limits_by_idle_time(idle: float | None, limit: str) -> None:
 
 def verdicts_of(data: ReportData, **remedies: str) -> pd.DataFrame:
     """A verdict a run and name `stage__code`."""
-    said = [name.split("__") for name in remedies]
+    keys = [name.split("__") for name in remedies]
     return pd.DataFrame(
         [
             {**run, "stage": stage, "code": code, "sentence": "", "remedy": remedy}
             for run in data.recorded[["sample_id", "repeat", "rank"]].to_dict("records")
-            for (stage, code), remedy in zip(said, remedies.values(), strict=True)
+            for (stage, code), remedy in zip(keys, remedies.values(), strict=True)
         ]
     )
 

@@ -1,4 +1,4 @@
-"""The figures to quote, over samples: by hand on made tables."""
+"""Latency rows over samples, against figures worked out by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server's trace of more steps than are drawn: one in so many in the page, all in the table."""
+"""A trace of more steps than are drawn: every n-th is in the page, all are in the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A comparison as Markdown: what Markdown makes of names that others wrote."""
+"""A comparison as Markdown: markup in foreign names is escaped."""
 
 from __future__ import annotations
 

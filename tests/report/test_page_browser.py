@@ -1,4 +1,4 @@
-"""The report in a real Chromium: figures, values, ways through it, both themes, phone, size."""
+"""The report in a real Chromium: figures, values, links, both themes, phone, size."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_no_page_says_anything_on_the_console(visit: Visit) -> None:
         page = visit.go(name)
         assert page.locator(f"#page-{name}").is_visible()
         assert page.locator("main section:visible").count() == 1
-    assert visit.said == []
+    assert visit.messages == []
 
 
 def test_stacked_samples_have_a_mark_for_each_run_and_stage(visit: Visit, data: ReportData) -> None:
@@ -84,7 +84,7 @@ def test_clicks_lead_from_overview_to_a_sample_and_its_kernels(visit: Visit) -> 
     visit.ready("kernels")
     page.fill("#kernel-filter", "kernel_7< and stage = decode")
     assert page.locator("#kernel-table tbody tr").count() == 1
-    assert visit.said == []
+    assert visit.messages == []
 
 
 def test_a_click_on_a_bar_opens_its_run(visit: Visit) -> None:
@@ -125,7 +125,7 @@ def test_both_themes_follow_the_system_and_the_button(
     assert (before == "rgb(255, 255, 255)") == (theme == "light")
     page.click("#theme")
     assert page.evaluate(read) != before
-    assert visit.said == []
+    assert visit.messages == []
     visit.context.close()
 
 
@@ -157,7 +157,7 @@ def test_two_thousand_samples_fit_and_open_in_time(browser: Any, tmp_path: Path)
     path = tmp_path / "large.html"
     size = write_report(report_data(runs=2_000, steps=30, details=3), path)
     assert size <= 5_000_000
-    # The quickest of a few: what the page takes, and not what else the machine does.
+    # The least of a few, which other load on the machine hardly changes.
     least = min(opened(browser, path) for _ in range(3))
     print(f"{size / 1e6:.2f} MB; overview and samples drawn in {least:.2f} s of CPU")
     assert 0 < least <= 3.0
@@ -172,6 +172,6 @@ def opened(browser: Any, path: Path) -> float:
     visit.ready("samples")
     taken = cpu_seconds(browser) - before
     assert page.locator("#filter-count").inner_text() == "2,000 of 2,000 rows"
-    assert visit.said == []
+    assert visit.messages == []
     visit.context.close()
     return taken

@@ -1,4 +1,4 @@
-"""Neighbouring stages stay apart with the common colour blindnesses."""
+"""Colours that touch can be distinguished with the common colour blindnesses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from trace_timing.report.palette import CATAPULT_NAMES, COLOURS, LABELS, PARTS
+from trace_timing.report.palette import CATAPULT_NAMES, COLOURS, LABELS, SERIES
 from trace_timing.stages import STAGES
 
 #: Linear RGB seen with full protanopia and deuteranopia: Machado, Oliveira, Fernandes (2009).
@@ -44,7 +44,7 @@ def seen(colour: str, eyes: str) -> np.ndarray:
 
 @pytest.mark.parametrize("eyes", SEEN)
 @pytest.mark.parametrize("pair", NEIGHBOURS)
-def test_stages_that_touch_are_told_apart(pair: tuple[str, str], eyes: str) -> None:
+def test_stages_that_touch_can_be_distinguished(pair: tuple[str, str], eyes: str) -> None:
     first, second = (seen(COLOURS[stage], eyes) for stage in pair)
     assert np.linalg.norm(first - second) > 0.15
 
@@ -55,7 +55,7 @@ def test_every_stage_has_one_colour_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("eyes", SEEN)
-def test_parts_that_touch_in_a_bar_are_told_apart(eyes: str) -> None:
-    shown = [seen(colour, eyes) for colour in PARTS]
+def test_series_that_touch_in_a_bar_can_be_distinguished(eyes: str) -> None:
+    shown = [seen(colour, eyes) for colour in SERIES]
     apart = [np.linalg.norm(a - b) for a, b in pairwise(shown)]
     assert min(apart) > 0.15

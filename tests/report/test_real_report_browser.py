@@ -1,4 +1,4 @@
-"""The report of real traces, page by page: silent, accessible, whole on a phone and on paper."""
+"""The report of real traces, page by page: no errors, accessible, complete on phone and paper."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from trace_timing.report.html.page import write_report
 from trace_timing.report.model import ReportData, Section
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-#: A page draws two figures and a table in sight; a first figure of plotly alone takes 1.
+#: Most time of opening a page ÷ that of plotly's first figure alone. A page has two figures and a
+#: table in sight.
 REFERENCES_AT_MOST = 2.25
 
 
@@ -49,7 +50,7 @@ def test_every_page_has_its_figures_and_says_nothing_on_the_console(visit: Visit
         for figure in page.locator(f"#page-{name} .figure").all():
             assert figure.locator(".main-svg").count() > 0
             assert (figure.bounding_box() or {"height": 0})["height"] > 100
-    assert visit.said == []
+    assert visit.messages == []
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -137,7 +138,7 @@ def test_a_capture_of_which_nothing_was_recorded_has_every_page(
     page = visit.go("samples")
     assert page.locator("#sample-table tbody tr").count() == 3
     assert page.locator("#sample-table tbody a").count() == 0, "there is no run to open"
-    assert visit.said == []
+    assert visit.messages == []
     visit.context.close()
 
 
@@ -238,7 +239,7 @@ def test_pages_of_other_results_say_why_a_figure_is_not_known(
     visit.context.close()
 
 
-#: A first figure of plotly's own, painted.
+#: Draws a first figure with plotly alone; resolves once it is painted.
 REFERENCE = """async () => {
   const bar = (name) => ({type: "bar", name, x: ["a", "b", "c"], y: [1, 2, 3]});
   await Plotly.newPlot(document.body, ["d", "e", "f"].map(bar), {barmode: "stack", height: 400});
@@ -247,7 +248,7 @@ REFERENCE = """async () => {
 
 
 def opening_seconds(browser: Any, report: Path) -> dict[str, float]:
-    """Of every page but the first, until it is painted."""
+    """Processor time of opening each page but the first, until it is painted."""
     visit = Visit(browser, report, viewport={"width": 1440, "height": 900})
     page = visit.idle()
     names = page.evaluate("[...document.querySelectorAll('nav a')].map((a) => a.dataset.page)")
@@ -257,7 +258,7 @@ def opening_seconds(browser: Any, report: Path) -> dict[str, float]:
 
 
 def reference_seconds(browser: Any) -> float:
-    """Of the first figure on a page that has plotly and nothing else."""
+    """Processor time of the first figure on a page that has only plotly."""
     context = browser.new_context(offline=True, viewport={"width": 1440, "height": 900})
     page = context.new_page()
     page.set_content("<body></body>")
@@ -276,6 +277,6 @@ def test_a_page_opens_at_once(browser: Any, report: Path) -> None:
         tries.append(opening_seconds(browser, report))
     least = {name: min(one[name] for one in tries) for name in tries[0]}
     limit = max(0.150, REFERENCES_AT_MOST * min(references))
-    told = {"reference": min(references), "limit": limit, **least}
-    print({name: f"{1000 * seconds:.0f} ms" for name, seconds in told.items()})
-    assert max(least.values()) <= limit, told
+    seconds = {"reference": min(references), "limit": limit, **least}
+    print({name: f"{1000 * taken:.0f} ms" for name, taken in seconds.items()})
+    assert max(least.values()) <= limit, seconds

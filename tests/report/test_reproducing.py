@@ -1,4 +1,4 @@
-"""The commands that a report names are those that made it, without paths of the machine."""
+"""The commands in a report reproduce it, and hold no paths of the machine."""
 
 from __future__ import annotations
 

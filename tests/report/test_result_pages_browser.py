@@ -113,7 +113,7 @@ def test_a_comparisons_values_are_its_tables(
     assert table_of(page, "#compare-t3") == [
         {"name": "environment.torch", "a": "2.11", "b": "2.13", "bearing": "listed"}
     ]
-    assert visit.said == []
+    assert visit.messages == []
     visit.context.close()
 
 
@@ -131,7 +131,7 @@ def test_an_audits_values_are_its_tables(browser: Any, audited: tuple[Path, Audi
     assert [(row["sample_id"], row["figure"], row["difference_ms"]) for row in by_row] == [
         (row.sample_id, row.figure, f"{row.difference_ms:,.3f}") for row in result.against.rows
     ]
-    assert visit.said == []
+    assert visit.messages == []
     visit.context.close()
 
 
@@ -148,7 +148,7 @@ def test_the_statistics_are_the_summary_tables(
     busy = next(t["y"] for t in points if t["meta"]["column"] == "busy_ms")
     assert len(busy) == 3 + 11 + 12, "of `long` 12 of 127 steps were recorded"
     assert busy == [ns / 1e6 for ns in steps.loc[steps["recorded"], "busy_ns"]]
-    assert visit.said == []
+    assert visit.messages == []
     visit.context.close()
 
 
@@ -174,7 +174,7 @@ def test_the_reader_chooses_what_growth_is_coloured_by(
     assert {name: set(y) for name, y in shown} == {
         value: set(prefill[samples["tier"] == value]) for value in ("low", "high")
     }
-    assert (violations(page), visit.said) == ([], [])
+    assert (violations(page), visit.messages) == ([], [])
     visit.context.close()
 
 
@@ -198,7 +198,7 @@ def test_axe_finds_no_serious_violation(browser: Any, shown: tuple[Path, str], t
     visit = opened(browser, shown[0], color_scheme=theme)
     found = violations(visit.go(shown[1]))
     visit.context.close()
-    assert (found, visit.said) == ([], [])
+    assert (found, visit.messages) == ([], [])
 
 
 @pytest.mark.parametrize("shown", PAGES, indirect=True)
@@ -270,5 +270,5 @@ def test_a_reports_first_screen_sets_older_figures_beside_ours(
     ours = page.locator("#latency-table tr[data-time=T_LLM_prefill] [data-column=latency]")
     assert ours.inner_text() == ms(analysis.samples["T_LLM_prefill_ms"].median())
     assert "2 of 3 rows" in visit.go("older").locator("#page-older").inner_text()
-    assert visit.said == []
+    assert visit.messages == []
     visit.context.close()

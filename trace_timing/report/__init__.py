@@ -1,1 +1,1 @@
-"""What people open and share: figures, the HTML page, the terminal, the annotated trace."""
+"""Outputs for people: HTML pages, figures, terminal text, files, annotated traces."""

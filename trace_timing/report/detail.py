@@ -1,4 +1,4 @@
-"""The compact timeline of one run, for its figure: taken while its trace is in memory."""
+"""Extract the compact timeline of one run, for its figure, while its trace is in memory."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from trace_timing.trace.events import Kind, Trace
 
 
 def sample_detail(trace: Trace, run: RunTimeline, key: RunKey) -> SampleDetail:
-    """What the timeline figure of `run` needs, times relative to its window.
+    """The data of a run's timeline figure, with times relative to its window.
 
-    Names are kept once and only where used, so a detail outlives its trace at some 20 bytes an op.
+    Only names in use are copied, so that keeping a detail does not keep its trace in memory: it
+    takes some 20 bytes an op.
     """
     events, ops, zero = trace.events, run.ops, run.window_start_ns
     marks, is_alloc = _marks(trace, run)
@@ -70,14 +71,14 @@ def sample_detail(trace: Trace, run: RunTimeline, key: RunKey) -> SampleDetail:
 
 
 def _states(run: RunTimeline) -> npt.NDArray[np.uint8]:
-    """State of each tile: of an idle one whose stage was not recorded, that nothing is known."""
+    """State of each tile; UNKNOWN for an idle one whose stage was not recorded."""
     unrecorded = ~recorded_keys(run)[run.tiles.key]
     idle = run.tiles.state != State.BUSY
     return np.where(unrecorded & idle, np.uint8(State.UNKNOWN), run.tiles.state)
 
 
 def _marks(trace: Trace, run: RunTimeline) -> tuple[IntArray, BoolArray]:
-    """Rows of the synchronizing and allocator calls in the window, and which are the latter."""
+    """Rows of the synchronizing and allocator calls in the window; True for allocator calls."""
     calls = trace.events.rows(Kind.CALL)
     start = trace.events.start_ns[calls]
     calls = calls[(start >= run.window_start_ns) & (start < run.window_end_ns)]
@@ -86,9 +87,9 @@ def _marks(trace: Trace, run: RunTimeline) -> tuple[IntArray, BoolArray]:
 
 
 def _launches(run: RunTimeline) -> tuple[IntArray, Index]:
-    """Rows of the calls that launched the run's ops, by begin, and the number of each op's call."""
-    row = run.ops.launch_row
-    rows, first, place = np.unique(row, return_index=True, return_inverse=True)
+    """Rows of the calls that launched the run's ops, by start, and the index of each op's call."""
+    launch = run.ops.launch_row
+    rows, first, place = np.unique(launch, return_index=True, return_inverse=True)
     known = rows != NONE
     order = np.argsort(run.ops.launch_ns[first[known]], kind="stable")
     number = np.full(len(rows), NONE, np.int32)
@@ -100,11 +101,11 @@ def _names(
     trace: Trace, used: Sequence[npt.NDArray[np.integer]]
 ) -> tuple[tuple[str, ...], list[Index]]:
     """The names in use, and each array as indices into them; NONE stays."""
-    kept = distinct_codes(np.concatenate([one[one != NONE] for one in used]))
+    in_use = distinct_codes(np.concatenate([one[one != NONE] for one in used]))
     index = np.full(len(trace.names) + 1, NONE, np.int32)
-    index[kept] = np.arange(len(kept), dtype=np.int32)
-    # NONE is −1, the last place, which no name has.
-    return tuple(trace.names[i] for i in kept), [index[one] for one in used]
+    index[in_use] = np.arange(len(in_use), dtype=np.int32)
+    # NONE is −1 and so picks the last entry, which belongs to no name and stays NONE.
+    return tuple(trace.names[i] for i in in_use), [index[one] for one in used]
 
 
 def _ranges(run: RunTimeline) -> tuple[list[StageRange], Index]:

@@ -1,4 +1,4 @@
-"""Tables and summary as files: Parquet, CSV, JSON."""
+"""Write samples.csv and summary.json, and build the summary."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def summary_of(
     checks += [
         {"trace": t.trace, **msgspec.to_builtins(check)} for t in traces for check in t.checks
     ]
-    said = [w for some in (t.warnings for t in traces) for w in some]
-    said += [w for some in (r.warnings for r in runs) for w in some]
-    checked = _checked(runs, traces)
+    found = [w for trace in traces for w in trace.warnings]
+    found += [w for run in runs for w in run.warnings]
+    integrity = _integrity_by_trace(runs, traces)
     summary = {
         "format_version": FORMAT_VERSION,
         "tool_version": TOOL_VERSION,
@@ -62,16 +62,16 @@ def summary_of(
         "checks_hold": all(check["holds"] for check in checks),
         "clocks": sorted({r.clock for r in runs}),
         "checks": checks,
-        "warnings": [*said, *warnings],
+        "warnings": [*found, *warnings],
         "unattributed": dict(unattributed),
         "rejections": rejections,
         "tolerance": _tolerance(traces),
-        "traces": [_trace_entry(t, checked[t.trace]) for t in traces],
+        "traces": [_trace_entry(t, integrity[t.trace]) for t in traces],
         "environment": dict(manifests[0].environment) if manifests else _environment(traces),
         "settings": dict(manifests[0].settings) if manifests else {},
     }
-    plain: dict[str, Any] = msgspec.to_builtins(summary)
-    return plain
+    values: dict[str, Any] = msgspec.to_builtins(summary)
+    return values
 
 
 def statistics_summary(statistics: Statistics) -> dict[str, Any]:
@@ -85,25 +85,25 @@ def statistics_summary(statistics: Statistics) -> dict[str, Any]:
 
 
 def _steps(runs: Sequence[RunSummary]) -> dict[str, int]:
-    """Decode steps of all runs: how many were recorded, and others by why not."""
+    """Decode steps of all runs: the number recorded, and of the others by reason."""
     total: Counter[str] = Counter()
     for run in runs:
         total.update(run.steps)
     return dict(total)
 
 
-def _checked(
+def _integrity_by_trace(
     runs: Sequence[RunSummary], traces: Sequence[TraceSummary]
 ) -> dict[str, list[IntegrityResult]]:
-    """Checks of integrity by trace, those of its runs with it."""
-    found: dict[str, list[IntegrityResult]] = {t.trace: list(t.checked) for t in traces}
+    """Results of the integrity checks by trace, those of its runs included."""
+    results: dict[str, list[IntegrityResult]] = {t.trace: list(t.checked) for t in traces}
     for run in runs:
-        found.setdefault(run.trace, []).extend(run.checked)
-    return found
+        results.setdefault(run.trace, []).extend(run.checked)
+    return results
 
 
 def _levels(results: Sequence[IntegrityResult]) -> dict[str, Any]:
-    """How many checks passed, and the codes of the others, each once."""
+    """The worst level, the number of checks passed, and the codes of the others, each once."""
     codes = {
         level: sorted({r.code for r in results if r.level == level}) for level in ("WARN", "FAIL")
     }
@@ -113,6 +113,7 @@ def _levels(results: Sequence[IntegrityResult]) -> dict[str, Any]:
 
 
 def _trace_entry(trace: TraceSummary, checked: Sequence[IntegrityResult]) -> dict[str, Any]:
+    """Entry of one trace in the summary's `traces`."""
     return {
         "trace": trace.trace,
         "has_stage_ranges": trace.has_stage_ranges,
@@ -126,7 +127,7 @@ def _trace_entry(trace: TraceSummary, checked: Sequence[IntegrityResult]) -> dic
 
 
 def _tolerance(traces: Sequence[TraceSummary]) -> dict[str, int | None]:
-    """The least of all traces: to within this, host and device times agree."""
+    """To within how many ns host and device clocks agree: the least over all traces."""
     starts = [n for t in traces if (n := t.clocks.launch_to_start_ns) is not None]
     returns = [n for t in traces if (n := t.clocks.end_to_sync_return_ns) is not None]
     return {
@@ -136,6 +137,7 @@ def _tolerance(traces: Sequence[TraceSummary]) -> dict[str, int | None]:
 
 
 def _environment(traces: Sequence[TraceSummary]) -> dict[str, Any]:
+    """Versions and devices that the traces name, where no manifest does."""
     versions: dict[str, Any] = {}
     for trace in traces:
         versions |= trace.versions
@@ -152,7 +154,7 @@ def write_csv(samples: pa.Table, folder: Path) -> Path:
 
 
 def inert_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table for a CSV file: no text or column name that a spreadsheet takes for a formula."""
+    """Copy of a table for CSV: texts that a spreadsheet would take for formulas are made inert."""
     inert = frame.copy(deep=False)
     for name in frame.select_dtypes(include=["object", "string", "category"]).columns:
         inert[name] = [cell(value) if isinstance(value, str) else value for value in frame[name]]
@@ -160,7 +162,7 @@ def inert_frame(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _inert(table: pa.Table) -> pa.Table:
-    """As `inert_frame`, of an Arrow table."""
+    """As `inert_frame`, for an Arrow table."""
     columns = []
     for column in table.columns:
         if pa.types.is_dictionary(column.type):
@@ -172,7 +174,7 @@ def _inert(table: pa.Table) -> pa.Table:
 
 
 def _flat(table: pa.Table) -> pa.Table:
-    """Nested metadata as text: CSV has no lists."""
+    """Turn nested columns into text, since CSV has no lists."""
     for i, field in enumerate(table.schema):
         if pa.types.is_nested(field.type):
             texts = [None if v is None else str(v) for v in table[field.name].to_pylist()]

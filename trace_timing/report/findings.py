@@ -1,4 +1,4 @@
-"""The few things worth knowing, in words: each sentence carries its figures."""
+"""Sentences on the main results, each with its figures, and how figures are written in text."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from trace_timing.report.latency_rows import LatencyRow, half_frac, latency_rows
 from trace_timing.report.model import ReportData
 from trace_timing.schema import SAMPLE_PARTS
 
-#: Where a figure is not known: pages say so in words.
+#: Shown in place of a figure that is not known.
 CANNOT_TELL = "cannot tell"
-#: Warnings that say that there may be decode steps which no range was read as.
+#: Warnings by which the run may have decode steps that no range was recognised as.
 _DECODE_MISSED = frozenset(
     ("pattern_fits_nothing", "pattern_fits_other_stage", "step_missing", "forward_without_range")
 )
-#: Below this share of busy time a stage is called host-bound, above the other device-bound.
+#: A stage that is busy for less than the first share of its time is called host-bound, for more
+#: than the second device-bound.
 HOST_BOUND_BUSY_FRAC = 0.5
 DEVICE_BOUND_BUSY_FRAC = 0.9
 
@@ -26,7 +27,7 @@ def ms(value: float | None) -> str:
 
 
 def about(value: float | None, *, estimated: bool) -> str:
-    """Milliseconds, `≈` before what is an estimate."""
+    """Milliseconds, with `≈` before an estimate."""
     return f"≈ {ms(value)}" if estimated and value is not None else ms(value)
 
 
@@ -38,23 +39,23 @@ def percent(value: float | None) -> str:
 
 
 def sentence(text: str) -> str:
-    """Begun with a capital and ended with a full stop."""
+    """The text with a capital letter first and one full stop last."""
     return f"{text[0].upper()}{text[1:].rstrip('.')}."
 
 
 def findings(data: ReportData) -> list[str]:
-    """What the report says first: where the time goes, what bounds it, what a token costs."""
+    """The report's sentences: where the time goes, what bounds it, what a token costs."""
     rows = latency_rows(data)
-    said = [
+    candidates = [
         clock_sentence(data),
         source_sentence(data),
         _largest(data, rows),
         _bound(data, rows),
         _token(data, rows),
-        _recorded_part(data),
+        _recorded_steps(data),
         _stretch(data),
     ]
-    return [sentence for sentence in said if sentence]
+    return [text for text in candidates if text]
 
 
 def heading(data: ReportData) -> str:
@@ -70,7 +71,7 @@ def heading(data: ReportData) -> str:
 def plus_minus(half_frac: float | None) -> str:
     """Half the width of an interval as a share: `± 2.1%`; empty where there is none.
 
-    Above 100 % the ends say no more than the order of magnitude; the tables have them.
+    Above 100 % it reads `± >100%`: such an interval gives an order of magnitude at most.
     """
     if half_frac is None:
         return ""
@@ -89,6 +90,7 @@ def clock_sentence(data: ReportData) -> str:
 
 
 def _largest(data: ReportData, rows: list[LatencyRow]) -> str:
+    """The median total, and the part of it that takes most."""
     parts = [row for row in rows if row.time in SAMPLE_PARTS and row.share_frac]
     total = next((row for row in rows if row.time == "T_total"), None)
     if total is None:
@@ -105,15 +107,17 @@ def _largest(data: ReportData, rows: list[LatencyRow]) -> str:
 
 
 def _has_stages(rows: list[LatencyRow]) -> bool:
+    """Whether anything but the rest has a time."""
     return any(row.time in SAMPLE_PARTS and row.time != "T_rest" for row in rows)
 
 
 def _bound(data: ReportData, rows: list[LatencyRow]) -> str:
+    """Whether host or device bounds the runs; empty where idle time is not known."""
     total = next((row for row in rows if row.time == "T_total"), None)
     if total is None or total.idle_frac is None:
         return ""
     idle = total.idle_frac
-    bound = [
+    host_bound = [
         row.label.lower()
         for row in rows
         if row.time in SAMPLE_PARTS
@@ -123,46 +127,45 @@ def _bound(data: ReportData, rows: list[LatencyRow]) -> str:
     ]
     if idle > 1 - HOST_BOUND_BUSY_FRAC and not _has_stages(rows):
         return f"The GPU is idle {percent(idle)} of the time."
-    if bound and idle > 1 - HOST_BOUND_BUSY_FRAC:
+    if host_bound and idle > 1 - HOST_BOUND_BUSY_FRAC:
         return (
             f"The GPU is idle {percent(idle)} of the time: these runs are host-bound "
-            f"({', '.join(bound)}), so a stage is as long as the host took to launch the work; "
-            "busy says what the GPU did of it."
+            f"({', '.join(host_bound)}), so a stage is as long as the host took to launch the "
+            "work; busy says what the GPU did of it."
         )
     if idle < 1 - DEVICE_BOUND_BUSY_FRAC:
         return f"The GPU is busy {percent(1 - idle)} of the time: stages are the device's own time."
     return (
         f"The GPU is idle {percent(idle)} of the time; where a stage is host-bound"
-        f"{' (' + ', '.join(bound) + ')' if bound else ''} it includes the host's time."
+        f"{' (' + ', '.join(host_bound) + ')' if host_bound else ''} it includes the host's time."
     )
 
 
 def _token(data: ReportData, rows: list[LatencyRow]) -> str:
+    """The time of a decode step, or why there is none."""
     if not _has_stages(rows):
         return ""
     steps = data.samples[data.samples["T_decode_per_token_ms"].notna()]
     if steps.empty:
-        doubt = {warning.code for warning in data.warnings} & _DECODE_MISSED
-        if doubt:
+        if {warning.code for warning in data.warnings} & _DECODE_MISSED:
             return "No range was read as a decode step, which the warnings doubt."
         return "No sample has a decode step: one output token comes from prefill alone."
     step = float(steps["T_decode_per_token_ms"].astype(float).median())
-    sure = plus_minus(half_frac(steps, "T_decode_per_token"))
+    interval = plus_minus(half_frac(steps, "T_decode_per_token"))
     busy = steps["T_decode_per_token_busy_ms"].dropna().astype(float)
     of_it = f", of which the GPU is busy {ms(float(busy.median()))}" if len(busy) else ""
-    return f"A decode step takes {ms(step)}{' ' + sure if sure else ''}{of_it}."
+    return f"A decode step takes {ms(step)}{' ' + interval if interval else ''}{of_it}."
 
 
-def _recorded_part(data: ReportData) -> str:
+def _recorded_steps(data: ReportData) -> str:
     """How many steps were recorded, where not all were."""
     known = data.recorded.dropna(subset=["recorded_steps", "decode_steps"])
-    part = known[known["recorded_steps"] < known["decode_steps"]]
-    if part.empty:
+    partial = known[known["recorded_steps"] < known["decode_steps"]]
+    if partial.empty:
         return ""
-    steps, recorded = (int(part[name].median()) for name in ("decode_steps", "recorded_steps"))
-    of = (
-        "" if len(part) == len(data.recorded) else f" (in {len(part)} of {len(data.recorded)} runs)"
-    )
+    steps, recorded = (int(partial[name].median()) for name in ("decode_steps", "recorded_steps"))
+    runs = len(data.recorded)
+    of = "" if len(partial) == runs else f" (in {len(partial)} of {runs} runs)"
     return (
         f"Of {steps:,} decode steps {recorded:,} were recorded{of}, in stretches over the run; "
         "busy times with ≈ are estimated from these. Latencies are of all steps."
@@ -170,5 +173,5 @@ def _recorded_part(data: ReportData) -> str:
 
 
 def _stretch(data: ReportData) -> str:
-    """How much recording stretched the runs."""
+    """How much longer recording made the runs."""
     return str((data.summary.get("recording_effect") or {}).get("sentence") or "")

@@ -1,4 +1,4 @@
-"""The figures to quote, over samples: how long each stage takes, how sure, how busy the GPU is."""
+"""Latency, interval, GPU busy time and idle share of each stage, as medians over samples."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TIMES: Mapping[str, tuple[str, Stage | None]] = {
     "T_rest": ("Rest", "other"),
     "T_total": ("Total", None),
 }
-#: Those that others sum up.
+#: Time → the times that it is the sum of.
 _PARTS_OF = {"T_vision_total": ("T_vision_encoder", "T_projector")}
 SOURCES = {
     "control": "measured without the profiler",
@@ -53,29 +53,30 @@ class LatencyRow:
     low_ms: float | None = None
     high_ms: float | None = None
     busy_ms: float | None
-    #: Of some sample it is an estimate, from the steps that were recorded.
+    #: True if some sample's busy time is an estimate from the steps that were recorded.
     busy_is_estimate: bool
     #: 1 − busy ÷ latency, both summed over the samples; None where either is not known.
     idle_frac: float | None
-    #: Of the totals of all samples.
+    #: Share of the totals of all samples, summed.
     share_frac: float | None
-    #: Of decode: the time of a step.
+    #: Decode only: median time of a step.
     per_token_ms: float | None = None
 
 
 @cached_per_object
 def latency_rows(data: ReportData) -> list[LatencyRow]:
-    """One row a time that some sample has; parts of the vision stage only where there are two."""
+    """One row per time that some sample has; parts of the vision stage only if both are there."""
     timed = _with_interval(data.samples)
     rows = [row for time in TIMES if (row := _row(data.samples, timed, time))]
-    there = {row.time for row in rows}
-    hidden = {t for t, parts in _PARTS_OF.items() if not there.issuperset(parts)}
-    # A vision stage of one part is told once, by its whole.
-    single = {p for t in hidden & there for p in _PARTS_OF[t]}
+    present = {row.time for row in rows}
+    incomplete = {t for t, parts in _PARTS_OF.items() if not present.issuperset(parts)}
+    # A single part would repeat the row of the whole.
+    single = {p for t in incomplete & present for p in _PARTS_OF[t]}
     return [row for row in rows if row.time not in single]
 
 
 def _row(samples: pd.DataFrame, timed: pd.DataFrame, time: str) -> LatencyRow | None:
+    """The row of one time; None if no sample has it. `timed`: the samples with intervals."""
     known = samples[samples[f"{time}_ms"].notna()]
     if known.empty:
         return None
@@ -110,19 +111,22 @@ def _half_frac(with_interval: pd.DataFrame, time: str) -> float | None:
         with_interval[f"{time}{end}"].to_numpy(float) for end in ("_lo_ms", "_ms", "_hi_ms")
     )
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _middle((high - low) / 2 / ms)
+        return _nan_median((high - low) / 2 / ms)
 
 
 def _with_interval(samples: pd.DataFrame) -> pd.DataFrame:
+    """Samples whose times can have intervals: recorded times have none."""
     return samples[samples["latency_source"] != "recorded"]
 
 
-def _middle(values: FloatArray) -> float | None:
+def _nan_median(values: FloatArray) -> float | None:
+    """Median of the values that are not NaN; None if all are."""
     known = values[~np.isnan(values)]
     return float(np.median(known)) if len(known) else None
 
 
 def _idle(latency_ms: pd.Series, busy: pd.Series) -> float | None:
+    """1 − busy ÷ latency, summed over the samples whose busy time is known."""
     latency = float(latency_ms[busy.notna()].sum())
     return 1 - float(busy.sum()) / latency if latency else None
 
@@ -133,7 +137,7 @@ def _median(values: pd.Series) -> float | None:
 
 
 def all_recorded(data: ReportData) -> bool:
-    """Whether there is no latency, only what stages took while recorded."""
+    """Whether all times are those of recorded runs, so that there is no latency."""
     return bool((data.samples["latency_source"] == "recorded").all())
 
 
@@ -143,15 +147,16 @@ def source_sentence(data: ReportData) -> str:
     counts = samples["latency_source"].value_counts()
     if counts.empty:
         return ""
-    said = []
+    sources = []
     for source in (s for s in SOURCES if s in counts):
         mine = samples[samples["latency_source"] == source]
         of = "" if len(counts) == 1 else f" ({counts[source]} of {len(samples)} samples)"
-        said.append(f"{SOURCES[source]}{_runs(mine)}{of}")
-    return f"{'Times' if all_recorded(data) else 'Latencies'} are {'; '.join(said)}."
+        sources.append(f"{SOURCES[source]}{_runs(mine)}{of}")
+    return f"{'Times' if all_recorded(data) else 'Latencies'} are {'; '.join(sources)}."
 
 
 def _runs(samples: pd.DataFrame) -> str:
+    """`, 5 runs a sample`; empty without controls."""
     controls = samples["controls"].astype(int)
     if not controls.max():
         return ""

@@ -1,4 +1,4 @@
-"""The one finding that matters: is the host or the GPU the limit, and what to do next."""
+"""The main finding: whether host or GPU limits the longest stage, and what to do next."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Limit = Literal["host", "gpu", "both", "unknown"]
 LIMITS: dict[Limit, str] = {"host": "host", "gpu": "GPU", "both": "both", "unknown": ""}
-#: Verdicts that tell why the host keeps the GPU waiting; the others are of the GPU's own work.
+#: Verdicts on why the GPU waits for the host; the others are about the GPU's own work.
 _HOST_CODES = ("expert_sync_loop", "sync_bound", "allocator", "host_bound")
 _FASTER_GPU = (
     "less or cheaper work for the GPU: a smaller type, a faster attention, fewer image tokens; "
@@ -35,14 +35,14 @@ class MainFinding:
 
     limit: Limit
     stage: Stage | None
-    #: Few words to begin with: `The host is the limit`.
+    #: A few words, shown first: `The host is the limit`.
     headline: str
     evidence: str
     next_step: str
 
 
 def limit_of(idle_frac: float | None) -> Limit:
-    """Whether host or GPU is the limit of a stage that leaves the GPU idle so much of its time."""
+    """Whether host or GPU limits a stage, by the share of its time in which the GPU is idle."""
     if idle_frac is None:
         return "unknown"
     busy = 1 - idle_frac
@@ -52,7 +52,7 @@ def limit_of(idle_frac: float | None) -> Limit:
 
 
 def main_finding(data: ReportData) -> MainFinding:
-    """What bounds the stage that takes most of the time."""
+    """The finding on the stage that takes most of the time."""
     parts = [row for row in latency_rows(data) if row.time in SAMPLE_PARTS and row.share_frac]
     named = [row for row in parts if row.time != "T_rest"]
     if not named:
@@ -75,6 +75,7 @@ def main_finding(data: ReportData) -> MainFinding:
 
 
 def _nothing_named() -> MainFinding:
+    """The finding where no stage was recognised."""
     return MainFinding(
         limit="unknown",
         stage=None,
@@ -85,6 +86,7 @@ def _nothing_named() -> MainFinding:
 
 
 def _without_gpu(data: ReportData, longest: LatencyRow) -> MainFinding:
+    """The finding where the GPU's work in the longest stage is not known."""
     takes = f"{longest.label} takes the largest part ({percent(longest.share_frac)})"
     on_cpu = set(data.samples["device"].dropna()) == {"CPU"}
     if on_cpu:
@@ -105,6 +107,7 @@ def _without_gpu(data: ReportData, longest: LatencyRow) -> MainFinding:
 
 
 def _evidence(data: ReportData, row: LatencyRow) -> str:
+    """How much of the stage (of decode: of a step) the GPU works, and the stage's share."""
     name, time, busy = row.label.lower(), row.ms, row.busy_ms
     steps = data.samples.dropna(subset=["T_decode_per_token_ms", "T_decode_per_token_busy_ms"])
     if row.time == "T_LLM_decode" and len(steps):
@@ -121,7 +124,7 @@ def _evidence(data: ReportData, row: LatencyRow) -> str:
 
 
 def _next_step(data: ReportData, row: LatencyRow, limit: Limit) -> str:
-    """The remedy of the stage's verdict, where it fits the limit."""
+    """The remedy of a verdict on the stage that fits the limit, else a general one."""
     verdicts = data.verdicts
     if verdicts is not None and len(verdicts):
         if limit == "gpu":
@@ -133,7 +136,7 @@ def _next_step(data: ReportData, row: LatencyRow, limit: Limit) -> str:
     return "the page Why tells what the GPU waits for"
 
 
-#: Times of the sample table → the stages whose verdicts speak of them, the largest first.
+#: Time of the sample table → the stages whose verdicts apply to it, the largest first.
 _STAGES = {
     "T_vision_total": ("vision_encoder", "projector", "vision"),
     "T_LLM_prefill": ("prefill",),
@@ -141,7 +144,7 @@ _STAGES = {
     "T_sampling": ("sampling",),
     "T_rest": ("mixed", "draft", "text_encoder", "other"),
 }
-#: A verdict speaks for a stage where at least this share of the runs has it.
+#: A verdict counts for a stage if at least this share of the runs has it.
 LEAST_RUNS_FRAC = 0.5
 _RUN = ["sample_id", "repeat", "rank"]
 
@@ -153,7 +156,7 @@ def shared_remedy(row: LatencyRow, verdicts: pd.DataFrame, recorded: pd.DataFram
         verdicts: schema.VERDICTS of all recorded runs.
         recorded: the rows of schema.RUNS that have a trace.
     Returns:
-        Of the run that took longest; None where no verdict is shared.
+        The remedy given for the longest run with that verdict; None if no verdict is shared.
     """
     least = LEAST_RUNS_FRAC * max(len(recorded), 1)
     for stage in _STAGES.get(row.time, ()):
@@ -164,6 +167,6 @@ def shared_remedy(row: LatencyRow, verdicts: pd.DataFrame, recorded: pd.DataFram
 
 
 def _longest(verdicts: pd.DataFrame, recorded: pd.DataFrame) -> pd.Series:
-    """The verdict of the run that took longest."""
+    """The verdict of the longest run."""
     joined = verdicts.merge(recorded[[*_RUN, "T_total_ms"]], on=_RUN, how="left")
     return joined.sort_values("T_total_ms", kind="stable", na_position="first").iloc[-1]

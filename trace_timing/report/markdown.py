@@ -22,9 +22,9 @@ from trace_timing.stats.comparison.compare import ComparedRow, ComparisonResult
 from trace_timing.stats.comparison.gates import GateOutcome
 from trace_timing.untrusted_text import printable
 
-#: Batch sizes, kinds and kernels that changed, together; --json has all.
+#: Most rows of changed batch sizes, kinds and kernels, together; --json has all.
 MOST_DETAILS = 10
-#: What Markdown would take for a table's edge, markup, or someone to notify.
+#: Characters that Markdown would take for a table's edge, markup or a mention of someone.
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+!|~@])")
 
 
@@ -58,8 +58,8 @@ def _lines(result: ComparisonResult, gates: Sequence[GateOutcome]) -> Iterator[s
             f"{_text(difference.b)}{bearing}"
         )
     launches = launch_sentence(result)
-    for said in (*result.notes, *([launches] if launches else ()), *needed_sentences(result)):
-        yield f"- {_text(said)}"
+    for note in (*result.notes, *([launches] if launches else ()), *needed_sentences(result)):
+        yield f"- {_text(note)}"
     yield f"- {family_sentence(result)}"
 
 
@@ -79,8 +79,8 @@ def _table(rows: Sequence[ComparedRow]) -> Iterator[str]:
         numbers = (_number(row.a_ms), _number(row.b_ms), _number(row.ratio))
         interval = f"{around.low:.3f} … {around.high:.3f}" if around else ""
         verdict = _text(verdict_text(row))
-        said = f"**{verdict}**" if is_change(row) else verdict
-        yield f"| {_text(row.name)} | {' | '.join(numbers)} | {interval} | {said} |"
+        shown = f"**{verdict}**" if is_change(row) else verdict
+        yield f"| {_text(row.name)} | {' | '.join(numbers)} | {interval} | {shown} |"
 
 
 def _number(value: float) -> str:
@@ -88,5 +88,5 @@ def _number(value: float) -> str:
 
 
 def _text(text: str) -> str:
-    """The text as it is, whatever of it Markdown would take for markup."""
+    """Escape what Markdown or HTML would take for markup."""
     return _MARKUP.sub(r"\\\1", html.escape(printable(text), quote=False))

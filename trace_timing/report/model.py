@@ -1,4 +1,4 @@
-"""What the report is drawn from: the tables, the summary, and the details of chosen runs."""
+"""Input of every report: tables, summary, timelines of chosen runs, further pages."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ Index = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, kw_only=True)
 class SampleDetail:
-    """The timeline of one run, every time in ns since its window begins.
+    """The timeline of one run; all times in ns since the start of its window.
 
-    `tile_*` cover the window (of the union of devices); `op_*` are its GPU ops by start;
-    `call_*` are the calls that launched them; `range_*` its stage ranges on the host, generate
-    among them; `mark_*` the synchronizing and allocator calls; `idle_*` the stretches in which the
-    device idles, each of one stage and cause. Arrays of one prefix have the same length.
+    `tile_*` are the tiles that cover the window (all devices together); `op_*` the GPU ops, by
+    start; `call_*` the calls that launched them; `range_*` the stage ranges on the host, generate
+    included; `mark_*` the synchronizing and allocator calls; `idle_*` the stretches in which the
+    device is idle, each of one stage and cause. Arrays of one prefix have the same length.
     """
 
     run: RunKey
     window_ns: int
     clock: Clock
     keys: tuple[StageKey, ...]
-    #: Strings that `op_name` and `mark_name` point into: only those in use.
+    #: Strings that the `*_name` arrays index: only those in use.
     names: tuple[str, ...]
-    #: (device, stream) that `op_lane` points into, in that order.
+    #: (device, stream) pairs that `op_lane` indexes, sorted.
     lanes: tuple[tuple[int, int], ...]
 
     tile_start_ns: IntArray
     tile_end_ns: IntArray
     tile_key: Index
-    #: layout.State values.
+    #: Values of timeline.build.model.State.
     tile_state: npt.NDArray[np.uint8]
 
     op_start_ns: IntArray
@@ -79,15 +79,15 @@ class SampleDetail:
     idle_key: Index
     #: Index into idle_causes.CAUSES.
     idle_cause: Index
-    #: The call that the host is in; −1 where the cause is no call.
+    #: Name of the call that the host is in; −1 if the cause is no call.
     idle_name: Index
 
     def stage_of(self, key: int) -> Stage:
-        """Stage of a key index; what is in no key is `other`."""
+        """Stage of an index into `keys`; `other` for −1."""
         return self.keys[key].stage if key >= 0 else "other"
 
     def label_of(self, key: int) -> str:
-        """`decode[3]`, `prefill`; `generate` for −1."""
+        """Label of an index into `keys`: `decode[3]`, `prefill`; `generate` for −1."""
         if key < 0:
             return "generate"
         return self.keys[key].label
@@ -95,23 +95,23 @@ class SampleDetail:
 
 @dataclass(frozen=True, kw_only=True)
 class OlderFigure:
-    """What older results say of the same figure."""
+    """A figure of older results, shown beside the same figure of this capture."""
 
-    #: `335 ms`
+    #: `ms` as shown: `335 ms`.
     figure: str
     ms: float
-    #: It is the median of so many, which both have.
+    #: `ms` is the median of this many samples: those that both have.
     samples: int
-    #: Worst of the rows below zero, as `−53.1 ms in sample 0`; empty where none is.
+    #: The most negative row: `down to −53.1 ms before clamping (0)`; empty if no row is negative.
     negative: str = ""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A further part of the report that another layer brings: a page of its own.
+    """A further page of the report, such as the statistics or an audit.
 
-    Pages appear only where there is data. `tables` are shown as sortable tables under their
-    titles; `sentences` stand above them, a line break in one is a line on the page.
+    It shows the sentences first, then each figure and each sortable table under its title. A line
+    break in a sentence is kept on the page.
     """
 
     slug: str
@@ -120,7 +120,7 @@ class Section:
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     #: Figures by title: figures.plain.Figure, or plotly's own.
     figures: Mapping[str, Any] = field(default_factory=dict)
-    #: html.first_screen.FirstScreen that stands before everything else.
+    #: html.first_screen.FirstScreen, shown above everything else.
     screen: Any = None
 
 
@@ -129,7 +129,7 @@ class ReportData:
     """Everything a report shows.
 
     The tables are those of trace_timing.schema as pandas DataFrames. `summary` is what
-    summary.json holds; the report reads these keys and does without what is absent:
+    summary.json holds; the report reads these keys, each of which may be absent:
     `tool_version`, `format_version` (str, int); `environment`, `settings` (mappings);
     `checks` (rows with sample_id, repeat, rank, check, holds, left_ns, right_ns, detail);
     `warnings` (FigureWarning, or mappings of its fields); `unattributed` (reason → {gpu_ops,
@@ -144,18 +144,18 @@ class ReportData:
     steps: pd.DataFrame
     kernels: pd.DataFrame
     summary: Mapping[str, Any] = field(default_factory=dict)
-    #: Timelines of the runs worth looking at; others show tables and step latencies alone.
+    #: Timelines of some runs; the pages of other runs have stages and steps alone.
     details: Mapping[RunKey, SampleDetail] = field(default_factory=dict)
-    #: Pages of their own: why, compare, audit.
+    #: Further pages, such as why and statistics.
     sections: Sequence[Section] = ()
-    #: schema.VERDICTS: what bounds each stage of each run; None where nobody asked.
+    #: schema.VERDICTS: what bounds each stage of each run; None if not computed.
     verdicts: pd.DataFrame | None = None
-    #: What older results of the same samples say, by time of the sample table.
+    #: Figures of older results of the same samples, by time of the sample table (`T_total`).
     older: Mapping[str, OlderFigure] = field(default_factory=dict)
 
     @property
     def warnings(self) -> tuple[FigureWarning, ...]:
-        """The summary's warnings, as records whatever form they come in."""
+        """The summary's warnings as records; the summary may hold them as mappings."""
         return tuple(
             warning if isinstance(warning, FigureWarning) else FigureWarning(**warning)
             for warning in self.summary.get("warnings", ())

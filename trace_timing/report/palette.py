@@ -1,11 +1,11 @@
-"""One colour a stage, everywhere: report, figures, terminal, annotated trace."""
+"""Colours and names of stages, the same in pages, figures, terminal and annotated traces."""
 
 from __future__ import annotations
 
 from trace_timing.stages import STAGES, Stage
 from trace_timing.timeline.breakdown.idle_causes import Cause
 
-#: Told apart with every common colour blindness: neighbours in a generate() call differ in
+#: Distinguishable with every common colour blindness: neighbours in a generate() call differ in
 #: lightness as well as hue (checked in tests/report/test_palette.py).
 COLOURS: dict[Stage, str] = {
     "text_encoder": "#8a6d1d",
@@ -35,19 +35,19 @@ LABELS: dict[Stage, str] = {
     "unattributed": "Unattributed",
 }
 
-#: Parts of a stacked bar that are no stages, the largest first. The scheme "light" of Paul Tol
-#: (Colour Schemes, SRON/EPS/TN/09-002, 2021), made to be told apart with any colour blindness, and
-#: a grey; readable on both themes.
-PARTS = (
+#: Colours of series that are not stages, in order of use. The scheme "light" of Paul Tol (Colour
+#: Schemes, SRON/EPS/TN/09-002, 2021), distinguishable with any colour blindness, and a grey;
+#: readable on both themes.
+SERIES = (
     *("#77aadd", "#ee8866", "#44bb99", "#eedd88", "#ffaabb"),
     *("#99ddff", "#bbcc33", "#aaaa00", "#dddddd", "#8a8f9c"),
 )
 
-#: Lines of recorded times and of GPU work beside latencies, which have the stage's colour.
+#: Line colours of recorded times and of GPU busy times; latencies have the stage's colour.
 RECORDED_COLOUR, BUSY_COLOUR = "#d55e00", "#3f7fd0"
 
-#: Cause of idle time → its colour in the timeline's lowest row: warm where the host is at work,
-#: cold where the device waits for what it has.
+#: Cause of idle time → its colour in the timeline's lowest row: blue where launched work has not
+#: started, other hues where nothing is queued.
 CAUSE_COLOURS: dict[Cause, str] = {
     "host": "#ee8866",
     "launch": "#eedd88",
@@ -60,11 +60,11 @@ CAUSE_COLOURS: dict[Cause, str] = {
     "tail": "#8a8f9c",
 }
 
-#: What the device does in an instant, as shades that read in both themes.
+#: Colours of the device's states, readable on both themes.
 BUSY, QUEUED, EMPTY = "#5b7fa6", "#c8862e", "rgba(128,138,155,0.35)"
 UNKNOWN = "rgba(128,138,155,0.1)"
 
-#: The Chrome trace viewer takes colours by its own names only: the nearest of each stage.
+#: The Chrome trace viewer accepts only its own colour names: the one nearest to each stage's.
 CATAPULT_NAMES: dict[Stage, str] = {
     "text_encoder": "olive",
     "vision_encoder": "thread_state_runnable",
@@ -79,7 +79,7 @@ CATAPULT_NAMES: dict[Stage, str] = {
     "unattributed": "white",
 }
 
-#: For the terminal: the same hues in rich's notation (truecolour, degraded by rich as needed).
+#: The same colours for rich, which reduces them to what the terminal can show.
 RICH: dict[Stage, str] = dict(COLOURS)
 
 

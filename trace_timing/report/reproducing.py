@@ -1,4 +1,4 @@
-"""The command lines that lead to a report: of the capture as its settings tell, and of analysis."""
+"""Command lines that reproduce a report: the capture, from its settings, and the analysis."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _OPTIONS = {
 
 
 def capture_command(settings: Mapping[str, Any]) -> str | None:
-    """`trace-timing capture` with a capture's settings; None where a user's own loop recorded.
+    """`trace-timing capture` with a capture's settings; None if a user's own loop recorded it.
 
-    The file of the samples is not recorded: it reads `samples.jsonl`.
+    The settings do not name the file of samples: `samples.jsonl` stands for it.
     """
     if not settings.get("model"):
         return None
@@ -44,9 +44,9 @@ def capture_command(settings: Mapping[str, Any]) -> str | None:
 
 
 def analyze_command(arguments: Sequence[str]) -> str:
-    """`trace-timing analyze` with these arguments, absolute paths by their last part alone.
+    """`trace-timing analyze` with these arguments, absolute paths reduced to their last name.
 
-    How many processes did it is left out: a report is the same bytes whoever made it.
+    `--jobs` is left out: a report has the same bytes for any number of processes.
     """
     words = [
         _without_folders(word)

@@ -1,4 +1,4 @@
-"""What page and terminal both say about the stages: plain rows, computed once, drawn twice."""
+"""Stage rows of the report, as medians over the recorded runs, and the rows of one run."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class StageRow:
     window_ms: float | None
     q1_ms: float | None
     q3_ms: float | None
-    #: Of all runs' windows together.
+    #: Share of the windows of all runs, summed.
     share_frac: float | None
     busy_ms: float | None
     #: Idle ÷ window, both summed over the runs.
     idle_frac: float | None
     gpu_ops: float
     kernel_sum_ms: float | None
-    #: In some run not all of it was recorded: busy time and ops are estimates there.
+    #: True if some run recorded only some steps of the stage: its busy time and ops are estimates.
     is_estimate: bool
-    #: Decode alone: median over runs of window ÷ steps.
+    #: Decode only: median over runs of window ÷ steps.
     per_token_ms: float | None = None
     per_token_busy_ms: float | None = None
 
@@ -51,6 +51,7 @@ def stage_rows(data: ReportData) -> list[StageRow]:
 
 
 def _row(stage: Stage, rows: pd.DataFrame, total_ns: float, runs: pd.DataFrame) -> StageRow:
+    """The row of one stage, from its rows of all runs; `total_ns` sums every stage's windows."""
     window, known = rows["window_ns"].sum(), rows[rows["idle_ns"].notna()]
     whole = rows["recorded"].astype(bool)
     ops = rows["gpu_ops"].astype(float).where(whole, rows["gpu_ops_estimate"].astype(float))

@@ -1,4 +1,4 @@
-"""Can it be trusted: checks, source of the latencies and warnings, in a few lines."""
+"""Whether the figures can be trusted: checks, source of the latencies, warnings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TrustLine:
 
 @dataclass(frozen=True)
 class CheckLine:
-    """The checks over all runs: how many of the runs break one, as a sentence."""
+    """Result of the checks over all runs: the number of runs that break one, and a sentence."""
 
     broken: int
     sentence: str
@@ -42,7 +42,7 @@ class WarningGroup:
 
 
 def check_line(data: ReportData) -> CheckLine:
-    """The checks over all runs, as a sentence."""
+    """Summarize the checks over all runs."""
     holds = data.recorded["checks_hold"].astype(bool)
     if not len(holds):
         return CheckLine(0, "No run was recorded, so there is nothing to check.")
@@ -64,29 +64,32 @@ def check_line(data: ReportData) -> CheckLine:
 
 
 def trust_sentence(data: ReportData) -> TrustLine:
-    """In one sentence: whether the figures may be used, on what evidence, what would be better."""
+    """One sentence: whether the figures may be used, on what evidence, what would improve them."""
     check, rejected = check_line(data), len(data.summary.get("rejections", ()))
     if check.broken:
         return TrustLine("bad", f"Do not use these figures: {check.sentence.removesuffix('.')}.")
     measured, usable = _evidence(data), int(data.samples["usable"].astype(bool).sum())
     checks = f", and all checks hold on {_count(len(data.recorded), 'recorded run')}"
-    said = measured + (checks if len(data.recorded) else "")
-    of = len(data.samples)
-    kind: Literal["good", "warn", "bad"] = "good" if usable == of else "warn"
-    if usable < of:
-        said += "; not usable as labels" if not usable else ""
-        said += f"; {usable:,} of {_count(of, 'sample')} can be used as labels" if usable else ""
+    text = measured + (checks if len(data.recorded) else "")
+    samples = len(data.samples)
+    kind: Literal["good", "warn", "bad"] = "good" if usable == samples else "warn"
+    if usable < samples:
+        text += "; not usable as labels" if not usable else ""
+        text += (
+            f"; {usable:,} of {_count(samples, 'sample')} can be used as labels" if usable else ""
+        )
     if (half := _total_half_frac(data)) is not None and half > WIDE_FRAC:
         kind = "warn"
-        link = ", but" if usable == of else "; and"
-        said += f"{link} the total is known to {plus_minus(half)} only: {_NARROWER}"
+        link = ", but" if usable == samples else "; and"
+        text += f"{link} the total is known to {plus_minus(half)} only: {_NARROWER}"
     if rejected:
         kind = "bad"
-        said += f"; {_count(rejected, 'input')} could not be read"
-    return TrustLine(kind, f"{said}.")
+        text += f"; {_count(rejected, 'input')} could not be read"
+    return TrustLine(kind, f"{text}.")
 
 
-#: An interval wider than this is said in words: of scaled latencies it is the bound for labels.
+#: From this half-width on the sentence mentions the interval; scaled latencies with a wider one
+#: are no labels.
 WIDE_FRAC = 0.1
 _NARROWER = "more runs (--control) on a quiet machine narrow it"
 _EVIDENCE = {
@@ -98,13 +101,14 @@ _EVIDENCE = {
 
 
 def _evidence(data: ReportData) -> str:
+    """How the latencies were measured, with numbers of samples where sources differ."""
     counts = data.samples["latency_source"].value_counts()
-    said = [
+    sources = [
         words + ("" if len(counts) == 1 else f" ({counts[source]:,})")
         for source, words in _EVIDENCE.items()
         if source in counts
     ]
-    return "; ".join(said) or "No sample has a time"
+    return "; ".join(sources) or "No sample has a time"
 
 
 def _total_half_frac(data: ReportData) -> float | None:
@@ -122,14 +126,14 @@ def trust_lines(data: ReportData, rows: list[StageRow]) -> list[TrustLine]:
 
 
 def _source(data: ReportData) -> Iterable[TrustLine]:
-    if said := source_sentence(data):
+    if text := source_sentence(data):
         good = bool((data.samples["latency_source"] == "control").all())
-        yield TrustLine("good" if good else "warn", said)
+        yield TrustLine("good" if good else "warn", text)
 
 
 @dataclass(frozen=True)
 class StretchedGroup:
-    """How much recording stretched a group of stages."""
+    """How much longer recording made a group of stages."""
 
     group: str
     ratio: str
@@ -138,16 +142,17 @@ class StretchedGroup:
 
 def stretched_groups(data: ReportData) -> list[StretchedGroup]:
     """Recorded ÷ control by group of stages; empty without controls."""
-    told = data.summary.get("recording_effect") or {}
+    effect = data.summary.get("recording_effect") or {}
     return [
         StretchedGroup(group=name, ratio=_ratio(ratio), samples=ratio["samples"])
-        for name, ratio in told.get("groups", {}).items()
+        for name, ratio in effect.get("groups", {}).items()
     ]
 
 
 def _ratio(ratio: Mapping[str, Any]) -> str:
-    around = ratio.get("interval")
-    ends = f" [{around['low']:.3f}, {around['high']:.3f}]" if around else ""
+    """`×1.234 [1.200, 1.260]`."""
+    interval = ratio.get("interval")
+    ends = f" [{interval['low']:.3f}, {interval['high']:.3f}]" if interval else ""
     return f"×{ratio['median']:.3f}{ends}"
 
 
@@ -175,7 +180,7 @@ def _rejected(data: ReportData) -> Iterable[TrustLine]:
 
 
 def warning_groups(warnings: Iterable[FigureWarning]) -> list[WarningGroup]:
-    """Warnings that say the same, once, with how often and where first."""
+    """Group warnings of one code and message, each with evidence and place of the first."""
     groups: dict[tuple[str, str], list[FigureWarning]] = {}
     for warning in warnings:
         groups.setdefault((warning.code, warning.message), []).append(warning)
@@ -186,23 +191,27 @@ def warning_groups(warnings: Iterable[FigureWarning]) -> list[WarningGroup]:
 
 
 def _where(warning: FigureWarning) -> str:
-    parts = [warning.sample_id, warning.stage]
-    return ", ".join(part for part in parts if part)
+    """Sample and stage of a warning, as far as it names them."""
+    return ", ".join(name for name in (warning.sample_id, warning.stage) if name)
 
 
-#: A defect, or a mistake in what was asked, which others are consequences of.
+#: A defect, or a mistake in the request: other warnings follow from these.
 _FIRST = ("check_broken", "pattern_fits_nothing", "pattern_fits_other_stage")
-#: Codes that leave no latency to quote, worst first; failed checks of integrity stand before them.
+#: Codes after which no latency can be quoted, worst first; failed integrity checks come before.
 _UNUSABLE = ("no_stage_ranges", "clock_host", "no_control", "controls_attached")
 
 
 def worst_first(groups: Iterable[WarningGroup], data: ReportData) -> list[WarningGroup]:
-    """Warnings by how much they take from the figures: a broken check, a failed check of
-    integrity, no usable latency, then the others, the most frequent first."""
+    """Sort warnings by how much of the figures they put in doubt.
+
+    A broken check, a failed integrity check, no usable latency, then the others, the most frequent
+    first.
+    """
     traces = data.summary.get("traces") or ()
     failed = {code for trace in traces for code in trace["integrity"]["failed"]}
 
     def rank(group: WarningGroup) -> tuple[int, int]:
+        """Sort key: severity, then frequency."""
         if group.code in _FIRST:
             return 0, -group.times
         if group.code in failed:

@@ -1,4 +1,4 @@
-"""Compiled templates: found again, compiled anew where damaged, and never in the way."""
+"""Compiled templates: reused, compiled again if damaged, and no error if not writable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first screen in a real Chromium: what it shows is the tables', and all of it is in sight."""
+"""The first screen in a real Chromium: its figures are those of the tables, and fit the screen."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_bars_are_as_long_as_their_figures(visit: Visit, data: ReportData) -> No
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
 def test_the_four_answers_are_in_sight(browser: Any, report: Path, width: int, height: int) -> None:
-    """How long is prefill, how sure, host or GPU, what next: without scrolling."""
+    """Prefill's time, its interval, host or GPU, the next step: visible without scrolling."""
     visit = Visit(browser, report, viewport={"width": width, "height": height})
     page = visit.go("overview")
     for what in (
@@ -126,4 +126,4 @@ def test_a_copy_is_the_text_of_its_button(
 def test_the_first_screen_needs_no_script_library(visit: Visit) -> None:
     visit.go("overview")
     assert visit.page.evaluate("document.querySelectorAll('#page-overview .figure').length") == 0
-    assert visit.said == []
+    assert visit.messages == []

@@ -1,4 +1,4 @@
-"""An analysis in a notebook: whole without scripts, escaped, and figures that can be restyled."""
+"""An analysis in a notebook: complete without scripts, escaped, with figures to restyle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trace_timing.schema import SAMPLE_TIMES
 
 
 class Tags(HTMLParser):
-    """Tags opened and closed, and all text."""
+    """Collects the tags opened and closed, and all text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -39,12 +39,12 @@ class Tags(HTMLParser):
 
 def test_an_analysis_shows_its_stages_and_findings() -> None:
     analysis = trace_timing.analyze(SAMPLE_TRACES)
-    told = Tags(analysis._repr_html_())
-    assert "3 samples, 3 recorded runs, clock = device" in told.text
+    shown = Tags(analysis._repr_html_())
+    assert "3 samples, 3 recorded runs, clock = device" in shown.text
     for label in ("Vision encoder", "Prefill", "Decode", "Sampling"):
-        assert label in told.text
+        assert label in shown.text
     assert analysis.recording_effect is not None
-    assert analysis.recording_effect.sentence in told.text
+    assert analysis.recording_effect.sentence in shown.text
     assert repr(analysis) == "<Analysis of 3 samples, 19 runs, 1 warnings>"
 
 
@@ -90,7 +90,7 @@ def test_each_call_gives_a_figure_of_its_own_to_restyle() -> None:
     assert all(len(figure.data) for figure in made)
 
 
-def test_a_sample_or_timeline_that_is_not_there_is_told_with_those_that_are() -> None:
+def test_an_unknown_sample_or_timeline_is_refused_with_the_names_of_the_known() -> None:
     figures = Figures(report_data(runs=3, details=1))
     with pytest.raises(UsageError, match=r"samples: sample-0000"):
         figures.split("nobody")

@@ -1,4 +1,4 @@
-"""What is packed reads back to the last bit; the reader in JavaScript is tested in test_page."""
+"""Packed values are restored to the last bit; test_page_browser tests the reader in JavaScript."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The timeline in a real Chromium: its sums are the tables', its names and flows the trace's."""
+"""The timeline in a real Chromium: sums equal the tables, names and flows equal the trace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trace_timing.report.html.page import write_report
 from trace_timing.report.model import SampleDetail
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-#: All of its steps were recorded.
+#: A sample all of whose steps were recorded.
 SAMPLE = "medium"
 
 
@@ -46,7 +46,7 @@ def detail(analysis: Analysis) -> SampleDetail:
 
 
 def sums(page: Any) -> dict[tuple[str, str], int]:
-    """What the table under the timeline shows, in ns by stage and column."""
+    """Figures of the table under the timeline, in ns by stage and column."""
     cells = page.evaluate(
         "[...document.querySelectorAll('.sums tbody td')].map((td) => "
         "[td.parentElement.dataset.stage, td.dataset.column, Number(td.dataset.ns), "
@@ -115,7 +115,7 @@ def test_steps_are_numbered_and_every_op_is_there(page: Any, detail: SampleDetai
 
 
 def centre_of_op(page: Any, number: int) -> tuple[float, float, int]:
-    """Zoom to an op and give where on the screen it is, and its index."""
+    """Zoom to an op and return its place on the screen and its index."""
     x, y, op = page.evaluate(
         """(n) => {
           const row = view.rows.find((r) => r.kind === 'op'), i = n;
@@ -202,7 +202,7 @@ def test_it_is_drawn_anew_in_the_other_theme(page: Any) -> None:
     assert page.evaluate(pixel) != before
 
 
-#: Stands in for Perfetto's page: answers as that does, and keeps what it is given.
+#: Replaces Perfetto's page: answers as that does, and keeps the message it gets.
 STAND_IN = """<!doctype html><title>stand-in</title><script>
 addEventListener("message", (event) => {
   if (event.data === "PING") event.source.postMessage("PONG", "*");
@@ -255,7 +255,7 @@ def test_a_perfetto_that_was_closed_is_said_not_to_answer(page: Any, visit: Visi
 def drawing_seconds(browser: Any, report: Path, sample: str) -> float:
     """Processor time until the page of a run is painted, its timeline unpacked and drawn.
 
-    The least of three: the browser compiles what it runs, and clears up, when it likes.
+    The least of three, since compiling and garbage collection come at any time.
     """
     taken = []
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""What the terminal is told: one table, a dozen lines, whole on a narrow terminal."""
+"""An analysis in the terminal: one table, a dozen lines, nothing cut on a narrow terminal."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def printed(data: ReportData, width: int = 100, **more: object) -> str:
 def verdict(data: ReportData, stage: str = "decode", code: str = "host_bound") -> pd.DataFrame:
     """The same verdict on every run."""
     runs = data.recorded[["sample_id", "repeat", "rank"]]
-    said = {"sentence": f"{stage} is so", "evidence": "figures", "remedy": "a larger batch"}
-    return runs.assign(stage=stage, code=code, **said)
+    texts = {"sentence": f"{stage} is so", "evidence": "figures", "remedy": "a larger batch"}
+    return runs.assign(stage=stage, code=code, **texts)
 
 
 def many_warnings(count: int) -> ReportData:

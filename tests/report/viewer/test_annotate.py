@@ -1,4 +1,4 @@
-"""The annotated trace: the original untouched, our tracks beside it, read by a real viewer."""
+"""The annotated trace: the original is unchanged, and a real viewer shows the added tracks."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The figures, as plotly.js takes them."""
+"""Figures, as plain data for plotly.js."""

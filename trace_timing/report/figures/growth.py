@@ -1,4 +1,4 @@
-"""Figures of growth by configuration, and of how an interval narrows with the number of runs."""
+"""Figures of growth by configuration, and of the interval's width by number of controls."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from trace_timing.report.figures.overview import styled
 from trace_timing.report.figures.plain import Figure
-from trace_timing.report.palette import COLOURS, PARTS
+from trace_timing.report.palette import COLOURS, SERIES
 from trace_timing.stats.capture.growth_groups import ALL, Group
 from trace_timing.stats.capture.repeats import Repeats
 
 if TYPE_CHECKING:
     from trace_timing.arrays import FloatArray
 
-#: Beside the colour, so that groups are told apart without it.
+#: Marker shapes of the groups, which must differ without colour too.
 SYMBOLS = ("circle", "diamond", "square", "cross", "x", "triangle-up", "star", "hexagon")
 #: Times whose half-width is drawn → name and colour.
 _DRAWN = {
@@ -28,10 +28,13 @@ _DRAWN = {
 
 
 def by_configuration(groups: Sequence[Group], *, x: str, lines: bool) -> Figure:
-    """One trace a group; those of the first column are shown, the page offers the others.
+    """Latencies by size, one trace per group of a metadata column.
+
+    The groups of the first column are visible; the page lets the reader choose another column.
 
     Args:
-        groups: with intervals, drawn as bars.
+        groups: their intervals are drawn as error bars.
+        x: title of the x axis.
         lines: join a group's points.
     """
     figure = Figure()
@@ -39,7 +42,7 @@ def by_configuration(groups: Sequence[Group], *, x: str, lines: bool) -> Figure:
     numbers = dict.fromkeys(columns, 0)
     for group in groups:
         number, numbers[group.column] = numbers[group.column], numbers[group.column] + 1
-        colour = COLOURS["decode"] if group.column == ALL else PARTS[number % len(PARTS)]
+        colour = COLOURS["decode"] if group.column == ALL else SERIES[number % len(SERIES)]
         figure.add_scatter(
             x=group.x,
             y=group.y,
@@ -58,7 +61,7 @@ def by_configuration(groups: Sequence[Group], *, x: str, lines: bool) -> Figure:
 
 
 def narrowing(repeats: Sequence[Repeats]) -> Figure:
-    """Half-width of the 95 % interval against the controls of a sample."""
+    """Half-width of the 95 % interval by the number of controls of a sample."""
     figure = Figure()
     for one in repeats:
         if one.time not in _DRAWN:
@@ -78,7 +81,7 @@ def narrowing(repeats: Sequence[Repeats]) -> Figure:
 
 
 def _bars(group: Group) -> dict[str, object] | None:
-    """From the low to the high end; None where no point has an interval."""
+    """Error bars over the intervals; None where no point has one."""
     up: FloatArray = group.high - group.y
     down: FloatArray = group.y - group.low
     if not (np.isfinite(up) & np.isfinite(down)).any():

@@ -1,4 +1,4 @@
-"""The kernels that take the most time, and names short enough for an axis."""
+"""Figure of the kernels that take the most time, and short kernel names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def top_kernels(kernels: pd.DataFrame, *, per_stage: int = 6) -> Figure:
-    """The kernels that take the most time, the top few of each stage, over all runs."""
+    """Bars of the kernels that take the most time over all runs, the top few of each stage."""
     totals = kernels.groupby(["stage", "name"], observed=True)["total_ns"].sum().reset_index()
     figure, names = Figure(), list[str]()
     for stage in in_order(set(totals["stage"])):

@@ -1,4 +1,4 @@
-"""The figures that compare runs and stages.
+"""Figures that compare runs and stages.
 
 Each takes tables of trace_timing.schema and returns a plain.Figure; times are milliseconds, one
 colour a stage (palette.COLOURS). `meta` of a trace names the column it shows.
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 #: More runs than this are drawn as one stepped area a stage: a bar each costs the browser seconds.
 BARS_AT_MOST = 150
 
-#: A plain one, or one of plotly's own.
+#: plain.Figure, or plotly's own Figure.
 AnyFigure = TypeVar("AnyFigure", bound=Any)
 
 
 def styled(figure: AnyFigure, *, x: str = "", y: str = "", height: int = 360) -> AnyFigure:
-    """The look all figures share: no background of their own, room for the labels."""
+    """Apply the look that all figures share: no background of their own, room for the labels."""
     figure.update_layout(
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
@@ -43,7 +43,8 @@ def styled(figure: AnyFigure, *, x: str = "", y: str = "", height: int = 360) ->
         "gridcolor": "rgba(128,128,128,0.22)",
         "zerolinecolor": "rgba(128,128,128,0.4)",
         "automargin": True,
-        # Otherwise plotly measures every label to hide those that stand out: half of a drawing.
+        # By default plotly measures every label to hide those that overflow: half of the time
+        # that drawing takes.
         "ticklabeloverflow": "allow",
     }
     figure.update_xaxes(title={"text": x, "standoff": 8}, **axis)
@@ -102,11 +103,12 @@ def sample_stages(stages: pd.DataFrame, samples: pd.DataFrame) -> Figure:
 
 
 def _run_label(sample_id: str, repeat: float, rank: int) -> str:
-    more = (f" · repeat {int(repeat)}" if repeat else "") + (f" · rank {rank}" if rank else "")
-    return f"{sample_id}{more}"
+    suffix = (f" · repeat {int(repeat)}" if repeat else "") + (f" · rank {rank}" if rank else "")
+    return f"{sample_id}{suffix}"
 
 
 def _stack(figure: Figure, stage: Stage, labels: Sequence[str], y: Any, *, as_bars: bool) -> None:
+    """Add one stage to the stack, as bars or as a stepped area."""
     common: dict[str, Any] = {
         "name": LABELS[stage],
         "y": y,
@@ -128,11 +130,11 @@ def _stack(figure: Figure, stage: Stage, labels: Sequence[str], y: Any, *, as_ba
 
 
 def distribution(stages: pd.DataFrame) -> Figure:
-    """How much each stage's window differs between runs: each ÷ the stage's own median.
+    """How much each stage's window differs between runs: each ÷ the stage's median.
 
-    In ms the short stages would be hairlines beside decode. Up to POINTS_AT_MOST runs are points, a
-    box of so few would be made up; of more the box is the quartiles, whiskers the 5th to the 95th
-    percentile.
+    In ms the short stages would be hairlines beside decode. Up to POINTS_AT_MOST runs are drawn as
+    points, since so few have no quartiles to speak of; more as a box from quartile to quartile with
+    whiskers at the 5th and the 95th percentile.
     """
     figure, labels = Figure(), list[str]()
     for stage in in_order(set(stages.dropna(subset=["window_ns"])["stage"])):
@@ -148,15 +150,16 @@ def distribution(stages: pd.DataFrame) -> Figure:
     return figure.update_yaxes(autorange="reversed", categoryarray=labels, showgrid=False)
 
 
-#: Runs that are drawn one by one.
+#: Most runs that are drawn one by one.
 POINTS_AT_MOST = 12
-#: Largest ÷ smallest beyond which a linear axis would hide the small.
+#: Largest ÷ smallest value above which the axis is logarithmic: a linear one hides the small.
 _LINEAR_UP_TO = 8.0
 
 
 def _spread(
     figure: Figure, stage: Stage, label: str, ms: npt.NDArray[np.float64], ids: list[str]
 ) -> None:
+    """Draw one stage's windows ÷ their median, as points or as a box."""
     common: dict[str, Any] = {
         "name": LABELS[stage],
         "meta": {"column": "window_ns", "stage": stage},
@@ -182,24 +185,26 @@ def _spread(
 
 
 def _is_wide(figure: Figure) -> bool:
+    """Whether the values shown need a logarithmic axis."""
     values = np.concatenate([np.zeros(0), *map(_shown_values, figure.data)])
     return len(values) > 0 and float(values.max()) > _LINEAR_UP_TO * float(values.min())
 
 
 def _shown_values(trace: Any) -> npt.NDArray[np.float64]:
+    """x of the points, or of the ends of the whiskers."""
     box = trace["type"] == "box"
     shown = (*trace["lowerfence"], *trace["upperfence"]) if box else trace["x"]
     return np.asarray(shown, float)
 
 
 def with_unknown(stages: pd.DataFrame) -> pd.DataFrame:
-    """With `unknown_ns`: the windows of which not all was recorded."""
+    """Add `unknown_ns`: the windows of the stages whose busy time is not known."""
     unknown = stages["window_ns"].where(stages["busy_ns"].isna())
     return stages.assign(unknown_ns=unknown)
 
 
 def run_stages(stages: pd.DataFrame) -> Figure:
-    """One run's stages: busy and idle parts of each window; the whole where these are not known.
+    """One run's stages: busy and idle time of each; the window where these are not known.
 
     Args:
         stages: rows of a run.
@@ -229,11 +234,11 @@ def run_stages(stages: pd.DataFrame) -> Figure:
 
 
 def ink_on(colour: str) -> str:
-    """Black or white, whichever is read better on a colour (WCAG 2.2, contrast ratio)."""
+    """Black or white, whichever has the higher contrast ratio on a colour (WCAG 2.2)."""
     return "#ffffff" if _luminance(colour) < _EVEN_LUMINANCE else "#000000"
 
 
-#: Where black and white are read as well as each other: (L + 0.05)² = 0.05 × 1.05.
+#: Luminance L on which black and white have the same contrast: (L + 0.05)² = 0.05 × 1.05.
 _EVEN_LUMINANCE = (0.05 * 1.05) ** 0.5 - 0.05
 
 

@@ -1,8 +1,8 @@
 """A figure as plotly.js takes it, built without plotly's Python objects.
 
-These check every property against a schema: to import and feed them takes a third of the time of a
-report. Here the properties are stored as they are given; `Figure.plotly` makes the checked object,
-for notebooks and for the tests, which check every figure of the report that way.
+plotly's objects check every property against a schema: importing and filling them takes a third of
+the time of a report. Here properties are stored unchecked. `Figure.plotly` makes the checked object
+for notebooks, and for the tests, which check every figure of the report with it.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ class Figure:
         return self._add("scatter", properties)
 
     def update_layout(self, **properties: Any) -> Figure:
-        """Set properties of the layout; nested ones that are not named stay."""
+        """Set properties of the layout; nested properties that are not given keep their values."""
         _merge(self.layout, properties)
         return self
 
     def update_xaxes(self, **properties: Any) -> Figure:
-        """The same for the x axis."""
+        """Set properties of the x axis, as `update_layout` does."""
         return self.update_layout(xaxis=properties)
 
     def update_yaxes(self, **properties: Any) -> Figure:
-        """The same for the y axis."""
+        """Set properties of the y axis, as `update_layout` does."""
         return self.update_layout(yaxis=properties)
 
     def to_plotly_json(self) -> Properties:
@@ -56,7 +56,7 @@ class Figure:
         return {"data": self.data, "layout": self.layout}
 
     def plotly(self) -> go.Figure:
-        """The same as plotly's own Figure.
+        """This figure as plotly's own Figure, checked.
 
         Raises:
             ValueError: plotly knows no such property, or no such value of it.
@@ -73,11 +73,12 @@ class Figure:
 
 
 def _array(value: Any) -> Any:
-    """Columns of pandas as numpy arrays."""
+    """A pandas column as a numpy array; other values unchanged."""
     return value.to_numpy() if hasattr(value, "to_numpy") else value
 
 
 def _merge(into: Properties, properties: Mapping[str, Any]) -> None:
+    """Set properties in nested dicts, in place."""
     for name, value in properties.items():
         if isinstance(value, Mapping):
             _merge(into.setdefault(name, {}), value)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Column, name, colour, dash of each line that both figures draw. Windows are drawn of recorded
-#: steps alone: others have one, but not as recording made it.
+#: steps only: those of other steps do not contain what recording costs.
 _STEP_LINES = (
     ("latency_ns", "Latency", COLOURS["decode"], "solid"),
     ("window_ns", "While recorded", RECORDED_COLOUR, "dashdot"),
@@ -24,20 +24,22 @@ _STEP_LINES = (
 )
 
 
-#: Positions that are drawn; of more, every second, third … The table `steps` has all. A server's
-#: trace has hundreds of thousands.
+#: Most positions that are drawn; of more, every second, third … is. A server's trace has hundreds
+#: of thousands; the table `steps` has all.
 MOST_DRAWN = 10_000
-#: Kind of time of a line of growth → the column whose look it has.
+#: Kind of time of a growth line → the column whose colour it has.
 _GROWTH = {"latency": "latency_ns", "busy": "busy_ns"}
 
 
 def decode_by_position(steps: pd.DataFrame, growth: Sequence[Mapping[str, Any]] = ()) -> Figure:
-    """Decode steps by position: medians over the runs. The latency's band is its 95 % interval (of
-    several samples the median of each end), that of others holds half of the runs.
+    """Decode steps by position: medians over the runs, each line with a band.
+
+    The latency's band is its 95 % interval (of several samples the median of each end); the other
+    bands hold the middle half of the runs.
 
     Args:
-        growth: rows of stats.statistics.ScalingFit; those of a step against its position are drawn
-            as lines, with what the ends of the slope's interval come to.
+        growth: rows of stats.capture.statistics.ScalingFit; those of a step against its position
+            are drawn as lines, with a wedge for the slope's interval.
     """
     figure = Figure()
     decode, stride = drawn_steps(steps), drawing_stride(steps)
@@ -47,21 +49,21 @@ def decode_by_position(steps: pd.DataFrame, growth: Sequence[Mapping[str, Any]] 
             _band(figure, known, look, stride)
     for row in growth:
         of_position = (row["of"], row["against"]) == ("decode step", "position")
-        # Without an interval there were too few points: a line would claim a growth or fall.
+        # Without an interval there are too few points: a line would claim growth or decline.
         if of_position and row["time"] in _GROWTH and row["slope_lo_us"] is not None:
             _line(figure, row, decode)
-    said = "decode step" if stride == 1 else f"decode step, one of {stride} drawn"
-    return _from_zero(styled(figure, x=said, y="ms", height=380))
+    x_title = "decode step" if stride == 1 else f"decode step, one of {stride} drawn"
+    return _from_zero(styled(figure, x=x_title, y="ms", height=380))
 
 
 def drawing_stride(steps: pd.DataFrame) -> int:
-    """One of so many positions of decode steps is drawn."""
+    """Distance between two positions that are drawn; 1 where all are."""
     positions = steps.loc[steps["stage"] == "decode", "step"]
     return 1 if positions.empty else int(positions.max()) // MOST_DRAWN + 1
 
 
 def drawn_steps(steps: pd.DataFrame) -> pd.DataFrame:
-    """The decode steps that are drawn, without the windows of those that were not recorded."""
+    """The decode steps that are drawn, with windows of the recorded ones only."""
     decode = steps[steps["stage"] == "decode"]
     stride = drawing_stride(steps)
     if stride > 1:
@@ -70,7 +72,7 @@ def drawn_steps(steps: pd.DataFrame) -> pd.DataFrame:
 
 
 def _line(figure: Figure, row: Mapping[str, Any], steps: pd.DataFrame) -> None:
-    """A line of growth, and a wedge about its middle: the interval of its slope."""
+    """Draw a growth line, and a wedge about its middle for the interval of its slope."""
     (look,) = [look for look in _STEP_LINES if look[0] == _GROWTH[row["time"]]]
     _, name, colour, _ = look
     known = steps[steps[look[0]].notna()]["step"].astype(float)
@@ -78,9 +80,11 @@ def _line(figure: Figure, row: Mapping[str, Any], steps: pd.DataFrame) -> None:
         return
     x = np.array([known.min(), known.max()])
     level = row["intercept_ms"] + row["slope_us"] / 1000 * x.mean()
-    away = (x - x.mean())[[0, 1, 1, 0]]
+    from_middle = (x - x.mean())[[0, 1, 1, 0]]
     slopes = np.array([row[f"slope_{end}_us"] for end in ("lo", "lo", "hi", "hi")]) / 1000
-    _filled(figure, x[[0, 1, 1, 0]], level + slopes * away, colour, f"{name}: growth", "growth")
+    _filled(
+        figure, x[[0, 1, 1, 0]], level + slopes * from_middle, colour, f"{name}: growth", "growth"
+    )
     figure.add_scatter(
         x=x,
         y=level + row["slope_us"] / 1000 * (x - x.mean()),
@@ -94,6 +98,7 @@ def _line(figure: Figure, row: Mapping[str, Any], steps: pd.DataFrame) -> None:
 
 
 def _filled(figure: Figure, x: Any, y: Any, colour: str, group: str, column: str) -> None:
+    """Draw a band or wedge: the area within the points."""
     figure.add_scatter(
         x=x,
         y=y,
@@ -109,9 +114,9 @@ def _filled(figure: Figure, x: Any, y: Any, colour: str, group: str, column: str
 
 
 def _from_zero(figure: Figure) -> Figure:
-    """Busy and window compare by length, so both begin at 0; steps are whole numbers.
+    """Set the axes: y from 0, so that lines compare by height; whole numbers on x.
 
-    The axis ends above the highest line: a band that is wider leaves the chart at the top.
+    y ends just above the highest line; a band that reaches higher is cut off.
     """
     lines = [t for t in figure.data if not t["meta"].get("band")]
     highest = max((float(np.nanmax(t["y"])) for t in lines if _has_numbers(t["y"])), default=0.0)
@@ -122,7 +127,7 @@ def _from_zero(figure: Figure) -> Figure:
     return figure.update_xaxes(**whole_ticks(min(steps, default=0), max(steps, default=0)))
 
 
-#: The y axis ends so many times as high as the highest line.
+#: End of the y axis ÷ the highest line.
 _ROOM_ABOVE = 1.25
 
 
@@ -131,7 +136,7 @@ def _has_numbers(values: Any) -> bool:
 
 
 def whole_ticks(least: float, most: float) -> dict[str, Any]:
-    """Settings of an axis of whole numbers: between 2 and 3 plotly would repeat one of them."""
+    """Settings of an axis of whole numbers: a short one would show the same number twice."""
     few = most - least <= 12
     return {"tickformat": "d", "dtick": 1} if few else {"tickformat": "d", "nticks": 12}
 
@@ -139,6 +144,7 @@ def whole_ticks(least: float, most: float) -> dict[str, Any]:
 def _band(
     figure: Figure, steps: pd.DataFrame, look: tuple[str, str, str, str], stride: int
 ) -> None:
+    """Draw one line of medians over the runs, with its band."""
     column, name, colour, dash = look
     grouped = steps.assign(ms=steps[column].astype(float) / NS_PER_MS).groupby("step")["ms"]
     spread = grouped.quantile(np.array([0.25, 0.5, 0.75])).unstack()
@@ -174,7 +180,7 @@ def _band(
 def _band_ends(
     steps: pd.DataFrame, column: str, spread: pd.DataFrame, *, alone: bool
 ) -> tuple[pd.Series, pd.Series]:
-    """Of a latency its interval, else half of the runs; empty where a run is alone."""
+    """Low and high ends of a band, in ms; empty for busy and window times of a single run."""
     if column == "latency_ns":
         ends = steps.groupby("step")[["latency_lo_ns", "latency_hi_ns"]].median().astype(float)
         return ends["latency_lo_ns"] / NS_PER_MS, ends["latency_hi_ns"] / NS_PER_MS

@@ -68,12 +68,13 @@ def _laid_out(figure: Figure, detail: SampleDetail, rows: _Rows) -> Figure:
 
 
 class _Rows:
-    """Rows from the top down; y of the k-th is −k."""
+    """Names of the rows from the top down; y of the k-th is −k."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
 
     def add(self, name: str) -> float:
+        """Add a row below the others and return its y."""
         self.names.append(name)
         return 1.0 - len(self.names)
 
@@ -85,7 +86,7 @@ def _lane_name(detail: SampleDetail, lane: int) -> str:
 
 
 def _stage_bands(traces: Traces, detail: SampleDetail, y: float) -> None:
-    """Adjoining tiles of one key are one band."""
+    """Draw the stages; adjoining tiles of one key are one band."""
     key = detail.tile_key
     first = np.flatnonzero(np.diff(key, prepend=-2) != 0)
     last = np.append(first[1:], len(key)) - 1
@@ -98,6 +99,7 @@ def _stage_bands(traces: Traces, detail: SampleDetail, y: float) -> None:
 
 
 def _stages(detail: SampleDetail, key: Index) -> Any:
+    """Stage of each index into the keys; `other` for −1."""
     by_key = np.array([k.stage for k in detail.keys] + ["other"], dtype=object)
     return by_key[key]
 
@@ -128,7 +130,7 @@ def _bars(
             "marker": {"color": colour, "line": {"width": 0}},
             "text": list(label),
             "textposition": "none",
-            # Of a bar with a base, x is its end.
+            # %{x} of a bar with a base is its end, not its length.
             "customdata": (end - start) / NS_PER_MS,
             "hovertemplate": "%{text}: %{customdata:,.3f} ms from %{base:,.3f}<extra></extra>",
             "meta": {"row": "stages" if legend else "host"},
@@ -137,7 +139,7 @@ def _bars(
 
 
 def _device_states(traces: Traces, detail: SampleDetail, y: float) -> None:
-    """Busy and idle over the window; adjoining tiles of one state are one piece."""
+    """Draw busy and idle over the window; adjoining tiles of one state are one piece."""
     first = np.flatnonzero(np.diff(detail.tile_state.astype(np.int64), prepend=-1) != 0)
     last = np.append(first[1:], len(detail.tile_state)) - 1
     start, end = detail.tile_start_ns[first], detail.tile_end_ns[last]
@@ -150,6 +152,7 @@ def _device_states(traces: Traces, detail: SampleDetail, y: float) -> None:
 
 
 def _ops(traces: Traces, detail: SampleDetail, lane_y: FloatArray) -> None:
+    """Draw the ops, one trace a stage."""
     stage = _stages(detail, detail.op_key)
     short_names = [name if len(name) <= 90 else short(name, 90) for name in detail.names]
     names = np.array(short_names, dtype=object)
@@ -179,10 +182,10 @@ def _lines(
     width: int,
     row: str,
 ) -> None:
-    """A line from start over the middle to end of each piece, and a gap after it.
+    """Draw each piece as a line from start over the middle to end, with a gap after it.
 
     Args:
-        text: what hovering says: one for all, or an array, one a piece.
+        text: shown on hovering: one for all, or an array, one a piece.
     """
     x = np.full((len(start), 4), np.nan)
     x[:, 0], x[:, 1], x[:, 2] = start, (start + end) // 2, end
@@ -197,7 +200,7 @@ def _lines(
             "name": name,
             "legendgroup": name,
             "showlegend": row == "device",
-            # A text for all would be no text of a point: hovering shows `-`.
+            # Repeated, since hovering shows `-` where all points share one text.
             "text": np.repeat(np.broadcast_to(np.asarray(text, object), (len(start),)), 4),
             "customdata": np.repeat((end - start) / NS_PER_US, 4),
             "hovertemplate": "%{text}<br>%{customdata:,.3f} µs, at %{x:,.4f} ms<extra></extra>",
@@ -207,6 +210,7 @@ def _lines(
 
 
 def _host_ranges(traces: Traces, detail: SampleDetail, rows: _Rows) -> None:
+    """Draw the stage ranges, a row for each depth of nesting."""
     for depth in range(int(detail.range_depth.max()) + 1 if len(detail.range_depth) else 0):
         y = rows.add("host" if depth == 0 else f"host, inside {depth}")
         here = detail.range_depth == depth
@@ -221,10 +225,12 @@ def _host_ranges(traces: Traces, detail: SampleDetail, rows: _Rows) -> None:
 
 
 def _stage(name: str) -> Stage:
+    """The name, typed as a stage."""
     return name  # type: ignore[return-value]
 
 
 def _marks(traces: Traces, detail: SampleDetail, y: float) -> None:
+    """Draw the synchronizing and allocator calls."""
     for alloc, name, symbol, colour in (
         (False, "synchronizing call", "line-ns", "#b6486a"),
         (True, "allocator call", "diamond", "#8563cc"),

@@ -1,1 +1,1 @@
-"""The offline HTML pages."""
+"""The HTML pages, which need no network."""

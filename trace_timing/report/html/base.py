@@ -1,4 +1,4 @@
-"""What every page is made in: templates, look, scripts, plotly; pages that sections bring."""
+"""Fill the templates of every page: styles, scripts, plotly, packed data, further sections."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLES = ("style.css", "first_screen.css", "timeline.css")
-#: In the order in which they run: each uses what those before it define.
+#: In the order in which they run: each may use what an earlier one defines.
 SCRIPTS = ("unpack.js", "tables.js", "timeline.js", "timeline_draw.js", "perfetto.js", "app.js")
 
 
-def render(template: str, *, packed: Mapping[str, str], cdn: bool, **words: Any) -> str:
+def render(template: str, *, packed: Mapping[str, str], cdn: bool, **values: Any) -> str:
     """A whole page as text.
 
     Args:
-        packed: what packing.pack made, by the name under which the page loads it.
-        cdn: load plotly.js from its public CDN instead of carrying it.
-        words: what the template asks for: version, title, subtitle, pages, sections …
+        packed: data packed by packing.pack, by the name under which the page loads it.
+        cdn: load plotly.js from its public CDN instead of including it.
+        values: those that the template names: version, title, subtitle, pages, sections …
     """
     return (
         _environment()
@@ -47,7 +47,7 @@ def render(template: str, *, packed: Mapping[str, str], cdn: bool, **words: Any)
             colours_json=json.dumps(COLOURS),
             definitions_json=json.dumps(_definitions()),
             labels=LABELS,
-            **words,
+            **values,
         )
     )
 
@@ -57,7 +57,7 @@ def _text(name: str) -> str:
 
 
 def write_page(html: str, path: Path) -> int:
-    """Write a page and return its size in bytes; one that is there is replaced whole."""
+    """Write a page atomically and return its size in bytes."""
     data = html.encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, data)
@@ -65,7 +65,7 @@ def write_page(html: str, path: Path) -> int:
 
 
 def with_payloads(sections: Sequence[Section], payloads: dict[str, Any]) -> list[dict[str, Any]]:
-    """Sections as the template reads them; their figures and tables join the payloads."""
+    """Sections as the template reads them; their figures and tables are added to `payloads`."""
     return [_with_payloads(section, payloads) for section in sections]
 
 
@@ -88,6 +88,7 @@ def _with_payloads(section: Section, payloads: dict[str, Any]) -> dict[str, Any]
 
 
 def _environment() -> jinja2.Environment:
+    """Jinja with the templates, their compiled forms and the filters for figures."""
     import jinja2
 
     from trace_timing.report.html.compiled_templates import CompiledTemplates
@@ -103,9 +104,11 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _or_cannot_tell(say: Callable[[float], str]) -> Callable[[float | None], str]:
-    """A cell is never empty where its figure is not known."""
-    return lambda value: findings.CANNOT_TELL if value is None or value != value else say(value)
+def _or_cannot_tell(formatted: Callable[[float], str]) -> Callable[[float | None], str]:
+    """The same format, with `cannot tell` for a figure that is not known."""
+    return lambda value: (
+        findings.CANNOT_TELL if value is None or value != value else formatted(value)
+    )
 
 
 def _ratio(value: float) -> str:
@@ -113,19 +116,19 @@ def _ratio(value: float) -> str:
 
 
 def _definitions() -> dict[str, str]:
-    """Column → definition, for the headings of tables; of a name in several tables, the first."""
+    """Column → definition, for the headings of tables; the first table that has the column wins."""
     return {c.name: c.definition for table in reversed(TABLES.values()) for c in table}
 
 
 def packed_plotly() -> str:
-    """The plotly.js that this plotly brings, gzip in base64: 2 MB where the text is 5."""
+    """The installed plotly's plotly.js, as gzip in base64: 2 MB instead of 5."""
     from plotly.offline import get_plotlyjs
 
     return base64.b64encode(zipped(get_plotlyjs().encode())).decode()
 
 
 def plotly_cdn() -> str:
-    """Address of the same plotly.js on its public CDN."""
+    """Address of the installed plotly's plotly.js on its public CDN."""
     from plotly.offline import get_plotlyjs_version
 
     return f"https://cdn.plot.ly/plotly-{get_plotlyjs_version()}.min.js"

@@ -1,4 +1,4 @@
-"""Compiled templates beside their sources, as Python keeps its own modules."""
+"""Cache compiled templates beside their sources, as Python does with its modules."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from jinja2.bccache import Bucket, FileSystemBytecodeCache
 
 
 class CompiledTemplates(FileSystemBytecodeCache):
-    """What Jinja compiled, found again while the template's text is the same.
+    """Jinja's compiled templates on disk, each used until its template's text changes.
 
-    Nothing is written where Python writes no bytecode, or where the folder cannot be written.
+    Nothing is written if Python writes no bytecode either, or if the folder is not writable.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(str(folder))
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        """Read one; a damaged one is compiled anew."""
+        """Read a compiled template; a damaged one is dropped, so that Jinja compiles it again."""
         try:
             super().load_bytecode(bucket)
         except (OSError, EOFError, ValueError, pickle.UnpicklingError):
             bucket.reset()
 
     def dump_bytecode(self, bucket: Bucket) -> None:
-        """Write one, so that no other process reads half of it."""
+        """Write a compiled template. Jinja replaces the file, so no process reads half of it."""
         if sys.dont_write_bytecode:
             return
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The stage table of the first screen as text to paste: CSV, Markdown, LaTeX."""
+"""The stage table of the first screen as text to copy: CSV, Markdown, LaTeX."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CSV_HEAD = (
     *("stage", "latency_ms", "lo_ms", "hi_ms", "gpu_busy_ms", "gpu_busy_is_estimate", "idle_frac"),
     "source",
 )
-#: Characters that LaTeX takes as commands, and what prints them.
+#: Character with a meaning in LaTeX, or none in its fonts → the command that prints it.
 _LATEX = {
     "%": r"\%",
     "&": r"\&",
@@ -29,14 +29,14 @@ _LATEX = {
 
 @dataclass(frozen=True)
 class CopyText:
-    """A format's name for people, and the whole text."""
+    """The stage table in one format, with the format's name."""
 
     name: str
     text: str
 
 
 def copy_texts(bars: Sequence[Bar], tiles: Sequence[Tile]) -> list[CopyText]:
-    """The bars' figures in each format; the CSV has them to the nanosecond."""
+    """The bars' figures in each format; in CSV to the nanosecond."""
     makers: Mapping[str, Callable[[Sequence[Bar], Sequence[Tile]], str]] = {
         "CSV": _csv,
         "Markdown": _markdown,
@@ -60,10 +60,12 @@ def _csv(bars: Sequence[Bar], tiles: Sequence[Tile]) -> str:
 
 
 def _exact(value: float | None) -> str:
+    """ms to the nanosecond; empty for None."""
     return "" if value is None else f"{value:.6f}"
 
 
 def _cells(bar: Bar) -> tuple[str, ...]:
+    """A row of the table, rounded for people."""
     row = bar.row
     busy = CANNOT_TELL
     if row.busy_ms is not None:
@@ -80,6 +82,7 @@ def _markdown(bars: Sequence[Bar], tiles: Sequence[Tile]) -> str:
 
 def _latex(bars: Sequence[Bar], tiles: Sequence[Tile]) -> str:
     def line(cells: Sequence[str]) -> str:
+        """A row of a LaTeX table."""
         return " & ".join(map(_escaped, cells)) + r" \\"
 
     body = [line(_cells(bar)) for bar in bars]
@@ -103,5 +106,6 @@ def _escaped(text: str) -> str:
 
 
 def _source(tiles: Sequence[Tile]) -> str:
+    """How the total was measured, and over which samples."""
     total = tiles[-1]
     return f"{total.source}{f'; {total.summary}' if total.summary else ''}"

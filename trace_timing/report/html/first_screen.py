@@ -1,4 +1,4 @@
-"""The first screen as its template reads it: tiles, bars in per cent of one axis, texts to copy."""
+"""Values of the first screen's template: tiles, bars in per cent of one axis, texts to copy."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from trace_timing.report.trust import (
     worst_first,
 )
 
-#: Whiskers lengthen the axis up to this share of the longest bar: a wide one leaves the chart, and
-#: is marked, since bars as short as hairlines would tell nothing.
+#: Longest axis ÷ longest bar. A whisker that reaches further is cut off and marked, since an axis
+#: of its length would leave hairlines of the bars.
 _WHISKER_ROOM = 1.25
 
 
@@ -51,16 +51,16 @@ class FirstScreen:
     warning_count: int
     finding: MainFinding | None
     bars: Sequence[DrawnBar]
-    #: Where a tick is, in per cent, and what stands there.
+    #: Place of each tick in per cent of the axis, and its label.
     ticks: Sequence[tuple[float, str]]
     copies: Sequence[CopyText]
-    #: What the bars' caption says of several samples; empty for one.
+    #: Caption of the bars where there are several samples or older results, else empty.
     caption: str
     is_recorded: bool = False
 
     @property
     def has_busy(self) -> bool:
-        """Whether any stage's GPU work is known: without a GPU there are no columns for it."""
+        """Whether any stage's GPU busy time is known; without, its columns are left out."""
         return any(drawn.busy is not None for drawn in self.bars)
 
     @property
@@ -70,7 +70,7 @@ class FirstScreen:
 
     @property
     def has_older(self) -> bool:
-        """Whether older results stand beside ours."""
+        """Whether any bar has a figure of older results."""
         return any(drawn.bar.older for drawn in self.bars)
 
 
@@ -95,7 +95,7 @@ def first_screen(data: ReportData) -> FirstScreen:
 
 
 def draw_bars(shown: Sequence[Bar]) -> tuple[list[DrawnBar], list[tuple[float, str]]]:
-    """Bars and ticks on one axis from 0."""
+    """Place bars on one axis from 0, and its ticks."""
     lengths = [b.row.ms for b in shown] + [b.row.busy_ms or 0.0 for b in shown]
     lengths += [b.older.ms for b in shown if b.older]
     room = _WHISKER_ROOM * max(lengths, default=0.0)
@@ -122,16 +122,17 @@ def _drawn(bar: Bar, axis: Axis) -> DrawnBar:
 
 
 def _caption(data: ReportData) -> str:
-    number, said = data.samples["sample_id"].nunique(), []
+    """What the medians are of; of one sample nothing needs to be said."""
+    number, sentences = data.samples["sample_id"].nunique(), []
     if number > 1:
-        said.append(
+        sentences.append(
             f"Medians over {number:,} samples, each stage's own: they need not add up to the "
             "median total. Within a sample they do."
         )
     if data.older:
         both = max(figure.samples for figure in data.older.values())
-        said.append(
+        sentences.append(
             f"Older: medians over the {both:,} samples that both have; its decode is what is left "
             "of the total, sampling and rest in it."
         )
-    return " ".join(said)
+    return " ".join(sentences)

@@ -1,10 +1,10 @@
-"""The words of the report's first screen, each explained where it stands."""
+"""Definitions of the words on the first screen, shown where the word is used."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: Word as templates name it → what it means, in a sentence or two.
+#: Word as templates name it → its definition, in a sentence or two.
 GLOSSARY: Mapping[str, str] = {
     "latency": "How long a stage takes in generate(), host and GPU together: from where it begins "
     "until the next begins.",

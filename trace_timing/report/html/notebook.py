@@ -1,4 +1,4 @@
-"""An analysis in a notebook: a compact summary without scripts, and figures to restyle."""
+"""An analysis in a notebook: a summary without scripts, and figures that can be restyled."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from trace_timing.timeline.rows.tables import RunKey
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-#: Colours of the notebook's own theme are kept: lines are grey on any ground, text inherits.
+#: Styles that fit any theme of a notebook: lines are grey, text inherits its colour.
 _CELL = (
     "padding:2px 12px 2px 0;text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
 )
@@ -46,19 +46,19 @@ _KEY = "display:inline-block;width:.7em;height:.7em;margin-right:.5em;border-rad
 
 
 def summary_html(data: ReportData) -> str:
-    """The report's first screen as self-contained HTML: tiles, stage table, what to know with them.
+    """The report's first screen as HTML: tiles, stage table, trust, main finding, warnings.
 
-    No script and no style sheet, so it reads the same in every notebook, also a saved one.
+    It has no script and no style sheet, so it looks the same in every notebook, also a saved one.
     """
-    rows, found = latency_rows(data), main_finding(data)
+    rows, finding = latency_rows(data), main_finding(data)
     parts = [
         f"<p style='margin:4px 0'><b>{escape(_heading(data))}</b></p>",
         _tiles(data),
         _split(rows),
         _table(rows, "while recorded" if all_recorded(data) else "latency"),
         _sentence(trust_sentence(data).text),
-        f"<p style='{_TEXT}'><b>{escape(found.headline)}.</b> {escape(found.evidence)}"
-        f"<br>→ {escape(found.next_step)}</p>",
+        f"<p style='{_TEXT}'><b>{escape(finding.headline)}.</b> {escape(finding.evidence)}"
+        f"<br>→ {escape(finding.next_step)}</p>",
         _warnings(data),
         _folded("All findings", [*findings(data), check_line(data).sentence]),
     ]
@@ -70,22 +70,23 @@ def _sentence(text: str) -> str:
 
 
 def _folded(title: str, sentences: Sequence[str]) -> str:
-    told = "".join(map(_sentence, sentences))
-    return f"<details style='margin:6px 0'><summary>{escape(title)}</summary>{told}</details>"
+    """Sentences under a title that opens them."""
+    paragraphs = "".join(map(_sentence, sentences))
+    return f"<details style='margin:6px 0'><summary>{escape(title)}</summary>{paragraphs}</details>"
 
 
 def _tiles(data: ReportData) -> str:
-    """Vision, prefill, a decode step and the total: figure, interval, where it comes from."""
+    """Tiles of vision, prefill, a decode step and the total: figure, interval, source."""
     return f"<div style='{_TILES}'>{''.join(map(_tile, tiles(data)))}</div>"
 
 
 def _tile(tile: Tile) -> str:
     small = [*tile.lines[:1], tile.source, tile.summary]
     under = "<br>".join(escape(line) for line in small if line)
-    sure = f" <small>{escape(tile.plus_minus)}</small>" if tile.plus_minus else ""
+    interval = f" <small>{escape(tile.plus_minus)}</small>" if tile.plus_minus else ""
     return (
         f"<div style='{_TILE}'>{escape(tile.label)}<br>"
-        f"<b style='font-size:1.5em'>{escape(tile.figure)}</b>{sure}"
+        f"<b style='font-size:1.5em'>{escape(tile.figure)}</b>{interval}"
         f"<br><small style='opacity:.75'>{under}</small></div>"
     )
 
@@ -95,6 +96,7 @@ def _heading(data: ReportData) -> str:
 
 
 def _split(rows: list[LatencyRow]) -> str:
+    """A bar of the total, split by stage."""
     pieces = [
         f"<span title='{escape(row.label)}' style='background:{COLOURS[row.stage]};"
         f"width:{100 * row.share_frac:.2f}%'></span>"
@@ -149,12 +151,12 @@ def _warnings(data: ReportData) -> str:
 
 @dataclass(frozen=True)
 class Figures:
-    """The report's figures as plotly figures: each call makes a new one, to be restyled freely."""
+    """The report's figures as plotly figures; each call returns a new one, free to be restyled."""
 
     data: ReportData
 
     def split(self, sample_id: str | None = None, repeat: int = 0) -> go.Figure:
-        """One run's window by stage; without a sample, the run whose total is the median."""
+        """One run's window by stage; without a sample, of the run whose total is the median."""
         from trace_timing.report.figures.overview import split
 
         return split(of_run(self.data.stages, self._run(sample_id, repeat))).plotly()
@@ -166,13 +168,13 @@ class Figures:
         return sample_stages(self.data.stages, self.data.recorded).plotly()
 
     def distribution(self) -> go.Figure:
-        """How each stage's window spreads over the runs."""
+        """How each stage's window differs between the runs."""
         from trace_timing.report.figures.overview import distribution
 
         return distribution(self.data.stages).plotly()
 
     def steps(self, sample_id: str | None = None, repeat: int = 0) -> go.Figure:
-        """Decode latency by position over all runs; with a sample, that run's own steps."""
+        """Decode steps by position over all runs; with a sample, the steps of that run."""
         from trace_timing.report.figures.steps import decode_by_position, run_steps
 
         if sample_id is None:
@@ -181,7 +183,7 @@ class Figures:
         return run_steps(of_run(self.data.steps, self._run(sample_id, repeat))).plotly()
 
     def kernels(self, per_stage: int = 6) -> go.Figure:
-        """The operations of each stage that take the most time."""
+        """The kernels of each stage that take the most time."""
         from trace_timing.report.figures.kernels import top_kernels
 
         return top_kernels(self.data.kernels, per_stage=per_stage).plotly()
@@ -190,7 +192,7 @@ class Figures:
         """One run's timeline: stages, device, streams, host ranges, synchronizing calls.
 
         Raises:
-            UsageError: the analysis kept no timeline of that run (it keeps those of a dozen).
+            UsageError: there is no timeline of that run (an analysis keeps those of a dozen runs).
         """
         from trace_timing.report.figures.timeline import timeline
 
@@ -205,9 +207,10 @@ class Figures:
         return timeline(self.data.details[key]).plotly()
 
     def _run(self, sample_id: str | None, repeat: int) -> RunKey:
-        known = median_run(self.data.recorded)
-        if sample_id is None and known:
-            return known
+        """Key of the run asked for; without a sample, of the run whose total is the median."""
+        median = median_run(self.data.recorded)
+        if sample_id is None and median:
+            return median
         runs = self.data.recorded
         same = runs["sample_id"] == sample_id
         mine = runs[same & (runs["repeat"].fillna(0) == repeat)]

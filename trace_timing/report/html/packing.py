@@ -1,12 +1,15 @@
-"""Figures and tables as small text for an HTML file: arrays in binary, the whole compressed.
+"""Pack figures and tables into text for an HTML file: arrays in binary, all of it compressed.
 
-A packed value is gzip in base64 of: length of the JSON text (uint32 LE), the text, a binary part.
-In the text, `{"~i": [offset, n, divide, leaps]}` stands for n numbers stored as int32 differences
-in four byte planes (the planes of slowly changing numbers compress well), divided by `divide`;
-the least int32 stands for null, and `leaps` are [place, difference] of what int32 cannot hold, such
-as the nanoseconds from one stretch of recorded steps to the next. `{"~s": [words, indices]}` stands
-for strings out of few words.
-templates/unpack.js reads it; what it reads back equals what went in, to the last bit.
+A packed value is base64 of gzip of: length of the JSON text (uint32 LE), the JSON text, a binary
+tail. In the JSON, two kinds of objects stand for arrays:
+
+- `{"~i": [offset, n, divide, leaps]}`: n numbers. The tail has their int32 differences from
+  `offset` on, in four byte planes, since the planes of slowly changing numbers compress well. The
+  sums ÷ `divide` are the numbers; the least int32 stands for null. `leaps` are [index, difference]
+  for differences that int32 cannot hold, as between two stretches of recorded steps in ns.
+- `{"~s": [words, indices]}`: strings out of few words.
+
+templates/unpack.js restores every value to the last bit.
 """
 
 from __future__ import annotations
@@ -26,12 +29,12 @@ if TYPE_CHECKING:
 NULL = np.iinfo(np.int32).min
 #: Shorter arrays stay in the JSON text, where they can be read.
 SHORT = 24
-#: More leaps than this share of an array, and it is no smaller than its text.
+#: Largest share of leaps in an array: with more it would be no smaller than its text.
 MOST_LEAPS_FRAC = 0.1
 
 
 def pack(value: Any) -> str:
-    """Base64 text of a JSON-like value that may hold numpy arrays."""
+    """Pack a JSON-like value that may hold numpy arrays into base64 text."""
     binary = bytearray()
     text = json.dumps(_packed(value, binary), separators=(",", ":"), allow_nan=False).encode()
     whole = len(text).to_bytes(4, "little") + text + bytes(binary)
@@ -39,7 +42,7 @@ def pack(value: Any) -> str:
 
 
 def zipped(data: bytes) -> bytes:
-    """gzip, the same for the same data. A tenth larger than zlib's level 9, ten times as fast."""
+    """gzip without a time stamp. A tenth larger than zlib at level 9, ten times as fast."""
     from isal import igzip
 
     return bytes(igzip.compress(data, 3, mtime=0))
@@ -59,10 +62,10 @@ def _column(values: pd.Series) -> Any:
 
 
 def _cell(value: object) -> str | bool | None:
-    """Metadata can be anything, lists and arrays too: shown as text."""
+    """A cell of any type: lists, arrays and other objects, which metadata may hold, as text."""
     if isinstance(value, bool):
         return value
-    # pandas' own missing value has no truth, and pandas is not loaded here for its name alone.
+    # By name, so that pandas need not be imported; its missing values cannot be compared.
     missing = value is None or type(value).__name__ in ("NAType", "NaTType")
     if missing or (isinstance(value, float) and value != value):
         return None
@@ -88,7 +91,7 @@ def _packed(value: Any, binary: bytearray) -> Any:
 
 
 def _from_plotly(value: Mapping[str, Any]) -> np.ndarray[Any, Any]:
-    """plotly hands arrays out as base64 of their bytes, which would compress badly."""
+    """Decode an array that plotly encoded as base64: in that form it would compress badly."""
     values = np.frombuffer(base64.b64decode(value["bdata"]), value["dtype"])
     if "shape" not in value:
         return values
@@ -110,9 +113,10 @@ def _array(values: np.ndarray[Any, Any], binary: bytearray) -> Any:
 def _whole(
     values: np.ndarray[Any, Any], divide: int
 ) -> tuple[np.ndarray[Any, Any], list[list[int]]] | None:
-    """Differences whose sums ÷ `divide` are exactly `values`, and those that are leaps, or None.
+    """Differences whose sums ÷ `divide` are exactly `values`, and the leaps among them.
 
-    NULL stands for NaN, 0 for a leap.
+    Among the differences NULL stands for NaN and 0 for a leap. None if `values` cannot be restored
+    exactly, or have too many leaps.
     """
     known = np.isfinite(values)
     if np.abs(values[known]).max(initial=0.0) > 2**53 / divide:
@@ -131,12 +135,14 @@ def _whole(
 
 
 def _planes(differences: np.ndarray[Any, Any], binary: bytearray) -> int:
+    """Append int32 numbers as four byte planes and return their offset."""
     offset = len(binary)
     binary += differences.astype("<i4").view(np.uint8).reshape(-1, 4).T.tobytes()
     return offset
 
 
 def _words(values: list[str], binary: bytearray) -> Any:
+    """Strings as indices into their distinct ones, if these are few."""
     words = list(dict.fromkeys(values))
     if len(words) * 2 > len(values):
         return values

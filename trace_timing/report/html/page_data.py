@@ -1,4 +1,4 @@
-"""The data that the page carries: figures, tables and timelines, ready for packing."""
+"""Data inside the report's page: figures, tables and timelines, ready for packing."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 #: Compressed size that all timelines together may take: a report stays below 5 MB.
 DETAILS_BYTES = 2_300_000
-#: Rows of the kernel table, by total time; the file beside the report has all.
+#: Most rows of the kernel table, the longest total first; the file beside the report has all.
 KERNEL_ROWS = 2_000
 
 
 def payloads(data: ReportData, runs: pd.DataFrame) -> dict[str, Any]:
-    """What every page draws from, by the name of its script element.
+    """Data of figures and tables, by the name of the script element that holds it.
 
     Args:
         runs: the recorded runs, a row each.
     """
     key = median_run(runs)
     decode = steps.drawn_steps(data.steps)
-    drawn = {
+    figures = {
         "split": overview.split(of_run(data.stages, key) if key else data.stages[:0]),
         "samples": overview.sample_stages(data.stages, runs),
         "distribution": overview.distribution(data.stages),
         "steps": steps.decode_by_position(data.steps, data.summary.get("scaling") or ()),
         "kernels": kernels.top_kernels(data.kernels),
     }
-    example = (of_run(data.stages, key), of_run(decode, key)) if key else (data.stages, decode)
+    of_median = (of_run(data.stages, key), of_run(decode, key)) if key else (data.stages, decode)
     return {
-        **{f"figure-{name}": figure.to_plotly_json() for name, figure in drawn.items()},
+        **{f"figure-{name}": figure.to_plotly_json() for name, figure in figures.items()},
         "samples": columns(data.samples),
         "runs": columns(runs),
         "stages": _by_run(
@@ -52,14 +52,14 @@ def payloads(data: ReportData, runs: pd.DataFrame) -> dict[str, Any]:
         "positions": columns(_positions(decode)),
         "kernels": columns(kernel_totals(data.kernels).head(KERNEL_ROWS)),
         "templates": {
-            "stages": overview.run_stages(example[0][:0]).to_plotly_json(),
-            "steps": steps.run_steps(example[1][:0]).to_plotly_json(),
+            "stages": overview.run_stages(of_median[0][:0]).to_plotly_json(),
+            "steps": steps.run_steps(of_median[1][:0]).to_plotly_json(),
         },
     }
 
 
 def _by_run(table: pd.DataFrame, runs: pd.DataFrame, wanted: list[str]) -> dict[str, Any]:
-    """Rows grouped in the order of the recorded runs; `first[i]` is where run i begins."""
+    """Columns of a table sorted by run, in the order of `runs`; run i starts at row `first[i]`."""
     order = {run_key(row): i for i, (_, row) in enumerate(runs[RUN].iterrows())}
     keys = zip(
         table["sample_id"],
@@ -76,6 +76,7 @@ def _by_run(table: pd.DataFrame, runs: pd.DataFrame, wanted: list[str]) -> dict[
 
 
 def _positions(decode: pd.DataFrame) -> pd.DataFrame:
+    """Times of decode steps by position, in ms: medians over the runs."""
     import pandas as pd
 
     in_ms = pd.DataFrame(
@@ -107,7 +108,7 @@ def kernel_totals(kernels: pd.DataFrame) -> pd.DataFrame:
 
 
 def packed_details(data: ReportData, runs: pd.DataFrame) -> dict[str, str]:
-    """Packed timelines, nearest to the median total first, as many as the budget takes."""
+    """Packed timelines of the runs nearest to the median total, as many as DETAILS_BYTES holds."""
     order = {run_key(row): i for i, (_, row) in enumerate(runs[RUN].iterrows())}
     median = runs["T_total_ms"].median()
     chosen = sorted(
@@ -124,6 +125,7 @@ def packed_details(data: ReportData, runs: pd.DataFrame) -> dict[str, str]:
 
 
 def _detail(detail: SampleDetail, kernels: pd.DataFrame) -> dict[str, Any]:
+    """A run's timeline, its longest kernels, and a sentence on the timeline."""
     ops = len(detail.op_start_ns)
     note = (
         f"{ops:,} GPU ops on {len(detail.lanes)} stream{'' if len(detail.lanes) == 1 else 's'}, "

@@ -1,4 +1,4 @@
-"""A comparison or an audit as one offline HTML file: its sections, a page each."""
+"""A comparison or an audit as one offline HTML file, with a page for each section."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def write_result(sections: Sequence[Section], path: Path, *, title: str, subtitl
     """Write a page in the report's look and return its size in bytes.
 
     Args:
-        sections: one page each, the first shown first.
-        path: the file to write; one that is there is replaced whole.
+        sections: one page each; the first is shown when the file is opened.
+        path: the file to write, atomically; an older one there is replaced.
     """
-    carried = dict[str, Any]()
+    page_data = dict[str, Any]()
     html = render(
         "result.html.j2",
-        sections=with_payloads(sections, carried),
-        packed={name: pack(value) for name, value in carried.items()},
+        sections=with_payloads(sections, page_data),
+        packed={name: pack(value) for name, value in page_data.items()},
         cdn=False,
         version=TOOL_VERSION,
         title=title,

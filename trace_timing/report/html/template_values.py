@@ -1,4 +1,4 @@
-"""What the page says in words: title, facts, findings, trust and methods, as template values."""
+"""Values of the report's template: title, first screen, findings, stage rows, trust, methods."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from trace_timing.report.terminal.statistics import step_growth
 from trace_timing.report.trust import check_line, stretched_groups, trust_lines
 
 
-def page_words(data: ReportData) -> dict[str, Any]:
-    """Values of the template that are words or rows of the overview."""
+def template_values(data: ReportData) -> dict[str, Any]:
+    """Values of the template that are text or rows of the overview."""
     rows = stage_rows(data)
     summary = data.summary
     runs, samples = len(data.recorded), data.samples["sample_id"].nunique()
@@ -47,6 +47,7 @@ def page_words(data: ReportData) -> dict[str, Any]:
 
 
 def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name, lists as text; empty ones are left out."""
     flat: dict[str, Any] = {}
     for key, value in mapping.items():
         if isinstance(value, Mapping):
@@ -59,5 +60,5 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _brief(value: Any) -> str:
-    """A thing with a name by its name, anything else as text."""
+    """The name of a mapping that has one, else the value as text."""
     return str(value["name"]) if isinstance(value, Mapping) and "name" in value else str(value)

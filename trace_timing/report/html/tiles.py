@@ -1,4 +1,4 @@
-"""The first screen: what was measured, four figures with how sure they are, a bar a stage, trust.
+"""Data of the first screen: what was measured, four figures with intervals, a bar a stage.
 
 Plain rows: templates draw them, tests compare them with the tables.
 """
@@ -17,40 +17,40 @@ from trace_timing.report.model import OlderFigure, ReportData
 if TYPE_CHECKING:
     import pandas as pd
 
-#: latency_source in the few words of a tile.
+#: latency_source → its name on a tile.
 _SOURCES = {
     "control": "unprofiled",
     "scaled": "scaled from other samples' unprofiled runs",
     "attached": "profiler attached: upper bound",
     "recorded": "recorded: upper bound",
 }
-#: latency_source → its word in the glossary.
+#: latency_source → its word in the glossary, where that differs.
 _WORDS = {"control": "unprofiled"}
-#: Time of the sample table → slug, label and word of its tile.
+#: Time of the sample table → slug, label and glossary word of its tile.
 _TILES = {
     "T_vision_total": ("vision", "Vision", "vision"),
     "T_LLM_prefill": ("prefill", "Prefill", "prefill"),
     "T_decode_per_token": ("step", "Decode, a step", "step"),
     "T_total": ("total", "Total", "total"),
 }
-#: How many ticks an axis has about.
+#: Approximate number of ticks of an axis.
 _TICKS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """One figure of the four, and how sure it is."""
+    """One of the four figures, with its interval and source."""
 
     slug: str
     label: str
     word: str
-    #: None where no sample has it.
+    #: None if no sample has the time.
     ms: float | None
-    #: As people read it: `22.9 ms`, `no step`.
+    #: `ms` as shown: `22.9 ms`, `no step`.
     figure: str
-    #: `± 18%`; empty where there is no interval.
+    #: `± 18%`; empty without an interval.
     plus_minus: str
-    #: What stands under it, a line each: interval or bounds, other figures.
+    #: Lines under the figure: interval or bounds, further figures.
     lines: tuple[str, ...]
     #: `unprofiled, 5 runs each`.
     source: str
@@ -66,7 +66,7 @@ class Bar:
     """One stage as a bar on the common axis."""
 
     row: LatencyRow
-    #: Part of the bar above.
+    #: True for a part of the vision stage, under the bar of the whole.
     is_part: bool
     limit: Limit
     older: OlderFigure | None = None
@@ -80,12 +80,12 @@ class Axis:
     ticks_ms: tuple[float, ...]
 
     def percent(self, ms: float) -> float:
-        """Where on the axis a time is, in per cent of its length."""
+        """Place of a time on the axis, in per cent of its length."""
         return 100 * ms / self.end_ms
 
 
 def tiles(data: ReportData) -> list[Tile]:
-    """Vision, prefill, a decode step, the total."""
+    """The tiles of vision, prefill, a decode step and the total."""
     return [_tile(data.samples, time, data.older.get(time)) for time in _TILES]
 
 
@@ -110,32 +110,35 @@ def _tile(samples: pd.DataFrame, time: str, older: OlderFigure | None) -> Tile:
 
 
 def _missing(samples: pd.DataFrame, time: str) -> str:
+    """Shown in place of a figure that no sample has."""
     if time == "T_decode_per_token" and (samples["decode_steps"] == 0).all():
         return "no step"
     return CANNOT_TELL
 
 
 def _why_missing(samples: pd.DataFrame, time: str) -> list[str]:
+    """Line under a figure that no sample has."""
     if _missing(samples, time) == "no step":
         return ["One output token comes from prefill alone."]
     return ["No range of the trace stands for it."]
 
 
 def _lines(known: pd.DataFrame, time: str) -> list[str]:
-    """The interval, or the bounds where there is none; then the figures that go with it."""
-    said = [_between(known, time)]
+    """Lines under a figure: its interval, or lower bound without one, and related figures."""
+    lines = [_between(known, time)]
     if time == "T_LLM_prefill" and known["T_TTFT_ms"].notna().any():
-        around = plus_minus(half_frac(known[known["T_TTFT_ms"].notna()], "T_TTFT"))
-        said.append(f"TTFT {ms(known['T_TTFT_ms'].median())} {around}".rstrip())
+        interval = plus_minus(half_frac(known[known["T_TTFT_ms"].notna()], "T_TTFT"))
+        lines.append(f"TTFT {ms(known['T_TTFT_ms'].median())} {interval}".rstrip())
     if time == "T_decode_per_token" and known["T_step_undisturbed_ms"].notna().any():
-        said.append(f"undisturbed {ms(known['T_step_undisturbed_ms'].median())}")
+        lines.append(f"undisturbed {ms(known['T_step_undisturbed_ms'].median())}")
     if time == "T_total" and known["T_LLM_decode_ms"].notna().any():
         steps = int(known["decode_steps"].median())
-        said.append(f"of it {steps:,} decode step{'' if steps == 1 else 's'}")
-    return [line for line in said if line]
+        lines.append(f"of it {steps:,} decode step{'' if steps == 1 else 's'}")
+    return [line for line in lines if line]
 
 
 def _between(known: pd.DataFrame, time: str) -> str:
+    """The interval; of recorded times alone, GPU busy time as the lower bound."""
     measured = known[known["latency_source"] != "recorded"]
     low, high = (measured[f"{time}_{end}_ms"].median() for end in ("lo", "hi"))
     if low == low and high == high:
@@ -147,11 +150,12 @@ def _between(known: pd.DataFrame, time: str) -> str:
 
 
 def _range(low: float, high: float) -> str:
-    """`19.3 to 27.1 ms`: the unit once."""
+    """`19.3 to 27.1 ms`."""
     return f"{ms(low).removesuffix(' ms')} to {ms(high)}"
 
 
 def _summary(known: pd.DataFrame, time: str) -> str:
+    """Number of samples and range of their times; empty for one sample."""
     number = known["sample_id"].nunique()
     if number < 2:
         return ""
@@ -160,22 +164,23 @@ def _summary(known: pd.DataFrame, time: str) -> str:
 
 
 def source_of(samples: pd.DataFrame) -> tuple[str, str]:
-    """Where times come from in a few words, and the glossary's word for it."""
+    """How times were measured, in a few words, and the glossary's word for it."""
     counts = samples["latency_source"].value_counts()
     if counts.empty:
         return "", ""
     if len(counts) > 1:
-        said = [
+        sources = [
             f"{counts[source]} {words.split(':')[0]}"
             for source, words in _SOURCES.items()
             if source in counts
         ]
-        return f"sources differ: {', '.join(said)}", "unprofiled"
+        return f"sources differ: {', '.join(sources)}", "unprofiled"
     source = str(counts.index[0])
     return f"{_SOURCES[source]}{_runs(samples)}", _WORDS.get(source, source)
 
 
 def _runs(samples: pd.DataFrame) -> str:
+    """`, 5 runs each`; empty without controls."""
     controls = samples["controls"].astype(int)
     least, most = int(controls.min()), int(controls.max())
     if not most:
@@ -186,7 +191,7 @@ def _runs(samples: pd.DataFrame) -> str:
 
 
 def bars(data: ReportData) -> list[Bar]:
-    """A bar a stage, the parts of vision under the whole, the total last."""
+    """A bar for each stage, the parts of vision under the whole, the total last."""
     rows = {row.time: row for row in latency_rows(data)}
     parts = [t for t in ("T_vision_encoder", "T_projector") if t in rows]
     order = [t for t in rows if t not in parts]
@@ -222,7 +227,7 @@ def measured(data: ReportData) -> list[tuple[str, str]]:
     samples = data.samples
     number = samples["sample_id"].nunique()
     ranks = samples["rank"].nunique()
-    said = [
+    facts = [
         ("samples", f"{number:,}" + (f" on {ranks} ranks" if ranks > 1 else "")),
         ("tokens in", _count_range(samples, "input_tokens")),
         ("tokens out", _count_range(samples, "output_tokens")),
@@ -231,7 +236,7 @@ def measured(data: ReportData) -> list[tuple[str, str]]:
             for name in ("dtype", "attention", "torch", "transformers", "cuda")
         ),
     ]
-    return [(name, value) for name, value in said if value]
+    return [(name, value) for name, value in facts if value]
 
 
 def title(data: ReportData) -> str:
@@ -252,13 +257,15 @@ def _devices(data: ReportData) -> str:
 
 
 def _distinct(samples: pd.DataFrame, name: str) -> str:
+    """The value that all samples share, or how many there are; empty if not known."""
     if name not in samples:
         return ""
-    found = [str(value) for value in samples[name].dropna().unique()]
-    return found[0] if len(found) == 1 else f"{len(found)} different" if found else ""
+    values = [str(value) for value in samples[name].dropna().unique()]
+    return values[0] if len(values) == 1 else f"{len(values)} different" if values else ""
 
 
 def _count_range(samples: pd.DataFrame, name: str) -> str:
+    """`17`, or `17 to 64` where samples differ; empty if not known."""
     known = samples[name].dropna().astype(int) if name in samples else ()
     if not len(known):
         return ""

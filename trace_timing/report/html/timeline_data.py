@@ -1,7 +1,7 @@
-"""A run's timeline as the page's viewer takes it: rows of intervals, in ns since the window begins.
+"""A run's timeline as data for templates/timeline.js: intervals in ns since the window begins.
 
-templates/timeline.js draws them. Starts and lengths are whole nanoseconds, so what a selection sums
-in the browser equals the tables to the nanosecond.
+Starts and lengths are whole nanoseconds, so the sums of a selection in the browser equal the tables
+to the nanosecond.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from trace_timing.report.model import SampleDetail
 from trace_timing.report.palette import CAUSE_COLOURS, COLOURS
 from trace_timing.timeline.breakdown.idle_causes import CAUSES, DEFINITIONS
 
-#: Longer names are shortened to the function's own: a page would hold arguments by the thousand.
+#: Longer names are cut down to the function's name: a kernel's template arguments can be pages.
 _NAME_LENGTH = 90
 
 
 def timeline_data(detail: SampleDetail) -> dict[str, Any]:
-    """Rows of intervals by prefix, and what their numbers stand for."""
+    """Intervals by kind (`tiles`, `ops`, …), and the names and colours that they index."""
     return {
         "window_ns": detail.window_ns,
         "clock": detail.clock,

@@ -1,1 +1,1 @@
-"""The same results for the terminal."""
+"""Results as text for the terminal."""

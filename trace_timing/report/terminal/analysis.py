@@ -1,4 +1,4 @@
-"""An analysis for the terminal: one table and what has to be known with it, in a dozen lines."""
+"""An analysis for the terminal: the stage table, and what is needed to read it."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from trace_timing.report.model import ReportData
 from trace_timing.report.palette import RICH
 from trace_timing.report.trust import WarningGroup, check_line, warning_groups, worst_first
 
-#: Columns of the terminal from which the table shows more.
+#: Widths of the terminal from which the table has more columns.
 TINY, NARROW, WIDE = 50, 70, 100
-#: Lines under the table, without --verbose.
+#: Most lines under the table, without --verbose.
 MOST_LINES = 12
-#: Of these, those that the command adds: where the files are.
+#: Of these, the lines that the command adds itself: where the files are.
 LINES_OF_FILES = 2
-#: Warnings whose evidence is the answer: the names that the ranges have.
+#: Warnings whose evidence is shown too: it lists the names that the ranges have.
 NAMES_SEEN = ("no_stage_ranges", "pattern_fits_nothing", "pattern_fits_other_stage")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Story:
-    """What the terminal is told of an analysis."""
+    """What the terminal shows of an analysis."""
 
     data: ReportData
-    #: A server's steps: they are its answer, so they stand by the table.
+    #: Lines on a server's steps, its main result: shown directly under the table.
     steps: Sequence[str] = ()
     #: Sentences on noise, growth and outliers: for --verbose.
     statistics: Sequence[str] = ()
@@ -46,10 +46,13 @@ class Story:
 
 @dataclass(frozen=True)
 class _Line:
-    """A line under the table. Where there is no room, those of the highest number go."""
+    """A line under the table.
+
+    Where room is short, the line of the highest `expendable` goes first; one of 0 always stays.
+    """
 
     text: Text
-    goes: int = 0
+    expendable: int = 0
 
 
 def render(story: Story, *, width: int = WIDE, verbose: bool = False) -> RenderableType:
@@ -70,14 +73,15 @@ def render(story: Story, *, width: int = WIDE, verbose: bool = False) -> Rendera
 
 
 def _heading(data: ReportData, width: int) -> Iterator[Text]:
+    """Model, device and what was measured: in one line if it fits, else in two."""
     ran = ran_on(data.summary)
-    told = heading(data)
-    together = f"{ran}: {told}" if ran else told
+    measured = heading(data)
+    together = f"{ran}: {measured}" if ran else measured
     if len(together) <= width:
         yield Text(together, style="bold")
         return
     yield Text(ran, style="bold")
-    yield Text(told, style="bold")
+    yield Text(measured, style="bold")
 
 
 def ran_on(summary: Mapping[str, Any]) -> str:
@@ -109,7 +113,7 @@ def _table(rows: list[LatencyRow], width: int, *, recorded: bool, verbose: bool)
 def _columns(
     rows: list[LatencyRow], width: int, time: str
 ) -> dict[str, Callable[[LatencyRow], str]]:
-    """Heading → cell, as many as the terminal has room for, the important ones first."""
+    """Heading → text of a row's cell; a narrow terminal gets the important ones only."""
     columns: dict[str, Callable[[LatencyRow], str]] = {time: lambda row: ms(row.ms)}
     if width >= TINY and any(row.half_frac is not None for row in rows):
         columns["±"] = lambda row: plus_minus(row.half_frac)
@@ -123,14 +127,14 @@ def _columns(
 
 
 def _brief(story: Story, rows: list[LatencyRow], width: int) -> Iterator[_Line]:
-    """What matters most, in the order in which it is read."""
+    """The most important lines, in reading order."""
     check = check_line(story.data)
     if check.broken:
         yield _Line(Text(check.sentence, style="bold red"))
-    yield _Line(Text(" ".join(_source(story.data, rows))), goes=1)
-    found = main_finding(story.data)
-    yield _Line(Text.assemble((f"{found.headline}. ", "bold"), found.evidence))
-    yield _Line(_remedy(found.next_step, width), goes=2)
+    yield _Line(Text(" ".join(_source(story.data, rows))), expendable=1)
+    finding = main_finding(story.data)
+    yield _Line(Text.assemble((f"{finding.headline}. ", "bold"), finding.evidence))
+    yield _Line(_remedy(finding.next_step, width), expendable=2)
     groups = worst_first(warning_groups(story.data.warnings), story.data)
     if groups:
         worst = groups[0]
@@ -138,7 +142,9 @@ def _brief(story: Story, rows: list[LatencyRow], width: int) -> Iterator[_Line]:
         if worst.code in NAMES_SEEN:
             yield _Line(Text(_indented(worst.evidence, width, "  ")))
         if worst.remedy:
-            yield _Line(_remedy(worst.remedy, width), goes=0 if worst.code in NAMES_SEEN else 3)
+            yield _Line(
+                _remedy(worst.remedy, width), expendable=0 if worst.code in NAMES_SEEN else 3
+            )
 
 
 def _source(data: ReportData, rows: Sequence[LatencyRow]) -> Iterator[str]:
@@ -158,7 +164,7 @@ def _source(data: ReportData, rows: Sequence[LatencyRow]) -> Iterator[str]:
 
 
 def _counted(groups: Sequence[WarningGroup]) -> Text:
-    """How many warnings, and the worst of them."""
+    """The number of warnings, and the worst of them."""
     first = groups[0]
     times = f" ({first.times} times)" if first.times > 1 else ""
     count = "1 warning" if len(groups) == 1 else f"{len(groups)} warnings, the worst"
@@ -170,7 +176,7 @@ def _remedy(remedy: str, width: int) -> Text:
 
 
 def _indented(text: str, width: int, first: str) -> str:
-    """Wrapped, every further line as far in as the first one's text."""
+    """Wrap a text; further lines are indented as far as the text after `first`."""
     lines = textwrap.wrap(
         text,
         max(width, TINY),
@@ -183,17 +189,18 @@ def _indented(text: str, width: int, first: str) -> str:
 
 
 def _fitting(lines: list[_Line], width: int) -> list[Text]:
-    """Those that the room is for."""
+    """The texts of the lines, without the most expendable ones where there are too many."""
     kept = list(lines)
     while sum(_height(line.text, width) for line in kept) > MOST_LINES - LINES_OF_FILES:
-        expendable = max(kept, key=lambda line: line.goes)
-        if not expendable.goes:
+        most = max(kept, key=lambda line: line.expendable)
+        if not most.expendable:
             break
-        kept.remove(expendable)
+        kept.remove(most)
     return [line.text for line in kept]
 
 
 def _height(text: Text, width: int) -> int:
+    """Lines that a text takes in the terminal."""
     return sum(len(textwrap.wrap(line, width)) for line in text.plain.splitlines())
 
 

@@ -14,7 +14,7 @@ from trace_timing.stats.audit.row_validity import REASONS
 from trace_timing.stats.audit.step_count import Fencepost
 from trace_timing.stats.methods.intervals import Interval
 
-#: Negative rows that are shown with their arithmetic; --json has all.
+#: Most negative rows that are shown, with their arithmetic; --json has all.
 SHOWN = 3
 _BASES: dict[Basis, str] = {
     "control": "runs without the profiler",
@@ -22,7 +22,7 @@ _BASES: dict[Basis, str] = {
     "attached": "runs with the profiler attached: too long, on an H200 by a fifth",
     "recorded": "recorded runs, since the capture has no controls: too long by what recording cost",
 }
-#: Samples whose differences from a capture are shown; --json and the page have all.
+#: Most samples whose differences from a capture are shown; --json and the page have all.
 SHOWN_AGAINST = 12
 
 
@@ -32,7 +32,7 @@ def render(result: AuditResult) -> RenderableType:
 
 
 def counts_sentence(result: AuditResult) -> str:
-    """How many rows can be used."""
+    """The number of valid rows of the file."""
     return f"{result.source}: {result.valid} of {result.rows} rows valid ({result.valid_frac:.2%})"
 
 
@@ -83,19 +83,19 @@ def _groups(groups: tuple[AuditGroup, ...]) -> Table:
 
 
 def fencepost_sentences(fencepost: Fencepost) -> list[str]:
-    """The line of decode over steps, how each rate goes with length, and the verdict."""
-    line, said = fencepost.line, []
+    """The line of decode over steps, how each rate depends on length, and the verdict."""
+    line, sentences = fencepost.line, []
     if line is not None and fencepost.zero_at_tokens is not None:
-        said.append(
+        sentences.append(
             f"decode = {line.intercept:.2f} ms + {line.slope:.2f}{_within(line.slope_interval)} "
             f"ms a step; it reaches 0 at {fencepost.zero_at_tokens:.2f} tokens ({line.points} rows)"
         )
-    said.append(
+    sentences.append(
         f"rate against length (Kendall τ): per token {fencepost.tau_per_token:+.2f} "
         f"(p {fencepost.p_per_token:.2g}), per step {fencepost.tau_per_step:+.2f} "
         f"(p {fencepost.p_per_step:.2g})"
     )
-    return [*said, fencepost.verdict]
+    return [*sentences, fencepost.verdict]
 
 
 def _fencepost(fencepost: Fencepost) -> Iterator[RenderableType]:
@@ -112,7 +112,7 @@ def _fencepost(fencepost: Fencepost) -> Iterator[RenderableType]:
 
 
 def against_sentences(against: Against) -> list[str]:
-    """What was held against what."""
+    """Which rows were compared with which captured times."""
     return [
         f"against {against.source}: {against.matched} samples in both, "
         f"{against.unmatched} rows without a partner",
@@ -150,7 +150,7 @@ def _many(against: Against) -> bool:
 
 
 def _by_row(against: Against) -> Table:
-    """A sample a line, older less captured of each figure."""
+    """Older less captured of each figure, a sample a line."""
     table = Table(box=None, pad_edge=False)
     table.add_column("sample")
     for figure in LIKE_WITH_LIKE:
@@ -167,4 +167,5 @@ def _by_row(against: Against) -> Table:
 
 
 def _within(interval: Interval | None) -> str:
+    """` [low, high]`, to follow a figure; empty without an interval."""
     return "" if interval is None else f" [{interval.low:.2f}, {interval.high:.2f}]"

@@ -14,9 +14,9 @@ from trace_timing.stats.comparison.figures import Level
 from trace_timing.stats.comparison.gates import GateOutcome
 from trace_timing.stats.methods.paired_test import FEWEST
 
-#: Kinds and kernels that are shown, by what they changed; --json has all.
+#: Most rows shown of batch sizes, of kinds and of kernels each; --json has all.
 SHOWN = 8
-#: More captures a side than this are no advice; then a greater change is named.
+#: Most captures a side to advise; where more are needed, a greater change is named.
 MOST_CAPTURES = 12
 CHANGES = (0.05, 0.1, 0.2, 0.3, 0.5)
 MAIN_LEVELS: tuple[Level, ...] = (
@@ -65,7 +65,7 @@ def _parts(result: ComparisonResult) -> Iterator[RenderableType]:
 
 
 def family_sentence(result: ComparisonResult) -> str:
-    """What all verdicts together promise, and what the figures are of."""
+    """The error rate of all verdicts together, and what the figures are times of."""
     if result.subject == "steps":
         what = (
             "Times are of forwards of the same stage, batch size and context. Undisturbed: the "
@@ -81,7 +81,7 @@ def family_sentence(result: ComparisonResult) -> str:
 
 
 def compared_what(result: ComparisonResult) -> str:
-    """`latencies, 24 paired samples, 3 and 3 captures`, `1,200 forwards, 3 and 3 recordings`."""
+    """What was compared: `latencies, 24 paired samples, 3 and 3 captures`."""
     a, b = result.captures
     if result.subject == "steps":
         kinds = {"latency": "", "busy": ", busy times", "recorded": ", recorded times"}
@@ -97,7 +97,7 @@ def compared_what(result: ComparisonResult) -> str:
 
 
 def changed_first(rows: Sequence[ComparedRow]) -> list[ComparedRow]:
-    """Rows with a change that was shown first, then by its size."""
+    """Rows whose verdict names a change come first; then by the size of the difference."""
     return sorted(rows, key=lambda r: (not is_change(r), -abs(r.difference_ms)))
 
 
@@ -107,11 +107,12 @@ def is_change(row: ComparedRow) -> bool:
 
 
 def _changed(result: ComparisonResult, level: Level) -> Iterator[RenderableType]:
+    """The rows of one level, changes first, under a heading that counts them."""
     rows = [row for row in result.rows if row.level == level]
     if not rows:
         return
-    told = sum(map(is_change, rows))
-    yield Text(f"\n{_TITLES[level]}: {told} of {len(rows)} changed", style="bold")
+    changes = sum(map(is_change, rows))
+    yield Text(f"\n{_TITLES[level]}: {changes} of {len(rows)} changed", style="bold")
     yield _table(changed_first(rows)[:SHOWN])
 
 
@@ -150,40 +151,42 @@ def gate_line(outcome: GateOutcome) -> str:
 
 
 def gate_word(outcome: GateOutcome) -> str:
-    """What became of a bound."""
+    """The outcome of a bound, in a word or two."""
     if outcome.fails:
         return "WITHHELD" if outcome.is_withheld else "FAILS"
     return "cannot tell" if outcome.unsure else "holds"
 
 
 def needed_sentences(result: ComparisonResult) -> list[str]:
-    """For total, main stages and the undisturbed step that cannot be told: what would tell them."""
+    """What would settle the verdicts `cannot tell` on total, main stages, undisturbed step."""
     main: tuple[Level, ...] = ("total", "stage", "undisturbed step")
     unsure = [r for r in result.rows if r.level in main and r.verdict == "cannot tell"]
     by_captures = [row for row in unsure if row.shown_frac is not None]
-    said = [_more_captures(by_captures, result)] if by_captures else []
-    said += [_more_pairs(row, result) for row in unsure if row.needed and row not in by_captures]
+    sentences = [_more_captures(by_captures, result)] if by_captures else []
+    sentences += [
+        _more_pairs(row, result) for row in unsure if row.needed and row not in by_captures
+    ]
     unknown = [row.name for row in unsure if row.needed is None]
     if unknown:
-        said.append(
+        sentences.append(
             f"{', '.join(unknown)}: too few to tell; capture the same {FEWEST} samples or more on "
             "each side."
         )
-    return said
+    return sentences
 
 
 def _more_captures(rows: Sequence[ComparedRow], result: ComparisonResult) -> str:
-    """How many captures a side show what these do not: the smallest change that is in reach."""
-    found = []
+    """How many captures a side would show a smaller change: of each row the smallest in reach."""
+    in_reach = []
     for row in rows:
         for change in (result.margin_frac, *CHANGES):
-            # Captures go with the inverse square of the change; `needed` is for the margin.
+            # Captures needed grow with 1 ÷ change²; `needed` is the number for the margin.
             scale = (log1p(result.margin_frac) / log1p(change)) ** 2
             count = max(ceil((row.needed or 0) * scale), row.n + 1)
             if count <= MOST_CAPTURES:
-                found.append(f"{row.name} {change:.0%} from {count} on")
+                in_reach.append(f"{row.name} {change:.0%} from {count} on")
                 break
-    more = f": {', '.join(found)}" if found else ""
+    more = f": {', '.join(in_reach)}" if in_reach else ""
     return (
         "Cannot tell: a change of the stated size would have been found four times out of five. "
         f"Further {rows[0].unit} of both sides (--also-a, --also-b) show smaller ones{more}."
@@ -191,6 +194,7 @@ def _more_captures(rows: Sequence[ComparedRow], result: ComparisonResult) -> str
 
 
 def _more_pairs(row: ComparedRow, result: ComparisonResult) -> str:
+    """How many pairs or runs would show a change of the margin's size."""
     each = "pairs" if row.unit == "pairs" else "runs a side"
     return (
         f"{row.name}: {row.n} {each} cannot tell; they spread by {row.spread_frac:.1%}, so some "
@@ -199,7 +203,7 @@ def _more_pairs(row: ComparedRow, result: ComparisonResult) -> str:
 
 
 def launch_sentence(result: ComparisonResult) -> str | None:
-    """What "at equal launch cost" means in this comparison; None where no ratio is."""
+    """What "at equal launch cost" means in this comparison; None where no ratio is corrected."""
     named = {row.name: row.launch_ratio for row in result.rows if row.launch_ratio is not None}
     if not named:
         return None
@@ -212,7 +216,7 @@ def launch_sentence(result: ComparisonResult) -> str | None:
 
 
 def verdict_text(row: ComparedRow) -> str:
-    """The verdict with the change that would have been seen, or what would show one."""
+    """The verdict, with the change that would have been seen, what would show one, or a reason."""
     if row.shown_frac is not None:
         return f"{row.verdict} below {row.shown_frac:.0%}"
     if row.needed is not None:

@@ -1,4 +1,4 @@
-"""A server's trace in a few lines of the terminal: the stage map, and its steps."""
+"""A server's trace for the terminal: the stage map that was used, and its steps."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from trace_timing.report.findings import ms
 from trace_timing.report.palette import LABELS
 from trace_timing.stats.trace.trace_result import TraceSummary
 
-#: Groups of steps told; the others stand in step_summary.csv.
+#: Most groups of steps that are shown; step_summary.csv has all.
 MOST_GROUPS = 6
 
 
 def stage_map_lines(traces: Sequence[TraceSummary]) -> list[str]:
-    """Which built-in maps the range names were read with; nothing where none was."""
+    """Which built-in stage maps the range names were read with; empty where none was."""
     used = Counter(trace.stage_map for trace in traces)
     named = [f"{name} ({count} of {len(traces)} traces)" for name, count in used.items() if name]
     return [f"Range names read with the stage map {', '.join(named)}."] if named else []
 
 
 def step_lines(summary: pd.DataFrame) -> list[str]:
-    """A line a group of steps, those with most steps; nothing without a server's trace.
+    """A line for each of the largest groups of steps; empty without a server's trace.
 
     Args:
-        summary: as stats.step_summaries.step_summary gives it.
+        summary: as stats.capture.step_summaries.step_summary returns it.
     """
     windows = summary[summary["time"] == "window"]
     if windows.empty:
@@ -42,6 +42,6 @@ def step_lines(summary: pd.DataFrame) -> list[str]:
 
 
 def _group(row: Mapping[Hashable, Any]) -> str:
-    known = "batch size not told" if pd.isna(row["batch_size"]) else f"batch {row['batch_size']}"
+    batch = "batch size not told" if pd.isna(row["batch_size"]) else f"batch {row['batch_size']}"
     rank = f", rank {row['rank']}" if "rank" in row else ""
-    return f"{LABELS[row['stage']]}, {known}{rank}"
+    return f"{LABELS[row['stage']]}, {batch}{rank}"

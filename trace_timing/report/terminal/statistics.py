@@ -9,22 +9,22 @@ from trace_timing.report.findings import percent, sentence
 from trace_timing.stats.capture.repeats import TOTAL, controls_for
 from trace_timing.stats.capture.statistics import Statistics
 
-#: Half-width that the number of controls is told for, and the numbers whose half-width is told.
-_WANTED, _TOLD = 0.05, (3, 10, 30)
+#: Half-width for which the number of controls is given, and numbers whose half-width is given.
+_WANTED, _NUMBERS = 0.05, (3, 10, 30)
 _PER = {"input_tokens": "an input token"}
 
 
 def statistics_lines(statistics: Statistics) -> list[str]:
-    """A sentence each on noise, repeats, growth and outliers, where there is one to say."""
+    """A sentence each on noise, repeats, growth and outliers, as far as they are known."""
     rows = [fit.row() for fit in statistics.scaling]
-    said = [
+    candidates = [
         _noise(statistics),
         _repeats(statistics),
         _growth(rows),
         step_growth(rows),
         _outliers(statistics),
     ]
-    return [line for line in said if line]
+    return [line for line in candidates if line]
 
 
 def _noise(statistics: Statistics) -> str:
@@ -44,11 +44,11 @@ def _noise(statistics: Statistics) -> str:
 
 
 def _repeats(statistics: Statistics) -> str:
-    """How many controls of a sample a precision of its total takes."""
+    """How precisely some numbers of controls give a sample's total, and how many are needed."""
     total = next((one for one in statistics.repeats if one.time == TOTAL), None)
     if total is None:
         return ""
-    known = ", ".join(f"{k} give ± {percent(total.half_widths[k])}" for k in _TOLD)
+    known = ", ".join(f"{k} give ± {percent(total.half_widths[k])}" for k in _NUMBERS)
     wanted = controls_for(total, _WANTED)
     more = "more than 30 are" if wanted is None else f"{wanted} {'is' if wanted == 1 else 'are'}"
     return (
@@ -75,10 +75,10 @@ def _slope(row: Mapping[str, Any]) -> str:
 
 
 def step_growth(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Whether a decode step grows with the cache: its latency by the controls, and its GPU work.
+    """Whether a decode step grows with the cache: its latency (from controls) and GPU busy time.
 
     Args:
-        rows: of stats.statistics.ScalingFit.
+        rows: of stats.capture.statistics.ScalingFit.
     """
     by_time = {
         row["time"]: row
@@ -86,18 +86,18 @@ def step_growth(rows: Sequence[Mapping[str, Any]]) -> str:
         if (row["of"], row["against"]) == ("decode step", "position")
     }
     latency, busy = by_time.get("latency"), by_time.get("busy")
-    said = [*_latency_growth(latency), *_busy_growth(busy)]
-    if len(said) == 2 and latency and busy and _is_told(latency) and not _holds_0(latency):
+    clauses = [*_latency_growth(latency), *_busy_growth(busy)]
+    if len(clauses) == 2 and latency and busy and _has_interval(latency) and not _holds_0(latency):
         low, high = latency["slope_lo_us"], latency["slope_hi_us"]
-        said.append("the two agree" if low <= busy["slope_us"] <= high else "the two differ")
-    return sentence("; ".join(said)) if said else ""
+        clauses.append("the two agree" if low <= busy["slope_us"] <= high else "the two differ")
+    return sentence("; ".join(clauses)) if clauses else ""
 
 
 def _latency_growth(row: Mapping[str, Any] | None) -> Iterator[str]:
     if row is None:
         return
     slope = f"{row['slope_us']:+.2f} µs a position"
-    if not _is_told(row):
+    if not _has_interval(row):
         yield f"a decode step's latency changes by {slope}, by too few controls for an interval"
     elif _holds_0(row):
         yield f"a decode step's latency shows no growth with the cache ({slope}, {_ends(row)})"
@@ -110,7 +110,7 @@ def _busy_growth(row: Mapping[str, Any] | None) -> Iterator[str]:
     if row is None:
         return
     slope = f"{row['slope_us']:+.2f} µs a position"
-    if not _is_told(row):
+    if not _has_interval(row):
         yield f"its GPU busy time changes by {slope}, in too few steps for an interval"
     elif _holds_0(row):
         yield f"its GPU busy time shows none ({slope}, {_within(row)})"
@@ -119,11 +119,12 @@ def _busy_growth(row: Mapping[str, Any] | None) -> Iterator[str]:
         yield f"its GPU busy time {grows} by {slope} {_ends(row)} in {row['points']:,} steps"
 
 
-def _is_told(row: Mapping[str, Any]) -> bool:
+def _has_interval(row: Mapping[str, Any]) -> bool:
     return row["slope_lo_us"] is not None
 
 
 def _holds_0(row: Mapping[str, Any]) -> bool:
+    """Whether the slope's interval contains 0."""
     return bool(row["slope_lo_us"] <= 0 <= row["slope_hi_us"])
 
 
@@ -136,13 +137,14 @@ def _within(row: Mapping[str, Any]) -> str:
 
 
 def _outliers(statistics: Statistics) -> str:
-    found = statistics.outliers
-    if not found:
+    outliers = statistics.outliers
+    if not outliers:
         return ""
-    explained = sum(bool(outlier.causes) for outlier in found)
-    first = found[0]
+    explained = sum(bool(outlier.causes) for outlier in outliers)
+    first = outliers[0]
     return (
-        f"{len(found)} outlier{'' if len(found) == 1 else 's'}, {explained} with a known cause; "
-        f"first: {first.sample_id}, {first.time} {first.ms:.2f} against {first.median_ms:.2f}"
+        f"{len(outliers)} outlier{'' if len(outliers) == 1 else 's'}, {explained} with a known "
+        f"cause; first: {first.sample_id}, {first.time} {first.ms:.2f} against "
+        f"{first.median_ms:.2f}"
         f"{' (' + ', '.join(first.causes) + ')' if first.causes else ''}."
     )

@@ -1,7 +1,7 @@
-"""A trace with our tracks beside its events (tracks.py says which).
+"""Write a trace with added tracks (listed in tracks.py) beside its own events.
 
-The original text is kept byte for byte; new events are put in before the end of its
-`traceEvents`, so every viewer that opens the original opens this one.
+The original text is kept byte for byte; new events are inserted at the end of its `traceEvents`,
+so every viewer that opens the original opens this one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from trace_timing.trace.events import Trace
 from trace_timing.trace.kineto.decoding import decode_loosely, ns_from_us_text
 from trace_timing.trace.kineto.text import UNREADABLE
 
-#: What may be added to a file, in its text and packed: the tracks are meant to stay within 5 %.
+#: Most that is added, as a share of the file, both as text and compressed: below 5 %.
 MOST_ADDED = 0.045
 LEVEL = 9
 
@@ -39,15 +39,15 @@ LEVEL = 9
 def write_annotated(path: Path, trace: Trace, runs: Sequence[AnnotatedRun], output: Path) -> int:
     """Write the trace at `path` with the tracks of its runs to `output`, as gzip.
 
-    Stages and warnings are written whole. Idle causes (the longest stretches
-    first) and flows (to the first op of each stage and step, then to the longest ops) follow as
-    far as the file grows by less than 5 %.
+    All stages and warnings are written. Idle causes (the longest stretches first) and flows (to
+    the first op of each stage and step, then to the longest ops) follow as long as the file grows
+    by less than 5 %.
 
     Args:
         path: Kineto JSON or JSON.gz, an object with `traceEvents` or a bare list.
-        trace: what was read from it.
+        trace: the events read from `path`.
     Returns:
-        How many events were added.
+        How many events were added, a flow counted as one.
     Raises:
         TraceError: the text has no end of `traceEvents` to add to.
     """
@@ -58,10 +58,10 @@ def write_annotated(path: Path, trace: Trace, runs: Sequence[AnnotatedRun], outp
     added = encoded(
         [event for drawn in runs for event in track_events(drawn.trace or trace, drawn)]
     )
-    more = _optional(trace, runs, text[begin : end + 1])
-    more = _fitting(more, int(len(text) * MOST_ADDED) - _size(added))
-    packed_room = int(len(packed) * MOST_ADDED * _ratio(added + more))
-    added += _fitting(more, packed_room - _size(added))
+    optional = _optional(trace, runs, text[begin : end + 1])
+    optional = _fitting(optional, int(len(text) * MOST_ADDED) - _size(added))
+    packed_room = int(len(packed) * MOST_ADDED * _ratio(added + optional))
+    added += _fitting(optional, packed_room - _size(added))
     comma = b"," if added and text[:end].rstrip()[-1:] not in (b"[", b",") else b""
     packed += packer.compress(comma + b"\n" + b",\n".join(added) + b"\n" + text[end:])
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,10 @@ def _read(path: Path) -> bytes:
 
 
 def _optional(trace: Trace, runs: Sequence[AnnotatedRun], events: bytes) -> list[bytes]:
-    """Flows to first ops; then idle causes and other flows, three to one. A flow is one piece."""
+    """Events that may be left out, the most useful first; both ends of a flow are one item.
+
+    Flows to first ops; then idle causes and other flows, three to one.
+    """
     arrows = [
         (arrow, _op(drawn.trace or trace, arrow)) for drawn in runs for arrow in flows(drawn.run)
     ]
@@ -92,30 +95,32 @@ def _optional(trace: Trace, runs: Sequence[AnnotatedRun], events: bytes) -> list
 
 
 def _op(trace: Trace, arrow: Flow) -> Op:
+    """Start and name of the op that a flow leads to."""
     return arrow.op_start_ns, trace.names[trace.events.name[arrow.op_row]]
 
 
 def _op_tracks(wanted: Collection[Op], events: bytes) -> OpTracks:
-    """Where the file has the ops: found by start and name, since tracks differ by vendor."""
-    found: dict[Op, tuple[Any, Any]] = {}
+    """Track of each wanted op in the file, matched by start and name: tracks differ by vendor."""
+    tracks: dict[Op, tuple[Any, Any]] = {}
     try:
         written, _ = decode_loosely(events)
     except UNREADABLE:
-        return found  # damaged, yet read: nothing can be drawn to its ops
+        return tracks  # a damaged file, which the reader could still use: no flows
     for event in written:
         op = (ns_from_us_text(event.ts) or 0, event.name)
         if op in wanted:
-            found[op] = (event.pid, event.tid)
-    return found
+            tracks[op] = (event.pid, event.tid)
+    return tracks
 
 
 def _ratio(events: Sequence[bytes]) -> float:
-    """How much smaller our events get when packed."""
+    """Size of events as text ÷ compressed."""
     text = b",\n".join(events)
     return len(text) / max(len(zlib.compress(text, LEVEL)), 1)
 
 
 def _size(events: Sequence[bytes]) -> int:
+    """Bytes of the events with their separators."""
     return sum(map(len, events)) + 2 * len(events)
 
 
@@ -131,13 +136,13 @@ def _fitting(events: Sequence[bytes], room: int) -> list[bytes]:
 
 
 class _Outer(msgspec.Struct):
-    """The one member that matters, as the bytes it is written in."""
+    """The top level of a trace: `traceEvents` alone, undecoded."""
 
     traceEvents: msgspec.Raw
 
 
 def events_span(text: bytes, name: str) -> tuple[int, int]:
-    """Where the brackets stand that open and close `traceEvents` (or a bare list).
+    """Offsets of the brackets that open and close `traceEvents` (or a bare list).
 
     Raises:
         TraceError: there are none.

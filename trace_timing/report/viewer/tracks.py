@@ -1,9 +1,9 @@
-"""Our tracks for one run, as events of the Trace Event Format.
+"""The tracks added for one run, as events of the Trace Event Format.
 
-A run is a process of its own, with a thread for its stages, one for why the device idled, and one
-for each warning. Complete events (`X`), metadata (`M`) and flows (`s`
-and `f`, from a stage to a kernel that it launched). Times are µs, written digit by digit: a
-float64 does not hold the nanoseconds of timestamps since 1970.
+A run is a process of its own, with a thread for its stages, one for causes of idle time, and one
+for each warning. Events are complete (`X`), metadata (`M`) or ends of a flow (`s` and `f`, from a
+stage to a kernel that it launched). Times are µs, formatted from integers: a float64 cannot hold
+the nanoseconds of timestamps since 1970.
 Source: Trace Event Format, https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
 """
 
@@ -25,30 +25,30 @@ from trace_timing.trace.events import NONE, Trace
 from trace_timing.units import NS_PER_US
 
 Event = dict[str, Any]
-#: Start and name of an op; (pid, tid) of it in the file.
+#: Start and name of an op; its (pid, tid) in the file.
 Op = tuple[int, str]
 OpTracks = Mapping[Op, tuple[Any, Any]]
 
 CATEGORY = "trace-timing"
-#: Far from real process ids.
+#: Above real process ids.
 FIRST_PID = 900_000_000
 STAGES_TID, IDLE_TID, FIRST_WARNING_TID = 0, 1, 2
-#: Flow ids of one trace share a space: Kineto's are correlation ids, which count up from 1.
+#: Above the ids of Kineto's own flows, which are correlation ids and count up from 1.
 FIRST_FLOW = 3_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotatedRun:
-    """A run as it is drawn beside the original events."""
+    """A run to add tracks for."""
 
     run: RunTimeline
-    #: What the run's rows point into, where that is not the trace of the whole file.
+    #: The trace that the run's rows index, if not that of the whole file.
     trace: Trace | None = None
     warnings: tuple[FigureWarning, ...] = ()
 
 
 def track_events(trace: Trace, drawn: AnnotatedRun) -> list[Event]:
-    """What a run always gets: names of its tracks, stages, warnings."""
+    """The events that every run gets: names of its tracks, stages, warnings."""
     run, pid = drawn.run, FIRST_PID + drawn.run.ordinal
     events = [
         _meta(pid, 0, "process_name", f"trace-timing: run {run.ordinal}, clock = {run.clock}"),
@@ -65,9 +65,10 @@ def track_events(trace: Trace, drawn: AnnotatedRun) -> list[Event]:
 
 
 def _stages(pid: int, run: RunTimeline, idle: IdleStretches) -> Iterator[Event]:
-    """Adjoining tiles of one key as one event.
+    """One event for each stretch of adjoining tiles of one key.
 
-    Each says its busy time and its idle time by cause: these add up to it. Or why neither is known.
+    Its args are busy time and idle time by cause, which add up to its length; or why the stage was
+    not recorded.
     """
     first, last = _stretches(run.tiles.key)
     busy = _busy_before(run.tiles)
@@ -90,7 +91,7 @@ def _stages(pid: int, run: RunTimeline, idle: IdleStretches) -> Iterator[Event]:
 
 
 def _idle_by_cause(starts: IntArray, idle: IdleStretches) -> IntArray:
-    """Idle ns of each stage's event (a row) by cause (a column)."""
+    """Idle ns, a row for each stage event and a column for each cause."""
     sums = np.zeros((len(starts), len(CAUSES)), np.int64)
     row = np.searchsorted(starts, idle.start_ns, side="right") - 1
     np.add.at(sums, (row, idle.cause), idle.end_ns - idle.start_ns)
@@ -110,7 +111,7 @@ def _busy_before(tiles: Tiles) -> IntArray:
 
 
 def _warning(pid: int, tid: int, run: RunTimeline, warning: FigureWarning) -> Event:
-    """A warning over what it is about: the extent of its stage, else the whole run."""
+    """A warning as an event over the extent of its stage, else over the whole run."""
     start, end = run.window_start_ns, run.window_end_ns
     of_stage = [i for i, key in enumerate(run.keys) if key.stage == warning.stage]
     tiles = np.flatnonzero(np.isin(run.tiles.key, of_stage))
@@ -121,7 +122,7 @@ def _warning(pid: int, tid: int, run: RunTimeline, warning: FigureWarning) -> Ev
 
 
 def idle_events(trace: Trace, run: RunTimeline) -> list[Event]:
-    """Why the device idled, the longest stretch first."""
+    """Idle stretches named by cause, the longest first."""
     idle, pid = idle_stretches(trace, run), FIRST_PID + run.ordinal
     lengths = idle.end_ns - idle.start_ns
     events = []
@@ -141,15 +142,15 @@ class Flow:
     pid: int
     op_row: int
     op_start_ns: int
-    #: Where the arrow stands: well inside both events, since viewers read an instant on a border
-    #: as the event before it.
+    #: Times of the two ends, well inside both events: viewers take an instant on a border for the
+    #: event before it.
     from_ns: int
     to_ns: int
-    #: Whether the op is the first of that event.
+    #: Whether the op is the first of the stage's event.
     is_first: bool
 
     def events(self, number: int, track: tuple[Any, Any]) -> list[Event]:
-        """Its two ends: `number` is the flow's own, `track` the op's (pid, tid) in the file."""
+        """Its two ends; `number` identifies the flow, `track` is the op's in the file."""
         common = {"cat": CATEGORY, "name": "launched in", "id": FIRST_FLOW + number}
         start = {"ph": "s", "pid": self.pid, "tid": STAGES_TID, "ts": _us(self.from_ns)}
         pid, tid = track
@@ -158,9 +159,10 @@ class Flow:
 
 
 def flows(run: RunTimeline) -> list[Flow]:
-    """From each stage's event to its first op, then to its others, the longest op first.
+    """Flows from each stage's event to its first op, then to its others, the longest op first.
 
-    An op that begins outside its stage's event has none: the event shown there is another's.
+    An op that starts outside its stage's events has none: the event at that time is another
+    stage's.
     """
     first, last = _stretches(run.tiles.key)
     starts, ends = run.tiles.start_ns[first], run.tiles.end_ns[last]
@@ -198,8 +200,8 @@ def _thread(pid: int, tid: int, name: str) -> list[Event]:
 
 
 def _meta(pid: int, tid: int, name: str, value: str | int) -> Event:
-    told = {"sort_index": value} if isinstance(value, int) else {"name": value}
-    return {"ph": "M", "pid": pid, "tid": tid, "name": name, "ts": 0, "args": told}
+    args = {"sort_index": value} if isinstance(value, int) else {"name": value}
+    return {"ph": "M", "pid": pid, "tid": tid, "name": name, "ts": 0, "args": args}
 
 
 def _complete(pid: int, tid: int, name: str, start_ns: int, dur_ns: int) -> Event:
@@ -215,6 +217,6 @@ def _complete(pid: int, tid: int, name: str, start_ns: int, dur_ns: int) -> Even
 
 
 def _us(ns: int) -> msgspec.Raw:
-    """µs of ns, exact in its digits."""
+    """ns as a number of µs with all its digits."""
     whole, rest = divmod(ns, NS_PER_US)
     return msgspec.Raw(f"{whole}.{rest:03d}".encode() if rest else str(whole).encode())

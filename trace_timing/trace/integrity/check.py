@@ -64,8 +64,8 @@ def _result(check: Check[Subject], found: Found) -> IntegrityResult:
     )
 
 
-def told(trace: Trace, row: int) -> str:
-    """Describe an event for evidence: its kind, name and begin."""
+def event_text(trace: Trace, row: int) -> str:
+    """An event's kind, name and start as text, for evidence."""
     events = trace.events
     kind = Kind(events.kind[row]).name.lower()
     name = trace.names[events.name[row]]

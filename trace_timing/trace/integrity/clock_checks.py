@@ -11,7 +11,7 @@ from trace_timing.arrays import BoolArray, IntArray
 from trace_timing.memoize import cached_per_object
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import Kind, Trace
-from trace_timing.trace.integrity.check import Found, passed, told
+from trace_timing.trace.integrity.check import Found, event_text, passed
 from trace_timing.trace.integrity.linked import LinkedOps, linked_ops
 from trace_timing.trace.links import gpu_op_rows
 from trace_timing.trace.marks import marks_of
@@ -68,7 +68,7 @@ def _early(trace: Trace, *, below: bool) -> Found:
     if most <= 0 or (most <= SKEW_NS) != below:
         return passed(f"launch to start at least {-most} ns")
     count = int((early > 0).sum())
-    first = told(trace, int(linked_ops(trace).op[worst]))
+    first = event_text(trace, int(linked_ops(trace).op[worst]))
     return Found(count=count, evidence=f"{count} ops, by up to {most} ns: {first}")
 
 
@@ -93,7 +93,7 @@ def _late(trace: Trace, *, below: bool) -> Found:
     op = int(waits.op[np.argmax(waits.late_ns)])
     return Found(
         count=len(waits.op),
-        evidence=f"{len(waits.op)} calls, by up to {worst} ns: {told(trace, op)}",
+        evidence=f"{len(waits.op)} calls, by up to {worst} ns: {event_text(trace, op)}",
     )
 
 
@@ -223,11 +223,10 @@ def _most(wait: IntArray) -> int:
 
 
 def _waited(trace: Trace, linked: LinkedOps, wait: IntArray) -> Found:
+    """The ops whose wait is not 0, with the longest wait as evidence."""
     count, worst = int((wait > 0).sum()), int(np.argmax(wait))
-    return Found(
-        count=count,
-        evidence=f"{count} ops, {told(trace, int(linked.op[worst]))} after {int(wait[worst])} ns",
-    )
+    op = event_text(trace, int(linked.op[worst]))
+    return Found(count=count, evidence=f"{count} ops, {op} after {int(wait[worst])} ns")
 
 
 @cached_per_object

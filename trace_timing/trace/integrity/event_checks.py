@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from trace_timing.trace.events import GPU_OP_KINDS, Kind, Trace
-from trace_timing.trace.integrity.check import Found, passed, told
+from trace_timing.trace.integrity.check import Found, event_text, passed
 from trace_timing.units import NS_PER_S
 
 #: Distance of the next event from which on a time of 0 is a fault: traces may begin at 0.
@@ -25,7 +25,7 @@ def at_zero(trace: Trace) -> Found:
         return passed(f"{len(rows)} ops and calls")
     return Found(
         count=len(zero),
-        evidence=f"{len(zero)} events, the first {told(trace, int(zero[0]))}; "
+        evidence=f"{len(zero)} events, the first {event_text(trace, int(zero[0]))}; "
         f"the others begin at {begins} ns",
     )
 

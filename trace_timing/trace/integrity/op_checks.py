@@ -9,7 +9,7 @@ from trace_timing.api_call_names import LAUNCHING, CallRole
 from trace_timing.arrays import BoolArray, IntArray
 from trace_timing.trace.calls import calls_that
 from trace_timing.trace.events import NONE, Events, Kind, Trace
-from trace_timing.trace.integrity.check import Found, passed, told
+from trace_timing.trace.integrity.check import Found, event_text, passed
 from trace_timing.trace.integrity.counts import STREAM_OVERLAP_NS, check_integrity
 from trace_timing.trace.integrity.linked import linked_ops
 from trace_timing.trace.links import gpu_op_rows
@@ -43,7 +43,7 @@ def zero_length_ops(trace: Trace) -> Found:
     empty = ops[events.dur_ns[ops] == 0]
     if not len(empty) or trace.info.rounded_to_us:
         return passed(f"{len(ops)} GPU ops")
-    first = told(trace, int(empty[0]))
+    first = event_text(trace, int(empty[0]))
     return Found(count=len(empty), evidence=f"{len(empty)} of {len(ops)} ops, the first {first}")
 
 
@@ -66,9 +66,9 @@ def doubled_events(trace: Trace) -> Found:
     )
     if not len(again):
         return passed(f"{len(ops)} ops and {len(calls)} calls, each once")
+    first = event_text(trace, int(again[0]))
     return Found(
-        count=len(again),
-        evidence=f"{len(again)} of {len(ops) + len(calls)}, the first {told(trace, int(again[0]))}",
+        count=len(again), evidence=f"{len(again)} of {len(ops) + len(calls)}, the first {first}"
     )
 
 
@@ -120,7 +120,7 @@ def out_of_order(trace: Trace) -> Found:
     return Found(
         count=int(early.sum()),
         evidence=f"{int(early.sum())} ops, one {int(early_ns[worst])} ns before "
-        f"{told(trace, int(op[worst]))}, which was launched earlier",
+        f"{event_text(trace, int(op[worst]))}, which was launched earlier",
     )
 
 
@@ -140,7 +140,7 @@ def falling_ids(trace: Trace) -> Found:
     return Found(
         count=int(falls.sum()),
         evidence=f"{int(falls.sum())} launches, id {int(ids[first + 1])} after {int(ids[first])}: "
-        f"{told(trace, int(launch[first + 1]))}",
+        f"{event_text(trace, int(launch[first + 1]))}",
     )
 
 
@@ -176,7 +176,7 @@ def shared_launches(trace: Trace) -> Found:
     return Found(
         count=int(shared.sum()),
         evidence=f"{int(shared.sum())} of {len(op)} ops; {int((launch == first).sum())} of "
-        f"them share {told(trace, first)}, which is no graph",
+        f"them share {event_text(trace, first)}, which is no graph",
     )
 
 
@@ -198,6 +198,6 @@ def long_last_ops(trace: Trace) -> Found:
         return passed(f"the longest op before a last one takes {longest} ns")
     return Found(
         count=len(odd),
-        evidence=f"{told(trace, int(odd[0]))} takes {int(events.dur_ns[odd[0]])} ns, "
+        evidence=f"{event_text(trace, int(odd[0]))} takes {int(events.dur_ns[odd[0]])} ns, "
         f"the longest of the others {longest} ns",
     )

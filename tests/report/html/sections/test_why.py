@@ -1,4 +1,4 @@
-"""The page `why` speaks once for many runs, and is silent where there is nothing to say."""
+"""The page `why`: one text for many runs, none without a table."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_of_several_ranks_the_slowest_is_named() -> None:
     assert TITLES["ranks"] in section.tables
 
 
-def test_nodes_told_by_order_are_said_to_be_so() -> None:
+def test_a_sentence_says_that_nodes_are_numbered_by_order() -> None:
     (section,) = [
         s for s in analyze(WHY_TRACES / "graphs").report_data().sections if s.slug == "why"
     ]

@@ -1,1 +1,1 @@
-"""Pages that bring their own data."""
+"""Further pages of a report: why, statistics, comparison, audit, older results."""

@@ -1,4 +1,4 @@
-"""An audit of older results as pages: one of all files where there are several, one a file."""
+"""An audit of older results as pages: one a file, and an overview where there are several."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _VALID, _INVALID = "#0072b2", "#d55e00"
 def audit_sections(
     results: Sequence[AuditResult], captured: pd.DataFrame | None = None
 ) -> tuple[Section, ...]:
-    """The pages of an audit; the first says how many rows of each file are valid.
+    """The pages of an audit; of several files the first page says how many rows are valid.
 
     Args:
-        captured: schema.SAMPLES of the capture that results are held against.
+        captured: schema.SAMPLES of the capture that older results are compared with.
     """
     if len(results) == 1:
         return (audit_section(results[0], slug="audit", title="Audit", captured=captured),)
@@ -57,7 +57,7 @@ def _overview(results: Sequence[AuditResult]) -> Section:
 
 
 def _counts(group: AuditGroup) -> dict[str, Any]:
-    """A group as a row; where no difference is negative its mean and range are of none."""
+    """A group as a row; mean and range of negative differences read `none` where there are none."""
     row = asdict(group)
     for name in ("negative_mean_ms", "negative_min_ms", "negative_max_ms"):
         row[name] = "none" if row[name] is None else f"{row[name]:,.3f}"
@@ -67,7 +67,7 @@ def _counts(group: AuditGroup) -> dict[str, Any]:
 def audit_section(
     result: AuditResult, *, slug: str, title: str, captured: pd.DataFrame | None = None
 ) -> Section:
-    """One file: what its rows are worth, why, the fencepost, and every row."""
+    """The page of one file: valid rows, reasons, decode by length, comparison, and every row."""
     tables = {
         "Reasons": pd.DataFrame(
             [{"reason": n, "rows": c, "meaning": REASONS[n]} for n, c in result.reasons.items()]
@@ -98,11 +98,11 @@ def audit_section(
 
 
 def _sentences(result: AuditResult) -> tuple[str, ...]:
-    said = fencepost_sentences(result.fencepost) if result.fencepost else []
-    said += [f"{d.message}: {d.evidence}. To do: {d.remedy}" for d in result.findings]
-    said += against_sentences(result.against) if result.against else []
-    # A file's name keeps its first letter.
-    return (f"{counts_sentence(result)}.", *map(sentence, said))
+    texts = fencepost_sentences(result.fencepost) if result.fencepost else []
+    texts += [f"{d.message}: {d.evidence}. To do: {d.remedy}" for d in result.findings]
+    texts += against_sentences(result.against) if result.against else []
+    # Not by sentence(): the file's name must keep its first letter.
+    return (f"{counts_sentence(result)}.", *map(sentence, texts))
 
 
 def _figures(result: AuditResult) -> dict[str, go.Figure]:
@@ -115,7 +115,7 @@ def _figures(result: AuditResult) -> dict[str, go.Figure]:
 
 
 def differences(result: AuditResult) -> go.Figure:
-    """Each row's unclamped difference over its output length; below zero no decode can be."""
+    """Each row's unclamped difference by output length; no decode takes less than 0 ms."""
     rows = [row for row in result.judged if row.difference_ms is not None]
     figure = go.Figure(
         [
@@ -134,7 +134,7 @@ def differences(result: AuditResult) -> go.Figure:
 
 
 def rates(fencepost: Fencepost) -> go.Figure:
-    """Median decode rate by output length: divided by N, and by N − 1."""
+    """Median decode time by output length N: divided by N, and by N − 1."""
     figure = go.Figure()
     for column, name, colour, dash in (
         ("per_token_ms", "÷ N tokens", _INVALID, "dash"),
@@ -153,9 +153,9 @@ def rates(fencepost: Fencepost) -> go.Figure:
 
 
 def _points(
-    valid: bool, x: Sequence[Any], y: Sequence[float | None], said: Sequence[str], hover: str
+    valid: bool, x: Sequence[Any], y: Sequence[float | None], labels: Sequence[str], hover: str
 ) -> go.Scatter:
-    """Rows that are valid, or those that are not, each a point; `said` is shown by `hover`."""
+    """A point for each row, in the look of valid or of invalid rows; `hover` shows the `labels`."""
     name, colour, symbol = ("valid", _VALID, "circle") if valid else ("invalid", _INVALID, "x")
     return go.Scatter(
         x=x,
@@ -163,22 +163,23 @@ def _points(
         mode="markers",
         name=name,
         marker={"color": colour, "symbol": symbol, "size": 7, "opacity": 0.7},
-        customdata=said,
+        customdata=labels,
         hovertemplate=hover,
         meta={"column": "difference_ms", "valid": valid},
     )
 
 
 def _over_tokens(figure: go.Figure, *, height: int) -> go.Figure:
+    """Set the axes of a figure by output length."""
     styled(figure, x="output tokens", y="ms", height=height)
     lengths = [x for trace in figure.data for x in trace.x if x is not None]
-    # plotly would put ticks at 1.5 tokens.
+    # On a short axis plotly would put ticks at half a token.
     few = bool(lengths) and max(lengths) - min(lengths) <= 10
     return figure.update_xaxes(dtick=1) if few else figure
 
 
 def biases(against: Against) -> go.Figure:
-    """Older less captured of every row that both have, a column of points a figure."""
+    """Older less captured time of every row in both, a column of points for each time."""
     figure = go.Figure(
         [
             _points(
@@ -197,11 +198,12 @@ def biases(against: Against) -> go.Figure:
 
 
 def _summaries(against: Against | None) -> pd.DataFrame:
+    """The comparison's summaries as a table, with the intervals' ends as columns."""
     rows = []
     for summary in against.summaries if against else ():
         row = asdict(summary)
-        around = row.pop("interval")
-        row["median_difference_lo_ms"] = around["low"] if around else None
-        row["median_difference_hi_ms"] = around["high"] if around else None
+        interval = row.pop("interval")
+        row["median_difference_lo_ms"] = interval["low"] if interval else None
+        row["median_difference_hi_ms"] = interval["high"] if interval else None
         rows.append(row)
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""First screen of an audit held against a capture: older figures beside ours, negatives in red."""
+"""First screen of an audit that has a capture to compare with: older figures beside captured."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trace_timing.stats.audit.audit import AuditResult
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Older figure → slug, label, word of the glossary, stage whose colour it has.
+#: Time of the older results → slug, label, glossary word, stage whose colour it has.
 _FIGURES: dict[str, tuple[str, str, str, Stage | None]] = {
     "T_vision_total": ("vision", "Vision", "vision", "vision"),
     "T_LLM_prefill": ("prefill", "Prefill", "prefill", "prefill"),
@@ -63,27 +63,29 @@ def audit_screen(result: AuditResult, against: Against, samples: pd.DataFrame) -
 
 
 def older_figures(result: AuditResult, against: Against) -> dict[str, OlderFigure]:
-    """What older results say, by time: medians over the samples that both have."""
-    found = {}
+    """Older figures by time: medians over the samples in both."""
+    figures = {}
     for name in _FIGURES:
         if values := [row.older_ms for row in against.rows if row.figure == name]:
-            found[name] = _older(name, result, values)
-    return found
+            figures[name] = _older(name, result, values)
+    return figures
 
 
 def _tile(name: str, result: AuditResult, against: Against, samples: pd.DataFrame) -> Tile:
+    """The captured median of one time, with the older one beside it."""
     slug, label, word, _ = _FIGURES[name]
     rows = [row for row in against.rows if row.figure == name]
     value = float(np.median([row.captured_ms for row in rows]))
     source, source_word = source_of(samples)
-    own = f"{name}_ms" in samples and name != "T_LLM_decode"
+    # The older decode contains sampling and rest, so decode's own interval is not its interval.
+    has_interval = f"{name}_ms" in samples and name != "T_LLM_decode"
     return Tile(
         slug=slug,
         label=label,
         word=word,
         ms=value,
         figure=ms(value),
-        plus_minus=plus_minus(half_frac(samples, name)) if own else "",
+        plus_minus=plus_minus(half_frac(samples, name)) if has_interval else "",
         lines=(),
         source=source,
         source_word=source_word,
@@ -93,7 +95,7 @@ def _tile(name: str, result: AuditResult, against: Against, samples: pd.DataFram
 
 
 def _older(name: str, result: AuditResult, values: list[float]) -> OlderFigure:
-    """The older median; of decode the worst row before the clamp hid it."""
+    """The older median; for decode also the most negative row, as it was before clamping."""
     middle = float(np.median(values))
     negative = ""
     if name == "T_LLM_decode" and result.negatives:
@@ -108,11 +110,12 @@ def _older(name: str, result: AuditResult, values: list[float]) -> OlderFigure:
 
 
 def _bar(name: str, tile: Tile, samples: pd.DataFrame) -> Bar:
+    """The bar of one time, as long as its tile says."""
     _, label, _, stage = _FIGURES[name]
-    own = name != "T_LLM_decode"
+    has_interval = name != "T_LLM_decode"
     measured = samples[samples["latency_source"] != "recorded"]
     ends = [
-        float(measured[f"{name}_{end}_ms"].median()) if own and len(measured) else None
+        float(measured[f"{name}_{end}_ms"].median()) if has_interval and len(measured) else None
         for end in ("lo", "hi")
     ]
     row = LatencyRow(
@@ -121,7 +124,7 @@ def _bar(name: str, tile: Tile, samples: pd.DataFrame) -> Bar:
         stage=stage,
         samples=len(samples),
         ms=tile.ms or 0.0,
-        half_frac=half_frac(samples, name) if own else None,
+        half_frac=half_frac(samples, name) if has_interval else None,
         low_ms=ends[0],
         high_ms=ends[1],
         busy_ms=None,
@@ -133,16 +136,18 @@ def _bar(name: str, tile: Tile, samples: pd.DataFrame) -> Bar:
 
 
 def _trust(result: AuditResult) -> TrustLine:
+    """How many older rows are valid, as a sentence."""
     negative = len(result.negatives)
     if result.valid == result.rows:
         return TrustLine("good", f"All {result.rows:,} older rows are valid.")
-    said = f"Not valid: {result.rows - result.valid:,} of {result.rows:,} older rows"
+    text = f"Not valid: {result.rows - result.valid:,} of {result.rows:,} older rows"
     if negative:
-        said += f"; in {negative:,} vision and prefill together exceed the total"
-    return TrustLine("bad", f"{said}.")
+        text += f"; in {negative:,} vision and prefill together exceed the total"
+    return TrustLine("bad", f"{text}.")
 
 
 def _finding(result: AuditResult) -> MainFinding | None:
+    """The arithmetic of the most negative row; None where no row is negative."""
     if not result.negatives:
         return None
     worst = min(result.negatives, key=lambda row: row.difference_ms)

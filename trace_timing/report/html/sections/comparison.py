@@ -1,4 +1,4 @@
-"""A comparison as a page: what differs, every verdict, and the ratios drawn."""
+"""A comparison as a page: sentences, figures of ratios and times, every verdict."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trace_timing.report.terminal.comparison import (
 from trace_timing.stats.comparison.compare import ComparedRow, ComparisonResult, Verdict
 from trace_timing.stats.comparison.gates import GateOutcome
 
-#: Told apart by hue and lightness, and by the marker's shape.
+#: Colour and marker of each verdict: hue, lightness and shape all differ.
 LOOKS: dict[Verdict, tuple[str, str]] = {
     "slower": ("#d55e00", "triangle-right"),
     "faster": ("#009e73", "triangle-left"),
@@ -38,7 +38,7 @@ _STAGES = ("total", "stage", "minor stage", "undisturbed step", "per token")
 
 
 def comparison_section(result: ComparisonResult, gates: Sequence[GateOutcome] = ()) -> Section:
-    """One page: sentences, ratios with intervals, every verdict, the conditions that differ."""
+    """The page of a comparison; figures and tables without data are left out."""
     stages = [row for row in result.rows if row.level in _STAGES]
     busy = [row for row in result.rows if row.level == "busy"]
     batches = [row for row in result.rows if row.level == "batch"]
@@ -75,26 +75,26 @@ def _times_title(result: ComparisonResult) -> str:
 
 
 def ratios(rows: Sequence[ComparedRow], margin_frac: float) -> go.Figure:
-    """B ÷ A of each row with its 95 % interval; the band is the margin that does not matter."""
+    """B ÷ A of each row with its 95 % interval; the band is the margin of `no difference shown`."""
     figure = go.Figure()
     known = [row for row in rows if row.ratio == row.ratio]
     for verdict, (colour, symbol) in LOOKS.items():
-        some = [(i, row) for i, row in enumerate(known) if row.verdict == verdict]
-        if not some:
+        alike = [(i, row) for i, row in enumerate(known) if row.verdict == verdict]
+        if not alike:
             continue
         figure.add_scatter(
-            x=[row.ratio for _, row in some],
-            y=[i for i, _ in some],
+            x=[row.ratio for _, row in alike],
+            y=[i for i, _ in alike],
             error_x={
                 "type": "data",
-                "array": [_reach(row)[1] for _, row in some],
-                "arrayminus": [_reach(row)[0] for _, row in some],
+                "array": [_reach(row)[1] for _, row in alike],
+                "arrayminus": [_reach(row)[0] for _, row in alike],
                 "color": colour,
             },
             mode="markers",
             name=verdict,
             marker={"color": colour, "symbol": symbol, "size": 11},
-            customdata=[row.name for _, row in some],
+            customdata=[row.name for _, row in alike],
             hovertemplate="%{customdata}: ×%{x:.3f}, " + verdict + "<extra></extra>",
             meta={"column": "ratio", "verdict": verdict},
         )
@@ -112,7 +112,7 @@ def ratios(rows: Sequence[ComparedRow], margin_frac: float) -> go.Figure:
 
 
 def _reach(row: ComparedRow) -> tuple[float, float]:
-    """From the ratio down and up to the ends of its interval; 0 where it has none."""
+    """Lengths of a ratio's error bar, down and up; 0 where it has no interval."""
     around = row.ratio_interval
     return (row.ratio - around.low, around.high - row.ratio) if around else (0.0, 0.0)
 
@@ -138,6 +138,7 @@ def _table(rows: Sequence[ComparedRow]) -> pd.DataFrame:
 
 
 def _flat(row: ComparedRow) -> dict[str, Any]:
+    """A row of the page's tables."""
     around = row.ratio_interval
     return {
         "name": row.name,
@@ -165,7 +166,7 @@ def _sentences(result: ComparisonResult, gates: Sequence[GateOutcome]) -> tuple[
     launches = launch_sentence(result)
     return (
         f"B ({result.b}) against A ({result.a}): {compared_what(result)}.",
-        *_told(result),
+        *_verdict_sentences(result),
         *(sentence(gate_line(outcome)) for outcome in gates),
         *map(sentence, result.notes),
         *([launches] if launches else []),
@@ -174,18 +175,19 @@ def _sentences(result: ComparisonResult, gates: Sequence[GateOutcome]) -> tuple[
     )
 
 
-def _told(result: ComparisonResult) -> list[str]:
-    """A sentence a verdict over total and stages."""
+def _verdict_sentences(result: ComparisonResult) -> list[str]:
+    """A sentence for each verdict, naming the times of total and stages that have it."""
     stages = [row for row in result.rows if row.level in (*_STAGES, "busy")]
-    said = []
+    sentences = []
     for verdict in LOOKS:
         names = [_named(row) for row in stages if row.verdict == verdict]
         if names:
-            said.append(sentence(f"{verdict}: {', '.join(names)}"))
-    return said
+            sentences.append(sentence(f"{verdict}: {', '.join(names)}"))
+    return sentences
 
 
 def _named(row: ComparedRow) -> str:
+    """Its name; of a change also the ratio and its interval."""
     around = row.ratio_interval
     if not is_change(row) or around is None:
         return row.name

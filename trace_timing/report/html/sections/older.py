@@ -1,4 +1,4 @@
-"""Older results of the same samples in the report of a capture: beside our figures, and a page."""
+"""Older results of the same samples in a capture's report: on the first screen, and a page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trace_timing.stats.audit.row_validity import judge
 
 
 def with_older(data: ReportData, older: OlderResults) -> ReportData:
-    """The same with older figures on the first screen, and their audit as a page of its own.
+    """Add older figures to the first screen, and their audit as a page.
 
     Raises:
         UsageError: no sample id is in both.

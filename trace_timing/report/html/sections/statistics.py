@@ -1,4 +1,4 @@
-"""The page of statistics: spread of each time, noise floor, outliers, growth with size."""
+"""The page Statistics: spread of each time, controls, noise floor, growth with size, outliers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from trace_timing.stats.capture.growth_groups import prefill_groups, step_groups
 from trace_timing.stats.capture.statistics import ScalingFit, Statistics
 from trace_timing.stats.capture.summaries import summary_table
 
-#: Kind of time → colour and dash, as the step figures have them.
+#: Kind of time → colour and dash, the same as in the figures of steps.
 _LOOKS = {
     "latency": (COLOURS["decode"], "solid"),
     "recorded": (RECORDED_COLOUR, "dashdot"),
     "busy": (BUSY_COLOUR, "dot"),
 }
-#: Up to so many points each is drawn large: three small ones would be lost on the chart.
+#: Most points that are drawn large: three small ones would be overlooked.
 FEW_POINTS = 30
 _SIZES = {
     "input_tokens": "input tokens",
@@ -77,17 +77,18 @@ def statistics_section(
 
 
 def _figures(fits: Sequence[ScalingFit]) -> dict[str, Figure]:
-    found: dict[str, Figure] = {}
+    """A figure for each pair of time and size, with the fits of all its kinds of time."""
+    figures: dict[str, Figure] = {}
     for fit in fits:
         title = f"{fit.of.capitalize()} against {_SIZES[fit.against]}"
-        if title not in found:
-            found[title] = _figure(_SIZES[fit.against])
-        _add(found[title], fit)
-    return found
+        if title not in figures:
+            figures[title] = _figure(_SIZES[fit.against])
+        _add(figures[title], fit)
+    return figures
 
 
 def _by_configuration(samples: pd.DataFrame, steps: pd.DataFrame) -> dict[str, Figure]:
-    """Growth by configuration, with the intervals; none of what has no latency."""
+    """Figures of prefill and decode step by configuration; none for a time without latencies."""
     from trace_timing.report.figures.growth import by_configuration
 
     groups = {
@@ -96,10 +97,10 @@ def _by_configuration(samples: pd.DataFrame, steps: pd.DataFrame) -> dict[str, F
     }
     return {
         f"{of} against {_SIZES[size]}, by configuration": by_configuration(
-            found, x=_SIZES[size], lines=size == "position"
+            grouped, x=_SIZES[size], lines=size == "position"
         )
-        for (of, size), found in groups.items()
-        if found
+        for (of, size), grouped in groups.items()
+        if grouped
     }
 
 
@@ -115,6 +116,7 @@ def _figure(size: str) -> Figure:
 
 
 def _add(figure: Figure, fit: ScalingFit) -> None:
+    """Draw the points of a fit, and its line."""
     colour, dash = _LOOKS[fit.kind]
     few = len(fit.x) <= FEW_POINTS
     figure.add_scatter(
@@ -128,7 +130,7 @@ def _add(figure: Figure, fit: ScalingFit) -> None:
         meta={"column": f"{fit.kind}_ms"},
     )
     if fit.line.slope_interval is None:
-        # Through so few points a line would claim a growth or fall that nobody can tell.
+        # Too few points: a line would claim growth or decline that they do not show.
         return
     ends = [float(min(fit.x)), float(max(fit.x))]
     figure.add_scatter(

@@ -1,4 +1,4 @@
-"""The page that says why: verdicts in sentences, then the tables that they rest on."""
+"""The page Why: verdicts in sentences, then the figures and tables that they rest on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trace_timing.report.figures.overview import styled
 from trace_timing.report.figures.plain import Figure
 from trace_timing.report.model import Section
-from trace_timing.report.palette import LABELS, PARTS
+from trace_timing.report.palette import LABELS, SERIES
 from trace_timing.schema import TABLES
 from trace_timing.schema.table import Column, Table
 from trace_timing.stages import STAGES
@@ -17,7 +17,7 @@ from trace_timing.units import NS_PER_MS
 if TYPE_CHECKING:
     import pandas as pd
 
-#: A row a node and graph: a page of all would hold tens of thousands.
+#: Most rows of graph nodes: a trace can have tens of thousands.
 MOST_NODES = 500
 TITLES = {
     "kinds": "Kinds of work",
@@ -33,9 +33,9 @@ TITLES = {
     "hta": "Beside HolisticTraceAnalysis",
 }
 _RUN = ["sample_id", "repeat", "rank"]
-MOST_PARTS = len(PARTS)
+MOST_SERIES = len(SERIES)
 _MEAN_MS = "ms, mean over runs"
-#: Title, table, what is stacked, what is summed.
+#: Title, table, column that divides the bars, column that is summed.
 FIGURES = (
     ("What does the GPU do in each stage?", "kinds", "op_kind", "busy_ns"),
     ("What does the GPU wait for in each stage?", "idle", "cause", "idle_ns"),
@@ -44,10 +44,10 @@ FIGURES = (
 
 
 def why_section(tables: Mapping[str, pd.DataFrame], stages: pd.DataFrame) -> Section | None:
-    """The section `why`, None where no table has a row.
+    """The section `why`; None where no table has a row.
 
     Args:
-        tables: those of stats.why, as DataFrames by name.
+        tables: stats.trace.diagnosis.WHY_TABLES and `ranks`, as DataFrames by name.
         stages: schema.STAGES.
     """
     shown = {
@@ -70,20 +70,22 @@ def why_section(tables: Mapping[str, pd.DataFrame], stages: pd.DataFrame) -> Sec
 
 
 def _shown(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """A table as the page shows it."""
     rows = over_runs(table, TABLES[name])
     return rows.nlargest(MOST_NODES, "total_ms") if name == "graph_nodes" else rows
 
 
 def over_runs(table: pd.DataFrame, schema: Table) -> pd.DataFrame:
-    """A table of `stats.why` for people: a row for each key but the run's, times in ms.
+    """Combine the rows of all runs: one row for each key without the run, times in ms.
 
-    Of several runs: the mean of numbers over the runs that have the row, how many these are
-    (`runs`), whether all hold, and the most frequent of what is no measure, as a rank.
+    Numbers become their mean over the runs that have the row, booleans whether all are true, and
+    labels (a name, a rank) the most frequent one. With several runs, `runs` counts those that have
+    the row.
     """
     run = [name for name in _RUN if name in schema.key]
     group = [name for name in schema.key if name not in run]
     rows = table.groupby(group, sort=False, dropna=False)
-    out = rows.agg({c.name: _together(c) for c in schema if c.name not in schema.key})
+    out = rows.agg({c.name: _aggregation(c) for c in schema if c.name not in schema.key})
     if len(table[run].drop_duplicates()) > 1:
         out.insert(0, "runs", rows.size())
     times = [str(name) for name in out if str(name).endswith("_ns")]
@@ -91,7 +93,8 @@ def over_runs(table: pd.DataFrame, schema: Table) -> pd.DataFrame:
     return in_ms.rename(columns={name: f"{name[:-3]}_ms" for name in times}).reset_index()
 
 
-def _together(column: Column) -> str | Callable[[pd.Series], object]:
+def _aggregation(column: Column) -> str | Callable[[pd.Series], object]:
+    """How `over_runs` combines the values of a column."""
     if column.type == "bool":
         return "all"
     return "mean" if column.unit or column.type == "float64" else _most_frequent
@@ -102,16 +105,17 @@ def _most_frequent(values: pd.Series) -> object:
 
 
 def _figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
-    for title, name, part, value in FIGURES:
+    """The figures whose tables have rows, by title."""
+    for title, name, series, value in FIGURES:
         if len(tables[name]):
-            yield title, _bars(tables[name], part, value)
+            yield title, _bars(tables[name], series, value)
     yield from _by_layer(tables["components"])
     if len(tables["queue_depth"]):
         yield _depth(tables["queue_depth"])
 
 
 def _by_layer(components: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
-    """Stacked bars, one a layer, for each stage of which ops lie in layers."""
+    """A figure for each stage with ops in layers: stacked bars, one a layer."""
     layered = components[components["layer"].notna()]
     runs = components[_RUN].drop_duplicates().shape[0]
     for stage in (stage for stage in STAGES if stage in set(layered["stage"])):
@@ -123,7 +127,8 @@ def _by_layer(components: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
 
 
 def _depth(queue_depth: pd.DataFrame) -> tuple[str, Figure]:
-    """Depth over the longest run: mean and maximum in each part of its window."""
+    """Queue depth over one run: mean and maximum in each bin of its window."""
+    # Of several runs the longest: the one whose last bin starts latest.
     longest = queue_depth.nlargest(1, "start_ns")[_RUN]
     own = queue_depth.merge(longest, on=_RUN).sort_values("bin")
     at_ms = own["start_ns"] / NS_PER_MS
@@ -135,28 +140,28 @@ def _depth(queue_depth: pd.DataFrame) -> tuple[str, Figure]:
     return f"How far is the host ahead? Ops launched and not started: {name}", figure
 
 
-def _bars(table: pd.DataFrame, part: str, value: str) -> Figure:
-    """Stacked bars, one a stage: the mean over runs of what each part takes, in ms."""
+def _bars(table: pd.DataFrame, series: str, value: str) -> Figure:
+    """Stacked bars, one a stage: `value` by `series`, the mean over runs, in ms."""
     runs = table[_RUN].drop_duplicates().shape[0]
-    each = table.groupby([*_RUN, "stage", part])[value].sum().astype(float)
-    # A part that a run has not is 0 there: the mean over all runs keeps the sum of the bar true.
-    mean_ms = each.groupby(level=["stage", part]).sum().unstack(fill_value=0) / runs / NS_PER_MS
+    each = table.groupby([*_RUN, "stage", series])[value].sum().astype(float)
+    # A run without a series counts as 0, so that a bar is as long as the mean of the sums.
+    mean_ms = each.groupby(level=["stage", series]).sum().unstack(fill_value=0) / runs / NS_PER_MS
     order = [stage for stage in STAGES if stage in mean_ms.index]
     labels = [LABELS[stage] for stage in order]
-    # Lying bars: the stages' names stand beside them, upright on a phone too.
-    figure = _stacked(_largest(mean_ms.loc[order]), labels, lying=True)
+    # Horizontal, so that the stages' names need not be turned on a phone.
+    figure = _stacked(_largest(mean_ms.loc[order]), labels, horizontal=True)
     styled(figure, x=_MEAN_MS, height=130 + 34 * len(labels))
     return figure.update_yaxes(autorange="reversed", showgrid=False)
 
 
-def _stacked(parts: pd.DataFrame, labels: Sequence[Any], *, lying: bool = False) -> Figure:
-    """A bar for each row, its columns upon each other."""
-    along, across = ("x", "y") if lying else ("y", "x")
+def _stacked(parts: pd.DataFrame, labels: Sequence[Any], *, horizontal: bool = False) -> Figure:
+    """A bar for each row of `parts`, its columns stacked."""
+    along, across = ("x", "y") if horizontal else ("y", "x")
     figure = Figure().update_layout(barmode="stack")
-    for name, colour in zip(parts, PARTS, strict=False):
+    for name, colour in zip(parts, SERIES, strict=False):
         figure.add_bar(
             name=str(name),
-            orientation="h" if lying else "v",
+            orientation="h" if horizontal else "v",
             marker={"color": colour},
             hovertemplate=f"%{{{across}}}, {name}: %{{{along}:,.3f}} ms<extra></extra>",
             **{along: parts[name], across: labels},
@@ -165,11 +170,11 @@ def _stacked(parts: pd.DataFrame, labels: Sequence[Any], *, lying: bool = False)
 
 
 def _of_recorded_steps(stages: pd.DataFrame) -> list[str]:
-    """That decode and sampling are those of the recorded steps, where not all were."""
-    part = stages[(stages["stage"] == "decode") & ~stages["recorded"].astype(bool)]
-    if part.empty:
+    """A sentence that decode and sampling cover the recorded steps only, where not all were."""
+    partial = stages[(stages["stage"] == "decode") & ~stages["recorded"].astype(bool)]
+    if partial.empty:
         return []
-    recorded, steps = (int(part[name].median()) for name in ("recorded_steps", "steps"))
+    recorded, steps = (int(partial[name].median()) for name in ("recorded_steps", "steps"))
     return [
         f"Decode and sampling on this page are {recorded:,} recorded steps of {steps:,}: their "
         "sums are over these."
@@ -177,7 +182,7 @@ def _of_recorded_steps(stages: pd.DataFrame) -> list[str]:
 
 
 def _of_graphs(graph_nodes: pd.DataFrame) -> list[str]:
-    """What the nodes of graphs are numbers of, where that is not their ids."""
+    """A sentence on how graph nodes are numbered, where the trace has no ids for them."""
     if not (graph_nodes["told_by"] == "order").any():
         return []
     return [
@@ -187,11 +192,12 @@ def _of_graphs(graph_nodes: pd.DataFrame) -> list[str]:
 
 
 def _of_ranks(ranks: pd.DataFrame) -> list[str]:
-    """Where the slowest rank is furthest behind the fastest; where ranks wait longest for one."""
+    """Where one rank is furthest behind, and where the others wait longest for one."""
     return [*_slowest(ranks), *_awaited(ranks)]
 
 
 def _awaited(ranks: pd.DataFrame) -> list[str]:
+    """The stage in which ranks wait longest in collectives for another rank."""
     waiting = ranks.dropna(subset=["wait_spread_ns"])
     if waiting.empty:
         return []
@@ -204,6 +210,7 @@ def _awaited(ranks: pd.DataFrame) -> list[str]:
 
 
 def _slowest(ranks: pd.DataFrame) -> list[str]:
+    """The stage in which the slowest rank is furthest behind the fastest."""
     if ranks.empty:
         return []
     worst = ranks.nlargest(1, "spread_ns").to_dict("records")[0]
@@ -221,29 +228,29 @@ def _ms(ns: int) -> str:
 
 
 def _largest(parts: pd.DataFrame) -> pd.DataFrame:
-    """Columns by their sums; those beyond the colours there are, in one."""
+    """Columns by their sums, the largest first; without a colour for each, the smallest as one."""
     order = parts.sum().sort_values(ascending=False).index
-    if len(order) <= MOST_PARTS:
+    if len(order) <= MOST_SERIES:
         return parts[order]
-    shown, rest = order[: MOST_PARTS - 1], order[MOST_PARTS - 1 :]
+    shown, rest = order[: MOST_SERIES - 1], order[MOST_SERIES - 1 :]
     return parts[shown].assign(**{f"{len(rest)} smaller": parts[rest].sum(axis=1)})
 
 
 def sentences(verdicts: pd.DataFrame, stages: pd.DataFrame) -> list[str]:
-    """One sentence a stage and verdict, of however many runs: the longest of them speaks."""
+    """One text for each stage and verdict, from the run in which the stage took longest."""
     if verdicts.empty:
         return ["No stage gives evidence enough for a verdict."]
     runs = len(stages[["sample_id", "repeat", "rank"]].dropna().drop_duplicates())
     key = ["sample_id", "repeat", "rank", "stage"]
     judged = verdicts.merge(stages[[*key, "window_ns"]], on=key, how="left")
-    said = []
-    for _, some in judged.groupby(["stage", "code"], sort=False):
-        worst = some.sort_values("window_ns").iloc[-1]
-        seen = (
-            f" (of {worst['sample_id']}; so in {len(some):,} of {runs:,} runs)" if runs > 1 else ""
+    texts = []
+    for _, alike in judged.groupby(["stage", "code"], sort=False):
+        worst = alike.sort_values("window_ns").iloc[-1]
+        where = (
+            f" (of {worst['sample_id']}; so in {len(alike):,} of {runs:,} runs)" if runs > 1 else ""
         )
-        said.append(
-            f"{worst['sentence']}\nEvidence{seen}: {worst['evidence']}.\n"
+        texts.append(
+            f"{worst['sentence']}\nEvidence{where}: {worst['evidence']}.\n"
             f"To shorten it: {worst['remedy']}."
         )
-    return said
+    return texts

@@ -22,7 +22,7 @@ function plotly() {
   return plotlyReady;
 }
 
-// The timeline, once a run was looked at.
+// The view of timelines, made when a run is first opened.
 let view = null;
 
 // ---- theme
@@ -53,7 +53,7 @@ function withTheme(layout) {
     if (out.xaxis?.title?.text?.includes("(")) out.xaxis.title.text = out.xaxis.title.text.split("(")[0];
     if (out.meta?.runs) out.xaxis.showticklabels = false;
     if (out.meta?.keys === "below") out.showlegend = false;
-    // Above the plot the legend would be higher than it.
+    // On a narrow screen a legend above the plot would take more height than the plot.
     out.legend = { ...out.legend, font: { size: 11 }, y: -0.22, yanchor: "top" };
     const names = out.yaxis?.ticktext;
     if (names) out.yaxis.ticktext = names.map((name) => (name.length > 18 ? name.slice(0, 17) + "…" : name));
@@ -72,8 +72,8 @@ async function draw(el, figure, config = {}) {
   await P.react(el, figure.data, withTheme(figure.layout), { ...CONFIG, ...config });
   el.dataset.drawn = "yes";
 }
-// A page is there when what is in sight is drawn. What is near follows when the browser is idle,
-// the rest when it comes near.
+// Element -> function that draws it. Opening a page draws what is in sight; what is within NEAR_PX
+// below follows when the browser is idle, the rest when it is scrolled near.
 const waiting = new Map(), NEAR_PX = 250;
 const whenIdle = (run) => (window.requestIdleCallback ?? setTimeout)(run);
 function later(el, draws) { waiting.set(el, draws); }
@@ -87,7 +87,8 @@ const isWithin = (el, px) => !el.closest("[hidden]") && el.getBoundingClientRect
 const drawPage = (page) => drawWaiting(page, (el) => !el.closest("[hidden]"));
 const drawInSight = (page) => drawWaiting(page, (el) => isWithin(el, 0));
 const drawNear = (page) => drawWaiting(page, (el) => isWithin(el, NEAR_PX));
-// A first figure costs thrice the next: the browser has yet to compile plotly's functions.
+// Draw a figure out of sight, so that the browser compiles plotly before the first visible figure,
+// which would otherwise take three times as long as the next.
 async function warmUp() {
   const P = await plotly();
   if (!P || document.querySelector(".js-plotly-plot")) return;
@@ -118,7 +119,7 @@ async function drawFigure(el) {
   }
 }
 
-// A figure with traces for several columns of the metadata shows those of the one chosen.
+// Where a figure has traces for several metadata columns, let the reader choose which are shown.
 function offerColours(el, figure) {
   const columns = figure.layout.meta?.colour_by ?? [];
   if (columns.length < 2 || !el.layout) return;
@@ -140,7 +141,7 @@ async function loadRuns() {
   runNames = runs.sample_id.map((_, i) => runName(runs, i));
   return runs;
 }
-// The first recorded run of a row of the sample table.
+// Link to the first recorded run of row i of the sample table.
 function runOf(samples, i) {
   const at = runs.sample_id.findIndex((id, j) => id === samples.sample_id[i] && runs.rank[j] === samples.rank[i]);
   return at < 0 ? "" : hashOf(runNames[at]);
@@ -152,7 +153,7 @@ const builders = {
   async samples() {
     await loadRuns();
     const all = await load("samples");
-    const known = telling(all), brief = BRIEF.filter((name) => known.includes(name) && all[name].some((v) => v !== null));
+    const known = informative(all), brief = BRIEF.filter((name) => known.includes(name) && all[name].some((v) => v !== null));
     const table = new Table($("sample-table"), all, { shown: brief, pick: (i) => runOf(all, i) });
     searchable($("filter"), $("filter-count"), table);
     $("all-columns").addEventListener("change", (event) => {
@@ -193,7 +194,7 @@ const rowsOf = (table, at) => {
   const from = table.first[at], to = table.first[at + 1];
   return (name) => table[name].slice(from, to);
 };
-// Of very many runs the page carries some timelines alone.
+// The first run whose timeline is in the page: with very many runs not all are.
 const runShownFirst = () => runNames.find((_, i) => $("data-detail-" + i)) ?? runNames[0];
 async function drawSample(name) {
   const at = Math.max(0, runNames.indexOf(name));
@@ -215,7 +216,7 @@ async function drawSample(name) {
   $("run-steps-part").hidden = !stepFigure.data.length;
   if (stepFigure.data.length) later($("run-steps"), () => draw($("run-steps"), stepFigure));
 }
-// The look comes from the figure that Python made; only the numbers are this run's.
+// Fill a run's numbers into a figure whose traces and layout Python made.
 function fillStages(figure, rows) {
   const out = structuredClone(figure), stage = rows("stage"), ORDER = Object.keys(COLOURS);
   for (const trace of out.data) {
@@ -261,7 +262,7 @@ async function drawTimeline(at) {
   $("run-kernels-part").hidden = false;
   later($("run-kernels"), () => new Table($("run-kernels"), detail.kernels));
 }
-// The colours of what occurs: stages, then causes of idle time.
+// Legend of the timeline: the stages and causes of idle time that occur.
 function showKeys(d) {
   const stages = [...new Set(d.tiles.key.map((key) => d.stages[key]))];
   const causes = [...new Set(d.idle.cause)].sort((a, b) => a - b);
@@ -307,7 +308,7 @@ async function route() {
   whenIdle(() => drawNear(page));
 }
 addEventListener("hashchange", () => { root.dataset.ready = ""; scrollTo(0, 0); route(); });
-// ---- paper: the page on the screen, in the light theme; all of them by the button
+// ---- printing: the current page in the light theme; the button prints all pages
 let themeBefore = null;
 addEventListener("beforeprint", () => { themeBefore = root.dataset.theme; setTheme("light"); });
 addEventListener("afterprint", () => { if (themeBefore) setTheme(themeBefore); });
@@ -323,7 +324,7 @@ $("print-all").addEventListener("click", async () => {
   print();
   root.classList.remove("all-pages");
 });
-// The first screen needs no plotly: what other pages need is made ready while it is read.
+// The first screen needs no plotly, so plotly is prepared while the reader looks at it.
 addEventListener("DOMContentLoaded", async () => {
   await route();
   whenIdle(async () => {
@@ -331,7 +332,7 @@ addEventListener("DOMContentLoaded", async () => {
     root.dataset.charts = "ready";
   });
 });
-// ---- texts to paste
+// ---- texts to copy
 async function copyText(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const area = document.createElement("textarea");

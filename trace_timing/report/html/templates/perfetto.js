@@ -1,4 +1,4 @@
-// The timeline of a run as a trace, handed to Perfetto's page in another tab of this browser.
+// Convert a run's timeline to a trace, and hand it to Perfetto's page in another tab of the browser.
 // Source: https://perfetto.dev/docs/visualization/deep-linking-to-perfetto-ui
 "use strict";
 const PERFETTO = "https://ui.perfetto.dev", PING_MS = 100, PERFETTO_WAIT_MS = 60_000;
@@ -34,7 +34,7 @@ function traceOf(d, title) {
   });
   return { traceEvents: events };
 }
-// Perfetto answers PING once it listens. Of what is said here, `say` tells the reader.
+// Perfetto answers PING once it is ready to receive. `say` shows the reader what happens.
 function openInPerfetto(d, title, say) {
   const other = window.open(PERFETTO);
   if (!other) { say("The browser did not let the report open another tab."); return; }

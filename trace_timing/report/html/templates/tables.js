@@ -1,11 +1,11 @@
-// Tables: sorting, filtering, paging, and what stands where a figure is not known.
+// Tables: sorting, filtering, paging, and what is shown for a figure that is not known.
 "use strict";
 const $ = (id) => document.getElementById(id);
 const COLOURS = JSON.parse($("colours").textContent);
 const TEXT = (v) => typeof v === "string";
 const DEFINITIONS = JSON.parse($("definitions").textContent);
 const FIGURE = /_(ms|ns|us|frac)$|^(ours|hta|would_tell)$|^ratio(_lo|_hi)?$/;
-// What an empty cell means: there is no such thing, or it is not known.
+// Text and tooltip of an empty cell: the figure does not exist, or is not known and why.
 function absent(column, columns, i) {
   if (!FIGURE.test(column)) return ["", ""];
   const of = (name) => (name in columns ? columns[name][i] : undefined);
@@ -25,7 +25,7 @@ function absent(column, columns, i) {
     : of("clock") === "host" ? "The trace has no GPU timeline." : "What was recorded does not tell.";
   return ["cannot tell", why];
 }
-// Made once: to make a formatter takes longer than to format a row.
+// Made once, since making a formatter takes longer than formatting a row.
 const FIXED = new Intl.NumberFormat("en", { minimumFractionDigits: 3, maximumFractionDigits: 3 });
 const DIGITS = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const LARGE = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
@@ -35,12 +35,13 @@ function show(column, v) {
   if (typeof v === "boolean") return v ? "yes" : "no";
   if (TEXT(v)) return v;
   if (/(^|_)frac$/.test(column)) return (100 * v).toFixed(1) + " %";
-  // Below a nanosecond it is arithmetic's remainder.
+  // Less than a nanosecond is a rounding error.
   if (column.endsWith("_ms") && Math.abs(v) >= 1e-6 && Math.abs(v) < 0.1) return DIGITS.format(v);
   if (/_(ms|us)$/.test(column)) return FIXED.format(v);
   return (Math.abs(v) >= 100 ? LARGE : SMALL).format(v);
 }
-// A condition `column > 3`, `stage = decode`, or words that must all occur in the row.
+// Test of a row by the text of the filter: conditions (`column > 3`, `stage = decode`), or words
+// that must all occur in the row.
 function predicate(text, columns) {
   const tests = text.split(/\s+and\s+|,/).map((part) => part.trim()).filter(Boolean).map((part) => {
     const match = part.match(/^(\w+)\s*(<=|>=|!=|=|<|>)\s*(.+)$/);
@@ -61,14 +62,14 @@ function predicate(text, columns) {
   });
   return (i) => tests.every((test) => test(i));
 }
-// Repeat and rank say nothing where every row has the same.
-function telling(columns) {
+// Columns to show: repeat and rank only where some row has one other than 0.
+function informative(columns) {
   return Object.keys(columns).filter((name) => !["repeat", "rank"].includes(name) || columns[name].some((v) => v));
 }
 class Table {
   constructor(el, columns, options = {}) {
     Object.assign(this, { el, columns, options, from: 0, size: 50, sort: null, down: false });
-    this.shown = options.shown || telling(columns);
+    this.shown = options.shown || informative(columns);
     this.count = Object.values(columns)[0]?.length || 0;
     this.filter("");
   }

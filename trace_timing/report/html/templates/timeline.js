@@ -2,7 +2,7 @@
 // window begins. Rows from the top: stages, host ranges, launch calls, queue, streams, idle causes.
 "use strict";
 const NAME_FROM_PX = 26, GUTTER = 104, GUTTER_NARROW = 68, LETTER_PX = 6.4;
-// Notches of the wheel from the whole run to a millisecond.
+// Notches of the mouse wheel that zoom from the whole run to a millisecond.
 const NOTCHES = 10, MS = 1e6;
 const STATE_BUSY = 0, STATE_UNKNOWN = 3;
 const MARK_COLOURS = ["#b6486a", "#8563cc"];
@@ -27,7 +27,8 @@ function inkOn(colour) {
 }
 const plain = (label) => label.replace(/^(\w+)\[(\d+)\]$/, "$1 $2").replace("_", " ");
 
-// A row of intervals by begin. `reach[i]` is the latest end up to i: where to begin looking.
+// A row of intervals sorted by start. `reach[i]` is the latest end up to i; it never falls, so a
+// binary search in it gives the first interval that can reach an instant.
 class Row {
   constructor(name, kind, height, table, pick, look) {
     Object.assign(this, { name, kind, height, look });
@@ -40,7 +41,8 @@ class Row {
     let latest = -Infinity;
     for (let i = 0; i < this.end.length; i++) this.reach[i] = latest = Math.max(latest, this.end[i]);
   }
-  // The interval at an instant, the innermost; slack for those thinner than a pixel.
+  // Index of the interval at an instant, the innermost; the nearest within `slack` if none covers
+  // it, so that intervals thinner than a pixel can be hit; else -1.
   at(ns, slack) {
     let best = -1, distance = slack;
     for (let i = firstAbove(this.reach, ns - slack); i < this.start.length && this.start[i] <= ns + slack; i++) {
@@ -51,7 +53,7 @@ class Row {
   }
 }
 
-// Adjoining tiles of one key are one band.
+// Join adjoining tiles of one key into one band.
 function bands(tiles) {
   const out = { start: [], length: [], key: [] };
   for (let i = 0; i < tiles.start.length; i++) {
@@ -61,7 +63,7 @@ function bands(tiles) {
   }
   return out;
 }
-// Ops launched and not started, as steps: the depth from time[i] on is depth[i].
+// Number of ops launched and not started, as a step function: depth[i] from time[i] on.
 function queueOf(ops, calls) {
   const events = [];
   for (let i = 0; i < ops.start.length; i++) {
@@ -111,14 +113,14 @@ function rowsOfRun(d) {
   return rows;
 }
 
-// What of a table lies in [from, to], summed by a group: whole ns, exact.
+// Add to `into` how long a table's intervals lie in [from, to], by group; whole ns, so exact.
 function overlap(table, from, to, group, into) {
   for (let i = 0; i < table.start.length; i++) {
     const inside = Math.min(table.start[i] + table.length[i], to) - Math.max(table.start[i], from);
     if (inside > 0) { const name = group(i); if (name) into.set(name, (into.get(name) || 0) + inside); }
   }
 }
-// Busy and idle by stage, idle by cause too: what a selection shows. Each: stage → column → ns.
+// Sums of a selection, stage -> column -> ns: busy and idle, and idle by cause.
 function sumsOf(d, from, to) {
   const flat = new Map(), out = new Map();
   overlap(d.tiles, from, to, (i) => {
@@ -155,7 +157,7 @@ class TimelineView {
     this.setRange(0, data.window_ns);
     this.tell();
   }
-  // Asked for once a drawing: the browser lays the page out to answer.
+  // Called once per drawing only, since asking for a width makes the browser lay out the page.
   measure() {
     this.width = this.canvas.clientWidth;
     this.gutter = this.width < 600 ? GUTTER_NARROW : GUTTER;
@@ -177,7 +179,7 @@ class TimelineView {
     event.preventDefault();
     const by = event.deltaMode === 1 ? event.deltaY / 3 : event.deltaY / 100;
     if (event.shiftKey) this.setRange(this.from + by * 0.2 * (this.to - this.from), this.to + by * 0.2 * (this.to - this.from));
-    // A trackpad sends many small parts of a notch.
+    // Not a fixed step per event: a trackpad sends many events that are small parts of a notch.
     else this.zoom(this.notch() ** Math.min(Math.max(-by, -1), 1), this.ns(event.offsetX));
   }
   key(key) {
@@ -252,7 +254,7 @@ class TimelineView {
     if (row.kind === "idle") more = `, before ${plain(d.keys[d.idle.key[id]])}: ${d.cause_words[d.idle.cause[id]]}`;
     return `${row.look(id).name}: ${duration(length)} at ${(row.start[i] / MS).toLocaleString("en", { maximumFractionDigits: 4 })} ms${more}`;
   }
-  // ---- what is picked or selected, in words
+  // ---- text about what is picked or selected
   tell() {
     this.said.replaceChildren();
     if (this.picked && this.picked.i >= 0) {

@@ -1,5 +1,5 @@
-// Drawing of the timeline. What is thinner than a pixel adds to its column: a column's strength is
-// the share of it that is covered, so sparse work looks sparse at any zoom.
+// Drawing of the timeline. Intervals thinner than a pixel are summed by pixel column; a column's
+// opacity is the share of it that they cover, so sparse work looks sparse at any zoom.
 "use strict";
 const FAINTEST = 0.18, AXIS_PX = 22, ROW_GAP = 5;
 
@@ -58,7 +58,7 @@ Object.assign(TimelineView.prototype, {
       }
       const { name, colour: fill } = row.look(row.id[i]);
       c.fillStyle = fill;
-      // A hair's breadth between neighbours that are wide enough to lose it.
+      // Leave a thin gap between neighbours that are wide enough.
       c.fillRect(left, row.y, right - left - (right - left > 4 ? 0.6 : 0), row.height);
       if (right - left > NAME_FROM_PX) this.write(name, fill, left, right, row);
     }
@@ -100,7 +100,7 @@ Object.assign(TimelineView.prototype, {
     c.globalAlpha = 1;
     c.fillRect(left, AXIS_PX, 1, height); c.fillRect(right, AXIS_PX, 1, height);
   },
-  // From a launch to its op, or from an op back to its launch.
+  // Arrows from a picked launch call to its ops, or to a picked op from its launch call.
   flow() {
     const { row, i } = this.picked, d = this.data, { context: c } = this;
     if (i < 0) return;

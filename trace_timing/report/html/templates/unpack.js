@@ -1,4 +1,4 @@
-// The other half of packing.py: base64 -> gunzip -> JSON text and binary -> plain arrays.
+// Unpack what packing.py packed: base64 -> gunzip -> JSON text and binary -> plain arrays.
 function bytesOf(base64) {
   if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64);
   const text = atob(base64), bytes = new Uint8Array(text.length);
@@ -14,6 +14,7 @@ async function inflate(base64) {
 
 const NULL_STEP = -2147483648;
 
+// Numbers from differences in four byte planes; packing.py describes the format.
 function readNumbers(binary, [offset, count, divide, leaps]) {
   const values = new Array(count), leap = new Map(leaps);
   let sum = 0;
@@ -27,6 +28,7 @@ function readNumbers(binary, [offset, count, divide, leaps]) {
   return values;
 }
 
+// Replace `~i` and `~s` objects by the arrays that they stand for.
 function expand(value, binary) {
   if (Array.isArray(value)) return value.map((v) => expand(v, binary));
   if (value === null || typeof value !== "object") return value;
