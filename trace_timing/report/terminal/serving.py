@@ -42,6 +42,6 @@ def step_lines(summary: pd.DataFrame) -> list[str]:
 
 
 def _group(row: Mapping[Hashable, Any]) -> str:
-    batch = "batch size not told" if pd.isna(row["batch_size"]) else f"batch {row['batch_size']}"
+    batch = "batch size unknown" if pd.isna(row["batch_size"]) else f"batch {row['batch_size']}"
     rank = f", rank {row['rank']}" if "rank" in row else ""
     return f"{LABELS[row['stage']]}, {batch}{rank}"

@@ -154,7 +154,7 @@ def launches_without_id(trace: Trace) -> Found:
         return passed(f"{len(calls)} launches, {len(calls) - len(without)} with an id")
     return Found(
         count=len(without),
-        evidence=f"{len(without)} of {len(calls)}, the first {told(trace, int(without[0]))}",
+        evidence=f"{len(without)} of {len(calls)}, the first {event_text(trace, int(without[0]))}",
     )
 
 
