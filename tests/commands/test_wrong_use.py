@@ -74,10 +74,10 @@ WRONG = {
         files={"old.json": json.dumps([ROW]).encode()},
     ),
     "deep nesting": Wrong(
-        "audit old.json", ("nested too deeply",), 1, files={"old.json": deep("", "")}
+        "audit old.json", ("nested too deeply",), 3, files={"old.json": deep("", "")}
     ),
     "deep nesting in JSON lines": Wrong(
-        "audit old.jsonl", ("nested too deeply",), 1, files={"old.jsonl": deep('{"a": ', "}\n")}
+        "audit old.jsonl", ("nested too deeply",), 3, files={"old.jsonl": deep('{"a": ', "}\n")}
     ),
     "an output that cannot be": Wrong(
         f"analyze {TRACE} -o /proc/out --no-report", ("/proc/out: cannot be written", "-o")

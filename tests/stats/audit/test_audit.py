@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.stats.older_rows import known_rows, row
-from trace_timing.errors import TraceError, UsageError
+from trace_timing.errors import NothingReadError, UsageError
 from trace_timing.records.findings import FigureWarning
 from trace_timing.stats.audit.annotated_copy import cleaned_rows
 from trace_timing.stats.audit.audit import audit
@@ -238,7 +238,7 @@ def test_other_column_names_are_mapped(tmp_path: Path) -> None:
     }
     result = audit(read_older(path, names))
     assert (result.rows, result.valid, result.overall.negative) == (2, 1, 1)
-    with pytest.raises(TraceError, match="lacks output_tokens"):
+    with pytest.raises(NothingReadError, match="lacks output_tokens"):
         read_older(path)
     with pytest.raises(UsageError, match="cannot map speed"):
         read_older(path, {"speed": "n"})
@@ -248,5 +248,5 @@ def test_other_column_names_are_mapped(tmp_path: Path) -> None:
 def test_what_holds_no_rows_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.json"
     path.write_text(text)
-    with pytest.raises(TraceError, match="bad"):
+    with pytest.raises(NothingReadError, match="bad"):
         read_older(path)

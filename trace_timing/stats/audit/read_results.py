@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from trace_timing.errors import TraceError, UsageError, did_you_mean
+from trace_timing.errors import NothingReadError, UsageError, did_you_mean
 
 ROWS = "per_sample_results"
 #: Columns that every file must have; all times in ms.
@@ -58,7 +58,7 @@ def read_older(path: Path, names: Mapping[str, str] | None = None) -> OlderResul
     Args:
         names: known name → the file's own column name, where they differ.
     Raises:
-        TraceError: unreadable, empty, or a needed column is missing or no number.
+        NothingReadError: unreadable, empty, or a needed column is missing or no number.
         UsageError: no such file, or `names` maps a name that the audit does not know.
     """
     names = dict(names or {})
@@ -72,7 +72,7 @@ def read_older(path: Path, names: Mapping[str, str] | None = None) -> OlderResul
         )
     header, records = _load(path)
     if not records:
-        raise TraceError(f"{path} holds no rows", remedy="give a file with results in it")
+        raise NothingReadError(f"{path} holds no rows", remedy="give a file with results in it")
     return OlderResults(path, header, tuple(records), _figures(path, records, names), names)
 
 
@@ -93,7 +93,7 @@ def _load(path: Path) -> tuple[dict[str, Any], list[Record]]:
         raise UsageError(f"{path} does not exist", remedy="check the path") from error
     except (OSError, ValueError, RecursionError) as error:
         deep = isinstance(error, RecursionError)
-        raise TraceError(
+        raise NothingReadError(
             f"{path} cannot be read as results",
             why="lists or objects in it are nested too deeply" if deep else _why(path, error),
             remedy=f"give JSON with a list {ROWS}, a JSON list, JSON lines, CSV or Parquet",
@@ -128,7 +128,7 @@ def _figures(path: Path, records: Sequence[Record], names: Mapping[str, str]) ->
     present = set(_columns(records))
     missing = [name for name in NEEDED if names.get(name, name) not in present]
     if missing:
-        raise TraceError(
+        raise NothingReadError(
             f"{path} lacks {', '.join(missing)}",
             why=f"it has {', '.join(_columns(records))}",
             remedy="name the file's columns: --map T_total=total_ms",
@@ -147,7 +147,7 @@ def _number(path: Path, name: str, value: object) -> float:
     if value is None:
         return float("nan")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TraceError(
+        raise NothingReadError(
             f"{path}: {name} holds {value!r}, not a number",
             remedy=f"map another column to it: --map {name}=COLUMN",
         )
