@@ -84,6 +84,7 @@ class _StepFigure:
 
     @property
     def group(self) -> str:
+        """The key of its weight in WEIGHTS: its own name where that has one, else its level."""
         return self.name if self.name in WEIGHTS else self.level
 
 
