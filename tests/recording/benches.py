@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from trace_timing.recording.profiling.detach import NO_GPU, CuptiAttachment
+from trace_timing.recording.profiling.launch_probe import LaunchCosts
 from trace_timing.recording.runs.calls import Call, RunSettings, SinkSlot
 from trace_timing.recording.runs.runner import Controls, Runner
 from trace_timing.recording.storage.directory import open_directory, read_records
@@ -70,6 +71,10 @@ class FakeSession:
         path.write_text(json.dumps({"traceEvents": events}))
 
 
+#: Cost of an op of a CPU tensor, ns.
+ON_HOST_NS = 400.0
+
+
 @dataclass
 class FakeCupti:
     """Launches cost `base` ns, and `dearer` times as much while a session or its rest is on."""
@@ -80,6 +85,8 @@ class FakeCupti:
     code: int = 0
     works: bool = True
     is_on: bool = False
+    #: What the machine's other work multiplies every cost with.
+    slower: float = 1.0
     finalized: int = 0
     chance: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
 
@@ -90,11 +97,12 @@ class FakeCupti:
         return self.code
 
     def quick_ns(self) -> float:
-        return float(self.blocks(number=5).min())
+        return float(self.blocks(number=5).launch.min())
 
-    def blocks(self, until: Any = None, *, number: int = 60) -> Any:
+    def blocks(self, until: Any = None, *, number: int = 90) -> LaunchCosts:
         cost = self.base * (self.dearer if self.is_on else 1.0)
-        return cost * (1 + 0.02 * self.chance.random(number))
+        on_host = np.full(number, ON_HOST_NS) * self.slower
+        return LaunchCosts(cost * self.slower * (1 + 0.02 * self.chance.random(number)), on_host)
 
 
 class CuptiSession(FakeSession):

@@ -117,12 +117,21 @@ def test_a_machine_that_became_faster_since_does_not_hide_a_detach() -> None:
     assert attachment.state == "detached"
 
 
+def test_a_machine_that_became_slower_since_does_not_hide_a_detach() -> None:
+    cupti = FakeCupti()
+    attachment = attachment_of(cupti)
+    session(attachment, cupti)
+    cupti.slower = 1.3
+    attachment.detach()
+    assert attachment.state == "detached"
+
+
 def test_a_detach_not_shown_at_once_is_measured_again_and_no_more_than_a_few_times() -> None:
     cupti = FakeCupti()
     attachment = attachment_of(cupti)
     quiet = cupti.base
     session(attachment, cupti)
-    cupti.base = 1.2 * quiet  # a neighbour on the machine
+    cupti.base = 1.2 * quiet  # by what slows launches alone
     attachment.detach()
     assert attachment.state == "attached"
     cupti.base = quiet

@@ -11,13 +11,18 @@ from trace_timing.recording.profiling.launch_probe import (
     LEAST_BLOCKS,
     LOOPS,
     QUICK_NS,
+    STRETCH,
+    WARM_BLOCKS,
+    LaunchCosts,
     LaunchProbe,
     ratio_of,
 )
 
+ON_HOST_NS = 50
+
 
 class Launches:
-    """Launches that take `cost_ns` by a clock of their own, which nothing else moves."""
+    """Launches that take `cost_ns`, and CPU ops that take `ON_HOST_NS`, by a clock of their own."""
 
     def __init__(self, cost_ns: int, monkeypatch: pytest.MonkeyPatch) -> None:
         self.cost_ns = cost_ns
@@ -31,8 +36,11 @@ class Launches:
     def wait(self) -> None:
         self.waited += 1
 
+    def on_host(self) -> None:
+        self.now_ns += ON_HOST_NS
+
     def probe(self) -> LaunchProbe:
-        return LaunchProbe(self.launch, self.wait)
+        return LaunchProbe(self.launch, self.wait, self.on_host)
 
 
 def test_each_loop_is_waited_for_outside_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +76,7 @@ def test_blocks_are_taken_until_there_are_enough(monkeypatch: pytest.MonkeyPatch
     launches = Launches(100, monkeypatch)
     costs = launches.probe().blocks(lambda costs: len(costs) >= 3 * LEAST_BLOCKS)
     assert len(costs) == 3 * LEAST_BLOCKS
-    assert launches.made == LAUNCHES * LOOPS * (len(costs) + LEAST_BLOCKS)  # and those to warm up
+    assert launches.made == LAUNCHES * LOOPS * (len(costs) + WARM_BLOCKS)
 
 
 def test_blocks_stop_after_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,21 +85,34 @@ def test_blocks_stop_after_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(costs) == LEAST_BLOCKS
 
 
+def test_a_block_holds_the_costs_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = Launches(100, monkeypatch).probe().blocks()
+    assert set(costs.launch) == {100.0}
+    assert set(costs.on_host) == {float(ON_HOST_NS)}
+    assert set(costs.relative) == {2.0}
+    assert costs.median_ns() == 100.0
+
+
+def stretches(chance: np.random.Generator, launch_ns: float, number: int = 30) -> LaunchCosts:
+    """Costs on a machine whose other work slows launches and CPU ops alike, for 0.1 s at a time."""
+    slower = np.repeat(1 + 0.4 * (chance.random(number) < 0.3), STRETCH)
+    noise = 1 + 0.05 * chance.exponential(size=(2, number * STRETCH))
+    drift = np.repeat(1 + 0.01 * chance.normal(size=number), STRETCH)
+    return LaunchCosts(launch_ns * drift * slower * noise[0], 400 * slower * noise[1])
+
+
 def test_the_interval_of_a_ratio_covers_the_true_one_about_as_often_as_it_says() -> None:
     chance = np.random.default_rng(3)
     covered = 0
     for _ in range(200):
-        now, then = (
-            cost * (1 + 0.05 * chance.exponential(size=60)) for cost in (1.10 * 4000, 4000.0)
-        )
-        ratio = ratio_of(now, then)
+        ratio = ratio_of(stretches(chance, 1.10 * 4000), stretches(chance, 4000))
         covered += ratio.low <= 1.10 <= ratio.high
     assert 0.90 <= covered / 200 <= 0.99
 
 
-def test_noise_that_only_adds_time_hardly_moves_the_ratio() -> None:
+def test_what_slows_the_whole_host_does_not_move_the_ratio() -> None:
     chance = np.random.default_rng(4)
-    quiet = 4000 * (1 + 0.01 * chance.random(60))
-    disturbed = quiet.copy()
-    disturbed[::2] *= 3
-    assert ratio_of(disturbed, quiet).median == pytest.approx(1.0, abs=0.02)
+    quiet = stretches(chance, 4000)
+    slow = LaunchCosts(1.4 * quiet.launch, 1.4 * quiet.on_host)
+    assert ratio_of(slow, quiet).median == pytest.approx(1.0)
+    assert ratio_of(LaunchCosts(1.4 * quiet.launch, quiet.on_host), quiet).median > 1.39

@@ -16,11 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from trace_timing.recording.profiling.launch_probe import (
-    QUANTILE,
-    FloatArray,
+    LaunchCosts,
     LaunchProbe,
     LaunchRatio,
     probe_of,
@@ -30,9 +27,11 @@ from trace_timing.records.runs import CuptiState
 
 #: Largest launch cost after a detach, upper end of its interval, ÷ that before the first session.
 TOLERANCE = 0.03
-#: Blocks of launches before the first session, with which later measurements are compared.
-BEFORE_BLOCKS = 150
-#: Most detaches whose effect is measured (up to a second each) until one is shown to work.
+#: Blocks of launches before the first session, with which later measurements are compared: about
+#: 3 s. Two such stretches of a process that never profiled (H100, host with other work) were always
+#: shown equal within the tolerance, two of half the length in 92 % of draws.
+BEFORE_BLOCKS = 900
+#: Most detaches whose effect is measured (up to 4 s each) until one is shown to work.
 ATTEMPTS = 5
 #: Most return codes in the manifest; a capture makes one detach a sample.
 _MOST_CODES = 20
@@ -69,9 +68,9 @@ class CuptiAttachment:
         self._works: bool | None = None
         self._attempts = 0
         self._codes: list[int] = []
-        self._before: FloatArray | None = None
-        self._attached: FloatArray | None = None
-        self._detached: FloatArray | None = None
+        self._before: LaunchCosts | None = None
+        self._attached: LaunchCosts | None = None
+        self._detached: LaunchCosts | None = None
 
     @property
     def state(self) -> CuptiState:
@@ -100,7 +99,6 @@ class CuptiAttachment:
         if self.probe is None:
             return
         if not self._is_used:
-            # For over a third of a second: clocks ramp up, and other processes come and go.
             self._before = self.probe.blocks(lambda costs: len(costs) >= BEFORE_BLOCKS)
         self._is_used = self._is_attached = True
 
@@ -161,7 +159,7 @@ class CuptiAttachment:
             return False
         before = self._before
         # The machine may have slow moments, in which launches cost more: measure again.
-        self._detached = self.probe.blocks(lambda costs: _is_off(ratio_of(costs, before)))
+        self._detached = self.probe.blocks(lambda costs: _is_equal(ratio_of(costs, before)))
         return _is_off(ratio_of(self._detached, before))
 
 
@@ -169,11 +167,15 @@ def _is_off(ratio: LaunchRatio) -> bool:
     return ratio.high <= 1 + TOLERANCE
 
 
-def _cost(costs: FloatArray | None) -> float | None:
-    return None if costs is None else round(float(np.quantile(costs, QUANTILE)), 1)
+def _is_equal(ratio: LaunchRatio) -> bool:
+    return _is_off(ratio) and ratio.low >= 1 - TOLERANCE
 
 
-def _ratio(now: FloatArray | None, then: FloatArray | None) -> dict[str, float] | None:
+def _cost(costs: LaunchCosts | None) -> float | None:
+    return None if costs is None else round(costs.median_ns(), 1)
+
+
+def _ratio(now: LaunchCosts | None, then: LaunchCosts | None) -> dict[str, float] | None:
     return None if now is None or then is None else ratio_of(now, then).as_dict()
 
 

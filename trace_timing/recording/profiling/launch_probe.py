@@ -3,6 +3,11 @@
 On an H200 `zero_` of a one-element tensor cost 1.40 times as much while CUPTI was attached as
 before or after a detach. Whole runs are a worse sign: their medians drift by 10 % and more on a
 shared machine.
+
+What slows the host slows launches too, on a shared machine by 1.4 for a second. So the same op of a
+CPU tensor, which CUPTI never touches, is timed beside them, and measurements are compared by launch
+cost ÷ CPU op cost. In 60 s of a process that never profiled (H100, host with other work), two
+stretches of 900 blocks differed by at most 1.3 % so, by the 5 % quantile of launch costs by 2.0 %.
 """
 
 from __future__ import annotations
@@ -23,19 +28,41 @@ LAUNCHES = 100
 LOOPS = 5
 #: Time limit of a reading before each run, however slowly the machine launches.
 QUICK_NS = 4_000_000
-#: Quantile of the blocks' least costs that is compared. A low one: on an H100 a process that had
-#: never profiled launched 1.38 times as slowly for most of 0.4 s, as if attached. Over such
-#: stretches the 5 % quantile varied by 2 %, the 25 % quantile by 13 %.
-QUANTILE = 0.05
+#: Consecutive blocks that an interval's resampling keeps together, about 0.1 s: neighbours on the
+#: machine come and go slowly.
+STRETCH = 30
 RESAMPLES = 1000
 #: Fewest blocks of one measurement, and its time limit.
-LEAST_BLOCKS = 30
-MOST_NS = 1_000_000_000
+LEAST_BLOCKS = 3 * STRETCH
+MOST_NS = 4_000_000_000
+#: Blocks that are not counted, made before the first measurement.
+WARM_BLOCKS = 30
+
+
+@dataclass(frozen=True)
+class LaunchCosts:
+    """Least costs of blocks of loops, in ns: of an empty launch, and of the op of a CPU tensor."""
+
+    launch: FloatArray
+    on_host: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.launch)
+
+    @property
+    def relative(self) -> FloatArray:
+        """Launch ÷ CPU op, by block."""
+        relative: FloatArray = self.launch / self.on_host
+        return relative
+
+    def median_ns(self) -> float:
+        """Median cost of a launch, for people."""
+        return float(np.median(self.launch))
 
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchRatio:
-    """Launch cost now ÷ launch cost then, with its 95 % interval."""
+    """Relative launch cost now ÷ that of then, with its 95 % interval."""
 
     median: float
     low: float
@@ -52,11 +79,15 @@ class LaunchProbe:
     Args:
         launch: launches an empty kernel and returns.
         wait: returns when the device has done them.
+        on_host: the same op of a CPU tensor.
     """
 
-    def __init__(self, launch: Callable[[], Any], wait: Callable[[], Any]) -> None:
+    def __init__(
+        self, launch: Callable[[], Any], wait: Callable[[], Any], on_host: Callable[[], Any]
+    ) -> None:
         self._launch = launch
         self._wait = wait
+        self._on_host = on_host
         self._is_warm = False
 
     def quick_ns(self) -> float:
@@ -72,9 +103,9 @@ class LaunchProbe:
         return min(costs)
 
     def blocks(
-        self, until: Callable[[FloatArray], bool] = lambda costs: True, *, most_ns: int = MOST_NS
-    ) -> FloatArray:
-        """Least costs of blocks of `LOOPS` loops, in ns a launch.
+        self, until: Callable[[LaunchCosts], bool] = lambda costs: True, *, most_ns: int = MOST_NS
+    ) -> LaunchCosts:
+        """Costs of blocks of `LOOPS` loops.
 
         Args:
             until: called every `LEAST_BLOCKS` blocks; true ends the measurement.
@@ -82,59 +113,65 @@ class LaunchProbe:
         """
         self._warm()
         begin = perf_counter_ns()
-        costs: list[float] = []
+        costs: list[tuple[float, float]] = []
         while True:
             costs += [self._block() for _ in range(LEAST_BLOCKS)]
-            so_far = np.array(costs)
+            so_far = LaunchCosts(*np.array(costs).T)
             if perf_counter_ns() - begin >= most_ns or until(so_far):
                 return so_far
 
-    def _block(self) -> float:
-        return min(self._loop() for _ in range(LOOPS))
+    def _block(self) -> tuple[float, float]:
+        launch, on_host = zip(
+            *((self._loop(), self._host_loop()) for _ in range(LOOPS)), strict=True
+        )
+        return min(launch), min(on_host)
 
     def _loop(self) -> float:
         """Mean cost of a launch over one loop, in ns."""
-        launch = self._launch
-        begin = perf_counter_ns()
-        for _ in range(LAUNCHES):
-            launch()
-        cost = (perf_counter_ns() - begin) / LAUNCHES
+        cost = _mean_cost(self._launch)
         self._wait()
         return cost
+
+    def _host_loop(self) -> float:
+        return _mean_cost(self._on_host)
 
     def _warm(self) -> None:
         # The first launches load the kernel, and clocks ramp up slowly.
         if not self._is_warm:
             self._is_warm = True
-            for _ in range(LEAST_BLOCKS):
+            for _ in range(WARM_BLOCKS):
                 self._block()
+
+
+def _mean_cost(call: Callable[[], Any]) -> float:
+    begin = perf_counter_ns()
+    for _ in range(LAUNCHES):
+        call()
+    return (perf_counter_ns() - begin) / LAUNCHES
 
 
 def probe_of(device: Any) -> LaunchProbe:
     """A probe of a CUDA device."""
     import torch
 
-    element = torch.zeros(1, device=device)
-    return LaunchProbe(element.zero_, lambda: torch.cuda.synchronize(device))
+    element, on_host = torch.zeros(1, device=device), torch.zeros(1, device="cpu")
+    return LaunchProbe(element.zero_, lambda: torch.cuda.synchronize(device), on_host.zero_)
 
 
-def ratio_of(now: FloatArray, then: FloatArray) -> LaunchRatio:
-    """Ratio of the `QUANTILE`s of two measurements' blocks, with a bootstrap interval over blocks.
-
-    Args:
-        now, then: results of `LaunchProbe.blocks`.
-    """
+def ratio_of(now: LaunchCosts, then: LaunchCosts) -> LaunchRatio:
+    """Ratio of the median relative costs, with a bootstrap interval over stretches of blocks."""
     chance = np.random.default_rng(0)
-    ratios = _resampled(now, chance) / _resampled(then, chance)
+    ratios = _resampled(now.relative, chance) / _resampled(then.relative, chance)
     low, high = np.quantile(ratios, [0.025, 0.975])
     return LaunchRatio(
-        median=float(np.quantile(now, QUANTILE) / np.quantile(then, QUANTILE)),
+        median=float(np.median(now.relative) / np.median(then.relative)),
         low=float(low),
         high=float(high),
     )
 
 
 def _resampled(costs: FloatArray, chance: np.random.Generator) -> FloatArray:
-    drawn = chance.integers(0, len(costs), size=(RESAMPLES, len(costs)))
-    quantiles: FloatArray = np.quantile(costs[drawn], QUANTILE, axis=1)
-    return quantiles
+    stretches = costs[: len(costs) // STRETCH * STRETCH].reshape(-1, STRETCH)
+    drawn = chance.integers(0, len(stretches), size=(RESAMPLES, len(stretches)))
+    medians: FloatArray = np.median(stretches[drawn].reshape(RESAMPLES, -1), axis=1)
+    return medians
