@@ -32,7 +32,12 @@ def test_lines_of_ours_stay_lines() -> None:
     "text", ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"]
 )
 def test_a_cell_that_begins_a_formula_gets_an_apostrophe(text: str) -> None:
-    assert cell(text) == "'" + text
+    assert cell(text) == "'" + text.replace("\r", r"\x0d")
+
+
+def test_a_cell_commands_no_terminal_and_keeps_its_lines() -> None:
+    assert cell("a\x1b[2J\tb\nc") == "a\\x1b[2J\tb\nc"
+    assert cell("=1\x1b") == "'=1\\x1b"
 
 
 @pytest.mark.parametrize("text", ["", "a=1", "-5", "+3.5e-2", "-inf", "12", "decode[1]", "a-b"])

@@ -27,14 +27,20 @@ def _written_out(match: re.Match[str]) -> str:
 
 
 def cell(text: str) -> str:
-    """The text as a CSV cell, after an apostrophe if a spreadsheet would run it as a formula.
+    """The text as a CSV cell: control characters escaped, and no formula for a spreadsheet.
 
-    Text that is a number, such as "-5", is unchanged.
+    Newlines and tabs stay. A text that a spreadsheet would run as a formula gets an apostrophe in
+    front; one that is a number, such as "-5", does not.
     """
+    shown = printable(text, lines=True)
+    return "'" + shown if _is_formula(text) else shown
+
+
+def _is_formula(text: str) -> bool:
     if not text.startswith(_FORMULA):
-        return text
+        return False
     try:
         float(text)
     except ValueError:
-        return "'" + text
-    return text if text == text.strip() else "'" + text
+        return True
+    return text != text.strip()

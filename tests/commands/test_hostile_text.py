@@ -107,15 +107,17 @@ def test_json_has_no_control_character_either(capture: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("file", ["samples.csv", "summaries.csv"])
-def test_no_cell_is_a_formula_and_numbers_stay_numbers(report: Path, file: str) -> None:
+def test_no_cell_is_a_formula_or_commands_a_terminal(report: Path, file: str) -> None:
     with (report / file).open(newline="", encoding="utf-8") as opened:
         rows = list(csv.reader(opened))
     cells = [cell for row in rows for cell in row]
     for text in cells:
         if text.startswith(("=", "+", "-", "@", "\t", "\r")):
             float(text)
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", "".join(cells))
     assert "'" + NAMES[2] in cells
     if file == "samples.csv":
+        assert r"\x1b[31mred" in cells
         named = dict(zip(rows[0], rows[1], strict=True))
         assert (named["minus"], named["text"]) == ("-5", "-5")
 
