@@ -10,11 +10,16 @@ from hypothesis import strategies as st
 
 from tests.stats.evidence import MS, times, total_alone
 from trace_timing import schema
+from trace_timing.records.runs import ControlTimes
+from trace_timing.records.segments import ControlSegment
 from trace_timing.stages import Stage
 from trace_timing.stats.latency.times import (
     decode_steps_of,
+    decode_times,
+    first_token_of_control,
     in_ms,
     mean_times,
+    stages_of_control,
     steps_of_control,
     times_of_control,
     times_of_stages,
@@ -63,6 +68,41 @@ def test_a_step_is_its_forward_and_the_sampling_after_it() -> None:
     assert steps_of_control(control) == [12 * MS, 12 * MS]
     assert decode_steps_of(control) == 2
     assert decode_steps_of(times({"prefill": 1}, steps=0)) == 0
+
+
+def test_sums_over_some_steps_hold_all_before_the_first_and_no_other_step() -> None:
+    control = segments(
+        ("vision", None, 1),
+        ("prefill", None, 2),
+        ("sampling", 0, 4),
+        ("decode", 1, 8),
+        ("sampling", 1, 16),
+        ("decode", 2, 32),
+        ("sampling", 2, 64),
+        ("other", None, 128),
+    )
+    assert stages_of_control(control, {2}) == {
+        "vision": 1, "prefill": 2, "sampling": 4 + 64, "decode": 32, "other": 128,
+    }  # fmt: skip
+    assert stages_of_control(control, {1}) == {
+        "vision": 1, "prefill": 2, "sampling": 4 + 16, "decode": 8,
+    }  # fmt: skip
+    assert stages_of_control(control)["sampling"] == 84
+    assert decode_times(control) == {1: 8, 2: 32}
+    assert first_token_of_control(control) == 7
+    assert first_token_of_control(segments(("decode", 1, 8))) is None
+
+
+def test_a_sampling_without_its_forward_is_no_step() -> None:
+    control = segments(("sampling", 1, 4), ("decode", 1, 8), ("sampling", 2, 16))
+    assert steps_of_control(control) == [8]
+    assert steps_of_control(segments()) == []
+
+
+def segments(*parts: tuple[Stage, int | None, int]) -> ControlTimes:
+    """A control of these segments: stage, step, ns."""
+    made = [ControlSegment(stage=stage, step=step, duration_ns=ns) for stage, step, ns in parts]
+    return ControlTimes(total_ns=sum(ns for *_, ns in parts), segments=made)
 
 
 def test_a_stage_that_one_run_of_a_sample_lacks_took_it_no_time() -> None:

@@ -25,6 +25,7 @@ from trace_timing.stats.latency.sample_latency import (
 from trace_timing.stats.latency.scaled import Cut, Scale, fit_scale, scaled_by_total, scaled_latency
 from trace_timing.stats.latency.times import (
     decode_steps_of,
+    decode_times,
     first_token_of_control,
     in_ms,
     mean_times,
@@ -142,7 +143,7 @@ def _control_cut(sample: SampleEvidence, steps: frozenset[int] | None) -> Cut:
     )
     if steps is None:
         return whole
-    made = {part.step for part in controls[0].segments if part.stage == "decode"}
+    made = decode_times(controls[0]).keys()
     return replace(
         whole,
         by_stage=_means([stages_of_control(control, steps) for control in controls]),

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from trace_timing import schema
 from trace_timing.records.runs import ControlTimes
-from trace_timing.records.segments import parts_of
+from trace_timing.records.segments import packed
 from trace_timing.stages import STAGES, VISION_STAGES, Stage
 from trace_timing.units import NS_PER_MS
 
@@ -76,49 +76,35 @@ def stages_of_control(
         steps: numbers of the steps to include, each with its sampling; None for all. Everything
             before the first step is included.
     """
-    by_stage: dict[Stage, int] = {}
-    counts = True
-    for stage, step, ns in parts_of(control.segments):
-        if steps is not None and step is not None:
-            counts = not step or step in steps
-        if counts:
-            by_stage[stage] = by_stage.get(stage, 0) + ns
-    return by_stage
+    segments = packed(control.segments)
+    course = segments.course
+    groups = course.by_stage if steps is None else course.within(steps)
+    return groups.sums(segments.durations_ns)
 
 
 def steps_of_control(control: ControlTimes) -> list[int]:
     """Ns of each step in order: decode and the sampling after it."""
-    steps: dict[int, int] = {}
-    for stage, step, ns in parts_of(control.segments):
-        if stage == "decode" and step is not None:
-            steps[step] = steps.get(step, 0) + ns
-        elif stage == "sampling" and step is not None and step in steps:
-            steps[step] += ns
+    segments = packed(control.segments)
+    steps = segments.course.by_step.sums(segments.durations_ns)
     return [steps[step] for step in sorted(steps)]
 
 
 def decode_times(control: ControlTimes) -> dict[int, int]:
     """Number of each decode step of a control → ns."""
-    steps: dict[int, int] = {}
-    for stage, step, ns in parts_of(control.segments):
-        if stage == "decode" and step is not None:
-            steps[step] = steps.get(step, 0) + ns
-    return steps
+    segments = packed(control.segments)
+    return segments.course.by_decode_step.sums(segments.durations_ns)
 
 
 def decode_steps_of(control: ControlTimes) -> int:
     """Decode steps of a control."""
-    return len({step for stage, step, _ in parts_of(control.segments) if stage == "decode"})
+    return len(packed(control.segments).course.by_decode_step.keys)
 
 
 def first_token_of_control(control: ControlTimes) -> int | None:
     """Ns from the begin of generate() to the end of sampling[0]; None without such a segment."""
-    reached, found = 0, None
-    for stage, step, ns in parts_of(control.segments):
-        reached += ns
-        if stage == "sampling" and step == 0:
-            found = reached
-    return found
+    segments = packed(control.segments)
+    end = segments.course.first_token_at
+    return None if end is None else int(segments.durations_ns[:end].sum())
 
 
 def aligned(runs: Sequence[Mapping[str, float | None]]) -> list[Times]:
