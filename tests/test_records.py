@@ -15,7 +15,7 @@ from trace_timing.records.encoding import FORMAT_VERSION, encode
 from trace_timing.records.findings import IntegrityResult
 from trace_timing.records.manifest import Manifest, decode_manifest
 from trace_timing.records.runs import ControlTimes, RunRecord, decode_run_record
-from trace_timing.records.segments import ControlSegment, PackedSegments, parts_of
+from trace_timing.records.segments import ControlSegment, PackedSegments, packed
 
 OLD_FORMAT = {
     "sample_id": "s",
@@ -106,24 +106,49 @@ def test_a_manifest_with_fields_of_an_older_version_is_read() -> None:
     assert found == Manifest(format_version=1, tool_version="0.1.0")
 
 
+@pytest.mark.parametrize(
+    ("total_ns", "durations_ns", "why"),
+    [
+        (10, [4, 5], "the control's segments sum to 9 ns, its total is 10"),
+        (2**54, [2**53, 2**53], "below 0 or above"),
+        (1, [-1, 2], "below 0 or above"),
+        (-1, [], "below 0 or above"),
+        (10**30, [10**30], "below 0 or above"),
+    ],
+)
+def test_a_control_whose_times_cannot_be_right_is_refused(
+    total_ns: int, durations_ns: list[int], why: str
+) -> None:
+    segments = [["prefill", None, ns] for ns in durations_ns]
+    line = {
+        "sample_id": "s",
+        "role": "control",
+        "repeat": 0,
+        "control": {"total_ns": total_ns, "segments": segments},
+    }
+    with pytest.raises(TraceError) as caught:
+        decode_run_record(json.dumps(line), source="runs.rank0.jsonl:1")
+    assert why in caught.value.why
+
+
 def test_the_segments_that_were_read_are_those_written_in_whatever_form() -> None:
     made = tuple(
         ControlSegment(stage=stage, step=step, duration_ns=ns)
         for stage, step, ns in [("prefill", None, 7), ("sampling", 0, 2**40), ("decode", 1, 0)]
     )
-    packed, again = PackedSegments(made), PackedSegments(iter(made))
-    assert packed == made
-    assert packed == again
-    assert packed != made[:2]
-    assert (packed[1], packed[-1], packed[1:]) == (made[1], made[-1], made[1:])
-    assert (len(packed), hash(packed)) == (3, hash(made))
-    assert (
-        list(parts_of(packed))
-        == list(parts_of(made))
-        == [(part.stage, part.step, part.duration_ns) for part in made]
-    )
+    held, again = packed(made), PackedSegments(iter(made))
+    assert held == made
+    assert held == again
+    assert held != made[:2]
+    assert (held[1], held[-1], held[1:]) == (made[1], made[-1], made[1:])
+    assert (len(held), hash(held)) == (3, hash(made))
+    assert packed(held) is held
+    assert held.course is again.course
     record = RunRecord(
-        sample_id="s", role="control", repeat=0, control=ControlTimes(total_ns=1, segments=packed)
+        sample_id="s",
+        role="control",
+        repeat=0,
+        control=ControlTimes(total_ns=2**40 + 7, segments=held),
     )
     assert decode_run_record(encode(record), source="runs") == record
 

@@ -44,11 +44,12 @@ def decode(data: bytes | str, kind: type[T], *, source: str, name: str = "") -> 
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.MsgspecError as error:
-        raise TraceError(
-            f"{source} is not a valid {name or kind.__name__}",
-            why=str(error),
-            remedy="record it again, or delete the damaged file or line",
-        ) from error
+        raise damaged(f"{source} is not a valid {name or kind.__name__}", str(error)) from error
+
+
+def damaged(what: str, why: str) -> TraceError:
+    """The error for a record that cannot be used."""
+    return TraceError(what, why=why, remedy="record it again, or delete the damaged file or line")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from trace_timing.records.encoding import decode
+from trace_timing.records.encoding import damaged, decode
 from trace_timing.records.segments import ControlSegment, PackedSegments
 from trace_timing.stages import Stage
 
@@ -24,6 +24,10 @@ CuptiState = Literal["never", "detached", "attached"]
 
 
 Status = Literal["ok", "failed"]
+
+
+#: Longest time of a control that is read, 104 days: sums of many still fit 64 bits.
+MOST_NS = 2**53
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +83,30 @@ def decode_run_record(line: bytes | str, *, source: str) -> RunRecord:
     are marked `before_profiling` or the process saw no GPU, else `attached`.
 
     Raises:
-        TraceError: not JSON, a field missing or of another type.
+        TraceError: not JSON, a field missing or of another type, or times of a control that its
+            parts do not sum to.
     """
     stored = decode(line, _StoredRun, source=source, name="RunRecord")
     values: dict[str, Any] = {f.name: getattr(stored, f.name) for f in fields(RunRecord)}
     if stored.role == "profiled":
         values["role"] = "recorded"
     if stored.control is not None:
+        if damage := _damage(stored.control):
+            raise damaged(f"{source} is not a valid RunRecord", damage)
         values["control"] = _control_of(stored.control, stored.machine)
     return RunRecord(**values)
+
+
+def _damage(stored: _StoredControl) -> str | None:
+    """Why the times of a control cannot be right; None if they can."""
+    durations_ns = [segment.duration_ns for segment in stored.segments]
+    if not 0 <= stored.total_ns <= MOST_NS or min(durations_ns, default=0) < 0:
+        return f"a time of the control is below 0 or above {MOST_NS} ns"
+    if durations_ns and sum(durations_ns) != stored.total_ns:
+        return (
+            f"the control's segments sum to {sum(durations_ns)} ns, its total is {stored.total_ns}"
+        )
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
