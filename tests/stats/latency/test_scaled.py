@@ -10,6 +10,7 @@ from scipy import stats
 from trace_timing.stats.latency.sample_latency import NO_TIMES, Latency
 from trace_timing.stats.latency.scaled import (
     BOUND_FRAC,
+    MOST,
     Cut,
     fit_scale,
     scaled_by_total,
@@ -47,6 +48,16 @@ def test_the_interval_is_how_far_samples_left_out_were_from_their_prediction() -
     latency = scaled_latency(cut(200, 0), scale)
     assert latency.hi_ns["T_total"] == pytest.approx(160 * exp(half))
     assert latency.lo_ns["T_total"] == pytest.approx(160 * exp(-half))
+
+
+def test_of_many_samples_all_settings_that_take_turns_count() -> None:
+    period = 402 // MOST + 1
+    pairs = [(cut(100, 0), cut((50, 80, 100)[i % 3], 0)) for i in range(402)]
+    assert period == 3
+    scale = fit_scale(pairs)
+    assert scale is not None
+    assert scale.samples == MOST
+    assert scale.factors["prefill"] == pytest.approx(0.8)
 
 
 def test_of_a_run_of_another_length_decode_and_sampling_are_taken_to_the_same_length() -> None:

@@ -20,6 +20,7 @@ from trace_timing.stats.latency.sample_table import Sample
 from trace_timing.stats.latency.times import decode_times
 from trace_timing.stats.methods.intervals import LEVEL, Interval
 from trace_timing.stats.methods.student import student_quantile
+from trace_timing.stats.methods.thinning import thinned
 from trace_timing.stats.methods.trend import fit_line
 from trace_timing.units import NS_PER_MS
 
@@ -50,7 +51,7 @@ def latency_growth(samples: Sequence[Sample]) -> LatencyGrowth | None:
         if sample.latency.source == "control"
         for control in sample.evidence.unprofiled
     ]
-    chosen = controls[:: len(controls) // MOST_CONTROLS + 1]
+    chosen = thinned(controls, MOST_CONTROLS)
     slopes = [slope for control in chosen if (slope := _slope(control)) is not None]
     if not slopes:
         return None

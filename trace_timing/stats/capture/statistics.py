@@ -16,6 +16,7 @@ from trace_timing.stats.capture.noise import NoiseFloor, noise_floors
 from trace_timing.stats.capture.repeats import Repeats, repeats_of_controls
 from trace_timing.stats.latency.evidence import FAULTS
 from trace_timing.stats.methods.outliers import Outlier, find_outliers
+from trace_timing.stats.methods.thinning import thinned_places
 from trace_timing.stats.methods.trend import LineFit, fit_line
 from trace_timing.units import NS_PER_MS
 
@@ -119,15 +120,15 @@ def scaling_fits(
             if (of, kind) == ("decode step", "latency"):
                 line = _of_controls(line, x, y, growth)
             known = np.isfinite(x) & np.isfinite(y)
-            each = len(x) // MOST_DRAWN + 1
+            drawn = np.flatnonzero(known)[thinned_places(int(known.sum()), MOST_DRAWN)]
             fits.append(
                 ScalingFit(
                     of=of,
                     kind=kind,
                     against=against,
                     line=line,
-                    x=tuple(x[known][::each].tolist()),
-                    y=tuple(y[known][::each].tolist()),
+                    x=tuple(x[drawn].tolist()),
+                    y=tuple(y[drawn].tolist()),
                 )
             )
     return tuple(fits)

@@ -17,6 +17,7 @@ from trace_timing.stages import Stage
 from trace_timing.stats.latency.sample_latency import NAMES, NO_TIMES, Latency
 from trace_timing.stats.latency.times import Times, times_of_stages
 from trace_timing.stats.methods.student import student_quantile
+from trace_timing.stats.methods.thinning import thinned
 
 #: Fewest samples with both for an interval.
 FEWEST = 3
@@ -60,10 +61,9 @@ class Scale:
 
 def fit_scale(pairs: Sequence[tuple[Cut, Cut]]) -> Scale | None:
     """Fit the factors to (recorded, control) of each sample that has both; None without any."""
-    chosen = pairs[:: len(pairs) // MOST + 1]
     usable = [
         (recorded, _of_length(control, recorded.steps))
-        for recorded, control in chosen
+        for recorded, control in thinned(pairs, MOST)
         if _total(recorded) > 0 and _total(control) > 0
     ]
     if not usable:

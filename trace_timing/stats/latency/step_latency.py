@@ -16,6 +16,7 @@ from trace_timing.stats.latency.sample_table import Sample, is_usable
 from trace_timing.stats.latency.times import decode_times
 from trace_timing.stats.methods import control_mean
 from trace_timing.stats.methods.control_mean import PooledSpread
+from trace_timing.stats.methods.thinning import thinned
 
 #: A step's latency and the ends of its 95 % interval in ns; no ends where no spread is known.
 StepLatency = tuple[int, int | None, int | None]
@@ -72,8 +73,8 @@ def pooled_step(samples: Sequence[Sequence[ControlTimes]]) -> PooledSpread | Non
     Args:
         samples: the controls of each.
     """
-    each = len(samples) // MOST_POOLED + 1
-    matrices = [_matrix(controls) for controls in samples[::each] if len(controls) > 1]
+    some = thinned(samples, MOST_POOLED)
+    matrices = [_matrix(controls) for controls in some if len(controls) > 1]
     return control_mean.pooled_spread(
         (times[:, [step]], totals)
         for _, times, totals in matrices
