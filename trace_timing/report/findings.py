@@ -102,7 +102,7 @@ def _largest(data: ReportData, rows: list[LatencyRow]) -> str:
     top = max(parts, key=lambda row: row.share_frac or 0)
     return (
         f"{takes} {ms(total.ms)}; {top.label.lower()} is the largest part "
-        f"with {percent(top.share_frac)} of it."
+        f"with {percent(top.share_frac)} of {'it' if one else 'the time of all'}."
     )
 
 

@@ -116,7 +116,8 @@ def _evidence(data: ReportData, row: LatencyRow) -> str:
         busy = float(steps["T_decode_per_token_busy_ms"].median())
     recorded = " while recorded" if all_recorded(data) else ""
     share = "" if row.share_frac is None else f", and {row.label.lower()} is "
-    share += "" if row.share_frac is None else f"{percent(row.share_frac)} of the time"
+    whole = "all samples' time" if len(data.samples) > 1 else "the time"
+    share += "" if row.share_frac is None else f"{percent(row.share_frac)} of {whole}"
     return (
         f"In {name} the GPU works {ms(busy)} of {ms(time)}{recorded} "
         f"({percent(None if busy is None else busy / time)}){share}."

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.stats.evidence import capture, control, recorded, run, times, total_alone
-from trace_timing.records.runs import RunRecord
+from trace_timing.records.runs import ControlTimes, RunRecord
 from trace_timing.stats.latency.evidence import SampleEvidence, evidence_of
 
 
@@ -31,6 +31,12 @@ def test_a_detach_that_was_shown_not_to_work_is_not_believed() -> None:
     assert one([control(times(cupti="detached"))], detach={"works": True}).unprofiled
 
 
+def without_step(control: ControlTimes, step: int) -> ControlTimes:
+    """The control as if its hooks had not seen one step."""
+    left = tuple(part for part in control.segments if part.step != step)
+    return replace(control, segments=left, total_ns=sum(part.duration_ns for part in left))
+
+
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
@@ -39,6 +45,7 @@ def test_a_detach_that_was_shown_not_to_work_is_not_believed() -> None:
         ({"control": replace(times(), bare=True)}, None),
         ({"control": times(clock="host")}, "other_clock"),
         ({"tokens_out": 2}, "token_count_differs"),
+        ({"control": without_step(times(), 1)}, "control_step_missing"),
     ],
 )
 def test_a_control_that_does_not_count_is_left_out(
@@ -47,6 +54,15 @@ def test_a_control_that_does_not_count_is_left_out(
     found = one([replace(control(times()), **changed), control(times(index=1))])
     assert [c.index for c in found.unprofiled] == [1]
     assert found.left_out == ({reason: 1} if reason else {})
+
+
+def test_another_number_of_steps_is_noted_and_counts() -> None:
+    assert not one([control(times())]).steps_differ
+    found = one([control(times()), control(without_step(times(), 2))])
+    assert found.steps_differ
+    assert len(found.unprofiled) == 2
+    assert one([control(without_step(times(), 2))]).steps_differ
+    assert not one([control(without_step(times(), 2))], with_run=False).steps_differ
 
 
 def test_tokens_of_other_values_are_noted_and_count() -> None:

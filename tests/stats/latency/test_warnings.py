@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,6 +89,15 @@ def test_controls_of_another_number_of_tokens_are_counted() -> None:
     found = warnings(made, [run()])
     assert set(found) == {"token_count_differs"}
     assert found["token_count_differs"].evidence == "1 controls"
+
+
+def test_controls_that_lack_a_step_are_counted_and_other_numbers_of_steps_named() -> None:
+    gap = replace(times(index=3), segments=tuple(p for p in times().segments if p.step != 1))
+    found = warnings(capture([*good(), control(gap)], [recorded()]), [run()])
+    assert found["control_step_missing"].evidence == "1 controls"
+    short = control(times(steps=1, index=3))
+    found = warnings(capture([*good(), short], [recorded()]), [run()])
+    assert found["control_steps_differ"].evidence == "1 of 1 samples, first a"
 
 
 def test_totals_that_are_known_too_badly_are_named_with_the_worst() -> None:

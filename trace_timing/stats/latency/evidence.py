@@ -1,8 +1,8 @@
 """Evidence for each sample's latency: its recorded runs, and which of its controls may be used.
 
-A control may be used if it succeeded, made as many tokens as the recorded run, and has the same
-clock (a total alone is always the host's). Controls with and without a profiler attached to the
-process are kept apart.
+A control may be used if it succeeded, made as many tokens as the recorded run, has the same clock
+(a total alone is always the host's), and none of its decode steps is missing. Controls with and
+without a profiler attached to the process are kept apart.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from trace_timing.records.manifest import Manifest
 from trace_timing.records.runs import Clock, ControlTimes, CuptiState, RunRecord
 from trace_timing.stages import Stage
-from trace_timing.stats.latency.times import Times
+from trace_timing.stats.latency.times import Times, decode_steps_of, has_all_steps
 from trace_timing.timeline.integrity.table import FAILING
 
 #: A sample of one rank.
@@ -91,6 +91,9 @@ class SampleEvidence:
     left_out: Mapping[str, int] = field(default_factory=dict)
     #: Whether usable controls made other tokens than the recorded run, though as many.
     tokens_differ: bool = False
+    #: Whether usable controls made another number of decode steps than the recorded run or than
+    #: each other.
+    steps_differ: bool = False
 
     @property
     def clock(self) -> Clock | None:
@@ -187,7 +190,14 @@ def _sample(
         **_by_use([times for _, times in used]),
         left_out=dict(left_out),
         tokens_differ=len(token_digests) > 1,
+        steps_differ=len(_step_counts(runs, [times for _, times in used])) > 1,
     )
+
+
+def _step_counts(runs: Sequence[RecordedRun], controls: Sequence[ControlTimes]) -> set[int]:
+    """Numbers of decode steps of one sample's runs; those of a recorded run without a fault."""
+    recorded = {run.decode_steps for run in runs if not run.faults}
+    return recorded | {decode_steps_of(control) for control in controls if control.segments}
 
 
 def _by_use(controls: Sequence[ControlTimes]) -> dict[str, tuple[ControlTimes, ...]]:
@@ -205,6 +215,8 @@ def _unfit(
 ) -> str | None:
     if clock is not None and times.segments and times.clock != clock:
         return "other_clock"
+    if not has_all_steps(times):
+        return "control_step_missing"
     return "token_count_differs" if record.tokens_out != tokens else None
 
 

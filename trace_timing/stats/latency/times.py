@@ -100,6 +100,12 @@ def decode_steps_of(control: ControlTimes) -> int:
     return len(packed(control.segments).course.by_decode_step.keys)
 
 
+def has_all_steps(control: ControlTimes) -> bool:
+    """Whether a control's decode steps are numbered 1, 2, 3 … without a gap, in this order."""
+    numbers = packed(control.segments).course.by_decode_step.keys
+    return numbers == tuple(range(1, len(numbers) + 1))
+
+
 def first_token_of_control(control: ControlTimes) -> int | None:
     """Ns from the begin of generate() to the end of sampling[0]; None without such a segment."""
     segments = packed(control.segments)

@@ -24,6 +24,7 @@ def latency_warnings(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
     """The worst first: those that make latencies unusable, then those that qualify them."""
     yield from _attached(samples)
     yield from _without_control(samples)
+    yield from _other_steps(samples)
     yield from _wide(samples)
     yield from _scaled(samples)
     yield from _busy_above(samples)
@@ -141,6 +142,28 @@ def _excess(sample: Sample, name: str) -> float:
 def _ms(times: Times, name: str) -> str:
     ns = times[name]
     return "n/a" if ns is None else f"{ns / NS_PER_MS:.3f} ms"
+
+
+def _other_steps(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
+    """Controls with missing decode steps, or with another number of them."""
+    left_out = sum(s.evidence.left_out.get("control_step_missing", 0) for s in samples)
+    if left_out:
+        yield FigureWarning(
+            code="control_step_missing",
+            message="Decode steps are missing in controls, by their numbers: they do not count.",
+            evidence=f"{left_out} controls",
+            remedy="capture these samples again",
+        )
+    differing = [s for s in samples if s.evidence.steps_differ]
+    if differing:
+        yield FigureWarning(
+            code="control_steps_differ",
+            message="Runs of one sample made as many tokens in other numbers of decode steps, so "
+            "their decode is not the same work.",
+            evidence=f"{len(differing)} of {len(samples)} samples, first "
+            f"{differing[0].evidence.key[0]}",
+            remedy="with assisted or speculative decoding take the total; else capture again",
+        )
 
 
 def _other_tokens(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
