@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import groupby
 from typing import Generic, TypeVar, overload
 
 import msgspec
@@ -30,6 +31,9 @@ class ControlSegment(msgspec.Struct, frozen=True, kw_only=True, array_like=True,
     stage: Stage
     step: int | None
     duration_ns: int
+
+
+_FIRST_STEP: Mapping[Stage, int] = {"decode": 1, "sampling": 0}
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,20 @@ class Course:
         """Place after the last segment of sampling[0]; None without one."""
         labels = enumerate(zip(self.stages, self.steps, strict=True), 1)
         return max((at for at, label in labels if label == ("sampling", 0)), default=None)
+
+    @cached_property
+    def has_all_steps(self) -> bool:
+        """Whether the steps of `decode` are 1, 2, 3 … and those of `sampling` 0, 1, 2 …, in turn.
+
+        Other stages may lie inside a step, as a vision encoder does that runs in each.
+        """
+        labels = zip(self.stages, self.steps, strict=True)
+        stepped = [label for label, _ in groupby(x for x in labels if x[0] in _FIRST_STEP)]
+        return all(
+            numbers == list(range(first, first + len(numbers)))
+            for stage, first in _FIRST_STEP.items()
+            for numbers in [[step for of, step in stepped if of == stage]]
+        )
 
     def within(self, steps: Collection[int]) -> Groups[Stage]:
         """By stage, the segments of these steps and all before the first step."""

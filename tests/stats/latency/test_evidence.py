@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from tests.stats.evidence import capture, control, recorded, run, times, total_alone
@@ -37,6 +38,17 @@ def without_step(control: ControlTimes, step: int) -> ControlTimes:
     return replace(control, segments=left, total_ns=sum(part.duration_ns for part in left))
 
 
+def renumbered(control: ControlTimes, stage: str, step: int, new: int | None) -> ControlTimes:
+    """The control with another number on one step of a stage."""
+    parts = [
+        msgspec.structs.replace(part, step=new)
+        if (part.stage, part.step) == (stage, step)
+        else part
+        for part in control.segments
+    ]
+    return replace(control, segments=tuple(parts))
+
+
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
@@ -46,6 +58,9 @@ def without_step(control: ControlTimes, step: int) -> ControlTimes:
         ({"control": times(clock="host")}, "other_clock"),
         ({"tokens_out": 2}, "token_count_differs"),
         ({"control": without_step(times(), 1)}, "control_step_missing"),
+        ({"control": renumbered(times(), "sampling", 1, 0)}, "control_step_missing"),
+        ({"control": renumbered(times(), "decode", 2, 1)}, "control_step_missing"),
+        ({"control": renumbered(times(), "sampling", 2, None)}, "control_step_missing"),
     ],
 )
 def test_a_control_that_does_not_count_is_left_out(

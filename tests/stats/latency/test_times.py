@@ -17,6 +17,7 @@ from trace_timing.stats.latency.times import (
     decode_steps_of,
     decode_times,
     first_token_of_control,
+    has_all_steps,
     in_ms,
     mean_times,
     stages_of_control,
@@ -91,6 +92,13 @@ def test_sums_over_some_steps_hold_all_before_the_first_and_no_other_step() -> N
     assert decode_times(control) == {1: 8, 2: 32}
     assert first_token_of_control(control) == 7
     assert first_token_of_control(segments(("decode", 1, 8))) is None
+
+
+def test_a_step_may_hold_another_stage_and_comes_once() -> None:
+    assert has_all_steps(segments(("decode", 1, 8), ("vision", None, 4), ("decode", 1, 8)))
+    again = segments(("decode", 1, 8), ("sampling", 1, 4), ("decode", 1, 8))
+    assert not has_all_steps(again)
+    assert has_all_steps(segments(("prefill", None, 8), ("other", None, 1)))
 
 
 def test_a_sampling_without_its_forward_is_no_step() -> None:

@@ -88,13 +88,20 @@ def test_controls_of_another_number_of_tokens_are_counted() -> None:
     made = capture([*good(), control(times(index=3), tokens=2)], [recorded()])
     found = warnings(made, [run()])
     assert set(found) == {"token_count_differs"}
-    assert found["token_count_differs"].evidence == "1 controls"
+    assert found["token_count_differs"].evidence == "1 control"
+
+
+def test_controls_by_another_clock_are_counted() -> None:
+    by_host = [control(times(index=i, clock="host")) for i in (3, 4)]
+    found = warnings(capture([*good(), *by_host], [recorded()]), [run()])
+    assert set(found) == {"other_clock"}
+    assert found["other_clock"].evidence == "2 controls"
 
 
 def test_controls_that_lack_a_step_are_counted_and_other_numbers_of_steps_named() -> None:
     gap = replace(times(index=3), segments=tuple(p for p in times().segments if p.step != 1))
     found = warnings(capture([*good(), control(gap)], [recorded()]), [run()])
-    assert found["control_step_missing"].evidence == "1 controls"
+    assert found["control_step_missing"].evidence == "1 control"
     short = control(times(steps=1, index=3))
     found = warnings(capture([*good(), short], [recorded()]), [run()])
     assert found["control_steps_differ"].evidence == "1 of 1 samples, first a"

@@ -101,9 +101,8 @@ def decode_steps_of(control: ControlTimes) -> int:
 
 
 def has_all_steps(control: ControlTimes) -> bool:
-    """Whether a control's decode steps are numbered 1, 2, 3 … without a gap, in this order."""
-    numbers = packed(control.segments).course.by_decode_step.keys
-    return numbers == tuple(range(1, len(numbers) + 1))
+    """Whether the numbers of a control's steps have no gap and are in order."""
+    return packed(control.segments).course.has_all_steps
 
 
 def first_token_of_control(control: ControlTimes) -> int | None:

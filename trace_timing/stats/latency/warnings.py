@@ -145,13 +145,13 @@ def _ms(times: Times, name: str) -> str:
 
 
 def _other_steps(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
-    """Controls with missing decode steps, or with another number of them."""
-    left_out = sum(s.evidence.left_out.get("control_step_missing", 0) for s in samples)
-    if left_out:
+    """Controls with missing steps, and those with another number of decode steps."""
+    if left_out := _left_out(samples, "control_step_missing"):
         yield FigureWarning(
             code="control_step_missing",
-            message="Decode steps are missing in controls, by their numbers: they do not count.",
-            evidence=f"{left_out} controls",
+            message="Steps are missing in controls or not in order, by their numbers: they do not "
+            "count.",
+            evidence=left_out,
             remedy="capture these samples again",
         )
     differing = [s for s in samples if s.evidence.steps_differ]
@@ -167,14 +167,21 @@ def _other_steps(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
 
 
 def _other_tokens(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
-    """Controls with other tokens than the recorded run."""
-    left_out = sum(s.evidence.left_out.get("token_count_differs", 0) for s in samples)
-    if left_out:
+    """Controls by another clock or with other tokens than the recorded run."""
+    if left_out := _left_out(samples, "other_clock"):
+        yield FigureWarning(
+            code="other_clock",
+            message="Controls were timed by another clock than the recorded run: they do not "
+            "count.",
+            evidence=left_out,
+            remedy="capture these samples again, controls and recorded run on one device",
+        )
+    if left_out := _left_out(samples, "token_count_differs"):
         yield FigureWarning(
             code="token_count_differs",
             message="Controls made another number of tokens than the recorded run: they do not "
             "count.",
-            evidence=f"{left_out} controls",
+            evidence=left_out,
             remedy="generate greedily or with a fixed seed",
         )
     differing = [s for s in samples if s.evidence.tokens_differ]
@@ -187,3 +194,9 @@ def _other_tokens(samples: Sequence[Sample]) -> Iterator[FigureWarning]:
             remedy="if routing or stopping depends on them, generate greedily or with a fixed "
             "seed, and with kernels that repeat to the bit, as cuDNN's attention does not",
         )
+
+
+def _left_out(samples: Sequence[Sample], reason: str) -> str:
+    """How many controls were left out for a reason; empty for none."""
+    number = sum(sample.evidence.left_out.get(reason, 0) for sample in samples)
+    return f"{number} {'control' if number == 1 else 'controls'}" if number else ""
