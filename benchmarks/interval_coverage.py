@@ -8,6 +8,7 @@ series of n runs is used up to K = n/7, and all series weigh the same.
     python -m benchmarks.interval_coverage              # by count, by series, and the sequential
     python -m benchmarks.interval_coverage --calibrate  # 95 % quantiles that the table is read from
     python -m benchmarks.interval_coverage --leave-out  # table of all series but one, on that one
+    python -m benchmarks.interval_coverage --later      # series that the table was not read from
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from trace_timing.stats.methods import control_mean
 from trace_timing.stats.methods.control_mean import PooledSpread
 
 SERIES = Path(__file__).resolve().parents[1] / "tests" / "data" / "control_series"
+#: Recorded after the table was read from the others, on two other hosts.
+LATER = SERIES.with_name("control_series_later")
 COUNTS = tuple(range(1, 31))
 #: A stretch is at most this share of its series.
 LONGEST = 1 / 7
@@ -192,8 +195,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calibrate", action="store_true")
     parser.add_argument("--leave-out", action="store_true")
+    parser.add_argument("--later", action="store_true")
     options = parser.parse_args()
-    series = read_series()
+    series = read_series(LATER if options.later else SERIES)
     if options.calibrate:
         print_calibration(series)
     elif options.leave_out:

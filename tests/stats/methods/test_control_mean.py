@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.interval_coverage import Series, covered, read_series, stopped, usable
+from benchmarks.interval_coverage import LATER, Series, covered, read_series, stopped, usable
 from trace_timing.stats.methods.control_mean import (
     MULTIPLIERS,
     PRIOR_FREEDOM,
@@ -156,6 +156,15 @@ def test_95_percent_covers_93_to_97_of_stretches_of_recorded_series(count: int) 
     rng = np.random.default_rng(count)
     shares = [covered(one, count, rng, captures=12)[-1] for one in usable(SERIES, count)]
     assert 0.93 <= np.mean(shares) <= 0.97
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 12, 20, 30, 40])
+def test_series_that_the_table_was_not_read_from_are_covered_too(count: int) -> None:
+    """Other hosts, recorded later."""
+    later = usable(read_series(LATER), count)
+    assert len(later) == 4
+    shares = [covered(one, count, np.random.default_rng(count), captures=8)[-1] for one in later]
+    assert np.mean(shares) >= 0.93
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 8, 15])
