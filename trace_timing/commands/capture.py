@@ -253,10 +253,10 @@ def _run(options: dict[str, Any]) -> int:
             tally.add(step)
             if step.call_ns is not None and part.rank == 0:
                 say(duration(count, step.call_ns), err=True)
-        findings, whole = session.findings(), session.notes_on_steps()
+        findings, notes = session.findings(), session.notes()
         attached = session.why_attached() if options["order"] == "interleaved" else None
     code = finish(tally, options["output"], findings, attached, stopped=stop())
-    for line in whole:
+    for line in notes:
         say(f"  {line}", err=True)
     # 0 under torchrun, which kills the other ranks, that still have work, if one fails.
     return EXIT_GOOD if part.world > 1 else code

@@ -474,7 +474,7 @@ def test_where_nothing_can_be_switched_every_step_is_recorded_and_that_is_told(
     long = {**inputs, "max_new_tokens": 64, "min_new_tokens": 64}
     with trace_timing.capture(tmp_path / "out", tiny.model, warm_up=False, control=1) as session:
         session.generate("long", **long)
-        (line,) = session.notes_on_steps()
+        (line,) = session.notes()
     assert line.startswith("every decode step of 1 run was recorded: ")
     (record,) = [r for r in records(tmp_path / "out") if r.role == "recorded"]
     assert record.machine["session"]["steps"]["all"] is True

@@ -48,6 +48,17 @@ def test_each_sample_that_is_done_tells_the_spread_of_the_next() -> None:
     assert precision(now)
 
 
+def test_in_the_end_samples_that_are_not_known_so_well_are_counted() -> None:
+    precision = Precision(0.03)
+    precision.add(series(0.002, 10, seed=1))
+    assert precision.note() is None
+    precision.add(series(0.2, 10, seed=2))
+    assert "0 of 2 samples have a total known to ± 3 %" in (precision.note() or "")
+    steady = Precision(0.03, before=[series(0.002, 10, seed) for seed in range(40)])
+    steady.add(series(0.2, 10, seed=41))
+    assert "40 of 41 samples" in (steady.note() or "")
+
+
 def test_totals_are_those_of_hooked_controls_by_sample_and_repeat() -> None:
     def control(sample: str, total: int, *, repeat: int = 0, bare: bool = False) -> RunRecord:
         times = ControlTimes(total_ns=total, bare=bare)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -51,7 +50,7 @@ class Precision:
 
     def __init__(self, share: float, before: Iterable[Sequence[int]] = ()) -> None:
         self._share = share
-        self._samples: deque[FloatArray] = deque(maxlen=_POOLED_SAMPLES)
+        self._samples: list[FloatArray] = []
         for totals_ns in before:
             self.add(totals_ns)
 
@@ -63,8 +62,20 @@ class Precision:
         """Note the controls of a finished sample."""
         self._samples.append(np.asarray(totals_ns, np.float64))
 
+    def note(self) -> str | None:
+        """How many of the samples reach the precision, by the spread in all; None if all do."""
+        pooled = self._pooled()
+        reached = sum(enough(totals, self._share, pooled) for totals in self._samples)
+        if reached == len(self._samples):
+            return None
+        return (
+            f"{reached} of {len(self._samples)} samples have a total known to ± "
+            f"{100 * self._share:.3g} %; the others differ too much for the controls allowed"
+        )
+
     def _pooled(self) -> PooledSpread | None:
-        return pooled_spread((totals[:, None], totals) for totals in self._samples)
+        last = self._samples[-_POOLED_SAMPLES:]
+        return pooled_spread((totals[:, None], totals) for totals in last)
 
 
 def totals_by_sample(records: Iterable[RunRecord]) -> list[list[int]]:

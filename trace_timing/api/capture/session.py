@@ -233,9 +233,13 @@ class Session:
             return None
         return attachment.why_not or NOT_SHOWN
 
-    def notes_on_steps(self) -> list[str]:
-        """A line for each reason why runs were recorded whole despite more steps than wanted."""
-        return notes_on_whole_runs(self._runner.planner.whole)
+    def notes(self) -> list[str]:
+        """A line for each reason why runs were recorded whole despite more steps than wanted, and
+        one on samples that are not known to the precision asked for.
+        """
+        imprecise = self._precision.note() if self._precision else None
+        whole = notes_on_whole_runs(self._runner.planner.whole)
+        return [*whole, imprecise] if imprecise else whole
 
     def index_of(self, sample_id: str) -> int:
         """A sample's number, from 0, in the order of first appearance."""
