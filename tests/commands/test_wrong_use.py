@@ -79,6 +79,14 @@ WRONG = {
     "deep nesting in JSON lines": Wrong(
         "audit old.jsonl", ("nested too deeply",), 3, files={"old.jsonl": deep('{"a": ', "}\n")}
     ),
+    "deep nesting in samples": capturing(
+        deep('{"id": "a", "metadata": {"x": ', "}}"), "line 1 is not a sample", "nested too deeply"
+    ),
+    "deep nesting in a stage map": Wrong(
+        f"analyze {TRACE} -o out --stages s.toml",
+        ("cannot read the stage map", "nested too deeply"),
+        files={"s.toml": deep("[stages]\ndecode = ", "\n")},
+    ),
     "an output that cannot be": Wrong(
         f"analyze {TRACE} -o /proc/out --no-report", ("/proc/out: cannot be written", "-o")
     ),

@@ -280,9 +280,10 @@ def _read_line(line: bytes, where: str) -> _Line:
             remedy="save the file as UTF-8, e.g. iconv -f latin1 -t utf-8",
         ) from error
     except (msgspec.MsgspecError, RecursionError) as error:
+        deep = isinstance(error, RecursionError)
         raise UsageError(
             f"{where} is not a sample",
-            why=str(error),
+            why="lists or objects in it are nested too deeply" if deep else str(error),
             remedy="one JSON object a line: id, image or images, prompt or messages",
         ) from error
 

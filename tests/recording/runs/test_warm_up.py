@@ -119,6 +119,7 @@ MODEL = SimpleNamespace(generation_config=SimpleNamespace(max_new_tokens=None))
         ({"max_new_tokens": 4, "min_new_tokens": 4}, None),
         ({"max_new_tokens": 400, "cache_implementation": "static"}, None),
         ({"max_new_tokens": 400, "past_key_values": object()}, None),
+        ({"max_new_tokens": 400, "cache": object()}, None),
     ],
 )
 def test_a_call_is_warmed_up_with_few_tokens_where_that_warms_it(

@@ -181,7 +181,7 @@ def shortened(inputs: Mapping[str, Any], model: Any) -> dict[str, Any] | None:
     """
     if _setting("cache_implementation", inputs, model) not in (None, "dynamic"):
         return None
-    if any(inputs.get(name) is not None for name in ("past_key_values", "compile_config")):
+    if any(inputs.get(name) is not None for name in _NEVER_SHORTENED):
         return None
     new = new_tokens_of(inputs, model)
     if new is not None and new <= TOKENS:
@@ -194,6 +194,10 @@ def shortened(inputs: Mapping[str, Any], model: Any) -> dict[str, Any] | None:
         short["min_new_tokens"] = min(least, TOKENS)
     return {**short, "max_new_tokens": TOKENS}
 
+
+#: Arguments of generate() that say what is compiled, or give a cache, which may be static. Newer
+#: transformers name the cache `cache`.
+_NEVER_SHORTENED = ("past_key_values", "cache", "compile_config")
 
 #: Arguments of generate() that would contradict a lower `max_new_tokens`.
 _LENGTHS = frozenset({"max_new_tokens", "min_new_tokens", "max_length", "min_length"})

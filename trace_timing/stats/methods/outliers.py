@@ -113,7 +113,7 @@ def find_outliers(runs: pd.DataFrame, records: Sequence[RunRecord] = ()) -> tupl
 
 def _counted(runs: pd.DataFrame) -> list[_Row]:
     """All runs but bare controls, as plain rows: a data frame a sample would take a millisecond."""
-    rows = runs.loc[runs["bare"].fillna(False) != True, list(_READ)]  # noqa: E712
+    rows = runs.loc[runs["bare"].ne(True), list(_READ)]
     records: list[_Row] = rows.assign(attached=rows["cupti"] == "attached").to_dict("records")
     return records
 

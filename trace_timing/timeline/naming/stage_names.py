@@ -216,8 +216,13 @@ def parse_stage_map(text: str, source: str, *, name: str = "") -> StageMap:
     """
     try:
         content = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # not TOML; a number too long, nested too deeply
-        raise UsageError(f"cannot read the stage map {source}", why=str(error)) from error
+    except (ValueError, RecursionError) as error:  # ValueError: not TOML, or a number too long
+        deep = isinstance(error, RecursionError)
+        raise UsageError(
+            f"cannot read the stage map {source}",
+            why="arrays or tables in it are nested too deeply" if deep else str(error),
+            remedy='write TOML with a table [stages] with lines like prefill = "…"',
+        ) from error
     table = content.get("stages")
     if not isinstance(table, dict) or not table:
         raise UsageError(
