@@ -87,6 +87,8 @@ class FakeCupti:
     is_on: bool = False
     #: What the machine's other work multiplies every cost with.
     slower: float = 1.0
+    #: How many of the next measurements find CPU ops slowed as much as CUPTI slows launches.
+    disturbed: int = 0
     finalized: int = 0
     chance: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
 
@@ -99,10 +101,19 @@ class FakeCupti:
     def quick_ns(self) -> float:
         return float(self.blocks(number=5).launch.min())
 
-    def blocks(self, until: Any = None, *, number: int = 90) -> LaunchCosts:
-        cost = self.base * (self.dearer if self.is_on else 1.0)
-        on_host = np.full(number, ON_HOST_NS) * self.slower
-        return LaunchCosts(cost * self.slower * (1 + 0.02 * self.chance.random(number)), on_host)
+    def blocks(
+        self, until: Callable[[LaunchCosts], bool] = lambda costs: True, *, number: int = 90
+    ) -> LaunchCosts:
+        launch, on_host = np.empty(0), np.empty(0)
+        for _ in range(12):
+            cost = self.base * (self.dearer if self.is_on else 1.0) * self.slower
+            launch = np.append(launch, cost * (1 + 0.02 * self.chance.random(number)))
+            disturbed = self.dearer if self.disturbed > 0 else 1.0
+            on_host = np.append(on_host, np.full(number, ON_HOST_NS * self.slower * disturbed))
+            self.disturbed -= 1
+            if until(found := LaunchCosts(launch, on_host)):
+                break
+        return found
 
 
 class CuptiSession(FakeSession):

@@ -126,6 +126,17 @@ def test_a_machine_that_became_slower_since_does_not_hide_a_detach() -> None:
     assert attachment.state == "detached"
 
 
+def test_a_disturbed_moment_after_the_session_does_not_hide_that_cupti_is_attached() -> None:
+    cupti = FakeCupti()
+    attachment = attachment_of(cupti)
+    attachment.before_session()
+    cupti.is_on, cupti.disturbed = True, 2
+    attachment.after_session()
+    attachment.detach()
+    assert attachment.state == "detached"
+    assert attachment.summary()["attached_ratio"]["low"] > 1.03
+
+
 def test_a_detach_not_shown_at_once_is_measured_again_and_no_more_than_a_few_times() -> None:
     cupti = FakeCupti()
     attachment = attachment_of(cupti)

@@ -104,8 +104,11 @@ class CuptiAttachment:
 
     def after_session(self) -> None:
         """To be called after each session: measures launch costs after the process's first."""
-        if self.probe is not None and self._attached is None:
-            self._attached = self.probe.blocks()
+        if self.probe is None or self._before is None or self._attached is not None:
+            return
+        before = self._before
+        # A disturbed stretch slows CPU ops more than launches, which then look as if not attached.
+        self._attached = self.probe.blocks(lambda costs: _is_dearer(ratio_of(costs, before)))
 
     def detach(self) -> None:
         """Detach CUPTI if possible, and measure whether it is off, until that was shown once.
@@ -147,7 +150,7 @@ class CuptiAttachment:
         """
         if self._before is None or self._attached is None:
             return False
-        return ratio_of(self._attached, self._before).low > 1 + TOLERANCE
+        return _is_dearer(ratio_of(self._attached, self._before))
 
     def _is_shown(self) -> bool:
         """Whether launches cost as much as before the first session.
@@ -161,6 +164,10 @@ class CuptiAttachment:
         # The machine may have slow moments, in which launches cost more: measure again.
         self._detached = self.probe.blocks(lambda costs: _is_equal(ratio_of(costs, before)))
         return _is_off(ratio_of(self._detached, before))
+
+
+def _is_dearer(ratio: LaunchRatio) -> bool:
+    return ratio.low > 1 + TOLERANCE
 
 
 def _is_off(ratio: LaunchRatio) -> bool:
