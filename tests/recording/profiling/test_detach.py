@@ -137,6 +137,19 @@ def test_a_disturbed_moment_after_the_session_does_not_hide_that_cupti_is_attach
     assert attachment.summary()["attached_ratio"]["low"] > 1.03
 
 
+def test_other_work_that_slowed_cpu_ops_before_the_first_session_does_not_hide_a_detach() -> None:
+    """Relative costs were too low then; the least costs of launches tell."""
+    cupti = FakeCupti()
+    attachment = attachment_of(cupti)
+    cupti.disturbed = 12
+    attachment.before_session()
+    cupti.disturbed, cupti.is_on = 0, True
+    attachment.after_session()
+    attachment.detach()
+    assert attachment.state == "detached"
+    assert attachment.summary()["ratio"]["high"] <= 1.03
+
+
 def test_a_detach_not_shown_at_once_is_measured_again_and_no_more_than_a_few_times() -> None:
     cupti = FakeCupti()
     attachment = attachment_of(cupti)

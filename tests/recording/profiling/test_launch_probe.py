@@ -15,6 +15,7 @@ from trace_timing.recording.profiling.launch_probe import (
     WARM_BLOCKS,
     LaunchCosts,
     LaunchProbe,
+    quiet_ratio_of,
     ratio_of,
 )
 
@@ -108,6 +109,14 @@ def test_the_interval_of_a_ratio_covers_the_true_one_about_as_often_as_it_says()
         ratio = ratio_of(stretches(chance, 1.10 * 4000), stretches(chance, 4000))
         covered += ratio.low <= 1.10 <= ratio.high
     assert 0.90 <= covered / 200 <= 0.99
+
+
+def test_the_least_costs_tell_where_other_work_moves_the_relative_ones() -> None:
+    chance = np.random.default_rng(5)
+    quiet = stretches(chance, 4000)
+    odd = LaunchCosts(quiet.launch, 1.4 * quiet.on_host)
+    assert ratio_of(odd, quiet).median == pytest.approx(1 / 1.4)
+    assert quiet_ratio_of(odd, quiet).median == pytest.approx(1.0)
 
 
 def test_what_slows_the_whole_host_does_not_move_the_ratio() -> None:

@@ -21,9 +21,13 @@ from trace_timing.recording.profiling.launch_probe import (
     LaunchProbe,
     LaunchRatio,
     probe_of,
+    quiet_ratio_of,
     ratio_of,
 )
 from trace_timing.records.runs import CuptiState
+
+#: Compares launch costs now with those of then.
+Measure = Callable[[LaunchCosts, LaunchCosts], LaunchRatio]
 
 #: Largest launch cost after a detach, upper end of its interval, ÷ that before the first session.
 TOLERANCE = 0.03
@@ -33,6 +37,11 @@ TOLERANCE = 0.03
 BEFORE_BLOCKS = 900
 #: Most detaches whose effect is measured (up to 4 s each) until one is shown to work.
 ATTEMPTS = 5
+#: From this ratio on, lower end of its interval, launches after the first session are measured no
+#: longer: an attached CUPTI makes them 1.35 to 1.5 times as dear.
+PLAINLY_DEARER = 1.1
+#: How launch costs are compared, the steadier way first.
+MEASURES: tuple[Measure, ...] = (ratio_of, quiet_ratio_of)
 #: Most return codes in the manifest; a capture makes one detach a sample.
 _MOST_CODES = 20
 NO_GPU = "there is no NVIDIA GPU, so CUPTI is not used"
@@ -71,6 +80,8 @@ class CuptiAttachment:
         self._before: LaunchCosts | None = None
         self._attached: LaunchCosts | None = None
         self._detached: LaunchCosts | None = None
+        #: Of `MEASURES`, the one that shows a detach.
+        self._measure: Measure = ratio_of
 
     @property
     def state(self) -> CuptiState:
@@ -108,7 +119,9 @@ class CuptiAttachment:
             return
         before = self._before
         # A disturbed stretch slows CPU ops more than launches, which then look as if not attached.
-        self._attached = self.probe.blocks(lambda costs: _is_dearer(ratio_of(costs, before)))
+        self._attached = self.probe.blocks(
+            lambda costs: ratio_of(costs, before).low > PLAINLY_DEARER
+        )
 
     def detach(self) -> None:
         """Detach CUPTI if possible, and measure whether it is off, until that was shown once.
@@ -137,20 +150,21 @@ class CuptiAttachment:
             "before_ns": _cost(self._before),
             "attached_ns": _cost(self._attached),
             "detached_ns": _cost(self._detached),
-            "ratio": _ratio(self._detached, self._before),
-            "attached_ratio": _ratio(self._attached, self._before),
+            "ratio": self._ratio(self._detached),
+            "attached_ratio": self._ratio(self._attached),
             "works": self._works,
         }
 
-    def _is_distinguishable(self) -> bool:
-        """Whether launches cost more after the first session than before it.
+    def _telling(self) -> list[Measure]:
+        """The measures by which launches cost more after the first session than before it.
 
         A process without CUPTI may for a second launch as slowly as one with it. If the cost before
         the first session was measured then, no later cost shows whether CUPTI is off.
         """
-        if self._before is None or self._attached is None:
-            return False
-        return _is_dearer(ratio_of(self._attached, self._before))
+        before, attached = self._before, self._attached
+        if before is None or attached is None:
+            return []
+        return [measure for measure in MEASURES if _is_dearer(measure(attached, before))]
 
     def _is_shown(self) -> bool:
         """Whether launches cost as much as before the first session.
@@ -158,12 +172,21 @@ class CuptiAttachment:
         Lower costs only mean that the machine has become faster since: an attached CUPTI adds to
         every launch.
         """
-        if self.probe is None or self._before is None or not self._is_distinguishable():
+        before, telling = self._before, self._telling()
+        if self.probe is None or before is None or not telling:
             return False
-        before = self._before
         # The machine may have slow moments, in which launches cost more: measure again.
-        self._detached = self.probe.blocks(lambda costs: _is_equal(ratio_of(costs, before)))
-        return _is_off(ratio_of(self._detached, before))
+        costs = self._detached = self.probe.blocks(
+            lambda costs: any(_is_equal(measure(costs, before)) for measure in telling)
+        )
+        showing = [measure for measure in telling if _is_off(measure(costs, before))]
+        self._measure = (showing or telling)[0]
+        return bool(showing)
+
+    def _ratio(self, costs: LaunchCosts | None) -> dict[str, float] | None:
+        if costs is None or self._before is None:
+            return None
+        return self._measure(costs, self._before).as_dict()
 
 
 def _is_dearer(ratio: LaunchRatio) -> bool:
@@ -180,10 +203,6 @@ def _is_equal(ratio: LaunchRatio) -> bool:
 
 def _cost(costs: LaunchCosts | None) -> float | None:
     return None if costs is None else round(costs.median_ns(), 1)
-
-
-def _ratio(now: LaunchCosts | None, then: LaunchCosts | None) -> dict[str, float] | None:
-    return None if now is None or then is None else ratio_of(now, then).as_dict()
 
 
 _of_process: list[CuptiAttachment] = []
