@@ -33,7 +33,8 @@ class ControlSegment(msgspec.Struct, frozen=True, kw_only=True, array_like=True,
     duration_ns: int
 
 
-_FIRST_STEP: Mapping[Stage, int] = {"decode": 1, "sampling": 0}
+#: The numbers that a stage's first step may have.
+_FIRST_STEP: Mapping[Stage, tuple[int, ...]] = {"decode": (1,), "sampling": (0, 1)}
 
 
 @dataclass(frozen=True)
@@ -98,14 +99,15 @@ class Course:
 
     @cached_property
     def has_all_steps(self) -> bool:
-        """Whether the steps of `decode` are 1, 2, 3 … and those of `sampling` 0, 1, 2 …, in turn.
+        """Whether the steps of `decode` are 1, 2, 3 … and those of `sampling` go up by 1, in turn.
 
-        Other stages may lie inside a step, as a vision encoder does that runs in each.
+        Sampling begins with 0, after the prefill, or with 1 where there is none. Other stages may
+        lie inside a step, as a vision encoder does that runs in each.
         """
         labels = zip(self.stages, self.steps, strict=True)
         stepped = [label for label, _ in groupby(x for x in labels if x[0] in _FIRST_STEP)]
         return all(
-            numbers == list(range(first, first + len(numbers)))
+            not numbers or numbers in [list(range(n, n + len(numbers))) for n in first]
             for stage, first in _FIRST_STEP.items()
             for numbers in [[step for of, step in stepped if of == stage]]
         )

@@ -99,6 +99,9 @@ def test_a_step_may_hold_another_stage_and_comes_once() -> None:
     again = segments(("decode", 1, 8), ("sampling", 1, 4), ("decode", 1, 8))
     assert not has_all_steps(again)
     assert has_all_steps(segments(("prefill", None, 8), ("other", None, 1)))
+    assert has_all_steps(segments(("prefill", None, 8), ("sampling", 0, 4), ("decode", 1, 8)))
+    assert has_all_steps(segments(("decode", 1, 8), ("sampling", 1, 4), ("decode", 2, 8)))
+    assert not has_all_steps(segments(("decode", 2, 8), ("sampling", 2, 4)))
 
 
 def test_a_sampling_without_its_forward_is_no_step() -> None:
