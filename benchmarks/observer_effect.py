@@ -18,17 +18,19 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from quiet_core import QuietCore
 from scipy import special
 from unprofiled import COMPILED, Unprofiled, built
 
@@ -51,7 +53,13 @@ def main() -> None:
     parser.add_argument("--tokens", type=int)
     parser.add_argument("--labels", type=int, default=LABELS, help="Of ten controls, in turn.")
     parser.add_argument("--full", type=int, default=FULL, help="Recorded runs with CPU ops.")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="Of a session and a detach.")
     parser.add_argument("--alone", action="store_true", help="Without the other process.")
+    parser.add_argument(
+        "--quiet-core",
+        action="store_true",
+        help="All of a model on the core least disturbed; of twice the turns, the quieter half.",
+    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
@@ -95,8 +103,10 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:
     for other in others:
         other.wait()
     with tempfile.TemporaryDirectory() as folder:
-        run = Alternating(model, {**inputs, "max_new_tokens": tokens})
-        made = captured(Path(folder) / "ranges", model, inputs, run, others, options.labels)
+        pids = [os.getpid(), *(other.pid for other in others)]
+        core = QuietCore(pids) if options.quiet_core else None
+        run = Alternating(model, {**inputs, "max_new_tokens": tokens}, core)
+        made = captured(Path(folder) / "ranges", model, inputs, run, others, options)
         for other in others:
             other.close()
         recorded_alone(Path(folder) / "full", model, inputs, run, options.full)
@@ -121,6 +131,7 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "launch_probe": made.detach,
         "warnings": sorted({d.code for d in analysis.warnings}),
         "checks_hold": analysis.checks_hold and full.checks_hold,
+        "moves_between_cores": core.moves if core else None,
         "took_s": round(time.monotonic() - begun, 1),
         "runs_ns": {"times": NAMES, **all_runs(made)} if others else None,
     }
@@ -129,17 +140,41 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:
 class Alternating:
     """The call that is measured: a generate(), and in turn with it one of each other process."""
 
-    def __init__(self, model: Any, given: Mapping[str, Any]) -> None:
-        self._model, self._given = model, given
+    def __init__(self, model: Any, given: Mapping[str, Any], core: QuietCore | None) -> None:
+        self._model, self._given, self._core = model, given, core
         #: The other processes while runs are made in turn with them.
         self.others: list[Unprofiled] = []
+        #: Of each turn, the slowest of the fixed loops between its runs, in ms.
+        self.loops: list[float] = []
+        self._first = 0
 
     def __call__(self) -> Any:
-        output = self._model.generate(**self._given)
-        for other in self.others:
-            other.run()
-        self.others.reverse()  # neither is always the first after this one
-        return output
+        everyone = [self._own, *(other.run for other in self.others)]
+        outputs = {}
+        loops = [self.settle()]
+        for number in range(len(everyone)):
+            place = (self._first + number) % len(everyone)
+            outputs[place] = everyone[place]()
+            loops.append(self._core.now() if self._core else 0.0)
+        self._first += 1  # each is the first in every third turn
+        self.loops.append(max(loops))
+        return outputs[0]
+
+    def _own(self) -> Any:
+        return self._model.generate(**self._given)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether `loops` says anything."""
+        return self._core is not None
+
+    def settle(self) -> float:
+        """Go where it is quiet, before a run that is measured.
+
+        Returns:
+            How long the fixed loop takes there, in ms; 0 if no core is watched.
+        """
+        return self._core.settle() if self._core else 0.0
 
 
 @dataclass(frozen=True)
@@ -169,7 +204,7 @@ def captured(
     inputs: Mapping[str, Any],
     run: Alternating,
     others: list[Unprofiled],
-    number_of_labels: int,
+    options: argparse.Namespace,
 ) -> Made:
     """Labels in turn with the other processes, recorded runs, then detached rounds in turn."""
     import trace_timing
@@ -180,39 +215,50 @@ def captured(
     ) as session:
         call = session._call("labels", run, None, inputs=inputs)
         session.warm(call, "control")
-        for number in range(number_of_labels if others else 1):
+        for number in range(options.labels if others else 1):
             name = "labels" if not number else f"labels-{number}"
             one = session._call(name, run, None, inputs=inputs)
-            labels.append(in_turn(session, one, run, others))
+            labels.append(in_turn(session, one, run, others, CONTROLS))
         if others:
             read = [(others[0].run(), others[0].plain()) for _ in range(CONTROLS)]
         for repeat in range(RECORDED):
+            run.settle()
             session.make_recorded(replace(call, repeat=repeat), detach=False)
-        session.plan = replace(session.plan, control=A_ROUND)
-        for number in range(ROUNDS if others and not session._runner.attachment.why_not else 0):
+        may_detach = others and not session._runner.attachment.why_not
+        for number in range(options.rounds if may_detach else 0):
             one = session._call(f"round-{number}", run, None, inputs=inputs)
             session.make_recorded(one, detach=True)
             run()  # what the recorded run left behind is not measured
-            rounds.append(in_turn(session, one, run, others))
+            rounds.append(in_turn(session, one, run, others, A_ROUND))
     manifest = json.loads((folder / "manifest.json").read_text())
     detach = manifest["settings"]["detach"]
     return Made(labels=labels, rounds=rounds, read=read, detach=detach)
 
 
-def in_turn(session: Any, call: Any, run: Alternating, others: list[Unprofiled]) -> Turns:
-    """Controls of this process, each followed by a run of each other."""
-    begin = [len(other.runs) for other in others]
+def in_turn(
+    session: Any, call: Any, run: Alternating, others: list[Unprofiled], number: int
+) -> Turns:
+    """`number` controls of this process, each in turn with a run of each other.
+
+    On a quiet core twice as many turns are made, and those count in which the fixed loops took
+    least: which turns count does not depend on what the runs took.
+    """
     session.forget()
-    run.others = list(others)
+    session.plan = replace(session.plan, control=number * (2 if run.is_watched else 1))
+    run.others, run.loops = list(others), []
     session.make_controls(call)
     run.others = []
-    own = [r.control for r in session.last if r.control and not r.control.bare]
-    made = [o.runs[b : b + len(own)] for o, b in zip(others, begin, strict=True)]
-    return Turns(own, made)
+    own = [record.control for record in session.last]
+    # Warm-ups and a first run that does not count are turns before those of the records.
+    loops = run.loops[-len(own) :]
+    counted = [at for at, control in enumerate(own) if control and not control.bare]
+    quiet = sorted(sorted(counted, key=loops.__getitem__)[:number])
+    made = [[other.runs[at - len(own)] for at in quiet] for other in others]
+    return Turns([own[at] for at in quiet], made)
 
 
 def recorded_alone(
-    folder: Path, model: Any, inputs: Mapping[str, Any], run: Callable[[], Any], repeats: int
+    folder: Path, model: Any, inputs: Mapping[str, Any], run: Alternating, repeats: int
 ) -> None:
     """Recorded runs with CPU ops."""
     import trace_timing
@@ -220,6 +266,7 @@ def recorded_alone(
     with trace_timing.capture(folder, model, profile="full", control=0, keep="json") as session:
         call = session._call("labels", run, None, inputs=inputs)
         for repeat in range(repeats):
+            run.settle()
             session.make_recorded(replace(call, repeat=repeat), detach=False)
 
 

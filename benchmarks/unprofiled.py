@@ -35,6 +35,7 @@ class Unprofiled:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        self.pid = self._process.pid
         self.runs: list[ControlTimes] = []
 
     def wait(self) -> None:
