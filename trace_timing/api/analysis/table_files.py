@@ -151,5 +151,7 @@ def _joined(name: str, parts: list[pa.Table]) -> pa.Table:
 
 
 def _concatenated(parts: list[pa.Table]) -> pa.Table:
+    if all(part.schema.equals(parts[0].schema) for part in parts):
+        return pa.concat_tables(parts)
     # Metadata columns may be absent in some samples, or int in some and float in others.
     return pa.concat_tables(parts, promote_options="permissive")

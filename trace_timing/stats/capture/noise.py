@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trace_timing.arrays import FloatArray
+from trace_timing.stats.methods.middle import median
 from trace_timing.stats.methods.outliers import mad
 
 #: Fewest runs of one input for a median absolute deviation.
@@ -52,7 +53,7 @@ def noise_floors(runs: pd.DataFrame) -> tuple[NoiseFloor, ...]:
     for figure, column in FIGURES.items():
         for of, table in sources:
             groups = _repeats(table, column)
-            fracs = [mad(g) / float(np.median(g)) for g in groups if len(g) >= FEWEST_RUNS]
+            fracs = [mad(g) / median(g) for g in groups if len(g) >= FEWEST_RUNS]
             if fracs:
                 frac = float(np.median(fracs))
                 floors.append(NoiseFloor(figure=figure, frac=frac, of=of, samples=len(fracs)))

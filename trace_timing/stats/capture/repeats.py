@@ -13,6 +13,7 @@ import pandas as pd
 from trace_timing import schema
 from trace_timing.arrays import FloatArray
 from trace_timing.stats.methods.control_mean import MULTIPLIERS, multiplier, pooled_spread
+from trace_timing.stats.methods.middle import median
 
 #: Fewest runs of a sample for percentiles around their median.
 FEWEST_RUNS = 3
@@ -106,7 +107,11 @@ def _controls(runs: pd.DataFrame) -> Iterator[FloatArray]:
 
 
 def _tail(samples: list[FloatArray]) -> tuple[float | None, float | None]:
-    ratios = [v / np.median(v) for v in samples if len(v) >= FEWEST_RUNS and np.median(v) > 0]
+    ratios = [
+        values / middle
+        for values in samples
+        if len(values) >= FEWEST_RUNS and (middle := median(values)) > 0
+    ]
     if not ratios:
         return None, None
     p95, p99 = np.percentile(np.concatenate(ratios), [95, 99])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -98,10 +99,11 @@ def step_latencies(
     middle = control_mean.mean(times, totals)
     ends = control_mean.interval(times, totals, pooled=pooled)
     low, high = ends if ends else (np.full_like(middle, np.nan),) * 2
+    columns = (middle.tolist(), low.tolist(), high.tolist())
     return {
         number: (round(ns), _whole(lo), _whole(hi))
-        for number, ns, lo, hi in zip(numbers, middle, low, high, strict=True)
-        if not np.isnan(ns)
+        for number, ns, lo, hi in zip(numbers, *columns, strict=True)
+        if not math.isnan(ns)
     }
 
 
@@ -114,7 +116,7 @@ def _matrix(controls: Sequence[ControlTimes]) -> tuple[list[int], FloatArray, Fl
 
 
 def _whole(ns: float) -> int | None:
-    return None if np.isnan(ns) else round(ns)
+    return None if math.isnan(ns) else round(ns)
 
 
 def _columns(

@@ -11,6 +11,7 @@ import pandas as pd
 
 from trace_timing.arrays import BoolArray, FloatArray
 from trace_timing.records.runs import RunRecord
+from trace_timing.stats.methods.middle import median
 
 #: (sample_id, repeat, rank, role, index of the control or −1).
 RunId = tuple[str, int, int, str, int]
@@ -30,7 +31,7 @@ _Row = dict[Any, Any]
 
 def mad(values: FloatArray) -> float:
     """Median absolute deviation from the median, not scaled."""
-    return float(np.median(np.abs(values - np.median(values))))
+    return median(np.abs(values - median(values)))
 
 
 def outliers(values: FloatArray) -> BoolArray:
@@ -41,7 +42,7 @@ def outliers(values: FloatArray) -> BoolArray:
     spread = mad(values)
     if spread == 0:
         return np.zeros(len(values), dtype=bool)
-    far: BoolArray = MAD_TO_SIGMA * np.abs(values - np.median(values)) / spread > OUTLIER_Z
+    far: BoolArray = MAD_TO_SIGMA * np.abs(values - median(values)) / spread > OUTLIER_Z
     return far
 
 
@@ -126,7 +127,7 @@ def _among(
     if len(timed) < FEWEST_TO_STAND_OUT_OF:
         return
     values = np.array([run[time] for run in timed], np.float64)
-    far, median = outliers(values), float(np.median(values))
+    far, middle = outliers(values), median(values)
     for run in (timed[i] for i in np.flatnonzero(far)):
         sample_id, rank = str(run["sample_id"]), int(run["rank"])
         repeat = _whole(run["repeat"], missing=0)
@@ -139,7 +140,7 @@ def _among(
             rank=rank,
             time=time,
             ms=float(run[time]),
-            median_ms=median,
+            median_ms=middle,
             among=among,
             causes=known.get((sample_id, repeat, rank, role, index), ()),
         )

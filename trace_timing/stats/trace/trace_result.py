@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trace_timing import schema
 from trace_timing.records.findings import CheckResult, FigureWarning, IntegrityResult
@@ -41,7 +40,7 @@ from trace_timing.timeline.build.recorded_part import NOT_RECORDED, recorded_par
 from trace_timing.timeline.build.runs import TraceTimeline
 from trace_timing.timeline.integrity.subject import RunSubject, TraceSubject
 from trace_timing.timeline.integrity.table import run_integrity, trace_integrity
-from trace_timing.timeline.rows.checks import run_checks, trace_checks
+from trace_timing.timeline.rows.checks import checked_tables, run_checks, trace_checks
 from trace_timing.timeline.rows.tables import (
     Columns,
     RunKey,
@@ -195,12 +194,13 @@ def result_of(
     summary = _trace_summary(trace, timeline, source, tables["stages"])
     tokens = source.record.tokens_out if source.record else None
     no_device = clock_host(trace, summary.integrity)
+    is_alone = len(runs) == 1 and not len(timeline.stray)
     summaries = tuple(
         _run_summary(
             run,
             RunSubject(trace=trace, timeline=timeline, run=run.timeline, tokens_out=tokens),
             source,
-            tables,
+            run_checks(run.timeline, *checked_tables(tables, None if is_alone else run.key)),
             no_device,
         )
         for run in runs
@@ -353,23 +353,15 @@ def _all_unattributed(trace: Trace, timeline: TraceTimeline) -> bool:
     return not timeline.has_ranges or (0 < ops == sum(timeline.unattributed.values()))
 
 
-def _of_run(table: pa.Table, key: RunKey) -> pa.Table:
-    # Without a record, each run is a sample of its own with repeat 0.
-    own = pc.equal(table["sample_id"], key.sample_id)
-    return table.filter(pc.and_(own, pc.equal(table["repeat"], key.repeat)))
-
-
 def _run_summary(
     run: _Run,
     subject: RunSubject,
     source: TraceSource,
-    tables: Mapping[str, pa.Table],
+    checks: tuple[CheckResult, ...],
     no_device: FigureWarning,
 ) -> RunSummary:
     key, timeline = run.key, run.timeline
     checked = run_integrity(subject)
-    names = ("stages", "device_stages", "steps")
-    checks = run_checks(timeline, *(_of_run(tables[name], key) for name in names))
     warnings = (
         *integrity_warnings(checked),
         *run_warnings(timeline, no_device),

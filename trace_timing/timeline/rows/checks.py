@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from trace_timing.records.findings import CheckName, CheckResult
 from trace_timing.timeline.build.model import RunTimeline
+from trace_timing.timeline.rows.tables import RunKey
 from trace_timing.trace.events import GPU_OP_KINDS, Trace
 
 _NEVER_NEGATIVE = (
@@ -22,6 +23,24 @@ _NEVER_NEGATIVE = (
     "alloc_ns",
     "host_ns",
 )
+
+
+def checked_tables(
+    tables: Mapping[str, pa.Table], key: RunKey | None
+) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """The tables that `run_checks` looks at: stages, device_stages, steps.
+
+    Args:
+        key: of the run whose rows are taken; None where all rows are one run's.
+    """
+    found = (tables["stages"], tables["device_stages"], tables["steps"])
+    return found if key is None else tuple(_of_run(table, key) for table in found)
+
+
+def _of_run(table: pa.Table, key: RunKey) -> pa.Table:
+    # Without a record, each run is a sample of its own with repeat 0.
+    own = pc.equal(table["sample_id"], key.sample_id)
+    return table.filter(pc.and_(own, pc.equal(table["repeat"], key.repeat)))
 
 
 def run_checks(
