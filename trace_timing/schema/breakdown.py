@@ -1,20 +1,18 @@
 """Rows and schemas of the tables in `why/`: what a run's time consists of.
 
-A row is a dataclass whose annotated fields are the table's columns.
+A row is a `Row` whose annotated fields are the table's columns.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from trace_timing.schema.common import RUN_KEY, STAGE, STAGE_OF_PART
-from trace_timing.schema.table import Column, Meaning, Table, columns_of
+from trace_timing.schema.table import Column, Meaning, Row, Table, columns_of
 from trace_timing.stages import Stage
 
 
-@dataclass(frozen=True, kw_only=True)
-class KindTime:
+class KindTime(Row, frozen=True, kw_only=True):
     """One kind of work in one stage."""
 
     stage: Annotated[Stage, STAGE_OF_PART]
@@ -36,8 +34,7 @@ KINDS = Table(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class IdleCause:
+class IdleCause(Row, frozen=True, kw_only=True):
     """Idle time of one stage by one cause, or one API call."""
 
     stage: Annotated[Stage, STAGE_OF_PART]
@@ -64,8 +61,7 @@ IDLE = Table(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class QueueFigures:
+class QueueFigures(Row, frozen=True, kw_only=True):
     """How far ahead the host was in one stage."""
 
     stage: Annotated[Stage, STAGE_OF_PART]
@@ -98,8 +94,7 @@ QUEUE = Table(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class DepthBin:
+class DepthBin(Row, frozen=True, kw_only=True):
     """The queue's depth in one of 200 equal parts of the run's window."""
 
     bin: Annotated[int, Meaning("", "Number of the part, of 200 equal ones, from 0.")]
@@ -113,8 +108,7 @@ QUEUE_DEPTH = Table(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class SyncLoop:
+class SyncLoop(Row, frozen=True, kw_only=True):
     """Synchronizing calls of one stage, and the ops between them."""
 
     stage: Annotated[Stage, STAGE_OF_PART]
@@ -149,8 +143,7 @@ SYNC_LOOPS = Table(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Communication:
+class Communication(Row, frozen=True, kw_only=True):
     """Time in collectives of one stage and device; hidden + exposed = all of it."""
 
     stage: Annotated[Stage, STAGE_OF_PART]
@@ -167,8 +160,7 @@ COMMUNICATION = Table(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class GraphUse:
+class GraphUse(Row, frozen=True, kw_only=True):
     """Graph launches of one stage."""
 
     stage: Annotated[Stage, STAGE_OF_PART]
@@ -183,8 +175,7 @@ GRAPHS = Table(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class GraphNode:
+class GraphNode(Row, frozen=True, kw_only=True):
     """One node of a graph over all its replays in a stage."""
 
     stage: Annotated[Stage, STAGE_OF_PART]
@@ -235,8 +226,7 @@ VerdictCode = Literal[
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Verdict(Row, frozen=True, kw_only=True):
     """What bounds a stage, in a sentence, with its evidence and a remedy."""
 
     stage: Annotated[Stage, STAGE_OF_PART]
@@ -253,8 +243,7 @@ VERDICTS = Table(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ComponentTime:
+class ComponentTime(Row, frozen=True, kw_only=True):
     """One component of one layer in one stage."""
 
     stage: Annotated[Stage, STAGE_OF_PART]
@@ -288,8 +277,7 @@ COMPONENTS = Table(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limit:
+class Limit(Row, frozen=True, kw_only=True):
     """How far a stage is from the device's limit."""
 
     stage: Annotated[Stage, STAGE_OF_PART]
@@ -313,8 +301,7 @@ class Limit:
 LIMITS = Table("limits", ("sample_id", "repeat", "rank", "stage"), (*RUN_KEY, *columns_of(Limit)))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Span:
+class Span(Row, frozen=True, kw_only=True):
     """A stage from its first instant to its last."""
 
     stage: Annotated[Stage, STAGE]
@@ -369,8 +356,7 @@ RANKS = Table(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class BesideHta:
+class BesideHta(Row, frozen=True, kw_only=True):
     """One figure of one stage, by both programs."""
 
     stage: Annotated[Stage, STAGE]

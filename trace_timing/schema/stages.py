@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from trace_timing.schema.common import CLOCK, RUN_KEY, STAGE, STAGE_OF_PART
-from trace_timing.schema.table import Column, Meaning, Table, columns_of
+from trace_timing.schema.table import Column, Meaning, Row, Table, columns_of
 from trace_timing.stages import Stage
 
 _DEVICE_FIGURES = (
@@ -46,8 +46,7 @@ _RECORDED = Column(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class StageSteps:
+class StageSteps(Row, frozen=True, kw_only=True):
     """How much of a stage was recorded, its figures a recorded step, estimates for all steps."""
 
     recorded: Annotated[bool, _RECORDED]
@@ -115,8 +114,7 @@ def _in_name(definition: str) -> Meaning:
     return Meaning("count", f"{definition} As the range's name says.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class BatchSize:
+class BatchSize(Row, frozen=True, kw_only=True):
     """The batch of a server's forward, as the name of its range gives it; None: not in the name.
 
     A context request is one whose prompt is being read, a generation request one that is given
@@ -194,8 +192,7 @@ STEPS = Table(
 OpWord = Literal["kernel", "memcpy", "memset"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class KernelTime:
+class KernelTime(Row, frozen=True, kw_only=True):
     """All ops of one name in one stage."""
 
     stage: Annotated[Stage, STAGE_OF_PART]

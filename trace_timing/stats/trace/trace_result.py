@@ -13,7 +13,7 @@ from trace_timing import schema
 from trace_timing.records.findings import CheckResult, FigureWarning, IntegrityResult
 from trace_timing.records.manifest import Manifest
 from trace_timing.records.runs import RunRecord
-from trace_timing.schema.table import packed, unpacked
+from trace_timing.schema.table import Row, packed, unpacked
 from trace_timing.stages import Stage
 from trace_timing.stats.latency.evidence import FAULTS, RecordedRun
 from trace_timing.stats.latency.record_columns import part_columns, record_columns
@@ -309,9 +309,9 @@ def _tables_of_rows(
     }
 
 
-def columns_of_rows(rows: Sequence[Any], run_key: Mapping[str, Any]) -> dict[str, list[Any]]:
+def columns_of_rows(rows: Sequence[Row], run_key: Mapping[str, Any]) -> dict[str, list[Any]]:
     """The fields of n ≥ 1 rows as columns, behind those of `run_key` (sample_id, repeat, rank)."""
-    own = {name: [getattr(row, name) for row in rows] for name in vars(rows[0])}
+    own = {name: [getattr(row, name) for row in rows] for name in rows[0].__struct_fields__}
     return {name: [value] * len(rows) for name, value in run_key.items()} | own
 
 

@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ RANGE_STAGES: tuple[Stage, ...] = tuple(s for s in STAGES if s not in ("other", 
 
 
 #: Group of a pattern → field of BatchSize.
-_GROUPS = {f.name.replace("batch_size", "batch"): f.name for f in fields(BatchSize)}
+_GROUPS = {name.replace("batch_size", "batch"): name for name in BatchSize.__struct_fields__}
 
 
 @dataclass(frozen=True)

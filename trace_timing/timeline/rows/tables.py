@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from msgspec.structs import replace
 
 from trace_timing import schema
 from trace_timing.arrays import BoolArray, IntArray, number_codes
@@ -167,10 +168,7 @@ def step_columns(
         **key.columns(len(rows)),
         "stage": [run.keys[i].stage for i in rows],
         "step": [run.keys[i].step for i in rows],
-        **{
-            field.name: [getattr(batches[i], field.name) for i in rows]
-            for field in fields(BatchSize)
-        },
+        **{name: [getattr(batches[i], name) for i in rows] for name in BatchSize.__struct_fields__},
         "recorded": [key not in run.unrecorded for key in rows.tolist()],
         "unrecorded_reason": [run.unrecorded.get(key) for key in rows.tolist()],
         "usable": [False] * len(rows),
@@ -309,7 +307,7 @@ def _step_columns_of_stages(run: RunTimeline, stages: Sequence[Stage]) -> dict[s
     partly = partly_recorded(run)
     figures = None if run.clock == "host" else run_figures(run)
     rows = [_stage_steps(run, stage, stage in partly, figures) for stage in stages]
-    return {f.name: [getattr(row, f.name) for row in rows] for f in fields(StageSteps)}
+    return {n: [getattr(row, n) for row in rows] for n in StageSteps.__struct_fields__}
 
 
 def _stage_steps(
