@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from tests.paths import DATA
 from trace_timing.schema.breakdown import Communication, IdleCause, KindTime, QueueFigures, SyncLoop
@@ -157,18 +158,23 @@ def test_a_sync_after_each_compaction_is_an_expert_loop() -> None:
 
 
 def test_other_frequent_syncs_are_not_called_an_expert_loop() -> None:
-    assert _codes(replace(DEVICE_BOUND, loop=replace(LOOP, after_compaction=3)))[0] == "sync_bound"
-    assert _codes(replace(DEVICE_BOUND, loop=replace(LOOP, after_gemm=0)))[0] == "sync_bound"
+    assert (
+        _codes(replace(DEVICE_BOUND, loop=structs.replace(LOOP, after_compaction=3)))[0]
+        == "sync_bound"
+    )
+    assert (
+        _codes(replace(DEVICE_BOUND, loop=structs.replace(LOOP, after_gemm=0)))[0] == "sync_bound"
+    )
 
 
 def test_a_few_syncs_a_forward_are_no_loop() -> None:
     # One a forward: the token itself has to reach the host.
-    few = replace(LOOP, call_count=4, syncs=4, after_compaction=4)
+    few = structs.replace(LOOP, call_count=4, syncs=4, after_compaction=4)
     assert _codes(replace(DEVICE_BOUND, loop=few)) == ["device_bound"]
 
 
 def test_syncs_that_cost_next_to_nothing_are_no_verdict() -> None:
-    cheap = replace(LOOP, drained_ns=4 * MS)
+    cheap = structs.replace(LOOP, drained_ns=4 * MS)
     assert _codes(replace(DEVICE_BOUND, loop=cheap)) == ["device_bound"]
 
 
@@ -208,7 +214,7 @@ def test_exposed_collectives_and_copies_have_verdicts_of_their_own() -> None:
 
 def test_a_device_that_waits_in_collectives_is_not_device_bound() -> None:
     few = Communication(stage="decode", device=0, nccl_ops=8, hidden_ns=0, exposed_ns=6 * MS)
-    more = replace(few, exposed_ns=7 * MS)
+    more = structs.replace(few, exposed_ns=7 * MS)
     assert _codes(replace(DEVICE_BOUND, communication=(few,)))[-1] == "device_bound"
     assert _codes(replace(DEVICE_BOUND, communication=(more,))) == ["exposed_communication"]
 

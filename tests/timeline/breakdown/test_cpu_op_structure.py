@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from tests.conftest import REPOSITORY
 from trace_timing import analyze
@@ -115,7 +116,7 @@ def test_on_real_traces_it_agrees_with_the_ranges_to_the_ns(folder: str, cells: 
     assert {row.source for row in truth} == {"ranges"}
     assert {row.source for row in told} == {"cpu_ops"}
     assert len(told) == cells
-    assert set(told) == {replace(row, source="cpu_ops") for row in truth}
+    assert set(told) == {structs.replace(row, source="cpu_ops") for row in truth}
 
 
 @pytest.mark.parametrize(("name", "layers"), [("llava_llama1b", 16), ("llava_olmoe", 16)])

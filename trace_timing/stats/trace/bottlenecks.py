@@ -9,7 +9,9 @@ may be host-bound only under the profiler, and the evidence says that its cost i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from trace_timing.schema.breakdown import (
     Communication,

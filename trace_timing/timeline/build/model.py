@@ -8,6 +8,7 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -21,8 +22,8 @@ from trace_timing.trace.marks import NO_SPANS, Spans
 Keys = npt.NDArray[np.int32]
 
 
-@dataclass(frozen=True, order=True)
-class StageKey:
+# Structs, where a trace has hundreds: these are made, compared and hashed in C.
+class StageKey(msgspec.Struct, frozen=True, order=True):
     """A stage, and its number where it has one: decode[3] is ("decode", 3)."""
 
     stage: Stage
@@ -130,8 +131,7 @@ class HostTimeline:
         return np.append(np.int32(-1), self.key)[marks_until(self.boundary_ns, ascending_ns)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class StageRange:
+class StageRange(msgspec.Struct, frozen=True, kw_only=True):
     """One range of the trace that stands for a stage (or for generate: key None)."""
 
     key: int | None

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from trace_timing.errors import AttributionError, UsageError, did_you_mean
 from trace_timing.schema.stages import BatchSize
 from trace_timing.stages import GENERATE, NUMBERED_STAGES, STAGES, STEP_STAGES, Stage
@@ -33,8 +35,7 @@ RANGE_STAGES: tuple[Stage, ...] = tuple(s for s in STAGES if s not in ("other", 
 _GROUPS = {name.replace("batch_size", "batch"): name for name in BatchSize.__struct_fields__}
 
 
-@dataclass(frozen=True)
-class NamedStage:
+class NamedStage(msgspec.Struct, frozen=True):
     """A range name as read: the stage or generate, the step's number, the batch."""
 
     stage: Stage | Generate
