@@ -21,6 +21,8 @@ _OWN = re.compile(
     r"`((?:trace_timing|tests|docs|benchmarks|sample_traces|\.ci|\.github)/[\w./-]*\w)`"
 )
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)")
+#: A link to a heading: the page (empty for the same one) and the heading's anchor.
+_TO_HEADING = re.compile(r"\]\(([^):#]*)#([^)]+)\)")
 
 
 def _module(path: Path) -> Path:
@@ -35,6 +37,25 @@ def test_files_and_links_of_a_page_are_there(page: Path) -> None:
     named += [page.parent / link for link in _LINK.findall(text)]
     missing = [str(path) for path in named if not (path.exists() or _module(path).exists())]
     assert not missing, f"{page.name} names {missing}"
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors that a code host gives a page's headings, of equal ones the first alone."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    plain = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings)
+    return {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_headings_that_a_page_links_to_are_there(page: Path) -> None:
+    linked = [
+        (page.parent / name if name else page, anchor)
+        for name, anchor in _TO_HEADING.findall(page.read_text())
+    ]
+    pages = [(to, anchor) for to, anchor in linked if to.suffix == ".md"]
+    missing = [f"{to.name}#{anchor}" for to, anchor in pages if anchor not in _anchors(to)]
+    assert not missing, f"{page.name} links to {missing}"
 
 
 def test_the_words_that_contributing_names_are_in_the_code() -> None:
