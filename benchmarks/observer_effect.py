@@ -6,10 +6,10 @@ and controls, again in turn with the others.
 
     python benchmarks/observer_effect.py -o observer-effect.json       # five models, both modes
     python benchmarks/observer_effect.py --models molmoe --alone       # without the other processes
-    PYTHONHASHSEED=0 setarch -R python benchmarks/observer_effect.py --quiet-core
+    PYTHONHASHSEED=0 setarch -R python benchmarks/observer_effect.py --quiet-core 3
 
 The last is for a machine that others use too: all processes share the core that is quietest at the
-moment, twice as many turns are made, and the quieter half counts.
+moment, three times as many turns are made, and the quietest third counts.
 
 Writes, by model and mode, recorded ÷ control; the labels ÷ those of the processes that never
 profiled, stage by stage, and these ÷ each other, which is what the machine allows; of a detached
@@ -67,8 +67,10 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true", help="Without the other process.")
     parser.add_argument(
         "--quiet-core",
-        action="store_true",
-        help="All of a model on the core least disturbed; of twice the turns, the quieter half.",
+        type=int,
+        default=0,
+        metavar="N",
+        help="All of a model on the core least disturbed; of N times the turns the quietest count.",
     )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("-o", "--output", type=Path)
@@ -116,6 +118,7 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:
         pids = [os.getpid(), *(other.pid for other in others)]
         core = QuietCore(pids) if options.quiet_core else None
         run = Alternating(model, {**inputs, "max_new_tokens": tokens}, core)
+        run.turns_each = options.quiet_core or 1
         made = captured(Path(folder) / "ranges", model, inputs, run, others, options)
         for other in others:
             other.close()
@@ -156,6 +159,8 @@ class Alternating:
         self.others: list[Unprofiled] = []
         #: Of each turn, the slowest of the fixed loops between its runs, in ms.
         self.loops: list[float] = []
+        #: Turns for each that counts.
+        self.turns_each = 1
         self._first = 0
 
     def __call__(self) -> Any:
@@ -172,11 +177,6 @@ class Alternating:
 
     def _own(self) -> Any:
         return self._model.generate(**self._given)
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether `loops` says anything."""
-        return self._core is not None
 
     def settle(self) -> float:
         """Go where it is quiet, before a run that is measured.
@@ -242,11 +242,11 @@ def in_turn(
 ) -> Turns:
     """`number` controls of this process, each in turn with a run of each other.
 
-    On a quiet core twice as many turns are made, and those count in which the fixed loops took
-    least: which turns count does not depend on what the runs took.
+    On a quiet core more turns are made, and those count in which the fixed loops took least: which
+    turns count does not depend on what the runs took.
     """
     session.forget()
-    session.plan = replace(session.plan, control=number * (2 if run.is_watched else 1))
+    session.plan = replace(session.plan, control=number * run.turns_each)
     run.others, run.loops = list(others), []
     session.make_controls(call)
     run.others = []
