@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from trace_timing.schema.table import Column, Meaning, columns_of
+from trace_timing.schema.table import Column, Meaning, Row, columns_of
 
 STAGE = Column("stage", "string", "", "A stage.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
+class Work(Row, frozen=True, kw_only=True):
     stage: Annotated[str, STAGE]
     kind: Annotated[Literal["one", "other"], Meaning("", "A kind.")]
     took_ns: Annotated[int | None, Meaning("ns", "A time.")]
@@ -20,7 +18,7 @@ class Row:
 
 
 def test_types_units_and_definitions_come_from_the_fields_in_order() -> None:
-    assert columns_of(Row) == (
+    assert columns_of(Work) == (
         STAGE,
         Column("kind", "string", "", "A kind."),
         Column("took_ns", "int64", "ns", "A time.", nullable=True),
