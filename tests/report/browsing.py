@@ -14,7 +14,11 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backg
 #: Warning of the software renderer when pixels are read: about the driver, not the page.
 DRIVER_REMARK = "GL Driver Message"
 #: Resolves when the browser has nothing else to do.
-IDLE = "() => new Promise((done) => requestIdleCallback(() => requestIdleCallback(done)))"
+#: A page that paints nothing more may never be called back, so after five seconds it is anyway.
+IDLE = """() => new Promise((done) => {
+  const idle = (call) => requestIdleCallback(call, {timeout: 5000});
+  idle(() => idle(done));
+})"""
 #: Goes to a hash of the report; resolves once its page is painted.
 OPEN = """([name, place]) => new Promise((done) => {
   const root = document.documentElement;
