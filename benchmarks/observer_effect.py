@@ -34,16 +34,7 @@ from typing import Any
 
 import numpy as np
 from quiet_core import QuietCore
-from turns import (
-    NAMES,
-    Turns,
-    against,
-    detached,
-    of_pairs,
-    rounded,
-    sides,
-    steady,
-)
+from turns import NAMES, Turns, against, detached, of_pairs, rounded, sides, steady
 from unprofiled import COMPILED, Unprofiled, built
 
 from trace_timing.records.runs import ControlTimes
@@ -117,8 +108,8 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         pids = [os.getpid(), *(other.pid for other in others)]
         core = QuietCore(pids) if options.quiet_core else None
-        run = Alternating(model, {**inputs, "max_new_tokens": tokens}, core)
-        run.turns_each = options.quiet_core or 1
+        given = {**inputs, "max_new_tokens": tokens}
+        run = Alternating(model, given, core, options.quiet_core or 1)
         made = captured(Path(folder) / "ranges", model, inputs, run, others, options)
         for other in others:
             other.close()
@@ -153,14 +144,14 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:
 class Alternating:
     """The call that is measured: a generate(), and in turn with it one of each other process."""
 
-    def __init__(self, model: Any, given: Mapping[str, Any], core: QuietCore | None) -> None:
+    def __init__(self, model: Any, given: Mapping[str, Any], core: QuietCore | None, each: int):
         self._model, self._given, self._core = model, given, core
+        #: Turns for each that counts.
+        self.turns_each = each
         #: The other processes while runs are made in turn with them.
         self.others: list[Unprofiled] = []
         #: Of each turn, the slowest of the fixed loops between its runs, in ms.
         self.loops: list[float] = []
-        #: Turns for each that counts.
-        self.turns_each = 1
         self._first = 0
 
     def __call__(self) -> Any:

@@ -158,13 +158,9 @@ def test_a_sync_after_each_compaction_is_an_expert_loop() -> None:
 
 
 def test_other_frequent_syncs_are_not_called_an_expert_loop() -> None:
-    assert (
-        _codes(replace(DEVICE_BOUND, loop=structs.replace(LOOP, after_compaction=3)))[0]
-        == "sync_bound"
-    )
-    assert (
-        _codes(replace(DEVICE_BOUND, loop=structs.replace(LOOP, after_gemm=0)))[0] == "sync_bound"
-    )
+    for change in ({"after_compaction": 3}, {"after_gemm": 0}):
+        loop = structs.replace(LOOP, **change)
+        assert _codes(replace(DEVICE_BOUND, loop=loop))[0] == "sync_bound"
 
 
 def test_a_few_syncs_a_forward_are_no_loop() -> None:
