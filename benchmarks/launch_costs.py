@@ -1,25 +1,43 @@
 """Measure what a launch costs after a detach ÷ before any session, in an interleaved capture.
 
     python benchmarks/launch_costs.py        # LLaVA 1B, OLMoE and MolmoE, twice each
+    python benchmarks/launch_costs.py --quiet-core    # on a machine that others use too
 
 Each capture is a process of its own, of `SAMPLES` calls of `session.generate` with their controls.
 `never` is the same ratio before any session, over as many runs that are not profiled: what the
-machine itself moves.
+machine itself moves. `quiet_ratio` compares the least costs of launches alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
+from quiet_core import QuietCore
 from unprofiled import built
+
+from trace_timing.recording.profiling.detach import (
+    BEFORE_BLOCKS,
+    CuptiAttachment,
+    attachment_of_process,
+)
+from trace_timing.recording.profiling.launch_probe import (
+    MOST_NS,
+    LaunchCosts,
+    LaunchProbe,
+    probe_of,
+    quiet_ratio_of,
+    ratio_of,
+)
 
 MODELS = ("random:llava-1b", "random:llava-olmoe", "molmoe")
 TOKENS = {"molmoe": 5}
@@ -31,26 +49,57 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--times", type=int, default=2)
+    parser.add_argument(
+        "--quiet-core", action="store_true", help="Measure on the core least disturbed."
+    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measured(options.one)))
+        print(json.dumps(measured(options.one, options.quiet_core)))
         return
     for name in options.models * options.times:
         command = [sys.executable, __file__, "--one", name]
+        command += ["--quiet-core"] * options.quiet_core
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         found = json.loads(done.stdout.splitlines()[-1]) if not done.returncode else "failed"
         print(json.dumps({"date": date.today().isoformat(), "model": name, "costs": found}))
         sys.stdout.flush()
 
 
-def measured(name: str) -> dict[str, Any]:
+class QuietProbe(LaunchProbe):
+    """A launch probe that keeps to the core that other work disturbs least at the moment."""
+
+    def __init__(self, device: torch.device) -> None:
+        element, on_host = torch.zeros(1, device=device), torch.zeros(1, device="cpu")
+        wait = lambda: torch.cuda.synchronize(device)  # noqa: E731
+        super().__init__(element.zero_, wait, on_host.zero_)
+        self._core = QuietCore([os.getpid()])
+
+    def blocks(
+        self, until: Callable[[LaunchCosts], bool] = lambda costs: True, *, most_ns: int = MOST_NS
+    ) -> LaunchCosts:
+        """Costs of blocks; about every 0.3 s it is seen whether the core is still quiet."""
+
+        def is_enough(costs: LaunchCosts) -> bool:
+            if until(costs):
+                return True
+            self._core.settle()
+            return False
+
+        self._core.settle()
+        return super().blocks(is_enough, most_ns=most_ns)
+
+
+def measured(name: str, on_quiet_core: bool) -> dict[str, Any]:
     """`settings.detach` of one capture, and the ratio before it."""
     import trace_timing
 
     model, inputs = built(name)
     inputs["max_new_tokens"] = TOKENS.get(name, 12)
-    never = never_profiled(model, inputs)
+    device = next(model.parameters()).device
+    attachment = attachment_of_process(device)
+    probe = attachment.probe = QuietProbe(device) if on_quiet_core else probe_of(device)
+    never = never_profiled(model, inputs, probe)
     with tempfile.TemporaryDirectory() as folder:
         with trace_timing.capture(folder, model, control=CONTROLS) as session:
             for number in range(SAMPLES):
@@ -59,22 +108,47 @@ def measured(name: str) -> dict[str, Any]:
     return {
         "device": torch.cuda.get_device_name(),
         "never": never,
+        "quiet_ratio": quiet_ratio(attachment),
         **manifest["settings"]["detach"],
+        "blocks_ns": blocks_of(attachment),
     }
 
 
-def never_profiled(model: Any, inputs: dict[str, Any]) -> dict[str, float]:
-    """Launch cost after some runs ÷ before them, as `CuptiAttachment` measures it."""
-    from trace_timing.recording.profiling.detach import BEFORE_BLOCKS
-    from trace_timing.recording.profiling.launch_probe import probe_of, ratio_of
+def quiet_ratio(attachment: CuptiAttachment) -> dict[str, float] | None:
+    """Least launch costs after the first detach ÷ before any session; None without a detach."""
+    now, then = attachment._detached, attachment._before
+    return None if now is None or then is None else quiet_ratio_of(now, then).as_dict()
 
-    probe = probe_of(next(model.parameters()).device)
+
+def blocks_of(attachment: CuptiAttachment) -> dict[str, list[list[int]]]:
+    """Costs of launches and of the CPU op by block, in ns, to compare them by other means."""
+    every = {
+        "before": attachment._before,
+        "attached": attachment._attached,
+        "detached": attachment._detached,
+    }
+    return {
+        kind: [
+            costs.launch.round().astype(int).tolist(),
+            costs.on_host.round().astype(int).tolist(),
+        ]
+        for kind, costs in every.items()
+        if costs is not None
+    }
+
+
+def never_profiled(model: Any, inputs: dict[str, Any], probe: LaunchProbe) -> dict[str, Any]:
+    """Launch cost after some runs ÷ before them, as `CuptiAttachment` measures it."""
     model.generate(**inputs)
     then = probe.blocks(lambda costs: len(costs) >= BEFORE_BLOCKS)
     for _ in range(1 + CONTROLS):
         model.generate(**inputs)
     now = probe.blocks(lambda costs: len(costs) >= BEFORE_BLOCKS)
-    return ratio_of(now, then).as_dict()
+    ratio = ratio_of(now, then)
+    return {
+        "ratio": None if ratio is None else ratio.as_dict(),
+        "quiet": quiet_ratio_of(now, then).as_dict(),
+    }
 
 
 if __name__ == "__main__":

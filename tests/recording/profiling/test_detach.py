@@ -117,13 +117,43 @@ def test_a_machine_that_became_faster_since_does_not_hide_a_detach() -> None:
     assert attachment.state == "detached"
 
 
-def test_a_machine_that_became_slower_since_does_not_hide_a_detach() -> None:
+def test_a_machine_that_became_a_little_slower_since_does_not_hide_a_detach() -> None:
+    cupti = FakeCupti()
+    attachment = attachment_of(cupti)
+    session(attachment, cupti)
+    cupti.slower = 1.1
+    attachment.detach()
+    assert attachment.state == "detached"
+
+
+def test_a_machine_that_became_much_slower_since_shows_nothing() -> None:
     cupti = FakeCupti()
     attachment = attachment_of(cupti)
     session(attachment, cupti)
     cupti.slower = 1.3
     attachment.detach()
+    assert attachment.state == "attached"
+    assert attachment.summary()["ratio"] is None
+
+
+def test_other_work_that_slows_cpu_ops_does_not_hide_that_cupti_stayed() -> None:
+    """Launch ÷ CPU op is then what it was without CUPTI."""
+    cupti = FakeCupti(works=False)
+    attachment = attachment_of(cupti)
+    session(attachment, cupti)
+    cupti.disturbed = 12
+    attachment.detach()
+    assert attachment.state == "attached"
+
+
+def test_moments_without_other_work_are_enough() -> None:
+    cupti = FakeCupti()
+    attachment = attachment_of(cupti)
+    session(attachment, cupti)
+    cupti.disturbed = 11  # of the twelve within the time limit
+    attachment.detach()
     assert attachment.state == "detached"
+    assert attachment.summary()["ratio"]["low"] >= 0.97
 
 
 def test_a_disturbed_moment_after_the_session_does_not_hide_that_cupti_is_attached() -> None:

@@ -26,8 +26,8 @@ from trace_timing.recording.profiling.launch_probe import (
 )
 from trace_timing.records.runs import CuptiState
 
-#: Compares launch costs now with those of then.
-Measure = Callable[[LaunchCosts, LaunchCosts], LaunchRatio]
+#: Compares launch costs now with those of then; None where they cannot be compared.
+Measure = Callable[[LaunchCosts, LaunchCosts], LaunchRatio | None]
 
 #: Largest launch cost after a detach, upper end of its interval, ÷ that before the first session.
 TOLERANCE = 0.03
@@ -118,9 +118,9 @@ class CuptiAttachment:
         if self.probe is None or self._before is None or self._attached is not None:
             return
         before = self._before
-        # A disturbed stretch slows CPU ops more than launches, which then look as if not attached.
+        # While other work slows the host nothing can be compared: until the difference shows.
         self._attached = self.probe.blocks(
-            lambda costs: ratio_of(costs, before).low > PLAINLY_DEARER
+            lambda costs: _is_dearer(ratio_of(costs, before), PLAINLY_DEARER)
         )
 
     def detach(self) -> None:
@@ -186,19 +186,20 @@ class CuptiAttachment:
     def _ratio(self, costs: LaunchCosts | None) -> dict[str, float] | None:
         if costs is None or self._before is None:
             return None
-        return self._measure(costs, self._before).as_dict()
+        ratio = self._measure(costs, self._before)
+        return None if ratio is None else ratio.as_dict()
 
 
-def _is_dearer(ratio: LaunchRatio) -> bool:
-    return ratio.low > 1 + TOLERANCE
+def _is_dearer(ratio: LaunchRatio | None, least: float = 1 + TOLERANCE) -> bool:
+    return ratio is not None and ratio.low > least
 
 
-def _is_off(ratio: LaunchRatio) -> bool:
-    return ratio.high <= 1 + TOLERANCE
+def _is_off(ratio: LaunchRatio | None) -> bool:
+    return ratio is not None and ratio.high <= 1 + TOLERANCE
 
 
-def _is_equal(ratio: LaunchRatio) -> bool:
-    return _is_off(ratio) and ratio.low >= 1 - TOLERANCE
+def _is_equal(ratio: LaunchRatio | None) -> bool:
+    return ratio is not None and _is_off(ratio) and ratio.low >= 1 - TOLERANCE
 
 
 def _cost(costs: LaunchCosts | None) -> float | None:

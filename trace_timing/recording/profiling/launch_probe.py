@@ -5,9 +5,10 @@ before or after a detach. Whole runs are a worse sign: their medians drift by 10
 shared machine.
 
 What slows the host slows launches too, on a shared machine by 1.4 for a second. So the same op of a
-CPU tensor, which CUPTI never touches, is timed beside them, and measurements are compared by launch
-cost ÷ CPU op cost. In 60 s of a process that never profiled (H100, host with other work), two
-stretches of 900 blocks differed by at most 1.3 % so, by the 5 % quantile of launch costs by 2.0 %.
+CPU tensor, which CUPTI never touches, is timed beside them. Measurements are compared by launch
+cost ÷ CPU op cost, and only where the CPU op was about as quick in both: other work on the core
+slowed it 1.86 times on an H200's host and launches 1.37 times, and their quotient then looks with
+CUPTI as it does without.
 """
 
 from __future__ import annotations
@@ -31,8 +32,12 @@ QUICK_NS = 4_000_000
 #: Consecutive blocks that an interval's resampling keeps together, about 0.1 s: neighbours on the
 #: machine come and go slowly.
 STRETCH = 30
+#: Blocks whose CPU op took at most so many times as long as a quick one are compared.
+ALIKE = 1.15
+#: Quantile of the CPU op's costs that stands for a quick one, the lower of two measurements.
+QUICK = 0.1
 #: Quantile of launch costs that is compared where the relative costs do not tell: other work of the
-#: machine that slows CPU ops more than launches moves it least.
+#: machine moves it least.
 QUIET = 0.05
 RESAMPLES = 1000
 #: Fewest blocks of one measurement, and its time limit.
@@ -161,9 +166,17 @@ def probe_of(device: Any) -> LaunchProbe:
     return LaunchProbe(element.zero_, lambda: torch.cuda.synchronize(device), on_host.zero_)
 
 
-def ratio_of(now: LaunchCosts, then: LaunchCosts) -> LaunchRatio:
-    """Ratio of the median relative costs, with a bootstrap interval over stretches of blocks."""
-    return _ratio(now.relative, then.relative, 0.5)
+def ratio_of(now: LaunchCosts, then: LaunchCosts) -> LaunchRatio | None:
+    """Ratio of the median relative costs, with a bootstrap interval over stretches of blocks.
+
+    Only blocks in which the CPU op was about as quick as it ever was in either measurement count.
+    None where one of them has fewer than `LEAST_BLOCKS` of these.
+    """
+    most = ALIKE * min(np.quantile(costs.on_host, QUICK) for costs in (now, then))
+    now_quick, then_quick = (costs.relative[costs.on_host <= most] for costs in (now, then))
+    if min(len(now_quick), len(then_quick)) < LEAST_BLOCKS:
+        return None
+    return _ratio(now_quick, then_quick, 0.5)
 
 
 def quiet_ratio_of(now: LaunchCosts, then: LaunchCosts) -> LaunchRatio:
