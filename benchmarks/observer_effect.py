@@ -113,9 +113,10 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:
         made = captured(Path(folder) / "ranges", model, inputs, run, others, options)
         for other in others:
             other.close()
-        recorded_alone(Path(folder) / "full", model, inputs, run, options.full)
+        if options.full:
+            recorded_alone(Path(folder) / "full", model, inputs, run, options.full)
         analysis = trace_timing.analyze(Path(folder) / "ranges")
-        full = trace_timing.analyze(Path(folder) / "full")
+        full = trace_timing.analyze(Path(folder) / "full") if options.full else None
     label = analysis.samples.set_index("sample_id").loc["labels"]
     return {
         "environment": environment.describe(),
@@ -125,7 +126,7 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "half_width": {n: half_width(label, n) for n in NAMES},
         "recorded_over_control": {
             "ranges": stretched(analysis.runs, label),
-            "full": stretched(full.runs, label),
+            "full": stretched(full.runs, label) if full else None,
         },
         "steps_of_controls_ms": each_control(analysis.runs),
         "against_never_profiled": against(made.labels) if others else None,
@@ -134,7 +135,7 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "detached_over_never_profiled": detached(made.rounds),
         "launch_probe": made.detach,
         "warnings": sorted({d.code for d in analysis.warnings}),
-        "checks_hold": analysis.checks_hold and full.checks_hold,
+        "checks_hold": analysis.checks_hold and (full is None or full.checks_hold),
         "moves_between_cores": core.moves if core else None,
         "took_s": round(time.monotonic() - begun, 1),
         "runs_ns": {"times": NAMES, **all_runs(made)} if others else None,

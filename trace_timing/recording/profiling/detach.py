@@ -32,8 +32,8 @@ Measure = Callable[[LaunchCosts, LaunchCosts], LaunchRatio | None]
 #: Largest launch cost after a detach, upper end of its interval, ÷ that before the first session.
 TOLERANCE = 0.03
 #: Blocks of launches before the first session, with which later measurements are compared: about
-#: 3 s. Two such stretches of a process that never profiled (H100, host with other work) were always
-#: shown equal within the tolerance, two of half the length in 92 % of draws.
+#: 3 s. Of a process that never profiled (H100, host with other work) two such stretches were always
+#: shown equal within the tolerance, by all their blocks; two of half the length in 92 % of draws.
 BEFORE_BLOCKS = 900
 #: Most detaches whose effect is measured (up to 4 s each) until one is shown to work.
 ATTEMPTS = 5
