@@ -118,7 +118,7 @@ class CuptiAttachment:
         if self.probe is None or self._before is None or self._attached is not None:
             return
         before = self._before
-        # While other work slows the host nothing can be compared: until the difference shows.
+        # Nothing can be compared while other work slows the host, so this may take its whole time.
         self._attached = self.probe.blocks(
             lambda costs: _is_dearer(ratio_of(costs, before), PLAINLY_DEARER)
         )
