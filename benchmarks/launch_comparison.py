@@ -33,7 +33,6 @@ from trace_timing.recording.profiling.launch_probe import (
 
 ATTACHED = 1.4
 FACTORS = (1.0, 1.05, 1.1, ATTACHED)
-DRAWS = 100
 #: Mean seconds for which other work is on, and off.
 LOAD_S = 6.0
 LOAD = "import numpy as np\na = np.ones((600, 600))\nwhile True: a @ a"
@@ -44,11 +43,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--load", action="store_true", help="Other work of one core, on and off.")
+    parser.add_argument("--draws", type=int, default=100, help="Of each factor, 0.3 s each.")
     options = parser.parse_args()
     torch.set_num_threads(1)
     costs = recorded(options.seconds, options.load)
     chance = np.random.default_rng(0)
-    shown = {factor: [is_shown(costs, factor, chance) for _ in range(DRAWS)] for factor in FACTORS}
+    draws = range(options.draws)
+    shown = {factor: [is_shown(costs, factor, chance) for _ in draws] for factor in FACTORS}
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu, a system call"
     told = {
         "date": date.today().isoformat(),
@@ -56,7 +57,7 @@ def main() -> None:
         "blocks": len(costs),
         "launch_ns": [round(v) for v in np.quantile(costs.launch, (0.05, 0.5, 0.95))],
         "cpu_op_ns": [round(v) for v in np.quantile(costs.on_host, (0.05, 0.5, 0.95))],
-        "called_detached": {factor: float(np.mean(draws)) for factor, draws in shown.items()},
+        "called_detached": {factor: float(np.mean(each)) for factor, each in shown.items()},
     }
     print(json.dumps(told))
 
