@@ -1,6 +1,6 @@
 """Keep processes on the one core that other work of the machine disturbs least at the moment.
 
-    python benchmarks/quiet_core.py            # milliseconds of a fixed loop, by core
+    python benchmarks/quiet_core.py            # of a fixed loop and of launches, by core
 
 On a machine shared with others the same Python loop takes twice as long on one core as on another,
 and a core changes from one to the other within seconds. Processes that are compared with each
@@ -88,7 +88,34 @@ def slow(times: np.ndarray) -> float:
     return float(np.quantile(times, 0.9))
 
 
+def launches_by_core(cores: Iterable[int]) -> dict[int, tuple[float, float]]:
+    """Median cost in ns of an empty launch and of the same op of a CPU tensor, by core."""
+    import torch
+
+    from trace_timing.recording.profiling.launch_probe import probe_of
+
+    probe = probe_of(torch.device("cuda"))
+    found = {}
+    for core in sorted(cores):
+        os.sched_setaffinity(0, {core})
+        costs = probe.blocks()
+        found[core] = costs.median_ns(), float(np.median(costs.on_host))
+    return found
+
+
+def main() -> None:
+    """Print one JSON object a core, three times over: what does a core keep?"""
+    import torch
+
+    any_core = os.sched_getaffinity(0)
+    for _ in range(3):
+        launches = launches_by_core(any_core) if torch.cuda.is_available() else {}
+        for core, times in by_core(any_core, 0.2).items():
+            told = {"core": core, "ms": float(np.median(times)), "p90": slow(times)}
+            if core in launches:
+                told["launch_ns"], told["cpu_op_ns"] = launches[core]
+            print(json.dumps({name: round(value, 3) for name, value in told.items()}))
+
+
 if __name__ == "__main__":
-    for core, times in by_core(os.sched_getaffinity(0), 0.5).items():
-        middle = round(float(np.median(times)), 3)
-        print(json.dumps({"core": core, "ms": middle, "p90": round(slow(times), 3)}))
+    main()
