@@ -1,7 +1,7 @@
 """Measure what a launch costs after a detach ÷ before any session, in an interleaved capture.
 
     python benchmarks/launch_costs.py        # LLaVA 1B, OLMoE and MolmoE, twice each
-    python benchmarks/launch_costs.py --quiet-core    # on a machine that others use too
+    python benchmarks/launch_costs.py --one-core      # all launch costs of a process on one core
 
 Each capture is a process of its own, of `SAMPLES` calls of `session.generate` with their controls.
 `never` is the same ratio before any session, over as many runs that are not profiled: what the
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from quiet_core import QuietCore
+from quiet_core import SECONDS, by_core, slow
 from unprofiled import built
 
 from trace_timing.recording.profiling.detach import (
@@ -49,48 +49,46 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--times", type=int, default=2)
-    parser.add_argument(
-        "--quiet-core", action="store_true", help="Measure on the core least disturbed."
-    )
+    parser.add_argument("--one-core", action="store_true", help="Measure launch costs on one core.")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measured(options.one, options.quiet_core)))
+        print(json.dumps(measured(options.one, options.one_core)))
         return
     for name in options.models * options.times:
         command = [sys.executable, __file__, "--one", name]
-        command += ["--quiet-core"] * options.quiet_core
+        command += ["--one-core"] * options.one_core
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         found = json.loads(done.stdout.splitlines()[-1]) if not done.returncode else "failed"
         print(json.dumps({"date": date.today().isoformat(), "model": name, "costs": found}))
         sys.stdout.flush()
 
 
-class QuietProbe(LaunchProbe):
-    """A launch probe that keeps to the core that other work disturbs least at the moment."""
+class OneCoreProbe(LaunchProbe):
+    """A launch probe that measures on one core, the quietest when it measures first."""
 
     def __init__(self, device: torch.device) -> None:
         element, on_host = torch.zeros(1, device=device), torch.zeros(1, device="cpu")
         wait = lambda: torch.cuda.synchronize(device)  # noqa: E731
         super().__init__(element.zero_, wait, on_host.zero_)
-        self._core = QuietCore([os.getpid()])
+        self._core: int | None = None
 
     def blocks(
         self, until: Callable[[LaunchCosts], bool] = lambda costs: True, *, most_ns: int = MOST_NS
     ) -> LaunchCosts:
-        """Costs of blocks; about every 0.3 s it is seen whether the core is still quiet."""
+        """Costs of blocks on that core; the thread may go anywhere again afterwards."""
+        anywhere = os.sched_getaffinity(0)
+        try:
+            if self._core is None:
+                found = {core: slow(times) for core, times in by_core(anywhere, SECONDS).items()}
+                self._core = min(found, key=found.__getitem__)
+            os.sched_setaffinity(0, {self._core})
+            return super().blocks(until, most_ns=most_ns)
+        finally:
+            os.sched_setaffinity(0, anywhere)
 
-        def is_enough(costs: LaunchCosts) -> bool:
-            if until(costs):
-                return True
-            self._core.settle()
-            return False
 
-        self._core.settle()
-        return super().blocks(is_enough, most_ns=most_ns)
-
-
-def measured(name: str, on_quiet_core: bool) -> dict[str, Any]:
+def measured(name: str, on_one_core: bool) -> dict[str, Any]:
     """`settings.detach` of one capture, and the ratio before it."""
     import trace_timing
 
@@ -98,7 +96,7 @@ def measured(name: str, on_quiet_core: bool) -> dict[str, Any]:
     inputs["max_new_tokens"] = TOKENS.get(name, 12)
     device = next(model.parameters()).device
     attachment = attachment_of_process(device)
-    probe = attachment.probe = QuietProbe(device) if on_quiet_core else probe_of(device)
+    probe = attachment.probe = OneCoreProbe(device) if on_one_core else probe_of(device)
     never = never_profiled(model, inputs, probe)
     with tempfile.TemporaryDirectory() as folder:
         with trace_timing.capture(folder, model, control=CONTROLS) as session:
