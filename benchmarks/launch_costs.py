@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from quiet_core import SECONDS, by_core, slow
+from quiet_core import quietest
 from unprofiled import built
 
 from trace_timing.recording.profiling.detach import (
@@ -31,7 +31,6 @@ from trace_timing.recording.profiling.detach import (
     attachment_of_process,
 )
 from trace_timing.recording.profiling.launch_probe import (
-    MOST_NS,
     LaunchCosts,
     LaunchProbe,
     probe_of,
@@ -64,26 +63,22 @@ def main() -> None:
         sys.stdout.flush()
 
 
-class OneCoreProbe(LaunchProbe):
-    """A launch probe that measures on one core, the quietest when it measures first."""
+class OneCoreProbe:
+    """A launch probe whose blocks are made on one core, the quietest when the first are made."""
 
-    def __init__(self, device: torch.device) -> None:
-        element, on_host = torch.zeros(1, device=device), torch.zeros(1, device="cpu")
-        wait = lambda: torch.cuda.synchronize(device)  # noqa: E731
-        super().__init__(element.zero_, wait, on_host.zero_)
+    def __init__(self, probe: LaunchProbe) -> None:
+        self._probe = probe
         self._core: int | None = None
+        self.quick_ns = probe.quick_ns
 
-    def blocks(
-        self, until: Callable[[LaunchCosts], bool] = lambda costs: True, *, most_ns: int = MOST_NS
-    ) -> LaunchCosts:
+    def blocks(self, until: Callable[[LaunchCosts], bool]) -> LaunchCosts:
         """Costs of blocks on that core; the thread may go anywhere again afterwards."""
         anywhere = os.sched_getaffinity(0)
         try:
             if self._core is None:
-                found = {core: slow(times) for core, times in by_core(anywhere, SECONDS).items()}
-                self._core = min(found, key=found.__getitem__)
+                self._core, _ = quietest(anywhere)
             os.sched_setaffinity(0, {self._core})
-            return super().blocks(until, most_ns=most_ns)
+            return self._probe.blocks(until)
         finally:
             os.sched_setaffinity(0, anywhere)
 
@@ -96,7 +91,10 @@ def measured(name: str, on_one_core: bool) -> dict[str, Any]:
     inputs["max_new_tokens"] = TOKENS.get(name, 12)
     device = next(model.parameters()).device
     attachment = attachment_of_process(device)
-    probe = attachment.probe = OneCoreProbe(device) if on_one_core else probe_of(device)
+    probe: Any = probe_of(device)
+    if on_one_core:
+        probe = OneCoreProbe(probe)
+    attachment.probe = probe
     never = never_profiled(model, inputs, probe)
     with tempfile.TemporaryDirectory() as folder:
         with trace_timing.capture(folder, model, control=CONTROLS) as session:

@@ -40,12 +40,11 @@ class QuietCore:
         """
         if len(os.sched_getaffinity(0)) == 1 and (here := self.now()) <= SLOWER * self._best:
             return here
-        found = {core: slow(times) for core, times in by_core(self._any, SECONDS).items()}
-        core = min(found, key=found.__getitem__)
-        self._best = min(self._best, found[core])
+        core, here = quietest(self._any)
+        self._best = min(self._best, here)
         self.moves += 1
         keep_on({core}, self._pids)
-        return found[core]
+        return here
 
     @staticmethod
     def now() -> float:
@@ -59,6 +58,13 @@ def keep_on(cores: Iterable[int], pids: Iterable[int]) -> None:
         with suppress(FileNotFoundError, ProcessLookupError):  # what ended meanwhile
             for task in Path(f"/proc/{pid}/task").iterdir():
                 os.sched_setaffinity(int(task.name), cores)
+
+
+def quietest(cores: Iterable[int]) -> tuple[int, float]:
+    """The core that other work disturbs least now, and how long the fixed loop takes there."""
+    found = {core: slow(times) for core, times in by_core(cores, SECONDS).items()}
+    core = min(found, key=found.__getitem__)
+    return core, found[core]
 
 
 def by_core(cores: Iterable[int], seconds: float) -> dict[int, np.ndarray]:
@@ -104,7 +110,7 @@ def launches_by_core(cores: Iterable[int]) -> dict[int, tuple[float, float]]:
 
 
 def main() -> None:
-    """Print one JSON object a core, three times over: what does a core keep?"""
+    """Print one JSON object a core, and all once more, twice: what stays the same is the core's."""
     import torch
 
     any_core = os.sched_getaffinity(0)
