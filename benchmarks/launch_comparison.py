@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trace_timing.recording.profiling.detach import BEFORE_BLOCKS, CuptiAttachment
+from trace_timing.recording.profiling.detach import CuptiAttachment
 from trace_timing.recording.profiling.launch_probe import (
     LEAST_BLOCKS,
     MOST_NS,
@@ -35,6 +35,8 @@ ATTACHED = 1.4
 FACTORS = (1.0, 1.05, 1.1, ATTACHED)
 #: Mean seconds for which other work is on, and off.
 LOAD_S = 6.0
+#: As many as `MOST_NS` leaves time for on a GPU.
+MOST_BLOCKS = 990
 LOAD = "import numpy as np\na = np.ones((600, 600))\nwhile True: a @ a"
 
 
@@ -122,13 +124,13 @@ class Replayed:
         self, until: Callable[[LaunchCosts], bool] = lambda costs: True, *, most_ns: int = MOST_NS
     ) -> LaunchCosts:
         """As many blocks as the real one would make."""
-        begin = int(self._chance.integers(0, len(self._costs) - 2 * BEFORE_BLOCKS))
+        begin = int(self._chance.integers(0, len(self._costs) - MOST_BLOCKS))
         number = 0
         while True:
             number += LEAST_BLOCKS
             part = slice(begin, begin + number)
             found = LaunchCosts(self._costs.launch[part] * self.factor, self._costs.on_host[part])
-            if number >= 4 / 3 * BEFORE_BLOCKS or until(found):  # `MOST_NS` on a GPU
+            if number >= MOST_BLOCKS or until(found):
                 return found
 
 

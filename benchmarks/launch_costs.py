@@ -1,28 +1,24 @@
 """Measure what a launch costs after a detach ÷ before any session, in an interleaved capture.
 
     python benchmarks/launch_costs.py        # LLaVA 1B, OLMoE and MolmoE, twice each
-    python benchmarks/launch_costs.py --one-core      # all launch costs of a process on one core
 
 Each capture is a process of its own, of `SAMPLES` calls of `session.generate` with their controls.
 `never` is the same ratio before any session, over as many runs that are not profiled: what the
-machine itself moves. `quiet_ratio` compares the least costs of launches alone.
+machine itself moves.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
-from quiet_core import quietest
 from unprofiled import built
 
 from trace_timing.recording.profiling.detach import (
@@ -31,10 +27,8 @@ from trace_timing.recording.profiling.detach import (
     attachment_of_process,
 )
 from trace_timing.recording.profiling.launch_probe import (
-    LaunchCosts,
     LaunchProbe,
     probe_of,
-    quiet_ratio_of,
     ratio_of,
 )
 
@@ -48,42 +42,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--times", type=int, default=2)
-    parser.add_argument("--one-core", action="store_true", help="Measure launch costs on one core.")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measured(options.one, options.one_core)))
+        print(json.dumps(measured(options.one)))
         return
     for name in options.models * options.times:
         command = [sys.executable, __file__, "--one", name]
-        command += ["--one-core"] * options.one_core
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         found = json.loads(done.stdout.splitlines()[-1]) if not done.returncode else "failed"
         print(json.dumps({"date": date.today().isoformat(), "model": name, "costs": found}))
         sys.stdout.flush()
 
 
-class OneCoreProbe:
-    """A launch probe whose blocks are made on one core, the quietest when the first are made."""
-
-    def __init__(self, probe: LaunchProbe) -> None:
-        self._probe = probe
-        self._core: int | None = None
-        self.quick_ns = probe.quick_ns
-
-    def blocks(self, until: Callable[[LaunchCosts], bool]) -> LaunchCosts:
-        """Costs of blocks on that core; the thread may go anywhere again afterwards."""
-        anywhere = os.sched_getaffinity(0)
-        try:
-            if self._core is None:
-                self._core, _ = quietest(anywhere)
-            os.sched_setaffinity(0, {self._core})
-            return self._probe.blocks(until)
-        finally:
-            os.sched_setaffinity(0, anywhere)
-
-
-def measured(name: str, on_one_core: bool) -> dict[str, Any]:
+def measured(name: str) -> dict[str, Any]:
     """`settings.detach` of one capture, and the ratio before it."""
     import trace_timing
 
@@ -91,10 +63,7 @@ def measured(name: str, on_one_core: bool) -> dict[str, Any]:
     inputs["max_new_tokens"] = TOKENS.get(name, 12)
     device = next(model.parameters()).device
     attachment = attachment_of_process(device)
-    probe: Any = probe_of(device)
-    if on_one_core:
-        probe = OneCoreProbe(probe)
-    attachment.probe = probe
+    attachment.probe = probe = probe_of(device)
     never = never_profiled(model, inputs, probe)
     with tempfile.TemporaryDirectory() as folder:
         with trace_timing.capture(folder, model, control=CONTROLS) as session:
@@ -104,16 +73,9 @@ def measured(name: str, on_one_core: bool) -> dict[str, Any]:
     return {
         "device": torch.cuda.get_device_name(),
         "never": never,
-        "quiet_ratio": quiet_ratio(attachment),
         **manifest["settings"]["detach"],
         "blocks_ns": blocks_of(attachment),
     }
-
-
-def quiet_ratio(attachment: CuptiAttachment) -> dict[str, float] | None:
-    """Least launch costs after the first detach ÷ before any session; None without a detach."""
-    now, then = attachment._detached, attachment._before
-    return None if now is None or then is None else quiet_ratio_of(now, then).as_dict()
 
 
 def blocks_of(attachment: CuptiAttachment) -> dict[str, list[list[int]]]:
@@ -133,7 +95,9 @@ def blocks_of(attachment: CuptiAttachment) -> dict[str, list[list[int]]]:
     }
 
 
-def never_profiled(model: Any, inputs: dict[str, Any], probe: LaunchProbe) -> dict[str, Any]:
+def never_profiled(
+    model: Any, inputs: dict[str, Any], probe: LaunchProbe
+) -> dict[str, float] | None:
     """Launch cost after some runs ÷ before them, as `CuptiAttachment` measures it."""
     model.generate(**inputs)
     then = probe.blocks(lambda costs: len(costs) >= BEFORE_BLOCKS)
@@ -141,10 +105,7 @@ def never_profiled(model: Any, inputs: dict[str, Any], probe: LaunchProbe) -> di
         model.generate(**inputs)
     now = probe.blocks(lambda costs: len(costs) >= BEFORE_BLOCKS)
     ratio = ratio_of(now, then)
-    return {
-        "ratio": None if ratio is None else ratio.as_dict(),
-        "quiet": quiet_ratio_of(now, then).as_dict(),
-    }
+    return None if ratio is None else ratio.as_dict()
 
 
 if __name__ == "__main__":

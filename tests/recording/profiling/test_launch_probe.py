@@ -1,6 +1,9 @@
-"""Launch costs: least of several loops, in a bounded time, with intervals that cover."""
+"""Launch costs: least of several loops, on quick cores, in a bounded time, with true intervals."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -15,7 +18,6 @@ from trace_timing.recording.profiling.launch_probe import (
     WARM_BLOCKS,
     LaunchCosts,
     LaunchProbe,
-    quiet_ratio_of,
     ratio_of,
 )
 
@@ -40,8 +42,8 @@ class Launches:
     def on_host(self) -> None:
         self.now_ns += ON_HOST_NS
 
-    def probe(self) -> LaunchProbe:
-        return LaunchProbe(self.launch, self.wait, self.on_host)
+    def probe(self, cores: Sequence[int] = ()) -> LaunchProbe:
+        return LaunchProbe(self.launch, self.wait, self.on_host, cores)
 
 
 def test_each_loop_is_waited_for_outside_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +96,65 @@ def test_a_block_holds_the_costs_of_both(monkeypatch: pytest.MonkeyPatch) -> Non
     assert costs.median_ns() == 100.0
 
 
+class Cores:
+    """Cores of which some are slowed by other work: CPU ops take twice as long on them."""
+
+    def __init__(self, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.all = frozenset(range(number))
+        self.slowed: frozenset[int] = frozenset()
+        self.here: frozenset[int] = self.all
+        self.launched_on: list[int] = []
+        self.launches = Launches(100, monkeypatch)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: self.here, raising=False)
+        monkeypatch.setattr(os, "sched_setaffinity", self._move, raising=False)
+
+    def _move(self, _: int, cores: frozenset[int]) -> None:
+        self.here = frozenset(cores)
+
+    def launch(self) -> None:
+        self.launches.launch()
+        self.launched_on += self.here if len(self.here) == 1 else ()
+
+    def on_host(self) -> None:
+        self.launches.on_host()
+        if self.here <= self.slowed:
+            self.launches.on_host()
+
+    def probe(self) -> LaunchProbe:
+        return LaunchProbe(self.launch, self.launches.wait, self.on_host, sorted(self.all))
+
+
+def test_blocks_are_made_on_one_core_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = Cores(4, monkeypatch)
+    cores.probe().blocks()
+    assert cores.launched_on[:: LAUNCHES * LOOPS][:6] == [0, 1, 2, 3, 0, 1]
+    assert cores.here == cores.all  # as before
+
+
+def test_cores_that_other_work_slows_at_the_moment_are_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cores = Cores(4, monkeypatch)
+    probe = cores.probe()
+    probe.blocks()
+    cores.slowed, cores.launched_on = frozenset({0, 1, 3}), []
+    costs = probe.blocks()
+    assert set(cores.launched_on) == {2}
+    assert set(costs.on_host) == {float(ON_HOST_NS)}
+
+
+def test_where_every_core_is_slow_blocks_are_made_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cores = Cores(3, monkeypatch)
+    probe = cores.probe()
+    probe.blocks()
+    cores.slowed = cores.all
+    costs = probe.blocks()
+    assert len(costs) == LEAST_BLOCKS
+    assert set(costs.on_host) == {2.0 * ON_HOST_NS}
+
+
 def stretches(chance: np.random.Generator, launch_ns: float, number: int = 30) -> LaunchCosts:
     """Costs on a machine whose other work slows launches and CPU ops alike, for 0.1 s at a time."""
     slower = np.repeat(1 + 0.4 * (chance.random(number) < 0.3), STRETCH)
@@ -121,13 +182,12 @@ def test_blocks_in_which_other_work_slowed_cpu_ops_are_not_compared() -> None:
     assert ratio.median == pytest.approx(1.1, rel=0.01)
 
 
-def test_the_least_costs_tell_where_other_work_never_let_cpu_ops_be_quick() -> None:
+def test_nothing_is_told_where_other_work_never_let_cpu_ops_be_quick() -> None:
     chance = np.random.default_rng(5)
     quiet = stretches(chance, 4000)
-    odd = LaunchCosts(quiet.launch, 1.4 * quiet.on_host)
-    assert ratio_of(odd, quiet) is None
-    assert ratio_of(quiet, odd) is None
-    assert quiet_ratio_of(odd, quiet).median == pytest.approx(1.0)
+    slowed = LaunchCosts(1.4 * quiet.launch, 1.4 * quiet.on_host)
+    assert ratio_of(slowed, quiet) is None
+    assert ratio_of(quiet, slowed) is None
 
 
 def test_what_slows_the_whole_host_a_little_does_not_move_the_ratio() -> None:

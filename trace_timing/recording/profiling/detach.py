@@ -21,27 +21,24 @@ from trace_timing.recording.profiling.launch_probe import (
     LaunchProbe,
     LaunchRatio,
     probe_of,
-    quiet_ratio_of,
     ratio_of,
 )
 from trace_timing.records.runs import CuptiState
 
-#: Compares launch costs now with those of then; None where they cannot be compared.
-Measure = Callable[[LaunchCosts, LaunchCosts], LaunchRatio | None]
-
-#: Largest launch cost after a detach, upper end of its interval, ÷ that before the first session.
+#: How far launch costs after a detach ÷ those before the first session may be from 1, by both ends
+#: of the interval.
 TOLERANCE = 0.03
 #: Blocks of launches before the first session, with which later measurements are compared: about
-#: 3 s. Of a process that never profiled (H100, host with other work) two such stretches were always
-#: shown equal within the tolerance, by all their blocks; two of half the length in 92 % of draws.
-BEFORE_BLOCKS = 900
-#: Most detaches whose effect is measured (up to 4 s each) until one is shown to work.
+#: 2 s.
+BEFORE_BLOCKS = 600
+#: Fewest blocks after a detach, about 1 s: medians of 0.3 s were seen 2 % apart.
+AFTER_BLOCKS = 270
+#: Most sessions, and most detaches, after which launch costs are measured (up to 4 s each) until
+#: they tell.
 ATTEMPTS = 5
-#: From this ratio on, lower end of its interval, launches after the first session are measured no
-#: longer: an attached CUPTI makes them 1.35 to 1.5 times as dear.
+#: From this ratio on, lower end of its interval, launches after a session are measured no longer:
+#: an attached CUPTI makes them 1.35 to 1.5 times as dear.
 PLAINLY_DEARER = 1.1
-#: How launch costs are compared, the steadier way first.
-MEASURES: tuple[Measure, ...] = (ratio_of, quiet_ratio_of)
 #: Most return codes in the manifest; a capture makes one detach a sample.
 _MOST_CODES = 20
 NO_GPU = "there is no NVIDIA GPU, so CUPTI is not used"
@@ -51,7 +48,8 @@ GRAPHS_SEEN = "CUDA graphs are replayed (seen while warming up): one replayed ag
 GRAPHS_SEEN += "may end the CUDA context"
 GRAPHS_RECORDED = "a session recorded CUDA graphs: one replayed again after a detach may end the "
 GRAPHS_RECORDED += "CUDA context"
-NOT_SHOWN = "no detach was shown to work: launches stayed dearer than before the first session"
+NOT_SHOWN = "no detach was shown to work: launches were not seen to cost what they did before the "
+NOT_SHOWN += "first session"
 UNREAD = "what a session recorded could not be read, so it may hold CUDA graphs"
 
 
@@ -74,14 +72,14 @@ class CuptiAttachment:
         self._finalize = finalize
         self._why_not = why_not
         self._is_used = self._is_attached = False
+        #: Whether launches were dearer after a session: else no cost shows that CUPTI is off.
+        self._is_telling = False
         self._works: bool | None = None
-        self._attempts = 0
+        self._sessions_measured = self._detaches_measured = 0
         self._codes: list[int] = []
         self._before: LaunchCosts | None = None
         self._attached: LaunchCosts | None = None
         self._detached: LaunchCosts | None = None
-        #: Of `MEASURES`, the one that shows a detach.
-        self._measure: Measure = ratio_of
 
     @property
     def state(self) -> CuptiState:
@@ -114,14 +112,15 @@ class CuptiAttachment:
         self._is_used = self._is_attached = True
 
     def after_session(self) -> None:
-        """To be called after each session: measures launch costs after the process's first."""
-        if self.probe is None or self._before is None or self._attached is not None:
+        """To be called after each session: measures launch costs until they were dearer once."""
+        if self.probe is None or self._is_telling or self._sessions_measured == ATTEMPTS:
             return
-        before = self._before
+        self._sessions_measured += 1
         # Nothing can be compared while other work slows the host, so this may take its whole time.
         self._attached = self.probe.blocks(
-            lambda costs: _is_dearer(ratio_of(costs, before), PLAINLY_DEARER)
+            lambda costs: _is_dearer(self._ratio(costs), PLAINLY_DEARER)
         )
+        self._is_telling = _is_dearer(self._ratio(self._attached), 1 + TOLERANCE)
 
     def detach(self) -> None:
         """Detach CUPTI if possible, and measure whether it is off, until that was shown once.
@@ -135,8 +134,8 @@ class CuptiAttachment:
         if code != 0:
             return
         self._is_attached = False
-        if not self._works and self._attempts < ATTEMPTS:
-            self._attempts += 1
+        if not self._works and self._detaches_measured < ATTEMPTS:
+            self._detaches_measured += 1
             self._works = self._is_shown()
 
     def summary(self) -> dict[str, Any]:
@@ -150,56 +149,38 @@ class CuptiAttachment:
             "before_ns": _cost(self._before),
             "attached_ns": _cost(self._attached),
             "detached_ns": _cost(self._detached),
-            "ratio": self._ratio(self._detached),
-            "attached_ratio": self._ratio(self._attached),
+            "ratio": _told(self._ratio(self._detached)),
+            "attached_ratio": _told(self._ratio(self._attached)),
             "works": self._works,
         }
 
-    def _telling(self) -> list[Measure]:
-        """The measures by which launches cost more after the first session than before it.
-
-        A process without CUPTI may for a second launch as slowly as one with it. If the cost before
-        the first session was measured then, no later cost shows whether CUPTI is off.
-        """
-        before, attached = self._before, self._attached
-        if before is None or attached is None:
-            return []
-        return [measure for measure in MEASURES if _is_dearer(measure(attached, before))]
-
     def _is_shown(self) -> bool:
-        """Whether launches cost as much as before the first session.
-
-        Lower costs only mean that the machine has become faster since: an attached CUPTI adds to
-        every launch.
-        """
-        before, telling = self._before, self._telling()
-        if self.probe is None or before is None or not telling:
+        """Whether launches cost as much as before the first session, and more after one."""
+        if self.probe is None or not self._is_telling:
             return False
-        # The machine may have slow moments, in which launches cost more: measure again.
-        costs = self._detached = self.probe.blocks(
-            lambda costs: any(_is_equal(measure(costs, before)) for measure in telling)
+        # The machine may have slow moments, in which launches cost more: measure on.
+        self._detached = self.probe.blocks(
+            lambda costs: len(costs) >= AFTER_BLOCKS and _is_equal(self._ratio(costs))
         )
-        showing = [measure for measure in telling if _is_off(measure(costs, before))]
-        self._measure = (showing or telling)[0]
-        return bool(showing)
+        return _is_equal(self._ratio(self._detached))
 
-    def _ratio(self, costs: LaunchCosts | None) -> dict[str, float] | None:
+    def _ratio(self, costs: LaunchCosts | None) -> LaunchRatio | None:
+        """Launch costs ÷ those before the first session; None where they cannot be compared."""
         if costs is None or self._before is None:
             return None
-        ratio = self._measure(costs, self._before)
-        return None if ratio is None else ratio.as_dict()
+        return ratio_of(costs, self._before)
 
 
-def _is_dearer(ratio: LaunchRatio | None, least: float = 1 + TOLERANCE) -> bool:
+def _is_dearer(ratio: LaunchRatio | None, least: float) -> bool:
     return ratio is not None and ratio.low > least
 
 
-def _is_off(ratio: LaunchRatio | None) -> bool:
-    return ratio is not None and ratio.high <= 1 + TOLERANCE
-
-
 def _is_equal(ratio: LaunchRatio | None) -> bool:
-    return ratio is not None and _is_off(ratio) and ratio.low >= 1 - TOLERANCE
+    return ratio is not None and ratio.low >= 1 - TOLERANCE and ratio.high <= 1 + TOLERANCE
+
+
+def _told(ratio: LaunchRatio | None) -> dict[str, float] | None:
+    return None if ratio is None else ratio.as_dict()
 
 
 def _cost(costs: LaunchCosts | None) -> float | None:

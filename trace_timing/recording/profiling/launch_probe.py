@@ -4,22 +4,25 @@ On an H200 `zero_` of a one-element tensor cost 1.40 times as much while CUPTI w
 before or after a detach. Whole runs are a worse sign: their medians drift by 10 % and more on a
 shared machine.
 
-What slows the host slows launches too, on a shared machine by 1.4 for a second. So the same op of a
-CPU tensor, which CUPTI never touches, is timed beside them. Measurements are compared by launch
-cost ÷ CPU op cost, and only where the CPU op was about as quick in both: other work on the core
-slowed it 1.86 times on an H200's host and launches 1.37 times, and their quotient then looks with
-CUPTI as it does without.
+What slows the host slows launches too, on a shared machine by 1.4 for many seconds. So the same op
+of a CPU tensor, which CUPTI never touches, is timed beside them. Measurements are compared by
+launch cost ÷ CPU op cost, and only where the CPU op was about as quick in both: other work on the
+core slowed it 1.86 times on an H200's host and launches 1.37 times, and their quotient then looks
+with CUPTI as it does without. So each block of launches is made on another core, one where the CPU
+op is quick at the moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trace_timing.recording.profiling.host_cores import cores_near, from_core_to_core
 
 FloatArray = NDArray[np.float64]
 
@@ -36,9 +39,6 @@ STRETCH = 30
 ALIKE = 1.15
 #: Quantile of the CPU op's costs that stands for a quick one, the lower of two measurements.
 QUICK = 0.1
-#: Quantile of launch costs that is compared where the relative costs do not tell: other work of the
-#: machine moves it least.
-QUIET = 0.05
 RESAMPLES = 1000
 #: Fewest blocks of one measurement, and its time limit.
 LEAST_BLOCKS = 3 * STRETCH
@@ -88,14 +88,22 @@ class LaunchProbe:
         launch: launches an empty kernel and returns.
         wait: returns when the device has done them.
         on_host: the same op of a CPU tensor.
+        cores: cores on which blocks are made in turn, but for those that other work slows at the
+            moment; empty for whichever the thread is on.
     """
 
     def __init__(
-        self, launch: Callable[[], Any], wait: Callable[[], Any], on_host: Callable[[], Any]
+        self,
+        launch: Callable[[], Any],
+        wait: Callable[[], Any],
+        on_host: Callable[[], Any],
+        cores: Sequence[int] = (),
     ) -> None:
         self._launch = launch
         self._wait = wait
         self._on_host = on_host
+        self._cores = list(cores)
+        self._quickest = float("inf")
         self._is_warm = False
 
     def quick_ns(self) -> float:
@@ -122,17 +130,29 @@ class LaunchProbe:
         self._warm()
         begin = perf_counter_ns()
         costs: list[tuple[float, float]] = []
-        while True:
-            costs += [self._block() for _ in range(LEAST_BLOCKS)]
-            so_far = LaunchCosts(*np.array(costs).T)
-            if perf_counter_ns() - begin >= most_ns or until(so_far):
-                return so_far
+        with from_core_to_core(self._cores) as move:
+            while True:
+                for _ in range(LEAST_BLOCKS):
+                    self._find_quick_core(move)
+                    costs.append(self._block())
+                so_far = LaunchCosts(*np.array(costs).T)
+                if perf_counter_ns() - begin >= most_ns or until(so_far):
+                    return so_far
 
     def _block(self) -> tuple[float, float]:
         launch, on_host = zip(
             *((self._loop(), self._host_loop()) for _ in range(LOOPS)), strict=True
         )
         return min(launch), min(on_host)
+
+    def _find_quick_core(self, move: Callable[[], None]) -> None:
+        """Move on until the CPU op is about as quick as it ever was, at most once around."""
+        for _ in self._cores:
+            move()
+            cost = min(self._host_loop() for _ in range(2))  # the first fills the core's caches
+            self._quickest = min(self._quickest, cost)
+            if cost <= ALIKE * self._quickest:
+                return
 
     def _loop(self) -> float:
         """Mean cost of a launch over one loop, in ns."""
@@ -163,7 +183,12 @@ def probe_of(device: Any) -> LaunchProbe:
     import torch
 
     element, on_host = torch.zeros(1, device=device), torch.zeros(1, device="cpu")
-    return LaunchProbe(element.zero_, lambda: torch.cuda.synchronize(device), on_host.zero_)
+    return LaunchProbe(
+        element.zero_,
+        lambda: torch.cuda.synchronize(device),
+        on_host.zero_,
+        cores_near(device),
+    )
 
 
 def ratio_of(now: LaunchCosts, then: LaunchCosts) -> LaunchRatio | None:
@@ -176,24 +201,15 @@ def ratio_of(now: LaunchCosts, then: LaunchCosts) -> LaunchRatio | None:
     now_quick, then_quick = (costs.relative[costs.on_host <= most] for costs in (now, then))
     if min(len(now_quick), len(then_quick)) < LEAST_BLOCKS:
         return None
-    return _ratio(now_quick, then_quick, 0.5)
-
-
-def quiet_ratio_of(now: LaunchCosts, then: LaunchCosts) -> LaunchRatio:
-    """Ratio of the launch costs' `QUIET` quantile, with an interval made in the same way."""
-    return _ratio(now.launch, then.launch, QUIET)
-
-
-def _ratio(now: FloatArray, then: FloatArray, share: float) -> LaunchRatio:
     chance = np.random.default_rng(0)
-    ratios = _resampled(now, share, chance) / _resampled(then, share, chance)
+    ratios = _resampled_medians(now_quick, chance) / _resampled_medians(then_quick, chance)
     low, high = np.quantile(ratios, [0.025, 0.975])
-    middle = np.quantile(now, share) / np.quantile(then, share)
+    middle = np.median(now_quick) / np.median(then_quick)
     return LaunchRatio(median=float(middle), low=float(low), high=float(high))
 
 
-def _resampled(costs: FloatArray, share: float, chance: np.random.Generator) -> FloatArray:
+def _resampled_medians(costs: FloatArray, chance: np.random.Generator) -> FloatArray:
     stretches = costs[: len(costs) // STRETCH * STRETCH].reshape(-1, STRETCH)
     drawn = chance.integers(0, len(stretches), size=(RESAMPLES, len(stretches)))
-    quantiles: FloatArray = np.quantile(stretches[drawn].reshape(RESAMPLES, -1), share, axis=1)
-    return quantiles
+    medians: FloatArray = np.median(stretches[drawn].reshape(RESAMPLES, -1), axis=1)
+    return medians
