@@ -70,7 +70,8 @@ def recorded(seconds: float, load: bool) -> LaunchCosts:
         probe = probe_of(torch.device("cuda"))
     else:
         element = torch.zeros(1)
-        probe = LaunchProbe(Path("/").stat, lambda: None, element.zero_)
+        cores = sorted(os.sched_getaffinity(0))
+        probe = LaunchProbe(Path("/").stat, lambda: None, element.zero_, cores)
     other = OtherWork()
     end = time.monotonic() + seconds
 

@@ -21,16 +21,8 @@ from typing import Any
 import torch
 from unprofiled import built
 
-from trace_timing.recording.profiling.detach import (
-    BEFORE_BLOCKS,
-    CuptiAttachment,
-    attachment_of_process,
-)
-from trace_timing.recording.profiling.launch_probe import (
-    LaunchProbe,
-    probe_of,
-    ratio_of,
-)
+from trace_timing.recording.profiling.detach import BEFORE_BLOCKS, attachment_of_process
+from trace_timing.recording.profiling.launch_probe import LaunchProbe, probe_of, ratio_of
 
 MODELS = ("random:llava-1b", "random:llava-olmoe", "molmoe")
 TOKENS = {"molmoe": 5}
@@ -74,24 +66,6 @@ def measured(name: str) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(),
         "never": never,
         **manifest["settings"]["detach"],
-        "blocks_ns": blocks_of(attachment),
-    }
-
-
-def blocks_of(attachment: CuptiAttachment) -> dict[str, list[list[int]]]:
-    """Costs of launches and of the CPU op by block, in ns, to compare them by other means."""
-    every = {
-        "before": attachment._before,
-        "attached": attachment._attached,
-        "detached": attachment._detached,
-    }
-    return {
-        kind: [
-            costs.launch.round().astype(int).tolist(),
-            costs.on_host.round().astype(int).tolist(),
-        ]
-        for kind, costs in every.items()
-        if costs is not None
     }
 
 

@@ -151,16 +151,16 @@ class Alternating:
         self.turns_each = each
         #: The other processes while runs are made in turn with them.
         self.others: list[Unprofiled] = []
-        #: Of each turn, the slowest of the fixed loops between its runs, in ms.
+        #: Of each turn, the slowest of the fixed loops before and after its runs, in ms.
         self.loops: list[float] = []
         self._first = 0
 
     def __call__(self) -> Any:
         everyone = [self._own, *(other.run for other in self.others)]
-        outputs = {}
-        loops = [self.settle()]
+        outputs, loops = {}, []
         for number in range(len(everyone)):
             place = (self._first + number) % len(everyone)
+            loops.append(self.settle())
             outputs[place] = everyone[place]()
             loops.append(self._core.now() if self._core else 0.0)
         self._first += 1  # each is the first in every third turn

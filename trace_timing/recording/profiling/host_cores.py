@@ -1,7 +1,7 @@
 """Move the calling thread from core to core, so that other work disturbs only some measurements.
 
-On a shared machine another process often occupies the second hardware thread of a core for many
-seconds; on hosts of H100s and H200s that made CPU ops 1.7 times and launches 1.4 times as dear.
+On a shared machine any core is at times slow for seconds, presumably by other work on its second
+hardware thread: on hosts of H100s CPU ops then cost 1.7 times and launches 1.4 times as much.
 """
 
 from __future__ import annotations
