@@ -50,7 +50,8 @@ def _listed(text: str) -> set[int]:
 def from_core_to_core(cores: list[int]) -> Iterator[Callable[[], None]]:
     """Give a function that moves the calling thread to the next of these cores, over and over.
 
-    Afterwards the thread may run where it could before. Without cores nothing is moved.
+    Afterwards the thread may run where it could before. Without cores nothing is moved. Start no
+    threads meanwhile: they would stay on one core.
     """
     if not cores:
         yield lambda: None

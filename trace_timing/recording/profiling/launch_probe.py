@@ -127,7 +127,7 @@ class LaunchProbe:
             until: called every `LEAST_BLOCKS` blocks; true ends the measurement.
             most_ns: time limit.
         """
-        self._warm()
+        self._warm()  # may start threads of the driver, which must not stay on one core
         begin = perf_counter_ns()
         costs: list[tuple[float, float]] = []
         with from_core_to_core(self._cores) as move:
