@@ -100,11 +100,10 @@ def launches_by_core(cores: Iterable[int]) -> dict[int, tuple[float, float]]:
 
     from trace_timing.recording.profiling.launch_probe import probe_of
 
-    probe = probe_of(torch.device("cuda"))
     found = {}
     for core in sorted(cores):
         os.sched_setaffinity(0, {core})
-        costs = probe.blocks()
+        costs = probe_of(torch.device("cuda")).blocks()  # one a core: it keeps to those it may use
         found[core] = costs.median_ns(), float(np.median(costs.on_host))
     return found
 
