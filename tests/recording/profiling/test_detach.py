@@ -178,7 +178,7 @@ def test_a_disturbed_moment_after_the_session_does_not_hide_that_cupti_is_attach
     assert attachment.summary()["attached_ratio"]["low"] > 1.03
 
 
-def test_a_process_slowed_before_its_first_session_shows_nothing() -> None:
+def test_other_work_that_slowed_cpu_ops_before_the_first_session_lets_nothing_be_shown() -> None:
     cupti = FakeCupti()
     attachment = attachment_of(cupti)
     cupti.disturbed = 12
