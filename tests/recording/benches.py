@@ -90,6 +90,8 @@ class FakeCupti:
     #: How many of the next measurements find CPU ops slowed as much as CUPTI slows launches.
     disturbed: int = 0
     finalized: int = 0
+    #: Blocks of each measurement.
+    measured: list[int] = field(default_factory=list)
     chance: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
 
     def finalize(self) -> int:
@@ -113,6 +115,7 @@ class FakeCupti:
             self.disturbed -= 1
             if until(found := LaunchCosts(launch, on_host)):
                 break
+        self.measured.append(len(found))
         return found
 
 

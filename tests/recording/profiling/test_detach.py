@@ -14,7 +14,9 @@ pytest.importorskip("torch")
 from tests.recording.benches import FakeCupti, attachment_of
 from trace_timing.recording.profiling import detach
 from trace_timing.recording.profiling.detach import (
+    AFTER_BLOCKS,
     ATTEMPTS,
+    BEFORE_BLOCKS,
     CuptiAttachment,
     finalizer,
     loaded_cupti,
@@ -218,12 +220,30 @@ def test_a_detach_not_shown_at_once_is_measured_again_and_no_more_than_a_few_tim
 
     never = FakeCupti(works=False)
     attachment = attachment_of(never)
-    drawn = []
-    never.blocks = lambda *_, **__: drawn.append(1) or FakeCupti.blocks(never)  # type: ignore[method-assign]
     for _ in range(2 * ATTEMPTS):
         session(attachment, never)
         attachment.detach()
-    assert len(drawn) == 2 + ATTEMPTS  # before, attached, and each detach that was measured
+    assert len(never.measured) == 2 + ATTEMPTS  # before, attached, each detach that was measured
+
+
+def test_sessions_after_which_launches_are_no_dearer_are_measured_a_few_times() -> None:
+    cupti = FakeCupti(dearer=1.0)
+    attachment = attachment_of(cupti)
+    for _ in range(2 * ATTEMPTS):
+        session(attachment, cupti)
+        attachment.detach()
+    assert len(cupti.measured) == 1 + ATTEMPTS
+    assert attachment.state == "attached"
+
+
+def test_costs_before_the_first_session_and_after_a_detach_are_of_many_blocks() -> None:
+    cupti = FakeCupti()
+    attachment = attachment_of(cupti)
+    session(attachment, cupti)
+    attachment.detach()
+    before, _, after = cupti.measured
+    assert before >= BEFORE_BLOCKS
+    assert BEFORE_BLOCKS > after >= AFTER_BLOCKS
 
 
 def test_nothing_is_detached_where_no_session_was() -> None:
