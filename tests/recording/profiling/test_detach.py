@@ -232,8 +232,16 @@ def test_sessions_after_which_launches_are_no_dearer_are_measured_a_few_times() 
     for _ in range(2 * ATTEMPTS):
         session(attachment, cupti)
         attachment.detach()
-    assert len(cupti.measured) == 1 + ATTEMPTS
+    assert len(cupti.measured) == 2 + ATTEMPTS  # before, after the first session and each detach
     assert attachment.state == "attached"
+
+
+def test_sessions_that_no_detach_follows_are_measured_once() -> None:
+    cupti = FakeCupti(dearer=1.0)
+    attachment = attachment_of(cupti)
+    for _ in range(3):
+        session(attachment, cupti)
+    assert len(cupti.measured) == 2
 
 
 def test_costs_before_the_first_session_and_after_a_detach_are_of_many_blocks() -> None:

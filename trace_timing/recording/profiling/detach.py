@@ -33,8 +33,7 @@ TOLERANCE = 0.03
 BEFORE_BLOCKS = 600
 #: Fewest blocks after a detach, about 1 s: medians of 0.3 s were seen 2 % apart.
 AFTER_BLOCKS = 270
-#: Most sessions, and most detaches, after which launch costs are measured (up to 4 s each) until
-#: they tell.
+#: Most detaches whose effect is measured (up to 4 s each) until one is shown to work.
 ATTEMPTS = 5
 #: From this ratio on, lower end of its interval, launches after a session are measured no longer:
 #: an attached CUPTI makes them 1.35 to 1.5 times as dear.
@@ -112,8 +111,12 @@ class CuptiAttachment:
         self._is_used = self._is_attached = True
 
     def after_session(self) -> None:
-        """To be called after each session: measures launch costs until they were dearer once."""
-        if self.probe is None or self._is_telling or self._sessions_measured == ATTEMPTS:
+        """To be called after each session: measures launch costs after the process's first.
+
+        Again after a detach that could not be shown because they were no dearer.
+        """
+        is_measured = self._is_telling or self._sessions_measured > self._detaches_measured
+        if self.probe is None or is_measured:
             return
         self._sessions_measured += 1
         # Nothing can be compared while other work slows the host, so this may take its whole time.

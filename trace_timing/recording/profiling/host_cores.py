@@ -19,8 +19,8 @@ PCI_DEVICES = Path("/sys/bus/pci/devices")
 def cores_near(device: Any, pci_devices: Path = PCI_DEVICES) -> list[int]:
     """Cores on which this thread may run, of the GPU's own NUMA node where the system tells it.
 
-    From the cores of another node a launch costs more. Empty where the system has no such control
-    (macOS, Windows).
+    A launch from another node crosses the link between them, so its cost would not compare. Empty
+    where the system has no such control (macOS, Windows).
     """
     if not hasattr(os, "sched_getaffinity"):
         return []
